@@ -1,0 +1,285 @@
+//! Sessions: which account plays in which zone, by which device.
+//!
+//! Rules:
+//! * one live session per (account, device key): a newer one takes the place of the older one;
+//! * a session that nothing has attached to by its deadline (60 s by default), or for so long since
+//!   the last carrier went away, is due; the caller looks whether its link is up after all and then calls [`Sessions::mark_live`] or
+//!   [`Sessions::remove`];
+//! * a session and its peer id belong to the account that it was granted to, and to nobody else;
+//! * the numbers of sessions, in all and per account, are bounded; a full table refuses.
+
+use std::{
+    collections::{BTreeSet, HashMap},
+    time::Duration,
+};
+
+/// Bounds. A session costs well below 1 KiB here.
+#[derive(Debug, Clone, Copy)]
+pub struct SessionsLimits {
+    /// Sessions in all.
+    pub total: usize,
+    /// Sessions of one account, over all its devices.
+    pub per_account: usize,
+    /// How long a session waits for its first carrier.
+    pub unused: Duration,
+}
+
+impl Default for SessionsLimits {
+    fn default() -> Self {
+        Self {
+            total: 4096,
+            per_account: 8,
+            unused: Duration::from_secs(60),
+        }
+    }
+}
+
+/// A session to be entered in the table.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct NewSession {
+    /// Its id, made from randomness by the caller.
+    pub session_id: String,
+    /// The player's peer id in the signaling room.
+    pub peer_id: String,
+    /// Row id of the account.
+    pub account: i64,
+    /// The launcher's public key.
+    pub device_key: Vec<u8>,
+    /// The zone.
+    pub zone_id: String,
+}
+
+/// A session.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Session {
+    /// What was granted.
+    pub grant: NewSession,
+    /// When it is due; none once something has attached.
+    pub due: Option<Duration>,
+}
+
+/// There is no room for another session.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub enum SessionsFull {
+    /// The coordinator holds as many as it may.
+    #[error("the coordinator holds as many sessions as it may; try again later")]
+    Total,
+    /// The account holds as many as it may.
+    #[error("the account has sessions on too many devices; end one of them")]
+    Account,
+}
+
+/// The table of sessions.
+#[derive(Debug)]
+pub struct Sessions {
+    limits: SessionsLimits,
+    by_id: HashMap<String, Session>,
+    by_peer: HashMap<String, String>,
+    by_account: HashMap<i64, BTreeSet<String>>,
+}
+
+impl Sessions {
+    /// An empty table.
+    pub fn new(limits: SessionsLimits) -> Self {
+        Self {
+            limits,
+            by_id: HashMap::new(),
+            by_peer: HashMap::new(),
+            by_account: HashMap::new(),
+        }
+    }
+
+    /// Enters a session. Gives the one whose place it takes, which is no longer in the table: the
+    /// caller revokes it.
+    ///
+    /// # Errors
+    /// A bound is reached; the table is unchanged.
+    pub fn grant(
+        &mut self,
+        now: Duration,
+        new: NewSession,
+    ) -> Result<Option<Session>, SessionsFull> {
+        let older = self.by_account.get(&new.account).and_then(|ids| {
+            ids.iter()
+                .find(|id| {
+                    self.by_id
+                        .get(*id)
+                        .is_some_and(|s| s.grant.device_key == new.device_key)
+                })
+                .cloned()
+        });
+        let freed = usize::from(older.is_some());
+        let mine = self.by_account.get(&new.account).map_or(0, BTreeSet::len);
+        if mine - freed >= self.limits.per_account {
+            return Err(SessionsFull::Account);
+        }
+        if self.by_id.len() - freed >= self.limits.total {
+            return Err(SessionsFull::Total);
+        }
+        let replaced = older.and_then(|id| self.remove(&id));
+        let id = new.session_id.clone();
+        self.by_peer.insert(new.peer_id.clone(), id.clone());
+        self.by_account
+            .entry(new.account)
+            .or_default()
+            .insert(id.clone());
+        let due = Some(now + self.limits.unused);
+        self.by_id.insert(id, Session { grant: new, due });
+        Ok(replaced)
+    }
+
+    /// The session, if it is that account's.
+    pub fn owned(&self, session_id: &str, account: i64) -> Option<&Session> {
+        self.by_id
+            .get(session_id)
+            .filter(|s| s.grant.account == account)
+    }
+
+    /// The session that a peer id belongs to, if it is that account's.
+    pub fn of_peer(&self, peer_id: &str, account: i64) -> Option<&Session> {
+        self.owned(self.by_peer.get(peer_id)?, account)
+    }
+
+    /// Something has attached: the session no longer falls due. False if there is no such session.
+    pub fn mark_live(&mut self, session_id: &str) -> bool {
+        match self.by_id.get_mut(session_id) {
+            Some(session) => {
+                session.due = None;
+                true
+            }
+            None => false,
+        }
+    }
+
+    /// What had attached is gone: the session waits anew. Does nothing without such a session.
+    pub fn mark_unused(&mut self, now: Duration, session_id: &str) {
+        if let Some(session) = self.by_id.get_mut(session_id) {
+            session.due = Some(now + self.limits.unused);
+        }
+    }
+
+    /// Takes a session out.
+    pub fn remove(&mut self, session_id: &str) -> Option<Session> {
+        let session = self.by_id.remove(session_id)?;
+        self.by_peer.remove(&session.grant.peer_id);
+        if let Some(ids) = self.by_account.get_mut(&session.grant.account) {
+            ids.remove(session_id);
+            if ids.is_empty() {
+                self.by_account.remove(&session.grant.account);
+            }
+        }
+        Some(session)
+    }
+
+    /// Sessions that nothing had attached to by their deadline.
+    pub fn due(&self, now: Duration) -> Vec<String> {
+        self.by_id
+            .values()
+            .filter(|s| s.due.is_some_and(|due| due <= now))
+            .map(|s| s.grant.session_id.clone())
+            .collect()
+    }
+
+    /// When the next session falls due.
+    pub fn next_due(&self) -> Option<Duration> {
+        self.by_id.values().filter_map(|s| s.due).min()
+    }
+
+    /// Sessions in a zone.
+    pub fn players_in(&self, zone_id: &str) -> u32 {
+        let players = self
+            .by_id
+            .values()
+            .filter(|s| s.grant.zone_id == zone_id)
+            .count();
+        u32::try_from(players).unwrap_or(u32::MAX)
+    }
+
+    /// Ids of all sessions, in no order.
+    pub fn ids(&self) -> Vec<String> {
+        self.by_id.keys().cloned().collect()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const T0: Duration = Duration::from_secs(100);
+
+    fn new(id: &str, account: i64, device: u8) -> NewSession {
+        NewSession {
+            session_id: id.into(),
+            peer_id: format!("player-{id}"),
+            account,
+            device_key: vec![device],
+            zone_id: "prontera".into(),
+        }
+    }
+
+    #[test]
+    fn a_newer_session_of_a_device_takes_the_place_of_the_older() {
+        let mut sessions = Sessions::new(SessionsLimits::default());
+        assert_eq!(sessions.grant(T0, new("a", 1, 1)), Ok(None));
+        assert_eq!(sessions.grant(T0, new("b", 1, 2)), Ok(None));
+        assert_eq!(sessions.grant(T0, new("c", 2, 1)), Ok(None));
+        let replaced = sessions.grant(T0, new("d", 1, 1)).unwrap().unwrap();
+        assert_eq!(replaced.grant.session_id, "a");
+        assert!(sessions.owned("a", 1).is_none());
+        assert!(sessions.of_peer("player-a", 1).is_none());
+        assert_eq!(sessions.players_in("prontera"), 3);
+        assert_eq!(sessions.players_in("geffen"), 0);
+    }
+
+    #[test]
+    fn a_session_belongs_to_its_account() {
+        let mut sessions = Sessions::new(SessionsLimits::default());
+        sessions.grant(T0, new("a", 1, 1)).unwrap();
+        assert!(sessions.owned("a", 1).is_some());
+        assert!(sessions.owned("a", 2).is_none());
+        assert!(sessions.of_peer("player-a", 1).is_some());
+        assert!(sessions.of_peer("player-a", 2).is_none());
+        assert!(sessions.of_peer("player-x", 1).is_none());
+    }
+
+    #[test]
+    fn an_unused_session_falls_due_and_a_live_one_does_not() {
+        let mut sessions = Sessions::new(SessionsLimits::default());
+        sessions.grant(T0, new("a", 1, 1)).unwrap();
+        sessions.grant(T0, new("b", 1, 2)).unwrap();
+        let deadline = T0 + Duration::from_secs(60);
+        assert_eq!(sessions.next_due(), Some(deadline));
+        assert!(sessions.due(deadline - Duration::from_nanos(1)).is_empty());
+        assert!(sessions.mark_live("b"));
+        assert_eq!(sessions.due(deadline), ["a"]);
+        assert!(sessions.remove("a").is_some());
+        assert_eq!(sessions.next_due(), None);
+        sessions.mark_unused(deadline, "b");
+        sessions.mark_unused(deadline, "a");
+        assert_eq!(
+            sessions.next_due(),
+            Some(deadline + Duration::from_secs(60))
+        );
+        assert!(!sessions.mark_live("a"));
+    }
+
+    #[test]
+    fn bounds_refuse_and_change_nothing() {
+        let mut sessions = Sessions::new(SessionsLimits {
+            total: 3,
+            per_account: 2,
+            ..SessionsLimits::default()
+        });
+        sessions.grant(T0, new("a", 1, 1)).unwrap();
+        sessions.grant(T0, new("b", 1, 2)).unwrap();
+        assert_eq!(
+            sessions.grant(T0, new("c", 1, 3)),
+            Err(SessionsFull::Account)
+        );
+        sessions.grant(T0, new("d", 2, 1)).unwrap();
+        assert_eq!(sessions.grant(T0, new("e", 3, 1)), Err(SessionsFull::Total));
+        // A replacement needs no room of its own.
+        assert!(sessions.grant(T0, new("f", 1, 1)).unwrap().is_some());
+        assert_eq!(sessions.ids().len(), 3);
+    }
+}

@@ -1,0 +1,352 @@
+//! Writes what the window's front end knows of the engine: `ui/src/generated/`.
+//!
+//! * `bindings.ts`: the TypeScript types of commands, events and views, and beside each closed set
+//!   of words the list of them, so that a test can ask for a text of every one;
+//! * `fold.json`: recorded events, and the [`Snapshot`] after each. The front end folds the same
+//!   events and must come to the same.
+//!
+//! `cargo run -q -p warp-engine-core --example bindings` writes them; with `-- --check` it writes
+//! nothing and fails with the difference when they have drifted.
+#![allow(
+    clippy::print_stdout,
+    clippy::print_stderr,
+    reason = "the difference is this program's output"
+)]
+
+use std::{
+    collections::BTreeMap,
+    error::Error,
+    fmt::Write as _,
+    path::{Path, PathBuf},
+    process::ExitCode,
+};
+
+use serde::Serialize;
+use ts_rs::{Config, TS, TypeVisitor};
+use warp_engine_core::{
+    command::{Command, P2pCommand},
+    event::{ConsoleAnswer, Event, PlayStep, TokenStore},
+    snapshot::{About, Snapshot},
+    view::{LinkState, Metrics, PathPhase, PathView, StreamDigest, SwitchReason},
+};
+use warp_protocol::{
+    Problem, ProblemCode,
+    carrier::PathKind,
+    rest::{AccountRole, AccountView, MAX_NAME, MAX_PASSWORD, MIN_PASSWORD},
+    stream::ServerRole,
+    zone::{GameServer, ZoneFile, ZoneStatus, ZoneView},
+};
+
+fn main() -> Result<ExitCode, Box<dyn Error>> {
+    let check = match std::env::args().skip(1).collect::<Vec<_>>().as_slice() {
+        [] => false,
+        [flag] if flag == "--check" => true,
+        _ => return Err("usage: bindings [--check]".into()),
+    };
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../../ui/src/generated");
+    let files = [
+        (folder.join("bindings.ts"), bindings()?),
+        (folder.join("fold.json"), recording()?),
+    ];
+    if !check {
+        std::fs::create_dir_all(&folder)?;
+        for (path, text) in files {
+            std::fs::write(path, text)?;
+        }
+        return Ok(ExitCode::SUCCESS);
+    }
+    let mut drifted = false;
+    for (path, text) in files {
+        drifted |= differs(&path, &text);
+    }
+    if drifted {
+        eprintln!("write them anew: cargo run -q -p warp-engine-core --example bindings");
+        return Ok(ExitCode::FAILURE);
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+/// Tells the lines that only one side has.
+fn differs(path: &PathBuf, wanted: &str) -> bool {
+    let found = std::fs::read_to_string(path).unwrap_or_default();
+    if found == wanted {
+        return false;
+    }
+    println!("{} has drifted:", path.display());
+    let (old, new): (Vec<_>, Vec<_>) = (found.lines().collect(), wanted.lines().collect());
+    for line in old.iter().filter(|line| !new.contains(line)) {
+        println!("- {line}");
+    }
+    for line in new.iter().filter(|line| !old.contains(line)) {
+        println!("+ {line}");
+    }
+    true
+}
+
+/// Every type that the roots reach, by name.
+struct Collect<'a> {
+    config: &'a Config,
+    types: BTreeMap<String, String>,
+}
+
+impl Collect<'_> {
+    fn add<T: TS + 'static + ?Sized>(&mut self) {
+        <Self as TypeVisitor>::visit::<T>(self);
+    }
+}
+
+impl TypeVisitor for Collect<'_> {
+    fn visit<T: TS + 'static + ?Sized>(&mut self) {
+        if T::output_path().is_none() {
+            // Of the language's own types (vectors, options) only the content is ours.
+            T::visit_generics(self);
+            return;
+        }
+        let name = T::ident(self.config);
+        if self.types.contains_key(&name) {
+            return;
+        }
+        let mut text = T::docs().unwrap_or_default();
+        let declaration = T::decl(self.config);
+        let _ = writeln!(text, "export {declaration}");
+        if let Some(list) = word_list(&name, &declaration) {
+            text.push_str(&list);
+        }
+        self.types.insert(name, text);
+        T::visit_dependencies(self);
+        T::visit_generics(self);
+    }
+}
+
+/// `export const LINK_STATES = [...] as const` for a type that is a plain choice of words.
+fn word_list(name: &str, declaration: &str) -> Option<String> {
+    let choice = declaration.split_once(" = ")?.1.trim_end_matches(';');
+    let words: Vec<&str> = choice.split(" | ").map(str::trim).collect();
+    let plain = |word: &&str| {
+        word.len() > 2 && word.starts_with('"') && word.ends_with('"') && !word.contains('{')
+    };
+    if !words.iter().all(plain) {
+        return None;
+    }
+    let mut constant = String::new();
+    for (at, letter) in name.char_indices() {
+        if letter.is_ascii_uppercase() && at > 0 {
+            constant.push('_');
+        }
+        constant.push(letter.to_ascii_uppercase());
+    }
+    Some(format!(
+        "/** Every {name}. */\nexport const {constant}_LIST = [{}] as const satisfies readonly {name}[];\n",
+        words.join(", ")
+    ))
+}
+
+fn bindings() -> Result<String, Box<dyn Error>> {
+    let config = Config::new();
+    let mut collect = Collect {
+        config: &config,
+        types: BTreeMap::new(),
+    };
+    collect.add::<Command>();
+    collect.add::<Event>();
+    collect.add::<Snapshot>();
+    collect.add::<About>();
+    collect.add::<Problem>();
+    let mut text = String::from(
+        "// Generated from the engine's types by `cargo run -q -p warp-engine-core --example bindings`.\n\
+         // Do not edit; a test fails when it drifts.\n\n",
+    );
+    for declaration in collect.types.values() {
+        text.push_str(declaration);
+        text.push('\n');
+    }
+    let words = serde_json::to_string(&P2pCommand::WORDS)?;
+    let _ = write!(
+        text,
+        "/** Every console command, as it is typed. */\n\
+         export const P2P_WORDS: readonly string[] = {words};\n\n\
+         /** Limits of names and passwords. */\n\
+         export const LIMITS = {{ maxName: {MAX_NAME}, minPassword: {MIN_PASSWORD}, maxPassword: {MAX_PASSWORD} }} as const;\n"
+    );
+    Ok(text)
+}
+
+#[derive(Serialize)]
+struct Step {
+    event: Event,
+    after: Snapshot,
+}
+
+fn recording() -> Result<String, Box<dyn Error>> {
+    let mut snapshot = Snapshot::default();
+    let mut steps = Vec::new();
+    for event in events()? {
+        snapshot.apply(&event);
+        steps.push(Step {
+            event,
+            after: snapshot.clone(),
+        });
+    }
+    let mut text = serde_json::to_string_pretty(&steps)?;
+    text.push('\n');
+    Ok(text)
+}
+
+fn zone() -> Result<ZoneView, Box<dyn Error>> {
+    let game = GameServer {
+        packet_version: 20_211_103,
+        login: "192.0.2.10:6900".parse()?,
+        char: vec!["192.0.2.10:6121".parse()?],
+        map: vec!["192.0.2.10:5121".parse()?],
+    };
+    Ok(ZoneView {
+        zone: ZoneFile {
+            zone_id: "prontera".into(),
+            zone_name: "prontera".into(),
+            zone_display_name: "Prontera and its fields".into(),
+            map_name: "prontera".into(),
+            maps: vec!["prontera".into(), "prt_fild08".into()],
+            max_players: 100,
+            recommended_players: 50,
+            p2p_enabled: true,
+            p2p_priority: 5,
+            fallback_enabled: true,
+            min_host_quality_score: 7.0,
+            min_bandwidth_mbps: 100,
+            max_latency_ms: 100,
+            description: None,
+            game,
+        },
+        status: ZoneStatus::Enabled,
+        players: 12,
+    })
+}
+
+fn metrics(path: PathKind, phase: PathPhase) -> Metrics {
+    Metrics {
+        at_ms: 1_000,
+        state: LinkState::Connected,
+        path: Some(path),
+        rtt_ms: Some(21.5),
+        jitter_ms: Some(1.25),
+        loss_percent: Some(0.5),
+        paths: vec![PathView {
+            kind: path,
+            phase,
+            rtt_ms: Some(21.5),
+            jitter_ms: Some(1.25),
+            loss_percent: 0.5,
+            sent_bytes: 1_200,
+            received_bytes: 2_400,
+            silent_ms: Some(40.0),
+        }],
+        streams: 1,
+        bytes_up: 300,
+        bytes_down: 900,
+        failovers: 1,
+        refused: 0,
+        duplicated: 2,
+    }
+}
+
+/// One play from sign-in to the end, with every kind of event in it.
+fn events() -> Result<Vec<Event>, Box<dyn Error>> {
+    let zone_id = || String::from("prontera");
+    let state = |state, path, reason| Event::State {
+        state,
+        path,
+        reason,
+    };
+    let playing = |step| Event::Playing {
+        zone: zone_id(),
+        step,
+    };
+    let digest = |bytes| StreamDigest {
+        bytes,
+        sha256: "00".repeat(32),
+    };
+    let account = AccountView {
+        name: "poring".into(),
+        role: AccountRole::Player,
+    };
+    Ok(vec![
+        Event::SignedIn {
+            account,
+            kept: TokenStore::MemoryNoKeyring,
+        },
+        Event::Zones {
+            zones: vec![zone()?],
+        },
+        playing(PlayStep::Joining),
+        state(LinkState::Connecting, None, None),
+        playing(PlayStep::OpeningPath),
+        state(LinkState::Authenticating, Some(PathKind::Wss), None),
+        playing(PlayStep::Authenticating),
+        state(
+            LinkState::Connected,
+            Some(PathKind::Wss),
+            Some(SwitchReason::First),
+        ),
+        playing(PlayStep::OpeningBridge),
+        Event::BridgeReady {
+            zone: zone_id(),
+            login: "127.0.0.1:6900".parse()?,
+        },
+        playing(PlayStep::StartingGame),
+        Event::GameStarted {
+            pid: 4_242,
+            program: "game".into(),
+        },
+        playing(PlayStep::Ready),
+        Event::StreamOpened {
+            stream: 0,
+            role: ServerRole::Login,
+            target: "192.0.2.10:6900".parse()?,
+        },
+        Event::Metrics {
+            metrics: metrics(PathKind::Wss, PathPhase::InUse),
+        },
+        Event::Moved {
+            from: PathKind::Wss,
+            to: PathKind::Direct,
+            reason: SwitchReason::Better,
+            silent_ms: 0.0,
+        },
+        state(LinkState::Connected, Some(PathKind::Direct), None),
+        Event::Console {
+            line: "/p2p debug on".into(),
+            answer: ConsoleAnswer::Debug { on: true },
+        },
+        Event::SteppedDown {
+            stream: 0,
+            level: "opaque".into(),
+            reason: "unknown-id".into(),
+        },
+        Event::StreamClosed {
+            stream: 0,
+            role: ServerRole::Login,
+            clean: true,
+            up: digest(300),
+            down: digest(900),
+        },
+        state(LinkState::FailingOver, Some(PathKind::Direct), None),
+        Event::Moved {
+            from: PathKind::Direct,
+            to: PathKind::Wss,
+            reason: SwitchReason::Silence,
+            silent_ms: 812.0,
+        },
+        state(LinkState::Reconnecting, Some(PathKind::Wss), None),
+        state(LinkState::Reconnecting, None, None),
+        Event::Problem {
+            problem: Problem::new(ProblemCode::LinkLost, "prontera").with_detail("held for 30 s"),
+        },
+        Event::GameExited {
+            code: None,
+            ok: true,
+        },
+        Event::Stopped,
+        Event::SignedOut,
+        Event::Ended,
+    ])
+}

@@ -1,0 +1,124 @@
+//! What a person, a script or the window may ask of the engine.
+
+use serde::{Deserialize, Serialize};
+use warp_protocol::Secret;
+
+/// A command. The same type for the window, `warp-node` and the tests.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, ts_rs::TS)]
+#[serde(tag = "command", rename_all = "kebab-case")]
+pub enum Command {
+    /// Make an account at the coordinator and sign in with it.
+    Register {
+        /// Account name.
+        user: String,
+        /// Password.
+        password: Secret,
+        /// Keep the refresh token in the system's secret store.
+        remember: bool,
+    },
+    /// Sign in.
+    SignIn {
+        /// Account name.
+        user: String,
+        /// Password.
+        password: Secret,
+        /// Keep the refresh token in the system's secret store.
+        remember: bool,
+    },
+    /// Sign in with the refresh token kept for `user`.
+    Resume {
+        /// Account name.
+        user: String,
+    },
+    /// Revoke the tokens and forget them.
+    SignOut,
+    /// Ask the coordinator for the zones.
+    RefreshZones,
+    /// Join the zone, open the link and the bridge, and start the game if there is one to start.
+    Play {
+        /// Zone id.
+        zone: String,
+        /// Start the game; false: only open the bridge (`--no-game`).
+        launch: bool,
+    },
+    /// End the game and close bridge and link; stay signed in.
+    Stop,
+    /// A console line: `/p2p status | metrics | debug on | debug off | reconnect | failover | help`.
+    Console {
+        /// As it was typed.
+        line: String,
+    },
+    /// End the engine.
+    Quit,
+}
+
+/// A `/p2p` command, parsed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum P2pCommand {
+    /// Which path, why, what stands by.
+    Status,
+    /// The numbers.
+    Metrics,
+    /// More in the log, or less.
+    Debug(bool),
+    /// Open the WebRTC path anew.
+    Reconnect,
+    /// Move to the standby now.
+    Failover,
+    /// What there is.
+    Help,
+}
+
+impl P2pCommand {
+    /// Every command, as it is typed; for completion and help.
+    pub const WORDS: [&'static str; 7] = [
+        "/p2p status",
+        "/p2p metrics",
+        "/p2p debug on",
+        "/p2p debug off",
+        "/p2p reconnect",
+        "/p2p failover",
+        "/p2p help",
+    ];
+
+    /// Parses a console line; `/p2p` alone is `status`. `None`: not a `/p2p` command that exists.
+    pub fn parse(line: &str) -> Option<Self> {
+        let mut words = line.split_ascii_whitespace();
+        if !matches!(words.next()?, "/p2p" | "@p2p") {
+            return None;
+        }
+        let command = match (words.next(), words.next()) {
+            (None | Some("status"), None) => Self::Status,
+            (Some("metrics"), None) => Self::Metrics,
+            (Some("debug"), Some("on")) => Self::Debug(true),
+            (Some("debug"), Some("off")) => Self::Debug(false),
+            (Some("reconnect"), None) => Self::Reconnect,
+            (Some("failover"), None) => Self::Failover,
+            (Some("help"), None) => Self::Help,
+            _ => return None,
+        };
+        words.next().is_none().then_some(command)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_word_of_the_help_parses_and_others_do_not() {
+        for word in P2pCommand::WORDS {
+            assert!(P2pCommand::parse(word).is_some(), "{word}");
+        }
+        for other in [
+            "",
+            "/p2px status",
+            "/p2p statusx",
+            "/p2p debug",
+            "/p2p status now",
+            "hello /p2p",
+        ] {
+            assert_eq!(P2pCommand::parse(other), None, "{other}");
+        }
+    }
+}

@@ -1,0 +1,210 @@
+//! What the engine tells: one event per thing that happened, the same for every listener.
+
+use std::net::SocketAddr;
+
+use serde::{Deserialize, Serialize};
+use warp_protocol::{
+    Problem, carrier::PathKind, rest::AccountView, stream::ServerRole, zone::ZoneView,
+};
+
+use crate::view::{LinkState, Metrics, StreamDigest, SwitchReason};
+
+/// Where the refresh token is kept.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, ts_rs::TS)]
+#[serde(rename_all = "kebab-case")]
+pub enum TokenStore {
+    /// In the system's secret store.
+    Keyring,
+    /// In memory only: the person did not want it kept.
+    Memory,
+    /// In memory only: the system has no secret store that works.
+    MemoryNoKeyring,
+}
+
+/// An event. One JSON object each: `{"event":"bridge-ready",...}`.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, ts_rs::TS)]
+#[serde(tag = "event", rename_all = "kebab-case")]
+pub enum Event {
+    /// Somebody signed in.
+    SignedIn {
+        /// Who.
+        account: AccountView,
+        /// Where the refresh token is.
+        kept: TokenStore,
+    },
+    /// Nobody is signed in any more.
+    SignedOut,
+    /// The zones as the coordinator lists them.
+    Zones {
+        /// All of them, best first.
+        zones: Vec<ZoneView>,
+    },
+    /// A step of Play began.
+    Playing {
+        /// Zone id.
+        zone: String,
+        /// What is being done.
+        step: PlayStep,
+    },
+    /// The bridge listens: the game may be pointed at this address.
+    BridgeReady {
+        /// Zone id.
+        zone: String,
+        /// Loopback address of the login server.
+        #[ts(type = "string")]
+        login: SocketAddr,
+    },
+    /// The connection changed its state or its path.
+    State {
+        /// The state.
+        state: LinkState,
+        /// The path in use, if any.
+        path: Option<PathKind>,
+        /// Why it changed, where there is a reason to tell.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        #[ts(optional)]
+        reason: Option<SwitchReason>,
+    },
+    /// Play moved from one path to another.
+    Moved {
+        /// From.
+        from: PathKind,
+        /// To.
+        to: PathKind,
+        /// Why.
+        reason: SwitchReason,
+        /// Silence on the old path before the move, ms; 0 when it was moved by choice.
+        silent_ms: f64,
+    },
+    /// The numbers, once a second while a link is open.
+    Metrics {
+        /// Them.
+        metrics: Metrics,
+    },
+    /// A connection of the game client was opened.
+    StreamOpened {
+        /// Number of the connection on this engine, counting from 0.
+        stream: u32,
+        /// To which server.
+        role: ServerRole,
+        /// Its address as the zone names it.
+        #[ts(type = "string")]
+        target: SocketAddr,
+    },
+    /// A connection of the game client ended.
+    StreamClosed {
+        /// Number of the connection.
+        stream: u32,
+        /// To which server.
+        role: ServerRole,
+        /// True when both directions ended by a half-close.
+        clean: bool,
+        /// Bytes of the client as they were handed to the link.
+        up: StreamDigest,
+        /// Bytes of the server as they came from the link, before addresses are rewritten.
+        down: StreamDigest,
+    },
+    /// A connection's handling stepped down a level.
+    SteppedDown {
+        /// Number of the connection.
+        stream: u32,
+        /// The level now: `rewrite` or `opaque`.
+        level: String,
+        /// Stable reason, for instance `unknown-id`.
+        reason: String,
+    },
+    /// The game was started.
+    GameStarted {
+        /// Process id.
+        pid: u32,
+        /// The program.
+        program: String,
+    },
+    /// The game ended.
+    GameExited {
+        /// Exit code; `None`: ended by a signal.
+        code: Option<i32>,
+        /// True for exit code 0 or an end that was asked for.
+        ok: bool,
+    },
+    /// The answer to a console line.
+    Console {
+        /// The line.
+        line: String,
+        /// The answer.
+        answer: ConsoleAnswer,
+    },
+    /// A problem. Nothing else stops because of it, unless another event says so.
+    Problem {
+        /// It.
+        problem: Problem,
+    },
+    /// Play ended; the engine is back at the zone list.
+    Stopped,
+    /// The engine has ended; no event follows.
+    Ended,
+}
+
+/// What Play is doing.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, ts_rs::TS)]
+#[serde(rename_all = "kebab-case")]
+pub enum PlayStep {
+    /// Asking the coordinator for a session.
+    Joining,
+    /// Opening the first path to the endpoint.
+    OpeningPath,
+    /// Proving who is who.
+    Authenticating,
+    /// Listening on the loopback.
+    OpeningBridge,
+    /// Starting the game.
+    StartingGame,
+    /// Done.
+    Ready,
+}
+
+/// Answer to a console line; each listener puts it into words.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, ts_rs::TS)]
+#[serde(tag = "answer", rename_all = "kebab-case")]
+pub enum ConsoleAnswer {
+    /// Which path, why, what stands by.
+    Status {
+        /// The state.
+        state: LinkState,
+        /// The path in use.
+        path: Option<PathKind>,
+        /// Why that one.
+        reason: Option<SwitchReason>,
+        /// Paths that could take over at once.
+        standby: Vec<PathKind>,
+        /// The zone, when one is played.
+        zone: Option<String>,
+    },
+    /// The numbers.
+    Metrics {
+        /// Them.
+        metrics: Metrics,
+    },
+    /// Debug logging was switched.
+    Debug {
+        /// On or off.
+        on: bool,
+    },
+    /// The WebRTC path is being opened anew.
+    Reconnecting,
+    /// Play was moved to the standby.
+    FailedOver {
+        /// From.
+        from: PathKind,
+        /// To.
+        to: PathKind,
+    },
+    /// There is no other path to move to.
+    NoStandby,
+    /// There is no connection now.
+    NotConnected,
+    /// The commands there are.
+    Help,
+    /// No such command.
+    Unknown,
+}

@@ -1,0 +1,6 @@
+//! The launcher's engine without IO: commands and results in, events and effects out.
+
+pub mod command;
+pub mod event;
+pub mod snapshot;
+pub mod view;

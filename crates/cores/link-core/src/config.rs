@@ -1,0 +1,70 @@
+//! Numbers of a link; see the table in the crate's documentation.
+
+use std::time::Duration;
+
+use warp_protocol::carrier::PathKind;
+
+/// When small packets are sent twice.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Redundancy {
+    /// Never.
+    Off,
+    /// While the path in use loses packets.
+    #[default]
+    Auto,
+}
+
+/// How a link behaves. Both sides may use different values.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct LinkConfig {
+    /// Time between heartbeats on every path.
+    pub heartbeat: Duration,
+    /// Missed heartbeats after which a path counts as silent.
+    pub silence_heartbeats: u32,
+    /// How long a path proves itself before it takes the game for the first time.
+    pub prove_first: Duration,
+    /// The same after it has failed once.
+    pub prove_again: Duration,
+    /// Silence after which a path is given up and its carrier has to be opened anew.
+    pub give_up: Duration,
+    /// How long the link lives without any path.
+    pub hold: Duration,
+    /// How long a path that a person left stays unused.
+    pub bench: Duration,
+    /// Paths, best first; a kind that is not in it is never used.
+    pub preference: Vec<PathKind>,
+    /// When small packets are sent twice.
+    pub redundancy: Redundancy,
+    /// Game streams that may be open at once.
+    pub max_streams: u32,
+    /// Receive window of one stream, bytes.
+    pub stream_window: u32,
+    /// Receive and send window of the session, bytes.
+    pub session_window: u32,
+}
+
+impl Default for LinkConfig {
+    fn default() -> Self {
+        Self {
+            heartbeat: Duration::from_millis(250),
+            silence_heartbeats: 3,
+            prove_first: Duration::from_millis(300),
+            prove_again: Duration::from_secs(3),
+            give_up: Duration::from_secs(5),
+            hold: Duration::from_secs(30),
+            bench: Duration::from_secs(60),
+            preference: PathKind::ALL.to_vec(),
+            redundancy: Redundancy::Auto,
+            max_streams: 64,
+            stream_window: 256 * 1024,
+            session_window: 1024 * 1024,
+        }
+    }
+}
+
+impl LinkConfig {
+    /// Silence after which the game leaves a path.
+    pub fn silence(&self) -> Duration {
+        self.heartbeat * self.silence_heartbeats
+    }
+}

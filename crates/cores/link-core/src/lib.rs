@@ -1,0 +1,41 @@
+//! The session link: one end-to-end QUIC connection between engine and endpoint, with a path for
+//! every carrier, and the policy that decides which path carries the game.
+//!
+//! # Rules
+//! * No IO and no clock: [`Link`] is fed datagrams and the time, and is drained of datagrams,
+//!   events and its next deadline. After every `handle_*`, stream or command call, drain
+//!   [`Link::poll_transmit`] and [`Link::poll_event`] until they are empty, then sleep until
+//!   [`Link::poll_timeout`].
+//! * To QUIC a path is a made-up address. Which carrier takes a datagram is decided here, so a
+//!   datagram names its path in a [label](warp_protocol::carrier) and any carrier can carry it.
+//! * Exactly one path is *available*, all others are *backup*. The engine's side decides; the
+//!   endpoint's side follows the status that it is told, unless it hears nothing on a path at all:
+//!   then it says so by marking that path backup, and the engine moves.
+//! * TLS 1.3 with AES-256-GCM only, both sides prove the Ed25519 key that the coordinator named
+//!   (raw public keys, RFC 7250). There is no other way to a connection.
+//!
+//! # Numbers ([`LinkConfig`])
+//! | what | default | source |
+//! |---|---|---|
+//! | heartbeat on every path | 250 ms | architecture: silence must be noticed below 1 s |
+//! | silence that moves the game | 3 heartbeats | one lost heartbeat is noise, three are not |
+//! | suspicion | 0.9 probe timeouts (RFC 9002 6.2.1), at least 30 ms | so that QUIC's own probe leaves over the standby too |
+//! | proving, first time / after a failure | 0.3 s / 3 s | a flapping path must not flap the game |
+//! | hold time without any path | 30 s | how long the game's sockets stay open |
+//! | given up | 5 s of silence | ICE needs seconds to notice; a new carrier is quicker |
+//! | stream / session window | 256 KiB / 1 MiB | game traffic is a few kB a second; bounds memory per session |
+
+mod books;
+mod config;
+mod identity;
+mod link;
+mod policy;
+mod state;
+mod tls;
+pub mod view;
+
+pub use config::{LinkConfig, Redundancy};
+pub use identity::{Identity, IdentityError};
+pub use link::{CloseReason, Link, LinkError, LinkEvent, Outgoing, ReadOutcome, WriteOutcome};
+pub use noq_proto::StreamId;
+pub use state::State;

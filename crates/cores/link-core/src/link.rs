@@ -1,0 +1,976 @@
+//! The link itself: QUIC in the middle, datagrams with labels on one side, streams on the other.
+
+use std::collections::{BTreeMap, VecDeque};
+use std::net::{Ipv6Addr, SocketAddr, SocketAddrV6};
+use std::num::NonZeroUsize;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use bytes::{BufMut, Bytes, BytesMut};
+use noq_proto::{
+    ClientConfig, Connection, ConnectionError, ConnectionHandle, DatagramEvent, Dir, Endpoint,
+    EndpointConfig, Event, FourTuple, IdleTimeout, PathEvent, PathId, PathStatus, ReadError,
+    ReadableError, ServerConfig, StreamEvent, StreamId, TransportConfig, VarInt, WriteError,
+};
+use warp_protocol::carrier::{LABEL_LEN, MAX_QUIC_PACKET, PathKind, PathLabel};
+
+use crate::books::{Book, all_frames, asking_frames};
+use crate::policy::Policy;
+use crate::view::{PathView, SwitchReason};
+use crate::{Identity, LinkConfig, Redundancy, State, tls};
+
+/// Paths that may be open or draining at once.
+const MAX_PATHS: u32 = 16;
+/// A second copy follows the first by this much: longer than a burst of loss on a radio link,
+/// shorter than a game's tick (issue of record: 10 to 20 ms).
+const COPY_DELAY: Duration = Duration::from_millis(12);
+/// Packets up to this size are sent twice; larger ones are bulk.
+const COPY_MAX: usize = 600;
+/// Copies that wait, bytes. Full: the packet is sent once.
+const COPY_BUDGET: usize = 64 * 1024;
+/// How long the copies go on after the last loss.
+const COPY_HOLD: Duration = Duration::from_secs(20);
+/// How long a path that was left for silence still travels over other carriers too, so that what
+/// was in flight on it is found and sent again.
+const REROUTE_AFTER: Duration = Duration::from_secs(2);
+
+/// A link cannot be made.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub enum LinkError {
+    /// The TLS configuration was refused by the library.
+    #[error("the TLS configuration of the session link was refused")]
+    Tls,
+    /// A number in the configuration is out of range.
+    #[error("a number in the link configuration is out of range")]
+    Config,
+}
+
+/// Why a link ended.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum CloseReason {
+    /// This side closed it.
+    Local,
+    /// The other side closed it, with this code.
+    Peer(u64),
+    /// Nothing was heard for the hold time.
+    Lost,
+    /// The other side could not prove its key, or speaks another version.
+    Untrusted,
+    /// The other side broke the protocol.
+    Protocol,
+}
+
+/// What happened on a link.
+#[derive(Debug, Clone, PartialEq)]
+pub enum LinkEvent {
+    /// The state or the path in use changed.
+    State {
+        /// The state.
+        state: State,
+        /// The path in use.
+        path: Option<PathKind>,
+        /// Why that path.
+        reason: Option<SwitchReason>,
+    },
+    /// The game moved.
+    Moved {
+        /// From.
+        from: PathKind,
+        /// To.
+        to: PathKind,
+        /// Why.
+        reason: SwitchReason,
+        /// Silence on the old path before.
+        silent: Duration,
+    },
+    /// A path is ready to take the game, or carries it.
+    Proven(PathKind),
+    /// A path was silent for too long: open its carrier anew.
+    GivenUp(PathKind),
+    /// The other side opened a stream.
+    StreamOpened(StreamId),
+    /// A stream may have something to read.
+    Readable(StreamId),
+    /// A blocked stream may take more.
+    Writable(StreamId),
+    /// The other side does not want more of a stream.
+    Stopped(StreamId, u64),
+    /// The link has ended; nothing follows.
+    Closed(CloseReason),
+}
+
+/// A datagram to send.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Outgoing {
+    /// Over which carrier.
+    pub carrier: PathKind,
+    /// Label and QUIC packet.
+    pub datagram: Bytes,
+}
+
+/// Result of a write to a stream.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum WriteOutcome {
+    /// So many bytes were taken.
+    Written(usize),
+    /// None were taken; [`LinkEvent::Writable`] will tell.
+    Blocked,
+    /// The stream takes no more.
+    Closed,
+}
+
+/// Result of a read from a stream.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum ReadOutcome {
+    /// Bytes in order.
+    Data(Bytes),
+    /// None now; [`LinkEvent::Readable`] will tell.
+    Blocked,
+    /// The other side ended the stream; all was read.
+    Finished,
+    /// The other side reset the stream with this code.
+    Reset(u64),
+    /// The stream is not open.
+    Closed,
+}
+
+#[derive(Debug, Default, Clone, Copy)]
+pub(crate) struct Carrier {
+    pub(crate) up: bool,
+    pub(crate) generation: u8,
+}
+
+struct Copy {
+    due: Instant,
+    outgoing: Outgoing,
+}
+
+/// A session link. See the crate's documentation.
+pub struct Link {
+    pub(crate) config: LinkConfig,
+    endpoint: Endpoint,
+    pub(crate) connection: Option<(ConnectionHandle, Connection)>,
+    client: Option<ClientConfig>,
+    pub(crate) carriers: BTreeMap<PathKind, Carrier>,
+    pub(crate) books: BTreeMap<PathId, Book>,
+    pub(crate) policy: Policy,
+    pub(crate) events: VecDeque<LinkEvent>,
+    out: VecDeque<Outgoing>,
+    copies: VecDeque<Copy>,
+    copies_bytes: usize,
+    scratch: Vec<u8>,
+    refused: u64,
+    duplicated: u64,
+    closed: bool,
+}
+
+impl Link {
+    /// The engine's side. It connects when the first carrier comes up.
+    ///
+    /// `peer` is the endpoint's public key (SubjectPublicKeyInfo, DER); `seed` is random.
+    pub fn client(
+        config: LinkConfig,
+        identity: &Identity,
+        peer: &[u8],
+        seed: [u8; 32],
+    ) -> Result<Self, LinkError> {
+        let mut client = ClientConfig::new(Arc::new(tls::client(identity, peer)?));
+        client.transport_config(Arc::new(transport(&config, false)?));
+        let endpoint = Endpoint::new(Arc::new(endpoint_config(seed)?), None, false);
+        Ok(Self::with(config, endpoint, Some(client)))
+    }
+
+    /// The endpoint's side: accepts one connection, from the holder of `peer`.
+    pub fn server(
+        config: LinkConfig,
+        identity: &Identity,
+        peer: &[u8],
+        seed: [u8; 32],
+    ) -> Result<Self, LinkError> {
+        let mut server = ServerConfig::with_crypto(Arc::new(tls::server(identity, peer)?));
+        server.transport_config(Arc::new(transport(&config, true)?));
+        server.max_incoming(1);
+        let endpoint = Endpoint::new(
+            Arc::new(endpoint_config(seed)?),
+            Some(Arc::new(server)),
+            false,
+        );
+        Ok(Self::with(config, endpoint, None))
+    }
+
+    fn with(config: LinkConfig, endpoint: Endpoint, client: Option<ClientConfig>) -> Self {
+        let policy = Policy::new(client.is_some());
+        Self {
+            config,
+            endpoint,
+            connection: None,
+            client,
+            carriers: BTreeMap::new(),
+            books: BTreeMap::new(),
+            policy,
+            events: VecDeque::new(),
+            out: VecDeque::new(),
+            copies: VecDeque::new(),
+            copies_bytes: 0,
+            scratch: Vec::with_capacity(MAX_QUIC_PACKET),
+            refused: 0,
+            duplicated: 0,
+            closed: false,
+        }
+    }
+
+    // ---- carriers and datagrams
+
+    /// A carrier can be used from now on; for the engine's side this opens a path over it.
+    pub fn carrier_up(&mut self, kind: PathKind, now: Instant) {
+        if self.closed || !self.config.preference.contains(&kind) {
+            return;
+        }
+        let carrier = self.carriers.entry(kind).or_default();
+        carrier.up = true;
+        if self.client.is_some() {
+            carrier.generation = carrier.generation.wrapping_add(1);
+            self.open_path(kind, now);
+            // Whatever waits on paths that were cut off gets a probe at once.
+            self.ping_all();
+        }
+        self.drive(now);
+    }
+
+    /// A carrier is gone.
+    pub fn carrier_down(&mut self, kind: PathKind, now: Instant) {
+        if let Some(carrier) = self.carriers.get_mut(&kind) {
+            carrier.up = false;
+        }
+        self.drive(now);
+    }
+
+    /// True when a carrier of that kind is up.
+    pub fn has_carrier(&self, kind: PathKind) -> bool {
+        self.carriers.get(&kind).is_some_and(|carrier| carrier.up)
+    }
+
+    /// A datagram came over `carrier`.
+    pub fn handle_datagram(&mut self, carrier: PathKind, datagram: &[u8], now: Instant) {
+        let Some((label, packet)) = PathLabel::split(datagram) else {
+            self.refused += 1;
+            return;
+        };
+        if self.closed {
+            return;
+        }
+        let before = self.heard_frames();
+        self.scratch.clear();
+        let network_path = FourTuple::from_remote(label_address(label));
+        let event = self.endpoint.handle(
+            now,
+            network_path,
+            None,
+            BytesMut::from(packet),
+            &mut self.scratch,
+        );
+        match event {
+            Some(DatagramEvent::ConnectionEvent(handle, event)) => {
+                if let Some((ours, connection)) = &mut self.connection
+                    && *ours == handle
+                {
+                    connection.handle_event(event);
+                }
+            }
+            Some(DatagramEvent::NewConnection(incoming)) => self.accept(incoming, now),
+            // Stateless answers would tell strangers that somebody is here.
+            Some(DatagramEvent::Response(_)) | None => {}
+        }
+        self.pump_endpoint();
+        if self.heard_frames() == before {
+            self.refused += 1;
+        } else {
+            self.on_heard(carrier, label, now);
+        }
+        self.drive(now);
+    }
+
+    fn accept(&mut self, incoming: noq_proto::Incoming, now: Instant) {
+        if self.connection.is_some() {
+            self.endpoint.ignore(incoming);
+            return;
+        }
+        self.scratch.clear();
+        match self.endpoint.accept(incoming, now, &mut self.scratch, None) {
+            Ok(connection) => {
+                self.connection = Some(connection);
+                self.policy.authenticating();
+            }
+            Err(_refused) => self.refused += 1,
+        }
+    }
+
+    /// Frames that were authentic and new, over all paths.
+    fn heard_frames(&mut self) -> u64 {
+        self.connection.as_mut().map_or(0, |(_, connection)| {
+            all_frames(&connection.stats().frame_rx)
+        })
+    }
+
+    fn on_heard(&mut self, carrier: PathKind, label: PathLabel, now: Instant) {
+        if self.client.is_none() && carrier == label.kind {
+            // The endpoint's side learns the generation from what it hears.
+            let known = self.carriers.entry(label.kind).or_default();
+            known.generation = known_or_newer(known.generation, label.generation);
+        }
+        let native = self
+            .carriers
+            .get(&label.kind)
+            .is_some_and(|known| known.generation == label.generation);
+        let Some((_, connection)) = &mut self.connection else {
+            return;
+        };
+        for book in self.books.values_mut() {
+            if let Some(smoothed) = connection.rtt(book.id)
+                && book.established
+                && book.trips.observe(smoothed)
+                && let Some(leaving) = &mut book.leaving
+            {
+                leaving.on_answer(now);
+            }
+            if book.label != label {
+                continue;
+            }
+            if carrier == label.kind && native {
+                book.on_heard(now);
+            } else if let Some(leaving) = &mut book.leaving {
+                leaving.on_heard(now);
+            }
+        }
+    }
+
+    /// The next datagram to send.
+    pub fn poll_transmit(&mut self, now: Instant) -> Option<Outgoing> {
+        loop {
+            if let Some(outgoing) = self.out.pop_front() {
+                return Some(outgoing);
+            }
+            if let Some(copy) = self.copies.front()
+                && copy.due <= now
+            {
+                let copy = self.copies.pop_front()?;
+                self.copies_bytes = self
+                    .copies_bytes
+                    .saturating_sub(copy.outgoing.datagram.len());
+                self.duplicated += 1;
+                return Some(copy.outgoing);
+            }
+            self.scratch.clear();
+            let (_, connection) = self.connection.as_mut()?;
+            let asked_before = asking_frames(&connection.stats().frame_tx);
+            let transmit = connection.poll_transmit(now, NonZeroUsize::MIN, &mut self.scratch)?;
+            let asks = asking_frames(&connection.stats().frame_tx) > asked_before;
+            let label = address_label(transmit.destination)?;
+            self.route(label, asks, now);
+        }
+    }
+
+    /// Puts the packet in `scratch` on the carriers that should take it.
+    fn route(&mut self, label: PathLabel, asks: bool, now: Instant) {
+        let mut datagram = BytesMut::with_capacity(LABEL_LEN + self.scratch.len());
+        datagram.put_slice(&label.to_bytes());
+        datagram.put_slice(&self.scratch);
+        let datagram = datagram.freeze();
+        let handshaking = self
+            .connection
+            .as_ref()
+            .is_some_and(|(_, connection)| connection.is_handshaking());
+        let native_up = self
+            .carriers
+            .get(&label.kind)
+            .is_some_and(|carrier| carrier.up && carrier.generation == label.generation);
+        let book = self.books.values_mut().find(|book| book.label == label);
+        let mut elsewhere = handshaking || !native_up;
+        let mut twice = false;
+        if let Some(book) = book {
+            let in_use = self.policy.in_use == Some(book.id);
+            if asks && native_up && in_use {
+                book.on_asked(now);
+            }
+            let leaving = book.reroute_until.is_some_and(|until| now < until);
+            elsewhere |= (in_use && book.suspect(now)) || leaving;
+            twice = in_use && asks && book.redundant_until.is_some_and(|until| now < until);
+        }
+        if native_up {
+            self.push(label.kind, datagram.clone());
+        }
+        if elsewhere {
+            let others: Vec<PathKind> = self
+                .carriers
+                .iter()
+                .filter(|(kind, carrier)| carrier.up && !(native_up && **kind == label.kind))
+                .map(|(kind, _)| *kind)
+                .collect();
+            for kind in others {
+                if native_up {
+                    self.duplicated += 1;
+                }
+                self.push(kind, datagram.clone());
+            }
+        } else if twice && datagram.len() <= COPY_MAX {
+            self.push_copy(label.kind, datagram, now);
+        }
+    }
+
+    fn push(&mut self, carrier: PathKind, datagram: Bytes) {
+        self.out.push_back(Outgoing { carrier, datagram });
+    }
+
+    fn push_copy(&mut self, carrier: PathKind, datagram: Bytes, now: Instant) {
+        if self.copies_bytes + datagram.len() > COPY_BUDGET {
+            return;
+        }
+        self.copies_bytes += datagram.len();
+        self.copies.push_back(Copy {
+            due: now + COPY_DELAY,
+            outgoing: Outgoing { carrier, datagram },
+        });
+    }
+
+    // ---- time and events
+
+    /// When to call [`Link::handle_timeout`] next, and why.
+    pub fn poll_timeout(&mut self, now: Instant) -> Option<(Instant, &'static str)> {
+        let quic = self
+            .connection
+            .as_ref()
+            .and_then(|(_, connection)| connection.poll_timeout())
+            .map(|at| (at, "quic"));
+        let copy = self.copies.front().map(|copy| (copy.due, "copy"));
+        let policy = self.policy_deadline(now).map(|at| (at, "path policy"));
+        [quic, copy, policy]
+            .into_iter()
+            .flatten()
+            .min_by_key(|(at, _)| *at)
+    }
+
+    /// The deadline of [`Link::poll_timeout`] has come.
+    pub fn handle_timeout(&mut self, now: Instant) {
+        if let Some((_, connection)) = &mut self.connection {
+            connection.handle_timeout(now);
+        }
+        self.pump_endpoint();
+        self.drive(now);
+    }
+
+    /// The next thing that happened.
+    pub fn poll_event(&mut self) -> Option<LinkEvent> {
+        self.events.pop_front()
+    }
+
+    fn pump_endpoint(&mut self) {
+        let Some((handle, connection)) = &mut self.connection else {
+            return;
+        };
+        while let Some(event) = connection.poll_endpoint_events() {
+            if let Some(event) = self.endpoint.handle_event(*handle, event) {
+                connection.handle_event(event);
+            }
+        }
+    }
+
+    /// After any input: take QUIC's events, then let the policy look at the paths.
+    pub(crate) fn drive(&mut self, now: Instant) {
+        self.pump_endpoint();
+        while let Some(event) = self
+            .connection
+            .as_mut()
+            .and_then(|(_, connection)| connection.poll())
+        {
+            self.on_quic_event(event, now);
+        }
+        if !self.closed {
+            self.beat(now);
+            self.run_policy(now);
+            self.sample_loss(now);
+        }
+        self.pump_endpoint();
+    }
+
+    fn on_quic_event(&mut self, event: Event, now: Instant) {
+        match event {
+            Event::Connected => self.on_connected(now),
+            Event::ConnectionLost { reason } => {
+                self.end(close_reason(&reason));
+            }
+            Event::Stream(event) => self.on_stream_event(event),
+            Event::Path(event) => self.on_path_event(event, now),
+            _ => {}
+        }
+    }
+
+    fn on_connected(&mut self, now: Instant) {
+        let Some((_, connection)) = &mut self.connection else {
+            return;
+        };
+        if let Ok(network_path) = connection.network_path(PathId::ZERO)
+            && let Some(label) = address_label(network_path.remote())
+        {
+            let book = self
+                .books
+                .entry(PathId::ZERO)
+                .or_insert_with(|| Book::new(PathId::ZERO, label, now, self.config.heartbeat));
+            book.established = true;
+            book.on_heard(now);
+        }
+        if self.client.is_none() {
+            self.policy.in_use = Some(PathId::ZERO);
+        } else {
+            let waiting: Vec<PathKind> = self
+                .carriers
+                .iter()
+                .filter(|(_, carrier)| carrier.up)
+                .map(|(kind, _)| *kind)
+                .collect();
+            for kind in waiting {
+                self.open_path(kind, now);
+            }
+        }
+    }
+
+    fn on_stream_event(&mut self, event: StreamEvent) {
+        match event {
+            StreamEvent::Opened { dir: Dir::Bi } => {
+                while let Some(id) = self
+                    .connection
+                    .as_mut()
+                    .and_then(|(_, connection)| connection.streams().accept(Dir::Bi))
+                {
+                    self.events.push_back(LinkEvent::StreamOpened(id));
+                }
+            }
+            StreamEvent::Readable { id } => self.events.push_back(LinkEvent::Readable(id)),
+            StreamEvent::Writable { id } => self.events.push_back(LinkEvent::Writable(id)),
+            StreamEvent::Stopped { id, error_code } => self
+                .events
+                .push_back(LinkEvent::Stopped(id, error_code.into_inner())),
+            _ => {}
+        }
+    }
+
+    fn on_path_event(&mut self, event: PathEvent, now: Instant) {
+        match event {
+            PathEvent::Established { id, .. } => {
+                let Some((_, connection)) = &mut self.connection else {
+                    return;
+                };
+                let label = connection
+                    .network_path(id)
+                    .ok()
+                    .and_then(|path| address_label(path.remote()));
+                if let Some(label) = label {
+                    let book = self
+                        .books
+                        .entry(id)
+                        .or_insert_with(|| Book::new(id, label, now, self.config.heartbeat));
+                    book.established = true;
+                }
+            }
+            PathEvent::Abandoned { id, .. } | PathEvent::Discarded { id, .. } => {
+                self.books.remove(&id);
+                self.policy.forget(id);
+            }
+            PathEvent::RemoteStatus { id, status, .. } => {
+                let available = status == PathStatus::Available;
+                self.on_peer_status(id, available, now);
+            }
+            _ => {}
+        }
+    }
+
+    fn on_peer_status(&mut self, id: PathId, available: bool, now: Instant) {
+        let Some(book) = self.books.get_mut(&id) else {
+            return;
+        };
+        book.peer_available = available;
+        if self.client.is_some() {
+            return;
+        }
+        if available {
+            self.policy.in_use = Some(id);
+            book.unanswered = None;
+        } else if self.policy.in_use == Some(id) {
+            book.reroute_until = Some(now + REROUTE_AFTER);
+        }
+        self.set_status(id, available);
+    }
+
+    fn end(&mut self, reason: CloseReason) {
+        if self.closed {
+            return;
+        }
+        self.closed = true;
+        self.copies.clear();
+        self.copies_bytes = 0;
+        self.set_state(State::Disconnected, None, None);
+        self.events.push_back(LinkEvent::Closed(reason));
+    }
+
+    // ---- paths, for the policy
+
+    /// Opens a QUIC path over the present generation of a carrier, or the connection itself.
+    pub(crate) fn open_path(&mut self, kind: PathKind, now: Instant) {
+        let Some(carrier) = self.carriers.get(&kind).copied() else {
+            return;
+        };
+        let label = PathLabel {
+            kind,
+            generation: carrier.generation,
+        };
+        let address = label_address(label);
+        match (&mut self.connection, &self.client) {
+            (None, Some(client)) => {
+                let made = self
+                    .endpoint
+                    .connect(now, client.clone(), address, "endpoint.warp");
+                match made {
+                    Ok(connection) => {
+                        self.connection = Some(connection);
+                        self.policy.authenticating();
+                        self.books.insert(
+                            PathId::ZERO,
+                            Book::new(PathId::ZERO, label, now, self.config.heartbeat),
+                        );
+                    }
+                    Err(_) => self.end(CloseReason::Protocol),
+                }
+            }
+            (Some((_, connection)), Some(_)) if connection.is_multipath_negotiated() => {
+                let four = FourTuple::from_remote(address);
+                match connection.open_path_ensure(four, PathStatus::Backup, now) {
+                    Ok((id, _existed)) => {
+                        self.books
+                            .entry(id)
+                            .or_insert_with(|| Book::new(id, label, now, self.config.heartbeat));
+                    }
+                    // No id or no connection id is free yet; the policy asks again.
+                    Err(_) => self.policy.retry_open(kind),
+                }
+            }
+            _ => {}
+        }
+    }
+
+    pub(crate) fn set_status(&mut self, id: PathId, available: bool) {
+        let status = if available {
+            PathStatus::Available
+        } else {
+            PathStatus::Backup
+        };
+        if let Some((_, connection)) = &mut self.connection {
+            // A path that closed meanwhile has no status to set.
+            let _ = connection.set_path_status(id, status);
+        }
+    }
+
+    pub(crate) fn close_path(&mut self, id: PathId, now: Instant) {
+        if let Some((_, connection)) = &mut self.connection {
+            // The last path stays: QUIC needs one to hold the connection.
+            let _ = connection.close_path(now, id, VarInt::from_u32(0));
+        }
+    }
+
+    /// One ping per path and heartbeat, from both sides.
+    fn beat(&mut self, now: Instant) {
+        let Some((_, connection)) = &mut self.connection else {
+            return;
+        };
+        for book in self.books.values_mut() {
+            if book.established && now >= book.next_beat {
+                book.next_beat = now + self.config.heartbeat;
+                // A path that closed meanwhile needs no heartbeat.
+                let _ = connection.ping_path(book.id);
+            }
+        }
+    }
+
+    pub(crate) fn ping_all(&mut self) {
+        if let Some((_, connection)) = &mut self.connection {
+            for id in connection.paths() {
+                let _ = connection.ping_path(id);
+            }
+        }
+    }
+
+    fn sample_loss(&mut self, now: Instant) {
+        let Some((_, connection)) = &mut self.connection else {
+            return;
+        };
+        for book in self.books.values_mut() {
+            let Some(stats) = connection.path_stats(book.id) else {
+                continue;
+            };
+            let (_, lost) = book
+                .loss
+                .since_start(stats.sent_packets, stats.lost_packets);
+            book.loss
+                .sample(now, stats.sent_packets, stats.lost_packets);
+            // Two lost packets in ten seconds at a few dozen a second: half a percent.
+            let lossy = lost >= 2 && !book.suspect(now);
+            if lossy && self.config.redundancy == Redundancy::Auto {
+                book.redundant_until = Some(now + COPY_HOLD);
+            }
+        }
+    }
+
+    // ---- commands
+
+    /// Moves the game to the best other path now. `None`: there is none.
+    pub fn fail_over(&mut self, now: Instant) -> Option<(PathKind, PathKind)> {
+        let moved = self.leave_current(SwitchReason::Asked, now);
+        self.drive(now);
+        moved
+    }
+
+    /// Forgets that paths were left by choice, so that the best may come back.
+    pub fn unbench(&mut self, now: Instant) {
+        for book in self.books.values_mut() {
+            book.benched_until = None;
+        }
+        self.drive(now);
+    }
+
+    /// Ends the link and tells the other side.
+    pub fn close(&mut self, code: u32, now: Instant) {
+        if let Some((_, connection)) = &mut self.connection {
+            connection.close(now, VarInt::from_u32(code), Bytes::new());
+        }
+        self.end(CloseReason::Local);
+    }
+
+    /// New keys for both directions, from the next packet on.
+    pub fn update_keys(&mut self) {
+        if let Some((_, connection)) = &mut self.connection
+            && !connection.is_handshaking()
+            && !self.closed
+        {
+            connection.force_key_update();
+        }
+    }
+
+    // ---- streams
+
+    /// Opens a stream; `None` while as many are open as may be, or before the link is connected.
+    pub fn open_stream(&mut self) -> Option<StreamId> {
+        let (_, connection) = self.connection.as_mut()?;
+        if connection.is_handshaking() {
+            return None;
+        }
+        connection.streams().open(Dir::Bi)
+    }
+
+    /// Writes to a stream.
+    pub fn write(&mut self, id: StreamId, data: &[u8]) -> WriteOutcome {
+        let Some((_, connection)) = &mut self.connection else {
+            return WriteOutcome::Closed;
+        };
+        match connection.send_stream(id).write(data) {
+            Ok(count) => WriteOutcome::Written(count),
+            Err(WriteError::Blocked) => WriteOutcome::Blocked,
+            Err(WriteError::Stopped(_) | WriteError::ClosedStream) => WriteOutcome::Closed,
+        }
+    }
+
+    /// Reads at most `max` bytes from a stream.
+    pub fn read(&mut self, id: StreamId, max: usize) -> ReadOutcome {
+        let Some((_, connection)) = &mut self.connection else {
+            return ReadOutcome::Closed;
+        };
+        let mut stream = connection.recv_stream(id);
+        let mut chunks = match stream.read(true) {
+            Ok(chunks) => chunks,
+            Err(ReadableError::ClosedStream | ReadableError::IllegalOrderedRead) => {
+                return ReadOutcome::Closed;
+            }
+        };
+        let outcome = match chunks.next(max) {
+            Ok(Some(chunk)) => ReadOutcome::Data(chunk.bytes),
+            Ok(None) => ReadOutcome::Finished,
+            Err(ReadError::Blocked) => ReadOutcome::Blocked,
+            Err(ReadError::Reset(code)) => ReadOutcome::Reset(code.into_inner()),
+        };
+        // Whether new window has to be told is found by the next poll_transmit.
+        let _ = chunks.finalize();
+        outcome
+    }
+
+    /// Half-closes a stream: no more will be written.
+    pub fn finish(&mut self, id: StreamId) {
+        if let Some((_, connection)) = &mut self.connection {
+            // Stopped or closed already: nothing is left to finish.
+            let _ = connection.send_stream(id).finish();
+        }
+    }
+
+    /// Breaks off what was written to a stream.
+    pub fn reset(&mut self, id: StreamId, code: u32) {
+        if let Some((_, connection)) = &mut self.connection {
+            let _ = connection.send_stream(id).reset(VarInt::from_u32(code));
+        }
+    }
+
+    /// Tells the other side that no more of a stream is wanted.
+    pub fn stop(&mut self, id: StreamId, code: u32) {
+        if let Some((_, connection)) = &mut self.connection {
+            let _ = connection.recv_stream(id).stop(VarInt::from_u32(code));
+        }
+    }
+
+    // ---- views
+
+    /// Every path as it is shown.
+    pub fn paths(&mut self, now: Instant) -> Vec<PathView> {
+        let Some((_, connection)) = &mut self.connection else {
+            return Vec::new();
+        };
+        let stats: Vec<_> = self
+            .books
+            .keys()
+            .map(|id| connection.path_stats(*id).unwrap_or_default())
+            .collect();
+        self.books
+            .values()
+            .zip(&stats)
+            .map(|(book, stats)| self.view_of(book, stats, now))
+            .collect()
+    }
+
+    /// Datagrams that changed nothing: not authentic, replayed, a second copy, or not understood.
+    pub fn refused(&self) -> u64 {
+        self.refused
+    }
+
+    /// Datagrams that were sent a second time.
+    pub fn duplicated(&self) -> u64 {
+        self.duplicated
+    }
+
+    /// True when the link has ended.
+    pub fn is_closed(&self) -> bool {
+        self.closed
+    }
+
+    /// True when nothing more has to be sent for a closed link.
+    pub fn is_drained(&self) -> bool {
+        self.connection
+            .as_ref()
+            .is_none_or(|(_, connection)| connection.is_drained())
+    }
+
+    pub(crate) fn reroute_after(now: Instant) -> Instant {
+        now + REROUTE_AFTER
+    }
+}
+
+/// The newer of two generations, which count up and wrap: an old path's datagrams also travel over
+/// its successor's carrier.
+fn known_or_newer(known: u8, seen: u8) -> u8 {
+    if seen.wrapping_sub(known) < 128 {
+        seen
+    } else {
+        known
+    }
+}
+
+fn endpoint_config(seed: [u8; 32]) -> Result<EndpointConfig, LinkError> {
+    let reset_key = ring::hmac::Key::new(ring::hmac::HMAC_SHA256, &seed);
+    let mut config = EndpointConfig::new(Arc::new(reset_key));
+    config.rng_seed(Some(seed));
+    config
+        .max_udp_payload_size(MAX_QUIC_PACKET as u16)
+        .map_err(|_| LinkError::Config)?;
+    Ok(config)
+}
+
+fn transport(config: &LinkConfig, server: bool) -> Result<TransportConfig, LinkError> {
+    let hold = IdleTimeout::try_from(config.hold).map_err(|_| LinkError::Config)?;
+    let streams = if server { config.max_streams } else { 0 };
+    let mut transport = TransportConfig::default();
+    transport
+        .max_idle_timeout(Some(hold))
+        .max_concurrent_bidi_streams(VarInt::from_u32(streams))
+        .max_concurrent_uni_streams(VarInt::from_u32(0))
+        .stream_receive_window(VarInt::from_u32(config.stream_window))
+        .receive_window(VarInt::from_u32(config.session_window))
+        .send_window(u64::from(config.session_window))
+        .datagram_receive_buffer_size(None)
+        .initial_mtu(MAX_QUIC_PACKET as u16)
+        .min_mtu(MAX_QUIC_PACKET as u16)
+        .mtu_discovery_config(None)
+        .enable_segmentation_offload(false)
+        .max_concurrent_multipath_paths(MAX_PATHS)
+        // Heartbeats are ours: QUIC's keep-alive is silenced by what is heard, and the answer to it
+        // may come over another path.
+        .default_path_keep_alive_interval(None)
+        .default_path_max_idle_timeout(None)
+        // A carrier does not reorder, so the first later acknowledgement proves a loss.
+        .packet_threshold(1)
+        .time_threshold(1.0)
+        .initial_rtt(Duration::from_millis(100));
+    Ok(transport)
+}
+
+/// fd57:4152:50::KIND, port 1024 + generation: unique local addresses that no interface has.
+fn label_address(label: PathLabel) -> SocketAddr {
+    let ip = Ipv6Addr::new(0xfd57, 0x4152, 0x50, 0, 0, 0, 0, label.kind as u16);
+    SocketAddr::V6(SocketAddrV6::new(
+        ip,
+        1024 + u16::from(label.generation),
+        0,
+        0,
+    ))
+}
+
+fn address_label(address: SocketAddr) -> Option<PathLabel> {
+    let SocketAddr::V6(address) = address else {
+        return None;
+    };
+    let kind = address.ip().segments()[7];
+    let kind = PathKind::ALL
+        .into_iter()
+        .find(|known| *known as u16 == kind)?;
+    let generation = u8::try_from(address.port().checked_sub(1024)?).ok()?;
+    Some(PathLabel { kind, generation })
+}
+
+fn close_reason(error: &ConnectionError) -> CloseReason {
+    match error {
+        ConnectionError::ApplicationClosed(close) => {
+            CloseReason::Peer(close.error_code.into_inner())
+        }
+        ConnectionError::LocallyClosed => CloseReason::Local,
+        ConnectionError::TimedOut | ConnectionError::Reset => CloseReason::Lost,
+        ConnectionError::TransportError(error) if is_crypto(u64::from(error.code)) => {
+            CloseReason::Untrusted
+        }
+        ConnectionError::ConnectionClosed(close) if is_crypto(u64::from(close.error_code)) => {
+            CloseReason::Untrusted
+        }
+        _ => CloseReason::Protocol,
+    }
+}
+
+/// RFC 9000 20.1: CRYPTO_ERROR is 0x0100..=0x01ff.
+fn is_crypto(code: u64) -> bool {
+    (0x100..0x200).contains(&code)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn labels_and_addresses_round_trip() {
+        for kind in PathKind::ALL {
+            for generation in [0, 1, 255] {
+                let label = PathLabel { kind, generation };
+                assert_eq!(address_label(label_address(label)), Some(label));
+            }
+        }
+    }
+}

@@ -1,0 +1,471 @@
+//! Which path carries the game.
+//!
+//! The engine's side runs all of it; the endpoint's side only follows the status that it is told
+//! and reports a path on which it hears nothing.
+//!
+//! 1. A path whose carrier is up, that QUIC has validated and that was heard lately is *usable*.
+//! 2. The first usable path takes the game at once (reason `first`).
+//! 3. When the path in use loses its carrier, or is silent for three heartbeats, or the other side
+//!    says that it hears nothing on it, the best usable path takes over. Without one the game
+//!    stays where it is, the state is Reconnecting, and the streams are held.
+//! 4. A path that is better by preference takes over when it has been heard without a suspicion
+//!    for the proving time and is not benched (reason `better`).
+//! 5. A path that is silent for the give-up time is reported once. Out of use it is closed when
+//!    nothing of it can be in flight any more.
+
+use std::collections::BTreeSet;
+use std::time::{Duration, Instant};
+
+use noq_proto::{PathId, PathStats};
+use warp_protocol::carrier::PathKind;
+
+use crate::State;
+use crate::books::{Book, loss_percent};
+use crate::link::{Link, LinkEvent};
+use crate::view::{PathPhase, PathView, SwitchReason};
+
+/// Time between attempts to open a path that had no id or connection id free.
+const OPEN_RETRY: Duration = Duration::from_millis(50);
+
+/// The policy's own state.
+#[derive(Debug)]
+pub(crate) struct Policy {
+    client: bool,
+    pub(crate) in_use: Option<PathId>,
+    /// When the path in use was taken.
+    taken_at: Option<Instant>,
+    reason: Option<SwitchReason>,
+    state: State,
+    shown_path: Option<PathKind>,
+    /// Set when the game was moved for a failure, until the new path is heard.
+    moved_at: Option<Instant>,
+    retry: BTreeSet<PathKind>,
+    retry_at: Option<Instant>,
+    failed_kinds: BTreeSet<PathKind>,
+    proven: BTreeSet<PathId>,
+}
+
+impl Policy {
+    pub(crate) fn new(client: bool) -> Self {
+        Self {
+            client,
+            in_use: None,
+            taken_at: None,
+            reason: None,
+            state: State::Disconnected,
+            shown_path: None,
+            moved_at: None,
+            retry: BTreeSet::new(),
+            retry_at: None,
+            failed_kinds: BTreeSet::new(),
+            proven: BTreeSet::new(),
+        }
+    }
+
+    pub(crate) fn authenticating(&mut self) {
+        if self.state == State::Disconnected {
+            self.state = State::Connecting;
+        }
+    }
+
+    pub(crate) fn forget(&mut self, id: PathId) {
+        self.proven.remove(&id);
+        if self.in_use == Some(id) {
+            self.in_use = None;
+        }
+    }
+
+    pub(crate) fn retry_open(&mut self, kind: PathKind) {
+        self.retry.insert(kind);
+    }
+}
+
+impl Link {
+    /// State of the link.
+    pub fn state(&self) -> State {
+        self.policy.state
+    }
+
+    /// Path in use, and why.
+    pub fn in_use(&self) -> (Option<PathKind>, Option<SwitchReason>) {
+        let kind = self
+            .policy
+            .in_use
+            .and_then(|id| self.books.get(&id))
+            .map(|book| book.label.kind);
+        (kind, self.policy.reason)
+    }
+
+    pub(crate) fn policy_deadline(&self, now: Instant) -> Option<Instant> {
+        if self.is_closed() {
+            return None;
+        }
+        let silence = self.config.silence();
+        let mut deadlines: Vec<Instant> = self.policy.retry_at.into_iter().collect();
+        for book in self.books.values() {
+            if book.established {
+                deadlines.push(book.next_beat);
+            }
+            let doubt = book.next_doubt(now, silence);
+            if doubt > now {
+                deadlines.push(doubt);
+            }
+            let give_up = book.heard.unwrap_or(book.opened) + self.config.give_up;
+            if give_up > now && !book.given_up {
+                deadlines.push(give_up);
+            }
+            if let Some(since) = book.steady_since
+                && let proven = since + self.proving_time(book)
+                && proven > now
+            {
+                deadlines.push(proven);
+            }
+            if let Some(until) = book.benched_until
+                && until > now
+            {
+                deadlines.push(until);
+            }
+        }
+        deadlines.into_iter().min()
+    }
+
+    fn proving_time(&self, book: &Book) -> Duration {
+        if self.policy.failed_kinds.contains(&book.label.kind) {
+            self.config.prove_again
+        } else {
+            self.config.prove_first
+        }
+    }
+
+    fn carrier_of(&self, book: &Book) -> bool {
+        self.carriers
+            .get(&book.label.kind)
+            .is_some_and(|carrier| carrier.up && carrier.generation == book.label.generation)
+    }
+
+    fn usable(&self, book: &Book, now: Instant) -> bool {
+        book.established
+            && self.carrier_of(book)
+            && book.heard.is_some()
+            && book.silent_for(now) < self.config.silence()
+            && book.benched_until.is_none_or(|until| now >= until)
+    }
+
+    fn is_proven(&self, book: &Book, now: Instant) -> bool {
+        self.usable(book, now)
+            && !book.suspect(now)
+            && book
+                .steady_since
+                .is_some_and(|since| now >= since + self.proving_time(book))
+    }
+
+    fn rank(&self, kind: PathKind) -> usize {
+        let preference = &self.config.preference;
+        preference
+            .iter()
+            .position(|known| *known == kind)
+            .unwrap_or(preference.len())
+    }
+
+    /// Best usable path but `except`; one without a suspicion is better than one with.
+    fn best_other(&self, except: Option<PathId>, now: Instant) -> Option<PathId> {
+        self.books
+            .values()
+            .filter(|book| Some(book.id) != except && self.usable(book, now))
+            .min_by_key(|book| (book.suspect(now), self.rank(book.label.kind)))
+            .map(|book| book.id)
+    }
+
+    pub(crate) fn run_policy(&mut self, now: Instant) {
+        self.note_unsteady(now);
+        if self.policy.client {
+            self.retry_opens(now);
+            self.choose(now);
+        } else {
+            self.report_deafness(now);
+        }
+        self.give_up(now);
+        self.update_state(now);
+    }
+
+    /// A path that is overdue or silent has to prove itself from the start.
+    fn note_unsteady(&mut self, now: Instant) {
+        let silence = self.config.silence();
+        for book in self.books.values_mut() {
+            if book.silent_for(now) >= silence && book.steady_since.take().is_some() {
+                self.policy.failed_kinds.insert(book.label.kind);
+                self.policy.proven.remove(&book.id);
+            }
+        }
+    }
+
+    fn retry_opens(&mut self, now: Instant) {
+        if self.policy.retry_at.is_some_and(|at| now >= at) {
+            self.policy.retry_at = None;
+            for kind in std::mem::take(&mut self.policy.retry) {
+                if self.has_carrier(kind) {
+                    self.open_path(kind, now);
+                }
+            }
+        }
+        if !self.policy.retry.is_empty() && self.policy.retry_at.is_none() {
+            self.policy.retry_at = Some(now + OPEN_RETRY);
+        }
+    }
+
+    fn choose(&mut self, now: Instant) {
+        let Some(current) = self.policy.in_use.and_then(|id| self.books.get(&id)) else {
+            if let Some(id) = self.best_other(None, now) {
+                let reason = self
+                    .policy
+                    .reason
+                    .map_or(SwitchReason::First, |_| SwitchReason::Better);
+                self.take(id, reason, now);
+            }
+            return;
+        };
+        let reason = if !self.carrier_of(current) {
+            Some(SwitchReason::CarrierClosed)
+        } else if current.silent_for(now) >= self.config.silence()
+            || self.peer_is_deaf(current, now)
+        {
+            Some(SwitchReason::Silence)
+        } else {
+            None
+        };
+        if let Some(reason) = reason {
+            self.leave_current(reason, now);
+            return;
+        }
+        let rank = self.rank(current.label.kind);
+        let better = self
+            .books
+            .values()
+            .filter(|book| self.rank(book.label.kind) < rank && self.is_proven(book, now))
+            .min_by_key(|book| self.rank(book.label.kind))
+            .map(|book| book.id);
+        if let Some(id) = better {
+            self.move_to(id, SwitchReason::Better, now);
+        }
+    }
+
+    /// The other side marks the path in use as backup although it was told otherwise long enough
+    /// ago to have followed: it hears nothing on it.
+    fn peer_is_deaf(&self, book: &Book, now: Instant) -> bool {
+        let trip = book.trips.smoothed().unwrap_or_default();
+        let grace = self.config.silence() + trip * 2;
+        !book.peer_available
+            && self
+                .policy
+                .taken_at
+                .is_some_and(|taken| now.saturating_duration_since(taken) >= grace)
+    }
+
+    /// Moves the game away from the path in use, if there is another.
+    pub(crate) fn leave_current(
+        &mut self,
+        reason: SwitchReason,
+        now: Instant,
+    ) -> Option<(PathKind, PathKind)> {
+        let from = self.policy.in_use?;
+        let to = self.best_other(Some(from), now)?;
+        let bench = self.config.bench;
+        if let Some(book) = self.books.get_mut(&from) {
+            self.policy.failed_kinds.insert(book.label.kind);
+            book.steady_since = None;
+            if reason == SwitchReason::Asked {
+                book.benched_until = Some(now + bench);
+            } else {
+                book.reroute_until = Some(Self::reroute_after(now));
+            }
+        }
+        self.move_to(to, reason, now)
+    }
+
+    fn move_to(
+        &mut self,
+        to: PathId,
+        reason: SwitchReason,
+        now: Instant,
+    ) -> Option<(PathKind, PathKind)> {
+        let from = self.policy.in_use?;
+        let from_book = self.books.get(&from)?;
+        let (from_kind, silent) = (from_book.label.kind, from_book.silent_for(now));
+        let to_kind = self.books.get(&to)?.label.kind;
+        self.take(to, reason, now);
+        if reason != SwitchReason::Better {
+            self.policy.moved_at = Some(now);
+            self.set_state(State::FailingOver, Some(to_kind), Some(reason));
+        }
+        self.events.push_back(LinkEvent::Moved {
+            from: from_kind,
+            to: to_kind,
+            reason,
+            silent,
+        });
+        Some((from_kind, to_kind))
+    }
+
+    /// Makes `id` the one available path.
+    fn take(&mut self, id: PathId, reason: SwitchReason, now: Instant) {
+        let others: Vec<PathId> = self
+            .books
+            .keys()
+            .copied()
+            .filter(|other| *other != id)
+            .collect();
+        self.set_status(id, true);
+        for other in others {
+            self.set_status(other, false);
+        }
+        if let Some(book) = self.books.get_mut(&id) {
+            book.reroute_until = None;
+            book.unanswered = None;
+        }
+        self.policy.in_use = Some(id);
+        self.policy.reason = Some(reason);
+        self.policy.moved_at = None;
+        self.policy.taken_at = Some(now);
+        // The old path's data is probed for at once instead of at its next probe timeout.
+        self.ping_all();
+    }
+
+    /// The endpoint's side: a path in use on which nothing is heard is marked backup, which tells
+    /// the engine that this direction is dead; heard again, the engine's wish is followed again.
+    fn report_deafness(&mut self, now: Instant) {
+        let Some(id) = self.policy.in_use else {
+            return;
+        };
+        let Some(book) = self.books.get(&id) else {
+            return;
+        };
+        let deaf = book.silent_for(now) >= self.config.silence();
+        let wished = book.peer_available;
+        self.set_status(id, wished && !deaf);
+    }
+
+    fn give_up(&mut self, now: Instant) {
+        for book in self.books.values_mut() {
+            if book.silent_for(now) < self.config.silence() {
+                book.given_up = false;
+            }
+        }
+        let lost: Vec<(PathId, PathKind, bool)> = self
+            .books
+            .values()
+            .map(|book| (book, self.carrier_of(book)))
+            .filter(|(book, carrier)| {
+                book.given_up || !carrier || book.silent_for(now) >= self.config.give_up
+            })
+            .map(|(book, carrier)| (book.id, book.label.kind, carrier))
+            .collect();
+        for (id, kind, had_carrier) in lost {
+            let Some(book) = self.books.get_mut(&id) else {
+                continue;
+            };
+            if had_carrier && !book.given_up {
+                book.given_up = true;
+                self.events.push_back(LinkEvent::GivenUp(kind));
+            }
+            if self.policy.client && self.policy.in_use != Some(id) && book.may_close(now) {
+                self.close_path(id, now);
+            }
+        }
+    }
+
+    fn update_state(&mut self, now: Instant) {
+        let handshaking = match &self.connection {
+            None => {
+                let state = if self.carriers.is_empty() {
+                    State::Disconnected
+                } else {
+                    State::Connecting
+                };
+                return self.set_state(state, None, None);
+            }
+            Some((_, connection)) => connection.is_handshaking(),
+        };
+        if handshaking {
+            return self.set_state(State::Authenticating, None, None);
+        }
+        self.announce_proven(now);
+        let current = self.policy.in_use.and_then(|id| self.books.get(&id));
+        let kind = current.map(|book| book.label.kind);
+        let reason = self.policy.reason;
+        let usable = current.is_some_and(|book| {
+            self.carrier_of(book) && book.silent_for(now) < self.config.silence()
+        });
+        let heard_since_move = match (self.policy.moved_at, current.and_then(|book| book.heard)) {
+            (Some(moved), Some(heard)) => heard > moved,
+            (Some(_), None) => false,
+            (None, _) => true,
+        };
+        let state = match (usable, heard_since_move) {
+            (true, true) => {
+                self.policy.moved_at = None;
+                State::Connected
+            }
+            (true, false) => State::FailingOver,
+            (false, _) => State::Reconnecting,
+        };
+        self.set_state(state, kind, reason);
+    }
+
+    fn announce_proven(&mut self, now: Instant) {
+        let fresh: Vec<(PathId, PathKind)> = self
+            .books
+            .values()
+            .filter(|book| self.is_proven(book, now) && !self.policy.proven.contains(&book.id))
+            .map(|book| (book.id, book.label.kind))
+            .collect();
+        for (id, kind) in fresh {
+            self.policy.proven.insert(id);
+            self.events.push_back(LinkEvent::Proven(kind));
+        }
+    }
+
+    pub(crate) fn set_state(
+        &mut self,
+        state: State,
+        path: Option<PathKind>,
+        reason: Option<SwitchReason>,
+    ) {
+        if self.policy.state == state && self.policy.shown_path == path {
+            return;
+        }
+        self.policy.state = state;
+        self.policy.shown_path = path;
+        self.events.push_back(LinkEvent::State {
+            state,
+            path,
+            reason,
+        });
+    }
+
+    pub(crate) fn view_of(&self, book: &Book, stats: &PathStats, now: Instant) -> PathView {
+        let phase = if !self.carrier_of(book) || book.given_up {
+            PathPhase::Down
+        } else if !book.established {
+            PathPhase::Opening
+        } else if book.silent_for(now) >= self.config.silence() || book.suspect(now) {
+            PathPhase::Suspect
+        } else if self.policy.in_use == Some(book.id) {
+            PathPhase::InUse
+        } else if self.is_proven(book, now) {
+            PathPhase::Standby
+        } else {
+            PathPhase::Proving
+        };
+        let ms = |duration: Duration| duration.as_secs_f64() * 1000.0;
+        PathView {
+            kind: book.label.kind,
+            phase,
+            rtt_ms: book.trips.smoothed().map(ms),
+            jitter_ms: book.trips.jitter().map(ms),
+            loss_percent: loss_percent(book, stats),
+            sent_bytes: stats.udp_tx.bytes,
+            received_bytes: stats.udp_rx.bytes,
+            silent_ms: book.heard.map(|_| ms(book.silent_for(now))),
+        }
+    }
+}

@@ -1,0 +1,148 @@
+//! The closed set of problems that a person can meet, with stable codes.
+//!
+//! The window translates a code, the terminal has an English text for each; neither ever shows a
+//! text that was made somewhere deeper.
+
+use serde::{Deserialize, Serialize};
+
+/// A stable code. Names are part of the contract: they are only ever added.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize, ts_rs::TS)]
+#[serde(rename_all = "kebab-case")]
+pub enum ProblemCode {
+    // sign-in
+    /// Name or password is wrong.
+    WrongPassword,
+    /// That account name is taken.
+    NameTaken,
+    /// The account name breaks the rules.
+    BadName,
+    /// The password breaks the rules.
+    BadPassword,
+    /// The access token has expired or is not valid; sign in again.
+    TokenExpired,
+    /// Nobody is signed in.
+    NotSignedIn,
+    /// The account may not do that.
+    Forbidden,
+    /// Too many tries; wait.
+    TooManyRequests,
+    // coordinator
+    /// The coordinator cannot be reached.
+    CoordinatorUnreachable,
+    /// The coordinator's certificate is not trusted.
+    CoordinatorUntrusted,
+    /// The coordinator answered something that this launcher does not understand.
+    CoordinatorProtocol,
+    /// The coordinator has a fault of its own.
+    CoordinatorFault,
+    /// The request was not well formed.
+    BadRequest,
+    /// There is no such route or thing.
+    NotFound,
+    // zones and sessions
+    /// There is no such zone.
+    UnknownZone,
+    /// The zone is closed for now.
+    ZoneClosed,
+    /// The zone's session is gone or was never granted.
+    UnknownSession,
+    /// The receiver of a signaling message is not in the room.
+    PeerUnreachable,
+    // link
+    /// No path to the endpoint could be opened in time.
+    NoPath,
+    /// The session link was closed by the endpoint or lost for longer than the hold time.
+    LinkLost,
+    /// The endpoint could not prove that it is the one that the coordinator named.
+    EndpointUntrusted,
+    // bridge
+    /// The loopback port is in use.
+    PortInUse,
+    /// The loopback port cannot be listened on.
+    PortRefused,
+    /// The endpoint may not dial that game server address.
+    AddressNotAllowed,
+    /// The game server refused the connection.
+    GameServerRefused,
+    /// The game server did not answer.
+    GameServerTimeout,
+    /// The game server's address cannot be reached from the endpoint.
+    GameServerUnreachable,
+    /// The game client has too many connections open.
+    TooManyConnections,
+    /// Packets that are not in the table: passed on untouched, without rewriting.
+    UnknownPackets,
+    // game process
+    /// The game's executable is missing.
+    GameMissing,
+    /// The game's executable cannot be started.
+    GameNotStarted,
+    /// The game ended with a failure.
+    GameFailed,
+    // configuration and machine
+    /// The configuration file is not readable.
+    ConfigUnreadable,
+    /// A configuration value is not allowed.
+    ConfigValue,
+    /// The secret store of the system is not available.
+    KeyringUnavailable,
+    /// A command is not known or does not fit the present state.
+    BadCommand,
+    /// A fault of our own.
+    Internal,
+}
+
+impl ProblemCode {
+    /// True when signing in again is what helps.
+    pub fn needs_sign_in(self) -> bool {
+        matches!(self, Self::TokenExpired | Self::NotSignedIn)
+    }
+
+    /// True when the same thing may work a little later without anybody changing anything.
+    pub fn may_pass(self) -> bool {
+        matches!(
+            self,
+            Self::CoordinatorUnreachable
+                | Self::CoordinatorFault
+                | Self::TooManyRequests
+                | Self::NoPath
+                | Self::LinkLost
+                | Self::GameServerRefused
+                | Self::GameServerTimeout
+                | Self::GameServerUnreachable
+                | Self::ZoneClosed
+                | Self::PeerUnreachable
+        )
+    }
+}
+
+/// A problem: what happened, and to what.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ts_rs::TS, thiserror::Error)]
+#[error("{code:?}: {subject}")]
+pub struct Problem {
+    /// What happened.
+    pub code: ProblemCode,
+    /// To what: an address, a file, a zone id, a key path. Never a secret.
+    pub subject: String,
+    /// More for a person who looks closer: the system's own words, the allowed values.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[ts(optional)]
+    pub detail: Option<String>,
+}
+
+impl Problem {
+    /// A problem with `subject`.
+    pub fn new(code: ProblemCode, subject: impl Into<String>) -> Self {
+        Self {
+            code,
+            subject: subject.into(),
+            detail: None,
+        }
+    }
+
+    /// Adds the closer look.
+    pub fn with_detail(mut self, detail: impl Into<String>) -> Self {
+        self.detail = Some(detail.into());
+        self
+    }
+}

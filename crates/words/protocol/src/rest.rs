@@ -1,0 +1,131 @@
+//! Bodies of the coordinator's REST routes under `/api/v1/`.
+//!
+//! | route | request | answer |
+//! |---|---|---|
+//! | POST auth/register | [`Credentials`] | 201 [`Tokens`] |
+//! | POST auth/login | [`Credentials`] | 200 [`Tokens`] |
+//! | POST auth/refresh | [`RefreshRequest`] | 200 [`Tokens`], the old refresh token is used up |
+//! | POST auth/logout | [`RefreshRequest`] | 204 |
+//! | GET zones/ | | 200 `[ZoneView]` |
+//! | GET zones/{zone_id} | | 200 `ZoneView` |
+//! | POST zones/{zone_id}/join | [`JoinRequest`] | 201 [`SessionGrant`] |
+//! | DELETE links/{session_id} | | 204 |
+//! | GET signaling/ws?peer_id=&session_id= | WebSocket, [`crate::signal`] | |
+//! | GET link/ws?session_id= | WebSocket, binary frames, [`crate::carrier`] | |
+//!
+//! All but register, login and refresh want `Authorization: Bearer <access token>`.
+//! Every refusal is an [`ErrorBody`].
+
+use serde::{Deserialize, Serialize};
+
+use crate::{ProblemCode, Secret, zone::ZoneView};
+
+/// Longest account name, bytes.
+pub const MAX_NAME: usize = 32;
+/// Shortest password, characters.
+pub const MIN_PASSWORD: usize = 6;
+/// Longest password, bytes; bounds what argon2 is asked to hash.
+pub const MAX_PASSWORD: usize = 128;
+
+/// What an account may do.
+#[derive(
+    Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize, ts_rs::TS,
+)]
+#[serde(rename_all = "lowercase")]
+pub enum AccountRole {
+    /// Plays.
+    Player,
+    /// Plays and may serve zones.
+    Host,
+    /// Game master.
+    Gm,
+    /// Operator.
+    Admin,
+}
+
+/// Name and password.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct Credentials {
+    /// 1..=32 bytes of letters, digits, `_`, `-` and `.`.
+    pub username: String,
+    /// 6..=128 bytes.
+    pub password: Secret,
+}
+
+/// An account as others see it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ts_rs::TS)]
+pub struct AccountView {
+    /// Name, as it was registered.
+    pub name: String,
+    /// What it may do.
+    pub role: AccountRole,
+}
+
+/// Answer to a sign-in.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct Tokens {
+    /// JWT, short-lived.
+    pub access_token: Secret,
+    /// Opaque, works once.
+    pub refresh_token: Secret,
+    /// Always `Bearer`.
+    pub token_type: String,
+    /// Seconds that the access token lives.
+    pub expires_in: u64,
+    /// Whose they are.
+    pub account: AccountView,
+}
+
+/// A refresh token, to be traded or revoked.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct RefreshRequest {
+    /// As it was issued.
+    pub refresh_token: Secret,
+}
+
+/// Asks for a session in a zone.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct JoinRequest {
+    /// The launcher's public key, hex: Ed25519 SubjectPublicKeyInfo in DER. The endpoint will
+    /// accept a session link from the holder of this key only.
+    pub device_key: String,
+}
+
+/// What a launcher needs to reach the endpoint.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct SessionGrant {
+    /// The session; room of the signaling socket and key of the link socket.
+    pub session_id: String,
+    /// The launcher's peer id in the room.
+    pub peer_id: String,
+    /// The endpoint's peer id in the room.
+    pub endpoint_peer_id: String,
+    /// The endpoint's public key, hex: Ed25519 SubjectPublicKeyInfo in DER.
+    pub endpoint_key: String,
+    /// The zone as it is now.
+    pub zone: ZoneView,
+    /// STUN and TURN servers for the WebRTC path.
+    pub ice_servers: Vec<IceServer>,
+}
+
+/// A STUN or TURN server.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct IceServer {
+    /// `stun:host:port`, `turn:host:port`.
+    pub urls: Vec<String>,
+    /// TURN user name.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub username: Option<String>,
+    /// TURN password.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub credential: Option<Secret>,
+}
+
+/// Body of every refusal.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ErrorBody {
+    /// English text for a log.
+    pub detail: String,
+    /// Stable code.
+    pub code: ProblemCode,
+}

@@ -1,0 +1,105 @@
+//! Messages of the signaling WebSocket, `/api/v1/signaling/ws`: JSON objects in text frames.
+
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
+
+use crate::ProblemCode;
+
+/// Largest signaling frame that either side takes, bytes. Descriptions are about 1 KiB.
+pub const MAX_SIGNAL: usize = 64 * 1024;
+
+/// What a client sends.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(tag = "type", rename_all = "kebab-case")]
+pub enum ClientSignal {
+    /// Enter the room of a session.
+    Join {
+        /// The session, as its grant named it.
+        session_id: String,
+    },
+    /// Leave the room.
+    Leave,
+    /// A WebRTC offer for another member of the room.
+    Offer {
+        /// Peer id of the receiver.
+        to: String,
+        /// Session description: text, or any non-empty JSON value, passed on unchanged.
+        sdp: Value,
+    },
+    /// The answer to an offer.
+    Answer {
+        /// Peer id of the receiver.
+        to: String,
+        /// Session description, passed on unchanged.
+        sdp: Value,
+    },
+    /// One ICE candidate; the empty candidate says that there are no more.
+    IceCandidate {
+        /// Peer id of the receiver.
+        to: String,
+        /// `{candidate, sdpMid, sdpMLineIndex}`, passed on unchanged.
+        candidate: Value,
+    },
+}
+
+/// What the coordinator sends.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(tag = "type", rename_all = "kebab-case")]
+pub enum ServerSignal {
+    /// The room was entered.
+    SessionJoined {
+        /// The session.
+        session_id: String,
+        /// Members that were there before.
+        peers: Vec<String>,
+    },
+    /// Somebody entered the room.
+    PeerJoined {
+        /// Who.
+        peer_id: String,
+    },
+    /// Somebody left the room.
+    PeerLeft {
+        /// Who.
+        peer_id: String,
+    },
+    /// The room was left.
+    SessionLeft {
+        /// The session.
+        session_id: String,
+    },
+    /// A relayed offer.
+    Offer {
+        /// Who sent it, as the coordinator knows it.
+        from: String,
+        /// As it was sent.
+        sdp: Value,
+        /// When it was relayed, RFC 3339.
+        timestamp: String,
+    },
+    /// A relayed answer.
+    Answer {
+        /// Who sent it.
+        from: String,
+        /// As it was sent.
+        sdp: Value,
+        /// When it was relayed, RFC 3339.
+        timestamp: String,
+    },
+    /// A relayed candidate.
+    IceCandidate {
+        /// Who sent it.
+        from: String,
+        /// As it was sent.
+        candidate: Value,
+        /// When it was relayed, RFC 3339.
+        timestamp: String,
+    },
+    /// The last message could not be carried out.
+    Error {
+        /// Stable code.
+        code: ProblemCode,
+        /// English text for a log.
+        message: String,
+    },
+}
