@@ -187,12 +187,17 @@ impl Sessions {
 
     /// Sessions in a zone.
     pub fn players_in(&self, zone_id: &str) -> u32 {
-        let players = self
-            .by_id
-            .values()
-            .filter(|s| s.grant.zone_id == zone_id)
-            .count();
-        u32::try_from(players).unwrap_or(u32::MAX)
+        self.count(|s| s.zone_id == zone_id)
+    }
+
+    /// Sessions in a zone beside the one that this account and device would replace.
+    pub fn others_in(&self, zone_id: &str, account: i64, device_key: &[u8]) -> u32 {
+        self.count(|s| s.zone_id == zone_id && (s.account != account || s.device_key != device_key))
+    }
+
+    fn count(&self, wanted: impl Fn(&NewSession) -> bool) -> u32 {
+        let count = self.by_id.values().filter(|s| wanted(&s.grant)).count();
+        u32::try_from(count).unwrap_or(u32::MAX)
     }
 
     /// Ids of all sessions, in no order.
@@ -228,6 +233,8 @@ mod tests {
         assert!(sessions.owned("a", 1).is_none());
         assert!(sessions.of_peer("player-a", 1).is_none());
         assert_eq!(sessions.players_in("prontera"), 3);
+        assert_eq!(sessions.others_in("prontera", 1, &[1]), 2);
+        assert_eq!(sessions.others_in("prontera", 3, &[1]), 3);
         assert_eq!(sessions.players_in("geffen"), 0);
     }
 

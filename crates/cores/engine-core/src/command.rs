@@ -64,7 +64,7 @@ pub enum P2pCommand {
     /// Open the WebRTC path anew.
     Reconnect,
     /// Move to the standby now.
-    Failover,
+    FailOver,
     /// What there is.
     Help,
 }
@@ -93,7 +93,7 @@ impl P2pCommand {
             (Some("debug"), Some("on")) => Self::Debug(true),
             (Some("debug"), Some("off")) => Self::Debug(false),
             (Some("reconnect"), None) => Self::Reconnect,
-            (Some("failover"), None) => Self::Failover,
+            (Some("failover"), None) => Self::FailOver,
             (Some("help"), None) => Self::Help,
             _ => return None,
         };

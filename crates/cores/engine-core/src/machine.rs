@@ -1,0 +1,854 @@
+//! The launcher's state machine.
+//!
+//! Commands and results go in, events and effects come out; nothing is performed here. The shell
+//! carries out each effect and hands its result back.
+//!
+//! ```text
+//! account   out ──SignIn──▶ signing in ──▶ in ──SignOut──▶ out
+//! play      idle ──Play──▶ joining ──▶ opening ──▶ bridging ──▶ playing ──Stop──▶ idle
+//! ```
+//!
+//! A failure at any step of Play undoes the steps before it, newest first, and tells one problem.
+
+use std::collections::VecDeque;
+use std::net::SocketAddr;
+
+use warp_link_core::{CloseReason, LinkEvent};
+use warp_protocol::carrier::PathKind;
+use warp_protocol::rest::{AccountView, SessionGrant};
+use warp_protocol::stream::{OpenRefused, ServerRole};
+use warp_protocol::zone::ZoneView;
+use warp_protocol::{Problem, ProblemCode, Secret};
+
+use crate::command::{Command, P2pCommand};
+use crate::event::{ConsoleAnswer, Event, PlayStep, TokenStore};
+use crate::snapshot::Snapshot;
+use crate::view::{LinkState, Metrics, PathPhase};
+
+/// Something for the shell to do. Each is answered by the [`Outcome`] named in its text.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Effect {
+    /// Tell everybody.
+    Emit(Event),
+    /// Sign in or register: [`Outcome::SignedIn`] or [`Outcome::SignInFailed`].
+    SignIn {
+        /// Account name.
+        user: String,
+        /// Password.
+        password: Secret,
+        /// Keep the refresh token.
+        remember: bool,
+        /// Make the account first.
+        register: bool,
+    },
+    /// Sign in with the kept refresh token: same outcomes.
+    Resume {
+        /// Account name.
+        user: String,
+    },
+    /// Revoke and forget the tokens.
+    SignOut,
+    /// [`Outcome::Zones`] or [`Outcome::Failed`].
+    FetchZones,
+    /// [`Outcome::Joined`] or [`Outcome::PlayFailed`].
+    Join {
+        /// Zone id.
+        zone: String,
+    },
+    /// Open carriers and link: [`Outcome::LinkReady`] or [`Outcome::PlayFailed`], and
+    /// [`Outcome::Link`] events all along.
+    OpenLink {
+        /// What the coordinator granted.
+        grant: Box<SessionGrant>,
+    },
+    /// [`Outcome::BridgeReady`] or [`Outcome::PlayFailed`].
+    OpenBridge {
+        /// The zone.
+        zone: Box<ZoneView>,
+    },
+    /// [`Outcome::GameStarted`], [`Outcome::GameExited`] or [`Outcome::GameFailed`].
+    StartGame {
+        /// Where the bridge listens.
+        login: SocketAddr,
+    },
+    /// End the game process.
+    StopGame,
+    /// Close the loopback listeners and their connections.
+    CloseBridge,
+    /// Close link and carriers, and leave the session at the coordinator.
+    CloseLink,
+    /// Move to the standby: [`Outcome::Console`].
+    FailOver {
+        /// The console line that asked.
+        line: String,
+    },
+    /// Open the WebRTC carrier anew: [`Outcome::Console`].
+    Reconnect {
+        /// The console line that asked.
+        line: String,
+    },
+    /// More in the log, or less.
+    SetDebug(bool),
+    /// Everything is closed: end the loop.
+    End,
+}
+
+/// What became of an effect, or what happened by itself.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Outcome {
+    /// Signed in.
+    SignedIn {
+        /// Who.
+        account: AccountView,
+        /// Where the refresh token is.
+        kept: TokenStore,
+    },
+    /// Not signed in.
+    SignInFailed(Problem),
+    /// The tokens were refused meanwhile.
+    SignedOut(Problem),
+    /// The zones.
+    Zones(Vec<ZoneView>),
+    /// Something failed that nothing waits for.
+    Failed(Problem),
+    /// The coordinator granted a session.
+    Joined(Box<SessionGrant>),
+    /// A step of Play failed.
+    PlayFailed(Problem),
+    /// The link is connected, over the preferred path if that came in time.
+    LinkReady,
+    /// The bridge listens.
+    BridgeReady(SocketAddr),
+    /// Something happened on the link.
+    Link(LinkEvent),
+    /// The numbers of the last second.
+    Metrics(Box<Metrics>),
+    /// An event of the bridge that is told as it is.
+    Bridge(Event),
+    /// The endpoint did not open a connection to the game server.
+    OpenRefused {
+        /// Which server.
+        role: ServerRole,
+        /// Its address.
+        target: SocketAddr,
+        /// Why.
+        reason: OpenRefused,
+    },
+    /// The game runs.
+    GameStarted {
+        /// Process id.
+        pid: u32,
+        /// The program.
+        program: String,
+    },
+    /// The game ended.
+    GameExited {
+        /// Exit code, `None` for a signal.
+        code: Option<i32>,
+    },
+    /// The game could not be started.
+    GameFailed(Problem),
+    /// The answer to a console line.
+    Console {
+        /// The line.
+        line: String,
+        /// The answer.
+        answer: ConsoleAnswer,
+    },
+}
+
+#[derive(Debug, Clone, PartialEq)]
+enum Account {
+    Out,
+    SigningIn,
+    In,
+}
+
+#[derive(Debug, Clone, PartialEq)]
+enum Play {
+    Idle,
+    Joining { zone: String, launch: bool },
+    Opening { zone: Box<ZoneView>, launch: bool },
+    Bridging { zone: Box<ZoneView>, launch: bool },
+    Playing { zone: Box<ZoneView> },
+}
+
+impl Play {
+    fn zone(&self) -> Option<&str> {
+        match self {
+            Self::Idle => None,
+            Self::Joining { zone, .. } => Some(zone),
+            Self::Opening { zone, .. } | Self::Bridging { zone, .. } | Self::Playing { zone } => {
+                Some(&zone.zone.zone_id)
+            }
+        }
+    }
+}
+
+/// The machine.
+#[derive(Debug)]
+pub struct Machine {
+    account: Account,
+    play: Play,
+    game_running: bool,
+    game_stopping: bool,
+    ending: bool,
+    snapshot: Snapshot,
+    effects: VecDeque<Effect>,
+}
+
+impl Default for Machine {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+impl Machine {
+    /// Signed out, at the zone list.
+    pub fn new() -> Self {
+        Self {
+            account: Account::Out,
+            play: Play::Idle,
+            game_running: false,
+            game_stopping: false,
+            ending: false,
+            snapshot: Snapshot::default(),
+            effects: VecDeque::new(),
+        }
+    }
+
+    /// Everything a listener that comes late has to know.
+    pub fn snapshot(&self) -> &Snapshot {
+        &self.snapshot
+    }
+
+    /// The next thing to do.
+    pub fn poll_effect(&mut self) -> Option<Effect> {
+        self.effects.pop_front()
+    }
+
+    fn emit(&mut self, event: Event) {
+        self.snapshot.apply(&event);
+        self.effects.push_back(Effect::Emit(event));
+    }
+
+    fn problem(&mut self, problem: Problem) {
+        self.emit(Event::Problem { problem });
+    }
+
+    fn refuse(&mut self, command: &str, why: &str) {
+        self.problem(Problem::new(ProblemCode::BadCommand, command).with_detail(why));
+    }
+
+    /// A command came in.
+    pub fn on_command(&mut self, command: Command) {
+        if self.ending {
+            return;
+        }
+        match command {
+            Command::Register {
+                user,
+                password,
+                remember,
+            } => self.sign_in(user, password, remember, true),
+            Command::SignIn {
+                user,
+                password,
+                remember,
+            } => self.sign_in(user, password, remember, false),
+            Command::Resume { user } => {
+                if self.account == Account::Out {
+                    self.account = Account::SigningIn;
+                    self.effects.push_back(Effect::Resume { user });
+                } else {
+                    self.refuse("resume", "somebody is signed in already");
+                }
+            }
+            Command::SignOut => self.sign_out(),
+            Command::RefreshZones => {
+                if self.account == Account::In {
+                    self.effects.push_back(Effect::FetchZones);
+                } else {
+                    self.problem(Problem::new(ProblemCode::NotSignedIn, "zones"));
+                }
+            }
+            Command::Play { zone, launch } => self.start_play(zone, launch),
+            Command::Stop => {
+                if self.play == Play::Idle {
+                    self.refuse("stop", "nothing is being played");
+                } else {
+                    self.stop_play();
+                }
+            }
+            Command::Console { line } => self.console(line),
+            Command::Quit => {
+                self.ending = true;
+                if self.play != Play::Idle {
+                    self.stop_play();
+                }
+                self.emit(Event::Ended);
+                self.effects.push_back(Effect::End);
+            }
+        }
+    }
+
+    fn sign_in(&mut self, user: String, password: Secret, remember: bool, register: bool) {
+        if self.account != Account::Out {
+            return self.refuse("sign-in", "somebody is signed in already");
+        }
+        self.account = Account::SigningIn;
+        self.effects.push_back(Effect::SignIn {
+            user,
+            password,
+            remember,
+            register,
+        });
+    }
+
+    fn sign_out(&mut self) {
+        if self.play != Play::Idle {
+            self.stop_play();
+        }
+        if self.account != Account::Out {
+            self.account = Account::Out;
+            self.effects.push_back(Effect::SignOut);
+        }
+        self.emit(Event::SignedOut);
+    }
+
+    fn start_play(&mut self, zone: String, launch: bool) {
+        if self.account != Account::In {
+            return self.problem(Problem::new(ProblemCode::NotSignedIn, zone));
+        }
+        if self.play != Play::Idle {
+            return self.refuse("play", "a zone is being played already; stop it first");
+        }
+        self.emit(Event::Playing {
+            zone: zone.clone(),
+            step: PlayStep::Joining,
+        });
+        self.emit(Event::State {
+            state: LinkState::Connecting,
+            path: None,
+            reason: None,
+        });
+        self.effects.push_back(Effect::Join { zone: zone.clone() });
+        self.play = Play::Joining { zone, launch };
+    }
+
+    fn step(&mut self, step: PlayStep) {
+        if let Some(zone) = self.play.zone() {
+            let zone = zone.to_owned();
+            self.emit(Event::Playing { zone, step });
+        }
+    }
+
+    /// Undoes what Play has done so far, newest first.
+    fn stop_play(&mut self) {
+        if self.game_running {
+            self.game_stopping = true;
+            self.effects.push_back(Effect::StopGame);
+        }
+        match std::mem::replace(&mut self.play, Play::Idle) {
+            Play::Idle | Play::Joining { .. } => {}
+            Play::Opening { .. } => self.effects.push_back(Effect::CloseLink),
+            Play::Bridging { .. } | Play::Playing { .. } => {
+                self.effects.push_back(Effect::CloseBridge);
+                self.effects.push_back(Effect::CloseLink);
+            }
+        }
+        self.emit(Event::State {
+            state: LinkState::Disconnected,
+            path: None,
+            reason: None,
+        });
+        self.emit(Event::Stopped);
+    }
+
+    fn console(&mut self, line: String) {
+        let answer = match P2pCommand::parse(&line) {
+            None => ConsoleAnswer::Unknown,
+            Some(P2pCommand::Help) => ConsoleAnswer::Help,
+            Some(P2pCommand::Debug(on)) => {
+                self.snapshot.debug = on;
+                self.effects.push_back(Effect::SetDebug(on));
+                ConsoleAnswer::Debug { on }
+            }
+            Some(P2pCommand::Status) => self.status(),
+            Some(P2pCommand::Metrics) => match &self.snapshot.metrics {
+                Some(metrics) => ConsoleAnswer::Metrics {
+                    metrics: metrics.clone(),
+                },
+                None => ConsoleAnswer::NotConnected,
+            },
+            Some(P2pCommand::FailOver) if self.has_link() => {
+                return self.effects.push_back(Effect::FailOver { line });
+            }
+            Some(P2pCommand::Reconnect) if self.has_link() => {
+                return self.effects.push_back(Effect::Reconnect { line });
+            }
+            Some(P2pCommand::FailOver | P2pCommand::Reconnect) => ConsoleAnswer::NotConnected,
+        };
+        self.emit(Event::Console { line, answer });
+    }
+
+    fn has_link(&self) -> bool {
+        matches!(self.play, Play::Bridging { .. } | Play::Playing { .. })
+    }
+
+    /// An effect is done, or something happened.
+    pub fn on_outcome(&mut self, outcome: Outcome) {
+        match outcome {
+            Outcome::SignedIn { account, kept } => {
+                if self.account == Account::SigningIn {
+                    self.account = Account::In;
+                    self.emit(Event::SignedIn { account, kept });
+                    self.effects.push_back(Effect::FetchZones);
+                }
+            }
+            Outcome::SignInFailed(problem) => {
+                self.account = Account::Out;
+                self.problem(problem);
+            }
+            Outcome::SignedOut(problem) => {
+                self.account = Account::Out;
+                self.problem(problem);
+                self.emit(Event::SignedOut);
+            }
+            Outcome::Zones(zones) => self.emit(Event::Zones { zones }),
+            Outcome::Failed(problem) => self.problem(problem),
+            Outcome::Joined(grant) => self.on_joined(grant),
+            Outcome::PlayFailed(problem) => {
+                if self.play != Play::Idle {
+                    self.problem(problem);
+                    self.stop_play();
+                }
+            }
+            Outcome::LinkReady => self.on_link_ready(),
+            Outcome::BridgeReady(login) => self.on_bridge_ready(login),
+            Outcome::Link(event) => self.on_link_event(event),
+            Outcome::Metrics(metrics) => {
+                if self.has_link() {
+                    self.emit(Event::Metrics { metrics: *metrics });
+                }
+            }
+            Outcome::Bridge(event) => self.emit(event),
+            Outcome::OpenRefused {
+                role,
+                target,
+                reason,
+            } => self.on_open_refused(role, target, reason),
+            Outcome::GameStarted { pid, program } => {
+                self.game_running = true;
+                self.emit(Event::GameStarted { pid, program });
+            }
+            Outcome::GameExited { code } => self.on_game_exited(code),
+            Outcome::GameFailed(problem) => {
+                self.game_running = false;
+                self.problem(problem);
+            }
+            Outcome::Console { line, answer } => self.emit(Event::Console { line, answer }),
+        }
+    }
+
+    fn on_joined(&mut self, grant: Box<SessionGrant>) {
+        let Play::Joining { launch, .. } = self.play else {
+            // Stopped meanwhile: give the session back.
+            self.effects.push_back(Effect::CloseLink);
+            return;
+        };
+        self.play = Play::Opening {
+            zone: Box::new(grant.zone.clone()),
+            launch,
+        };
+        self.step(PlayStep::OpeningPath);
+        self.effects.push_back(Effect::OpenLink { grant });
+    }
+
+    fn on_link_ready(&mut self) {
+        let Play::Opening { zone, launch } = &self.play else {
+            return;
+        };
+        let (zone, launch) = (zone.clone(), *launch);
+        self.play = Play::Bridging {
+            zone: zone.clone(),
+            launch,
+        };
+        self.step(PlayStep::OpeningBridge);
+        self.effects.push_back(Effect::OpenBridge { zone });
+    }
+
+    fn on_bridge_ready(&mut self, login: SocketAddr) {
+        let Play::Bridging { zone, launch } = &self.play else {
+            return;
+        };
+        let (zone, launch) = (zone.clone(), *launch);
+        let id = zone.zone.zone_id.clone();
+        self.play = Play::Playing { zone };
+        self.emit(Event::BridgeReady { zone: id, login });
+        if launch {
+            self.step(PlayStep::StartingGame);
+            self.effects.push_back(Effect::StartGame { login });
+        }
+        self.step(PlayStep::Ready);
+    }
+
+    fn on_link_event(&mut self, event: LinkEvent) {
+        if self.play == Play::Idle {
+            return;
+        }
+        match event {
+            LinkEvent::State {
+                state,
+                path,
+                reason,
+            } => {
+                if state == LinkState::Authenticating {
+                    self.step(PlayStep::Authenticating);
+                }
+                if state != LinkState::Disconnected {
+                    self.emit(Event::State {
+                        state,
+                        path,
+                        reason,
+                    });
+                }
+            }
+            LinkEvent::Moved {
+                from,
+                to,
+                reason,
+                silent,
+            } => self.emit(Event::Moved {
+                from,
+                to,
+                reason,
+                silent_ms: silent.as_secs_f64() * 1000.0,
+            }),
+            LinkEvent::Closed(reason) => {
+                let code = match reason {
+                    CloseReason::Untrusted => ProblemCode::EndpointUntrusted,
+                    _ => ProblemCode::LinkLost,
+                };
+                let zone = self.play.zone().unwrap_or_default().to_owned();
+                self.problem(Problem::new(code, zone).with_detail(close_detail(&reason)));
+                self.stop_play();
+            }
+            _ => {}
+        }
+    }
+
+    fn on_open_refused(&mut self, role: ServerRole, target: SocketAddr, reason: OpenRefused) {
+        let code = match reason {
+            OpenRefused::NotAllowed => ProblemCode::AddressNotAllowed,
+            OpenRefused::ServerRefused => ProblemCode::GameServerRefused,
+            OpenRefused::ServerTimeout => ProblemCode::GameServerTimeout,
+            OpenRefused::Unreachable => ProblemCode::GameServerUnreachable,
+            OpenRefused::TooManyConnections => ProblemCode::TooManyConnections,
+            OpenRefused::BadRequest => ProblemCode::Internal,
+        };
+        self.problem(Problem::new(
+            code,
+            format!("{} server {target}", role.name()),
+        ));
+    }
+
+    fn on_game_exited(&mut self, code: Option<i32>) {
+        self.game_running = false;
+        let asked = std::mem::take(&mut self.game_stopping);
+        let ok = asked || code == Some(0);
+        self.emit(Event::GameExited { code, ok });
+        if !ok {
+            let how = code.map_or("ended by a signal".to_owned(), |code| {
+                format!("exit code {code}")
+            });
+            self.problem(Problem::new(ProblemCode::GameFailed, "game").with_detail(how));
+        }
+    }
+
+    fn status(&self) -> ConsoleAnswer {
+        let shown = &self.snapshot;
+        ConsoleAnswer::Status {
+            state: shown.state,
+            path: shown.path,
+            reason: shown.reason,
+            standby: shown.metrics.as_ref().map(standby).unwrap_or_default(),
+            zone: shown.zone.clone(),
+        }
+    }
+}
+
+/// Paths that could take over at once.
+fn standby(metrics: &Metrics) -> Vec<PathKind> {
+    metrics
+        .paths
+        .iter()
+        .filter(|path| path.phase == PathPhase::Standby)
+        .map(|path| path.kind)
+        .collect()
+}
+
+fn close_detail(reason: &CloseReason) -> String {
+    match reason {
+        CloseReason::Local => "closed here".into(),
+        CloseReason::Peer(code) => format!("closed by the endpoint, code {code}"),
+        CloseReason::Lost => "nothing was heard on any path for the hold time".into(),
+        CloseReason::Untrusted => {
+            "the other side did not prove the key that the coordinator named".into()
+        }
+        CloseReason::Protocol => "the other side broke the protocol".into(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use warp_protocol::rest::AccountRole;
+    use warp_protocol::zone::{GameServer, ZoneFile, ZoneStatus};
+
+    fn zone() -> ZoneView {
+        let address: SocketAddr = "127.0.0.1:6900".parse().unwrap();
+        ZoneView {
+            zone: ZoneFile {
+                zone_id: "prontera".into(),
+                zone_name: "Prontera".into(),
+                zone_display_name: "Prontera".into(),
+                map_name: "prontera".into(),
+                maps: Vec::new(),
+                max_players: 100,
+                recommended_players: 50,
+                p2p_enabled: true,
+                p2p_priority: 1,
+                fallback_enabled: true,
+                min_host_quality_score: 7.0,
+                min_bandwidth_mbps: 100,
+                max_latency_ms: 100,
+                description: None,
+                game: GameServer {
+                    packet_version: 20211103,
+                    login: address,
+                    char: vec![address],
+                    map: vec![address],
+                },
+            },
+            status: ZoneStatus::Enabled,
+            players: 0,
+        }
+    }
+
+    fn grant() -> Box<SessionGrant> {
+        Box::new(SessionGrant {
+            session_id: "session-1".into(),
+            peer_id: "player-1".into(),
+            endpoint_peer_id: "endpoint".into(),
+            endpoint_key: String::new(),
+            zone: zone(),
+            ice_servers: Vec::new(),
+        })
+    }
+
+    fn drain(machine: &mut Machine) -> Vec<Effect> {
+        std::iter::from_fn(|| machine.poll_effect()).collect()
+    }
+
+    fn problems(effects: &[Effect]) -> Vec<ProblemCode> {
+        effects
+            .iter()
+            .filter_map(|effect| match effect {
+                Effect::Emit(Event::Problem { problem }) => Some(problem.code),
+                _ => None,
+            })
+            .collect()
+    }
+
+    fn signed_in() -> Machine {
+        let mut machine = Machine::new();
+        machine.on_command(Command::SignIn {
+            user: "poring".into(),
+            password: Secret::new("secret"),
+            remember: false,
+        });
+        machine.on_outcome(Outcome::SignedIn {
+            account: AccountView {
+                name: "poring".into(),
+                role: AccountRole::Player,
+            },
+            kept: TokenStore::Memory,
+        });
+        drain(&mut machine);
+        machine
+    }
+
+    fn playing() -> Machine {
+        let mut machine = signed_in();
+        machine.on_command(Command::Play {
+            zone: "prontera".into(),
+            launch: true,
+        });
+        machine.on_outcome(Outcome::Joined(grant()));
+        machine.on_outcome(Outcome::LinkReady);
+        machine.on_outcome(Outcome::BridgeReady("127.0.0.1:6900".parse().unwrap()));
+        machine.on_outcome(Outcome::GameStarted {
+            pid: 5,
+            program: "game".into(),
+        });
+        machine
+    }
+
+    #[test]
+    fn play_goes_step_by_step_and_starts_the_game_once_the_bridge_listens() {
+        let mut machine = playing();
+        let effects = drain(&mut machine);
+        let done: Vec<&Effect> = effects
+            .iter()
+            .filter(|effect| !matches!(effect, Effect::Emit(_)))
+            .collect();
+        assert!(matches!(
+            done.as_slice(),
+            [
+                Effect::Join { .. },
+                Effect::OpenLink { .. },
+                Effect::OpenBridge { .. },
+                Effect::StartGame { .. }
+            ]
+        ));
+        assert_eq!(machine.snapshot().game, Some(5));
+    }
+
+    #[test]
+    fn stop_undoes_everything_newest_first_and_the_asked_end_of_the_game_is_no_failure() {
+        let mut machine = playing();
+        drain(&mut machine);
+        machine.on_command(Command::Stop);
+        machine.on_outcome(Outcome::GameExited { code: None });
+        let effects = drain(&mut machine);
+        let done: Vec<&Effect> = effects
+            .iter()
+            .filter(|effect| !matches!(effect, Effect::Emit(_)))
+            .collect();
+        assert_eq!(
+            done,
+            [&Effect::StopGame, &Effect::CloseBridge, &Effect::CloseLink]
+        );
+        assert!(problems(&effects).is_empty());
+        machine.on_command(Command::Play {
+            zone: "prontera".into(),
+            launch: false,
+        });
+        assert!(drain(&mut machine).contains(&Effect::Join {
+            zone: "prontera".into()
+        }));
+    }
+
+    #[test]
+    fn a_failed_step_tells_one_problem_and_undoes_the_steps_before() {
+        let mut machine = signed_in();
+        machine.on_command(Command::Play {
+            zone: "prontera".into(),
+            launch: true,
+        });
+        machine.on_outcome(Outcome::Joined(grant()));
+        machine.on_outcome(Outcome::LinkReady);
+        machine.on_outcome(Outcome::PlayFailed(Problem::new(
+            ProblemCode::PortInUse,
+            "127.0.0.1:6900",
+        )));
+        let effects = drain(&mut machine);
+        assert_eq!(problems(&effects), [ProblemCode::PortInUse]);
+        assert!(effects.contains(&Effect::CloseLink));
+        assert_eq!(machine.snapshot().zone, None);
+    }
+
+    #[test]
+    fn a_grant_that_comes_after_stop_is_given_back() {
+        let mut machine = signed_in();
+        machine.on_command(Command::Play {
+            zone: "prontera".into(),
+            launch: true,
+        });
+        machine.on_command(Command::Stop);
+        drain(&mut machine);
+        machine.on_outcome(Outcome::Joined(grant()));
+        assert_eq!(drain(&mut machine), [Effect::CloseLink]);
+    }
+
+    #[test]
+    fn commands_that_do_not_fit_are_refused_and_change_nothing() {
+        let mut machine = Machine::new();
+        for command in [
+            Command::RefreshZones,
+            Command::Play {
+                zone: "prontera".into(),
+                launch: true,
+            },
+            Command::Stop,
+        ] {
+            machine.on_command(command);
+            let effects = drain(&mut machine);
+            assert_eq!(problems(&effects).len(), 1, "{effects:?}");
+            assert_eq!(effects.len(), 1);
+        }
+        let mut machine = playing();
+        drain(&mut machine);
+        machine.on_command(Command::Play {
+            zone: "prontera".into(),
+            launch: true,
+        });
+        assert_eq!(problems(&drain(&mut machine)), [ProblemCode::BadCommand]);
+    }
+
+    #[test]
+    fn a_crashed_game_is_told_and_the_bridge_stays() {
+        let mut machine = playing();
+        drain(&mut machine);
+        machine.on_outcome(Outcome::GameExited { code: Some(3) });
+        let effects = drain(&mut machine);
+        assert_eq!(problems(&effects), [ProblemCode::GameFailed]);
+        assert!(!effects.contains(&Effect::CloseBridge));
+        assert!(machine.snapshot().bridge.is_some());
+    }
+
+    #[test]
+    fn a_lost_link_ends_play_with_its_reason() {
+        let mut machine = playing();
+        drain(&mut machine);
+        machine.on_outcome(Outcome::Link(LinkEvent::Closed(CloseReason::Untrusted)));
+        let effects = drain(&mut machine);
+        assert_eq!(problems(&effects), [ProblemCode::EndpointUntrusted]);
+        assert!(effects.contains(&Effect::CloseBridge));
+    }
+
+    #[test]
+    fn console_lines_are_answered_in_every_state() {
+        for mut machine in [Machine::new(), playing()] {
+            for word in P2pCommand::WORDS {
+                drain(&mut machine);
+                machine.on_command(Command::Console { line: word.into() });
+                let effects = drain(&mut machine);
+                assert!(!effects.is_empty(), "{word}");
+            }
+            machine.on_command(Command::Console {
+                line: "/p2p what".into(),
+            });
+            assert!(drain(&mut machine).iter().any(|effect| matches!(
+                effect,
+                Effect::Emit(Event::Console {
+                    answer: ConsoleAnswer::Unknown,
+                    ..
+                })
+            )));
+        }
+    }
+
+    #[test]
+    fn quit_closes_everything_and_ends() {
+        let mut machine = playing();
+        drain(&mut machine);
+        machine.on_command(Command::Quit);
+        let effects = drain(&mut machine);
+        assert_eq!(effects.last(), Some(&Effect::End));
+        assert!(effects.contains(&Effect::StopGame));
+        machine.on_command(Command::RefreshZones);
+        assert!(drain(&mut machine).is_empty());
+    }
+}
