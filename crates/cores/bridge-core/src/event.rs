@@ -19,6 +19,16 @@ pub enum Level {
 }
 
 impl Level {
+    /// The name used in events and configuration.
+    #[must_use]
+    pub fn name(self) -> &'static str {
+        match self {
+            Level::Assist => "assist",
+            Level::Rewrite => "rewrite",
+            Level::Opaque => "opaque",
+        }
+    }
+
     /// Whether this level reads less than `other`.
     #[must_use]
     pub fn is_below(self, other: Level) -> bool {

@@ -83,8 +83,9 @@ pub enum Event {
     },
     /// A connection of the game client was opened.
     StreamOpened {
-        /// Number of the connection on this engine, counting from 0.
-        stream: u32,
+        /// Number of the connection on this bridge, counting from 1.
+        #[ts(type = "number")]
+        stream: u64,
         /// To which server.
         role: ServerRole,
         /// Its address as the zone names it.
@@ -94,7 +95,8 @@ pub enum Event {
     /// A connection of the game client ended.
     StreamClosed {
         /// Number of the connection.
-        stream: u32,
+        #[ts(type = "number")]
+        stream: u64,
         /// To which server.
         role: ServerRole,
         /// True when both directions ended by a half-close.
@@ -107,7 +109,8 @@ pub enum Event {
     /// A connection's handling stepped down a level.
     SteppedDown {
         /// Number of the connection.
-        stream: u32,
+        #[ts(type = "number")]
+        stream: u64,
         /// The level now: `rewrite` or `opaque`.
         level: String,
         /// Stable reason, for instance `unknown-id`.

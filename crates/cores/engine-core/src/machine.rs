@@ -16,7 +16,7 @@ use std::net::SocketAddr;
 use warp_link_core::{CloseReason, LinkEvent};
 use warp_protocol::carrier::PathKind;
 use warp_protocol::rest::{AccountView, SessionGrant};
-use warp_protocol::stream::{OpenRefused, ServerRole};
+use warp_protocol::stream::ServerRole;
 use warp_protocol::zone::ZoneView;
 use warp_protocol::{Problem, ProblemCode, Secret};
 
@@ -125,14 +125,14 @@ pub enum Outcome {
     Metrics(Box<Metrics>),
     /// An event of the bridge that is told as it is.
     Bridge(Event),
-    /// The endpoint did not open a connection to the game server.
-    OpenRefused {
-        /// Which server.
+    /// A connection of the game was refused.
+    ConnectionRefused {
+        /// Which server it wanted.
         role: ServerRole,
         /// Its address.
         target: SocketAddr,
         /// Why.
-        reason: OpenRefused,
+        code: ProblemCode,
     },
     /// The game runs.
     GameStarted {
@@ -145,6 +145,8 @@ pub enum Outcome {
     GameExited {
         /// Exit code, `None` for a signal.
         code: Option<i32>,
+        /// The last lines of its error output.
+        last_lines: Vec<String>,
     },
     /// The game could not be started.
     GameFailed(Problem),
@@ -433,16 +435,15 @@ impl Machine {
                 }
             }
             Outcome::Bridge(event) => self.emit(event),
-            Outcome::OpenRefused {
-                role,
-                target,
-                reason,
-            } => self.on_open_refused(role, target, reason),
+            Outcome::ConnectionRefused { role, target, code } => {
+                let subject = format!("{} server {target}", role.name());
+                self.problem(Problem::new(code, subject));
+            }
             Outcome::GameStarted { pid, program } => {
                 self.game_running = true;
                 self.emit(Event::GameStarted { pid, program });
             }
-            Outcome::GameExited { code } => self.on_game_exited(code),
+            Outcome::GameExited { code, last_lines } => self.on_game_exited(code, &last_lines),
             Outcome::GameFailed(problem) => {
                 self.game_running = false;
                 self.problem(problem);
@@ -538,30 +539,19 @@ impl Machine {
         }
     }
 
-    fn on_open_refused(&mut self, role: ServerRole, target: SocketAddr, reason: OpenRefused) {
-        let code = match reason {
-            OpenRefused::NotAllowed => ProblemCode::AddressNotAllowed,
-            OpenRefused::ServerRefused => ProblemCode::GameServerRefused,
-            OpenRefused::ServerTimeout => ProblemCode::GameServerTimeout,
-            OpenRefused::Unreachable => ProblemCode::GameServerUnreachable,
-            OpenRefused::TooManyConnections => ProblemCode::TooManyConnections,
-            OpenRefused::BadRequest => ProblemCode::Internal,
-        };
-        self.problem(Problem::new(
-            code,
-            format!("{} server {target}", role.name()),
-        ));
-    }
-
-    fn on_game_exited(&mut self, code: Option<i32>) {
+    fn on_game_exited(&mut self, code: Option<i32>, last_lines: &[String]) {
         self.game_running = false;
         let asked = std::mem::take(&mut self.game_stopping);
         let ok = asked || code == Some(0);
         self.emit(Event::GameExited { code, ok });
         if !ok {
-            let how = code.map_or("ended by a signal".to_owned(), |code| {
+            let mut how = code.map_or("ended by a signal".to_owned(), |code| {
                 format!("exit code {code}")
             });
+            for line in last_lines {
+                how.push('\n');
+                how.push_str(line);
+            }
             self.problem(Problem::new(ProblemCode::GameFailed, "game").with_detail(how));
         }
     }
@@ -720,7 +710,10 @@ mod tests {
         let mut machine = playing();
         drain(&mut machine);
         machine.on_command(Command::Stop);
-        machine.on_outcome(Outcome::GameExited { code: None });
+        machine.on_outcome(Outcome::GameExited {
+            code: None,
+            last_lines: Vec::new(),
+        });
         let effects = drain(&mut machine);
         let done: Vec<&Effect> = effects
             .iter()
@@ -801,7 +794,10 @@ mod tests {
     fn a_crashed_game_is_told_and_the_bridge_stays() {
         let mut machine = playing();
         drain(&mut machine);
-        machine.on_outcome(Outcome::GameExited { code: Some(3) });
+        machine.on_outcome(Outcome::GameExited {
+            code: Some(3),
+            last_lines: vec!["no memory".into()],
+        });
         let effects = drain(&mut machine);
         assert_eq!(problems(&effects), [ProblemCode::GameFailed]);
         assert!(!effects.contains(&Effect::CloseBridge));

@@ -21,6 +21,13 @@ pub enum PathPhase {
     Down,
 }
 
+impl PathPhase {
+    /// True for the path in use, also while an answer is overdue.
+    pub fn carries_game(self) -> bool {
+        matches!(self, Self::InUse | Self::Suspect)
+    }
+}
+
 /// One path.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, ts_rs::TS)]
 pub struct PathView {

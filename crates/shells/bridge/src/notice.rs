@@ -1,0 +1,141 @@
+//! What the bridge tells its owner.
+
+use std::net::SocketAddr;
+
+use serde::Serialize;
+use warp_bridge_core::{Level, StepDownReason};
+use warp_protocol::ProblemCode;
+use warp_protocol::stream::{OpenRefused, ServerRole};
+use warp_ro_packet::Direction;
+
+/// What one direction of a connection carried.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Carried {
+    /// Bytes.
+    pub bytes: u64,
+    /// SHA-256 of them, lower-case hex. Towards the client: as the server sent them, before
+    /// addresses were replaced. So both are what the endpoint counts for the same connection.
+    pub sha256: String,
+}
+
+/// Why a connection of the client was refused.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum RefusedReason {
+    /// The endpoint did not open the connection.
+    Endpoint(OpenRefused),
+    /// The session link has ended.
+    LinkGone,
+    /// The endpoint's answer could not be read.
+    BadAnswer,
+    /// The client has as many connections as it may have.
+    TooManyConnections,
+}
+
+impl RefusedReason {
+    /// The code that a person is shown.
+    pub fn code(self) -> ProblemCode {
+        match self {
+            RefusedReason::Endpoint(OpenRefused::NotAllowed) => ProblemCode::AddressNotAllowed,
+            RefusedReason::Endpoint(OpenRefused::ServerRefused) => ProblemCode::GameServerRefused,
+            RefusedReason::Endpoint(OpenRefused::ServerTimeout) => ProblemCode::GameServerTimeout,
+            RefusedReason::Endpoint(OpenRefused::Unreachable) => ProblemCode::GameServerUnreachable,
+            RefusedReason::Endpoint(OpenRefused::TooManyConnections)
+            | RefusedReason::TooManyConnections => ProblemCode::TooManyConnections,
+            RefusedReason::Endpoint(OpenRefused::BadRequest) | RefusedReason::BadAnswer => {
+                ProblemCode::Internal
+            }
+            RefusedReason::LinkGone => ProblemCode::LinkLost,
+        }
+    }
+}
+
+/// Something that happened. `n` numbers the connections of the client, from 1.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[serde(tag = "notice", rename_all = "kebab-case")]
+pub enum BridgeNotice {
+    /// The endpoint opened the connection to the server.
+    Opened {
+        /// Which connection.
+        n: u64,
+        /// Which server.
+        role: ServerRole,
+        /// Where it really is.
+        target: SocketAddr,
+        /// The client's address.
+        peer: SocketAddr,
+    },
+    /// A connection that was open has ended.
+    Closed {
+        /// Which connection.
+        n: u64,
+        /// Which server.
+        role: ServerRole,
+        /// Where it really is.
+        target: SocketAddr,
+        /// Both directions ended in good order; otherwise something was reset.
+        clean: bool,
+        /// From the client.
+        up: Carried,
+        /// To the client.
+        down: Carried,
+    },
+    /// A connection of the client was reset, because none to the server could be opened.
+    Refused {
+        /// Which connection.
+        n: u64,
+        /// Which server.
+        role: ServerRole,
+        /// Where it really is.
+        target: SocketAddr,
+        /// Why.
+        reason: RefusedReason,
+    },
+    /// A connection is read less than before.
+    SteppedDown {
+        /// Which connection.
+        n: u64,
+        /// Before.
+        from: Level,
+        /// Now.
+        to: Level,
+        /// Why.
+        reason: StepDownReason,
+    },
+    /// A server announced another one, and the client was sent to a door of the bridge.
+    ServerAnnounced {
+        /// Which connection.
+        n: u64,
+        /// Which server was announced.
+        role: ServerRole,
+        /// Where it really is.
+        target: SocketAddr,
+        /// The door.
+        door: SocketAddr,
+    },
+    /// No door could be made for a server: connections to it will fail.
+    DoorMissing {
+        /// Which server.
+        role: ServerRole,
+        /// Where it really is.
+        target: SocketAddr,
+        /// What the system said; `None` when there are as many doors as there may be.
+        cause: Option<String>,
+    },
+    /// The server sent the player to a map.
+    MapChanged {
+        /// Which connection.
+        n: u64,
+        /// The map, without `.gat`.
+        map: String,
+    },
+    /// A direction ended inside a packet; the bytes were passed on.
+    Partial {
+        /// Which connection.
+        n: u64,
+        /// Which direction.
+        direction: Direction,
+        /// Bytes of the unfinished packet.
+        bytes: usize,
+    },
+}

@@ -1,0 +1,195 @@
+//! Accounts and tokens.
+
+use std::net::SocketAddr;
+
+use axum::{Json, extract::State, http::StatusCode};
+use warp_coordinator_core::{check_name, check_password};
+use warp_protocol::{
+    ProblemCode, Secret,
+    rest::{AccountRole, AccountView, Credentials, MAX_PASSWORD, RefreshRequest, Tokens},
+};
+
+use crate::{
+    app::App,
+    config::Registration,
+    extract::{Body, Caller, ClientAddr},
+    limits::bucket_of,
+    passwords::Hasher,
+    problem::Refused,
+    store::{NewRefresh, Rotation, Store},
+    tokens::{random, random_hex, refresh_hash, unix_now},
+};
+
+/// An account that is to be made.
+pub(crate) struct NewAccount<'a> {
+    pub(crate) name: &'a str,
+    pub(crate) password: Secret,
+    pub(crate) role: AccountRole,
+}
+
+/// Makes an account. Gives its row id.
+///
+/// # Errors
+/// `bad-name`, `bad-password`, `name-taken`, and faults.
+pub(crate) async fn make_account(
+    store: &Store,
+    hasher: &Hasher,
+    new: NewAccount<'_>,
+) -> Result<i64, Refused> {
+    check_name(new.name)?;
+    check_password(&new.password)?;
+    let taken = || {
+        Refused::new(
+            ProblemCode::NameTaken,
+            format!("the account name {} is taken; choose another one", new.name),
+        )
+    };
+    // Looked up first, so that a taken name costs no hash.
+    if store.account(new.name).await?.is_some() {
+        return Err(taken());
+    }
+    let hash = hasher.hash(new.password).await?;
+    store
+        .add_account(new.name, new.role, &hash, unix_now())
+        .await?
+        .ok_or_else(taken)
+}
+
+pub(crate) async fn register(
+    State(app): State<App>,
+    ClientAddr(from): ClientAddr,
+    Body(credentials): Body<Credentials>,
+) -> Result<(StatusCode, Json<Tokens>), Refused> {
+    limit_address(&app, from)?;
+    if app.config.registration == Registration::Closed {
+        let text = "accounts are made by the operator here; ask for one";
+        return Err(Refused::new(ProblemCode::Forbidden, text));
+    }
+    let new = NewAccount {
+        name: &credentials.username,
+        password: credentials.password,
+        role: AccountRole::Player,
+    };
+    let account = make_account(&app.store, &app.hasher, new).await?;
+    tracing::info!(account, name = credentials.username, "account registered");
+    let view = AccountView {
+        name: credentials.username,
+        role: AccountRole::Player,
+    };
+    let tokens = first_tokens(&app, account, view).await?;
+    Ok((StatusCode::CREATED, Json(tokens)))
+}
+
+pub(crate) async fn login(
+    State(app): State<App>,
+    ClientAddr(from): ClientAddr,
+    Body(credentials): Body<Credentials>,
+) -> Result<Json<Tokens>, Refused> {
+    limit_address(&app, from)?;
+    let wrong = || Refused::new(ProblemCode::WrongPassword, "name or password is wrong");
+    // Nothing that breaks these rules can be an account's; also bounds what is hashed and kept.
+    if check_name(&credentials.username).is_err()
+        || credentials.password.reveal().len() > MAX_PASSWORD
+    {
+        return Err(wrong());
+    }
+    app.by_account
+        .check(credentials.username.to_ascii_lowercase())?;
+    let account = app.store.account(&credentials.username).await?;
+    let stored = account.as_ref().map(|a| a.password.clone());
+    let right = app.hasher.verify(credentials.password, stored).await?;
+    let Some(account) = account.filter(|_| right) else {
+        tracing::info!(name = credentials.username, "sign-in refused");
+        return Err(wrong());
+    };
+    tracing::info!(account = account.id, name = account.name, "signed in");
+    let view = AccountView {
+        name: account.name,
+        role: account.role,
+    };
+    first_tokens(&app, account.id, view).await.map(Json)
+}
+
+pub(crate) async fn refresh(
+    State(app): State<App>,
+    ClientAddr(from): ClientAddr,
+    Body(request): Body<RefreshRequest>,
+) -> Result<Json<Tokens>, Refused> {
+    limit_address(&app, from)?;
+    let expired = || {
+        let text = "the refresh token has expired or was used before; sign in again";
+        Refused::new(ProblemCode::TokenExpired, text)
+    };
+    let (token, next) = new_refresh(&app)?;
+    let hash = refresh_hash(&request.refresh_token);
+    let account = match app.store.rotate(&hash, &next).await? {
+        Rotation::Done { account } => account,
+        Rotation::Unknown => return Err(expired()),
+        Rotation::Reused { account } => {
+            tracing::warn!(
+                account,
+                "a refresh token came a second time: its sign-in was revoked on all its copies"
+            );
+            return Err(expired());
+        }
+    };
+    // The role may have changed since.
+    let account = app
+        .store
+        .account_by_id(account)
+        .await?
+        .ok_or_else(expired)?;
+    let view = AccountView {
+        name: account.name,
+        role: account.role,
+    };
+    tokens(&app, account.id, view, token).map(Json)
+}
+
+pub(crate) async fn logout(
+    State(app): State<App>,
+    caller: Caller,
+    Body(request): Body<RefreshRequest>,
+) -> Result<StatusCode, Refused> {
+    let hash = refresh_hash(&request.refresh_token);
+    app.store.revoke_family(caller.account, &hash).await?;
+    tracing::info!(account = caller.account, "signed out");
+    Ok(StatusCode::NO_CONTENT)
+}
+
+fn limit_address(app: &App, from: SocketAddr) -> Result<(), Refused> {
+    app.by_address.check(bucket_of(from.ip()))
+}
+
+/// Tokens of a new sign-in.
+async fn first_tokens(app: &App, account: i64, view: AccountView) -> Result<Tokens, Refused> {
+    let (token, new) = new_refresh(app)?;
+    let family = random::<16>()?;
+    app.store.start_family(account, &family, &new).await?;
+    tokens(app, account, view, token)
+}
+
+fn new_refresh(app: &App) -> Result<(Secret, NewRefresh), Refused> {
+    let token = Secret::new(random_hex::<32>()?);
+    let now = unix_now();
+    let lifetime = i64::try_from(app.config.refresh_lifetime.as_secs()).unwrap_or(i64::MAX);
+    let new = NewRefresh {
+        hash: refresh_hash(&token),
+        issued_at: now,
+        expires_at: now.saturating_add(lifetime),
+    };
+    Ok((token, new))
+}
+
+fn tokens(app: &App, account: i64, view: AccountView, refresh: Secret) -> Result<Tokens, Refused> {
+    let access = app
+        .tokens
+        .issue(account, &view.name, view.role, unix_now())?;
+    Ok(Tokens {
+        access_token: access,
+        refresh_token: refresh,
+        token_type: "Bearer".to_owned(),
+        expires_in: app.tokens.lifetime().as_secs(),
+        account: view,
+    })
+}

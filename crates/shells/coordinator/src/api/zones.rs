@@ -1,0 +1,147 @@
+//! Zones, and the sessions that are joined in them.
+
+use axum::{Json, extract::State, http::StatusCode};
+use warp_coordinator_core::{NewSession, may_join};
+use warp_protocol::{
+    ProblemCode,
+    rest::{JoinRequest, SessionGrant},
+    zone::{ZoneFile, ZoneStatus, ZoneView},
+};
+
+use crate::{
+    app::App,
+    extract::{Body, Caller, PathId},
+    live::ENDPOINT_PEER,
+    problem::Refused,
+    tokens::random_hex,
+};
+
+/// How an Ed25519 SubjectPublicKeyInfo begins (RFC 8410 section 4); 32 bytes of key follow.
+const ED25519_SPKI: [u8; 12] = [
+    0x30, 0x2a, 0x30, 0x05, 0x06, 0x03, 0x2b, 0x65, 0x70, 0x03, 0x21, 0x00,
+];
+
+pub(crate) async fn list(
+    State(app): State<App>,
+    _: Caller,
+) -> Result<Json<Vec<ZoneView>>, Refused> {
+    let zones = app.store.zones().await?;
+    Ok(Json(
+        zones
+            .into_iter()
+            .map(|(zone, status)| view(&app, zone, status))
+            .collect(),
+    ))
+}
+
+pub(crate) async fn one(
+    State(app): State<App>,
+    _: Caller,
+    PathId(zone_id): PathId,
+) -> Result<Json<ZoneView>, Refused> {
+    let (zone, status) = find(&app, &zone_id).await?;
+    Ok(Json(view(&app, zone, status)))
+}
+
+pub(crate) async fn join(
+    State(app): State<App>,
+    caller: Caller,
+    PathId(zone_id): PathId,
+    Body(request): Body<JoinRequest>,
+) -> Result<(StatusCode, Json<SessionGrant>), Refused> {
+    let device_key = device_key(&request.device_key)?;
+    let (zone, status) = find(&app, &zone_id).await?;
+    let players = app.live.others_in(&zone_id, caller.account, &device_key);
+    may_join(caller.role, status, players, zone.max_players)?;
+    let session_id = format!("session-{}", random_hex::<8>()?);
+    let peer_id = format!("player-{}-{}", caller.name, random_hex::<4>()?);
+    // Without P2P there is nothing to gather candidates for.
+    let ice_servers = if zone.p2p_enabled {
+        app.config.ice_servers.clone()
+    } else {
+        Vec::new()
+    };
+    let new = NewSession {
+        session_id: session_id.clone(),
+        peer_id: peer_id.clone(),
+        account: caller.account,
+        device_key,
+        zone_id,
+    };
+    app.live.grant(new, &zone, ice_servers.clone())?;
+    let grant = SessionGrant {
+        session_id,
+        peer_id,
+        endpoint_peer_id: ENDPOINT_PEER.to_owned(),
+        endpoint_key: app.live.endpoint.public_key_hex(),
+        zone: view(&app, zone, status),
+        ice_servers,
+    };
+    Ok((StatusCode::CREATED, Json(grant)))
+}
+
+pub(crate) async fn end_session(
+    State(app): State<App>,
+    caller: Caller,
+    PathId(session_id): PathId,
+) -> Result<StatusCode, Refused> {
+    app.live.owned(&session_id, caller.account)?;
+    app.live.end(&session_id, "its player left");
+    Ok(StatusCode::NO_CONTENT)
+}
+
+async fn find(app: &App, zone_id: &str) -> Result<(ZoneFile, ZoneStatus), Refused> {
+    app.store.zone(zone_id).await?.ok_or_else(|| {
+        Refused::new(
+            ProblemCode::UnknownZone,
+            "there is no such zone; ask for the list of zones",
+        )
+    })
+}
+
+fn view(app: &App, zone: ZoneFile, status: ZoneStatus) -> ZoneView {
+    let players = app.live.players_in(&zone.zone_id);
+    ZoneView {
+        zone,
+        status,
+        players,
+    }
+}
+
+fn device_key(text: &str) -> Result<Vec<u8>, Refused> {
+    let refused = || {
+        Refused::new(
+            ProblemCode::BadRequest,
+            "`device_key` is an Ed25519 SubjectPublicKeyInfo in DER, 88 hex digits",
+        )
+    };
+    if text.len() != 88 {
+        return Err(refused());
+    }
+    let key = hex::decode(text).map_err(|_| refused())?;
+    if key.starts_with(&ED25519_SPKI) {
+        Ok(key)
+    } else {
+        Err(refused())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn device_keys() {
+        let good = format!("302a300506032b6570032100{}", "ab".repeat(32));
+        assert_eq!(device_key(&good).unwrap().len(), 44);
+        for bad in [
+            "",
+            &good[2..],
+            &format!("{good}00"),
+            &good.replace("ab", "zz"),
+            &good.replace("65", "66"),
+        ] {
+            assert!(device_key(bad).is_err(), "{bad}");
+        }
+    }
+}

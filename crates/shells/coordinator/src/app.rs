@@ -1,0 +1,42 @@
+//! What every handler has at hand.
+
+use std::{net::IpAddr, ops::Deref, sync::Arc};
+
+use tokio_util::{sync::CancellationToken, task::TaskTracker};
+
+use crate::{
+    config::CoordinatorConfig, limits::KeyedLimit, live::Live, passwords::Hasher, store::Store,
+    tokens::AccessTokens,
+};
+
+/// Shared state; clones are cheap.
+#[derive(Clone)]
+pub(crate) struct App(Arc<Shared>);
+
+pub(crate) struct Shared {
+    pub(crate) config: CoordinatorConfig,
+    pub(crate) store: Store,
+    pub(crate) hasher: Hasher,
+    pub(crate) tokens: AccessTokens,
+    pub(crate) live: Arc<Live>,
+    pub(crate) by_address: KeyedLimit<IpAddr>,
+    pub(crate) by_account: KeyedLimit<String>,
+    /// Cancelled when the coordinator stops.
+    pub(crate) stop: CancellationToken,
+    /// Everything that runs; awaited at the end.
+    pub(crate) tasks: TaskTracker,
+}
+
+impl App {
+    pub(crate) fn new(shared: Shared) -> Self {
+        Self(Arc::new(shared))
+    }
+}
+
+impl Deref for App {
+    type Target = Shared;
+
+    fn deref(&self) -> &Shared {
+        &self.0
+    }
+}

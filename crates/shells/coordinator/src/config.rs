@@ -1,0 +1,504 @@
+//! Configuration: what the library is given, and the operator's JSON file for it.
+//!
+//! | key | meaning | default |
+//! |---|---|---|
+//! | `listen` | address to listen on | `127.0.0.1:8001` |
+//! | `data_dir` | database and keys, relative to the file | `warp-coordinator-data` in the current directory |
+//! | `tls.cert`, `tls.key` | PEM files, relative to the file | none: plain HTTP |
+//! | `ice_servers` | `[{"urls": ["stun:host:3478"], "username"?, "credential"?}]` | `[]` |
+//! | `tokens.access_seconds` | 60 to 86400 | 900 |
+//! | `tokens.refresh_seconds` | 300 to 31536000, at least `access_seconds` | 604800 |
+//! | `cors_origins` | origins of browser clients, such as `https://play.example` | `[]` |
+//! | `registration` | `open` or `closed` | `open` |
+//! | `keep_alive.ping_seconds` | 1 to 300 | 20 |
+//! | `keep_alive.idle_seconds` | at least twice `ping_seconds`, at most 3600 | 45 |
+//! | `limits.address`, `limits.account`, `limits.signals` | `{"burst", "per_minute"}` | 60/120, 10/10, 200/3000 |
+//!
+//! Unknown keys are warned about by name. A wrong value is refused with its path, the value and
+//! what is allowed.
+
+use std::{
+    fmt,
+    net::{Ipv4Addr, SocketAddr},
+    path::{Path, PathBuf},
+    time::Duration,
+};
+
+use serde::Deserialize;
+use serde_json::Value;
+use warp_protocol::rest::IceServer;
+
+use crate::{
+    limits::{Rate, RateLimits},
+    passwords::PasswordCost,
+};
+
+/// Name of the default data directory.
+pub const DEFAULT_DATA_DIR: &str = "warp-coordinator-data";
+
+/// Port that the coordinator listens on by default.
+pub const DEFAULT_PORT: u16 = 8001;
+
+/// May people make accounts themselves?
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Registration {
+    /// Yes.
+    #[default]
+    Open,
+    /// Only the operator makes accounts: `warp-coordinator user add`.
+    Closed,
+}
+
+/// Certificate and key, PEM files.
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+pub struct TlsFiles {
+    /// Certificate chain, the server's own first.
+    pub cert: PathBuf,
+    /// Private key.
+    pub key: PathBuf,
+}
+
+/// Everything that a coordinator is started with.
+#[derive(Debug, Clone)]
+pub struct CoordinatorConfig {
+    /// Address to listen on; port 0 takes a free one.
+    pub listen: SocketAddr,
+    /// Database and keys; made with mode 0700 where it is missing.
+    pub data_dir: PathBuf,
+    /// TLS, or plain HTTP.
+    pub tls: Option<TlsFiles>,
+    /// Handed to launchers of zones with P2P, and used by the endpoint.
+    pub ice_servers: Vec<IceServer>,
+    /// How long an access token lives.
+    pub access_lifetime: Duration,
+    /// How long a refresh token lives, counted anew at each refresh.
+    pub refresh_lifetime: Duration,
+    /// Origins that browsers may call from.
+    pub cors_origins: Vec<String>,
+    /// May people make accounts themselves?
+    pub registration: Registration,
+    /// How often an open signaling socket is pinged.
+    pub ping_every: Duration,
+    /// A signaling socket that has said nothing for so long, not even a pong, is closed.
+    pub idle_after: Duration,
+    /// A session that nothing has attached to for so long ends.
+    pub unused_session: Duration,
+    /// Rate limits.
+    pub limits: RateLimits,
+    /// Password hashing; anything but the default is for tests.
+    pub password_cost: PasswordCost,
+}
+
+impl Default for CoordinatorConfig {
+    fn default() -> Self {
+        Self {
+            listen: SocketAddr::from((Ipv4Addr::LOCALHOST, DEFAULT_PORT)),
+            data_dir: PathBuf::from(DEFAULT_DATA_DIR),
+            tls: None,
+            ice_servers: Vec::new(),
+            access_lifetime: Duration::from_secs(15 * 60),
+            refresh_lifetime: Duration::from_secs(7 * 24 * 3600),
+            cors_origins: Vec::new(),
+            registration: Registration::Open,
+            ping_every: Duration::from_secs(20),
+            idle_after: Duration::from_secs(45),
+            unused_session: Duration::from_secs(60),
+            limits: RateLimits::default(),
+            password_cost: PasswordCost::Standard,
+        }
+    }
+}
+
+/// The configuration file cannot be used.
+#[derive(Debug, PartialEq, Eq, thiserror::Error)]
+pub enum ConfigError {
+    /// It cannot be read, or is not JSON.
+    #[error("{file}: {why}")]
+    Unreadable {
+        /// The file.
+        file: PathBuf,
+        /// The system's or the parser's words.
+        why: String,
+    },
+    /// A value is wrong.
+    #[error("{path} = {value}: {allowed}")]
+    Value {
+        /// Path of the key, such as `tls.cert`.
+        path: String,
+        /// The value, as JSON; `[secret]` where it may be one.
+        value: String,
+        /// What is wrong, or what is allowed.
+        allowed: String,
+    },
+}
+
+#[derive(Deserialize)]
+struct File {
+    listen: Option<SocketAddr>,
+    data_dir: Option<PathBuf>,
+    tls: Option<TlsFiles>,
+    #[serde(default)]
+    ice_servers: Vec<IceServer>,
+    #[serde(default)]
+    tokens: TokensPart,
+    #[serde(default)]
+    cors_origins: Vec<String>,
+    #[serde(default)]
+    registration: Registration,
+    #[serde(default)]
+    keep_alive: KeepAlivePart,
+    #[serde(default)]
+    limits: LimitsPart,
+}
+
+#[derive(Default, Deserialize)]
+struct TokensPart {
+    access_seconds: Option<u64>,
+    refresh_seconds: Option<u64>,
+}
+
+#[derive(Default, Deserialize)]
+struct KeepAlivePart {
+    ping_seconds: Option<u64>,
+    idle_seconds: Option<u64>,
+}
+
+#[derive(Default, Deserialize)]
+struct LimitsPart {
+    address: Option<Rate>,
+    account: Option<Rate>,
+    signals: Option<Rate>,
+}
+
+impl CoordinatorConfig {
+    /// Reads a configuration file. Gives the unknown keys beside it, to be warned about.
+    ///
+    /// # Errors
+    /// The file is not readable or a value is not allowed.
+    pub fn from_file(file: &Path) -> Result<(Self, Vec<String>), ConfigError> {
+        let text = std::fs::read_to_string(file).map_err(|e| ConfigError::Unreadable {
+            file: file.to_owned(),
+            why: e.to_string(),
+        })?;
+        Self::from_json(&text, file)
+    }
+
+    /// Reads the text of a configuration file; `file` is what relative paths are relative to, and
+    /// its name in errors.
+    ///
+    /// # Errors
+    /// The text is not JSON or a value is not allowed.
+    pub fn from_json(text: &str, file: &Path) -> Result<(Self, Vec<String>), ConfigError> {
+        let json: Value = serde_json::from_str(text).map_err(|e| ConfigError::Unreadable {
+            file: file.to_owned(),
+            why: format!("not valid JSON: {e}"),
+        })?;
+        let mut unknown = Vec::new();
+        let mut note = |path: serde_ignored::Path<'_>| unknown.push(path.to_string());
+        let watched = serde_ignored::Deserializer::new(&json, &mut note);
+        let parsed: File = serde_path_to_error::deserialize(watched)
+            .map_err(|e| wrong(&json, &e.path().to_string(), e.inner()))?;
+        let base = file.parent().unwrap_or(Path::new(""));
+        let config = parsed.checked(&json, base)?;
+        Ok((config, unknown))
+    }
+}
+
+impl File {
+    fn checked(self, json: &Value, base: &Path) -> Result<CoordinatorConfig, ConfigError> {
+        let mut config = CoordinatorConfig::default();
+        let seconds = |path, value: Option<u64>, default: Duration, low, high| match value {
+            None => Ok(default),
+            Some(n) if (low..=high).contains(&n) => Ok(Duration::from_secs(n)),
+            Some(_) => Err(wrong(json, path, format!("allowed are {low} to {high}"))),
+        };
+        config.access_lifetime = seconds(
+            "tokens.access_seconds",
+            self.tokens.access_seconds,
+            config.access_lifetime,
+            60,
+            86_400,
+        )?;
+        let least = config.access_lifetime.as_secs().max(300);
+        config.refresh_lifetime = seconds(
+            "tokens.refresh_seconds",
+            self.tokens.refresh_seconds,
+            config.refresh_lifetime,
+            least,
+            31_536_000,
+        )?;
+        config.ping_every = seconds(
+            "keep_alive.ping_seconds",
+            self.keep_alive.ping_seconds,
+            config.ping_every,
+            1,
+            300,
+        )?;
+        let least = config.ping_every.as_secs() * 2;
+        config.idle_after = seconds(
+            "keep_alive.idle_seconds",
+            self.keep_alive.idle_seconds,
+            config.idle_after.max(Duration::from_secs(least)),
+            least,
+            3600,
+        )?;
+        for (i, origin) in self.cors_origins.iter().enumerate() {
+            if !origin_ok(origin) {
+                let path = format!("cors_origins[{i}]");
+                let allowed = "allowed is a scheme and a host, such as https://play.example";
+                return Err(wrong(json, &path, allowed));
+            }
+        }
+        for (i, server) in self.ice_servers.iter().enumerate() {
+            check_ice(json, i, server)?;
+        }
+        config.listen = self.listen.unwrap_or(config.listen);
+        config.data_dir = self.data_dir.map_or(config.data_dir, |p| base.join(p));
+        config.tls = self.tls.map(|tls| TlsFiles {
+            cert: base.join(tls.cert),
+            key: base.join(tls.key),
+        });
+        config.ice_servers = self.ice_servers;
+        config.cors_origins = self.cors_origins;
+        config.registration = self.registration;
+        config.limits = RateLimits {
+            address: self.limits.address.unwrap_or(config.limits.address),
+            account: self.limits.account.unwrap_or(config.limits.account),
+            signals: self.limits.signals.unwrap_or(config.limits.signals),
+        };
+        Ok(config)
+    }
+}
+
+fn origin_ok(origin: &str) -> bool {
+    let host = origin
+        .strip_prefix("https://")
+        .or_else(|| origin.strip_prefix("http://"));
+    host.is_some_and(|h| {
+        !h.is_empty()
+            && h.is_ascii()
+            && !h.contains(['/', '*', ' '])
+            && !h.contains(char::is_control)
+    })
+}
+
+fn check_ice(json: &Value, i: usize, server: &IceServer) -> Result<(), ConfigError> {
+    let path = format!("ice_servers[{i}]");
+    if server.urls.is_empty() {
+        return Err(wrong(json, &format!("{path}.urls"), "at least one address"));
+    }
+    for (n, url) in server.urls.iter().enumerate() {
+        let known = ["stun:", "stuns:", "turn:", "turns:"];
+        if !known.iter().any(|scheme| url.starts_with(scheme)) {
+            let path = format!("{path}.urls[{n}]");
+            let allowed = "allowed are stun:host:port, turn:host:port, stuns: and turns:";
+            return Err(wrong(json, &path, allowed));
+        }
+        if url.starts_with("turn") && (server.username.is_none() || server.credential.is_none()) {
+            return Err(wrong(
+                json,
+                &format!("{path}.urls[{n}]"),
+                "a TURN server needs `username` and `credential` beside it",
+            ));
+        }
+    }
+    Ok(())
+}
+
+/// A refusal of the value at `path`.
+fn wrong(json: &Value, path: &str, why: impl fmt::Display) -> ConfigError {
+    // serde's words repeat the value, so they are kept back as well.
+    let secret = path.contains("credential");
+    let value = look_up(json, path).map_or_else(|| "missing".to_owned(), ToString::to_string);
+    let hint = match path {
+        "listen" => "; allowed is an address with a port, such as 127.0.0.1:8001",
+        "limits" | "limits.address" | "limits.account" | "limits.signals" => {
+            "; allowed is {\"burst\": 1 or more, \"per_minute\": 1 or more}"
+        }
+        _ => "",
+    };
+    ConfigError::Value {
+        path: path.to_owned(),
+        value: if secret { "[secret]".into() } else { value },
+        allowed: if secret {
+            "allowed is text".into()
+        } else {
+            format!("{why}{hint}")
+        },
+    }
+}
+
+/// The value at a path such as `a.b[2].c`; `.` is the whole.
+fn look_up<'a>(json: &'a Value, path: &str) -> Option<&'a Value> {
+    if path == "." {
+        return Some(json);
+    }
+    let mut at = json;
+    for part in path.split(['.', '[', ']']).filter(|p| !p.is_empty()) {
+        at = match at {
+            Value::Array(items) => items.get(part.parse::<usize>().ok()?)?,
+            other => other.get(part)?,
+        };
+    }
+    Some(at)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn read(text: &str) -> Result<(CoordinatorConfig, Vec<String>), ConfigError> {
+        CoordinatorConfig::from_json(text, Path::new("/etc/warp/c.json"))
+    }
+
+    #[test]
+    fn an_empty_file_is_the_default_and_all_keys_are_read() {
+        let (config, unknown) = read("{}").unwrap();
+        assert_eq!(config.listen.to_string(), "127.0.0.1:8001");
+        assert!(unknown.is_empty());
+
+        let (config, unknown) = read(
+            r#"{"listen": "0.0.0.0:443", "data_dir": "data", "tls": {"cert": "c.pem", "key": "/k.pem"},
+                "ice_servers": [{"urls": ["stun:a:1"]},
+                                {"urls": ["turn:a:1"], "username": "u", "credential": "p"}],
+                "tokens": {"access_seconds": 60, "refresh_seconds": 300},
+                "cors_origins": ["https://play.example"], "registration": "closed",
+                "keep_alive": {"ping_seconds": 5, "idle_seconds": 10},
+                "limits": {"account": {"burst": 3, "per_minute": 4}}}"#,
+        )
+        .unwrap();
+        assert!(unknown.is_empty(), "{unknown:?}");
+        assert_eq!(config.data_dir, Path::new("/etc/warp/data"));
+        let tls = config.tls.unwrap();
+        assert_eq!(tls.cert, Path::new("/etc/warp/c.pem"));
+        assert_eq!(tls.key, Path::new("/k.pem"));
+        assert_eq!(config.ice_servers.len(), 2);
+        assert_eq!(config.access_lifetime.as_secs(), 60);
+        assert_eq!(config.registration, Registration::Closed);
+        assert_eq!(config.idle_after.as_secs(), 10);
+        assert_eq!(config.limits.account, Rate::new(3, 4));
+        assert_eq!(config.limits.address, RateLimits::default().address);
+    }
+
+    #[test]
+    fn the_example_is_understood() {
+        let text = include_str!("../../../../docs/examples/coordinator.json");
+        let (_, unknown) = read(text).unwrap();
+        assert!(unknown.is_empty(), "{unknown:?}");
+    }
+
+    #[test]
+    fn unknown_keys_are_named() {
+        let (_, unknown) = read(
+            r#"{"lisen": "x", "tokens": {"acess_seconds": 5}, "ice_servers": [{"urls": ["stun:a"], "url": ""}]}"#,
+        )
+        .unwrap();
+        assert_eq!(
+            unknown,
+            ["ice_servers.0.url", "lisen", "tokens.acess_seconds"]
+        );
+    }
+
+    #[test]
+    fn wrong_values_are_refused_with_path_value_and_what_is_allowed() {
+        for (text, path, value, allowed) in [
+            (
+                r#"{"listen": "here"}"#,
+                "listen",
+                "\"here\"",
+                "127.0.0.1:8001",
+            ),
+            (r#"{"listen": 8001}"#, "listen", "8001", "127.0.0.1:8001"),
+            (
+                r#"{"registration": "ajar"}"#,
+                "registration",
+                "\"ajar\"",
+                "`open` or `closed`",
+            ),
+            (
+                r#"{"tls": {"cert": "c"}}"#,
+                "tls",
+                r#"{"cert":"c"}"#,
+                "`key`",
+            ),
+            (
+                r#"{"tokens": {"access_seconds": -1}}"#,
+                "tokens.access_seconds",
+                "-1",
+                "u64",
+            ),
+            (
+                r#"{"tokens": {"access_seconds": 5}}"#,
+                "tokens.access_seconds",
+                "5",
+                "60 to 86400",
+            ),
+            (
+                r#"{"tokens": {"access_seconds": 7200, "refresh_seconds": 3600}}"#,
+                "tokens.refresh_seconds",
+                "3600",
+                "7200 to 31536000",
+            ),
+            (
+                r#"{"keep_alive": {"ping_seconds": 60, "idle_seconds": 60}}"#,
+                "keep_alive.idle_seconds",
+                "60",
+                "120 to 3600",
+            ),
+            (
+                r#"{"cors_origins": ["*"]}"#,
+                "cors_origins[0]",
+                "\"*\"",
+                "https://",
+            ),
+            (
+                r#"{"ice_servers": [{"urls": []}]}"#,
+                "ice_servers[0].urls",
+                "[]",
+                "at least one",
+            ),
+            (
+                r#"{"ice_servers": [{"urls": ["http://a"]}]}"#,
+                "ice_servers[0].urls[0]",
+                "\"http://a\"",
+                "stun:",
+            ),
+            (
+                r#"{"ice_servers": [{"urls": ["turn:a"]}]}"#,
+                "ice_servers[0].urls[0]",
+                "\"turn:a\"",
+                "credential",
+            ),
+            (
+                r#"{"limits": {"account": {"burst": 0, "per_minute": 1}}}"#,
+                "limits.account.burst",
+                "0",
+                "nonzero",
+            ),
+            (r#"[]"#, ".", "[]", "struct"),
+        ] {
+            match read(text) {
+                Err(ConfigError::Value {
+                    path: p,
+                    value: v,
+                    allowed: a,
+                }) => {
+                    assert_eq!((p.as_str(), v.as_str()), (path, value), "{text}");
+                    assert!(a.contains(allowed), "{text}: {a}");
+                }
+                other => panic!("{text} gave {other:?}"),
+            }
+        }
+        assert!(matches!(read("{"), Err(ConfigError::Unreadable { .. })));
+    }
+
+    #[test]
+    fn a_wrong_secret_is_not_repeated() {
+        let text =
+            r#"{"ice_servers": [{"urls": ["turn:a"], "username": "u", "credential": 918273}]}"#;
+        let error = read(text).unwrap_err().to_string();
+        assert!(!error.contains("918273"), "{error}");
+        assert!(error.contains("ice_servers[0].credential"), "{error}");
+    }
+}

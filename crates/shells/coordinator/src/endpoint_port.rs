@@ -1,0 +1,93 @@
+//! The embedded endpoint, as the rest of this crate sees it: the one place that knows its API.
+
+pub(crate) use warp_endpoint::SignalPort;
+use warp_endpoint::{Endpoint, EndpointConfig, GrantSpec, Identity};
+use warp_link::Carrier;
+use warp_link_core::State;
+use warp_protocol::{ProblemCode, rest::IceServer, zone::ZoneFile};
+use zeroize::Zeroizing;
+
+use crate::problem::Refused;
+
+/// The endpoint that ends the session links of this coordinator's zones.
+#[derive(Clone)]
+pub(crate) struct EndpointPort {
+    endpoint: Endpoint,
+}
+
+/// The stored key is not one.
+pub(crate) struct NotAKey;
+
+impl EndpointPort {
+    /// A new key, PKCS#8 DER.
+    pub(crate) fn new_identity() -> Zeroizing<Vec<u8>> {
+        warp_endpoint::generate_identity_der()
+    }
+
+    pub(crate) fn start(identity_der: &[u8]) -> Result<Self, NotAKey> {
+        let identity = Identity::from_pkcs8_der(identity_der).map_err(|_| NotAKey)?;
+        let endpoint = Endpoint::start(EndpointConfig {
+            identity,
+            limits: Default::default(),
+            webrtc: Default::default(),
+        });
+        Ok(Self { endpoint })
+    }
+
+    /// What launchers check the endpoint by: SubjectPublicKeyInfo in DER, hex.
+    pub(crate) fn public_key_hex(&self) -> String {
+        hex::encode(self.endpoint.public_key())
+    }
+
+    pub(crate) fn grant(
+        &self,
+        session_id: &str,
+        device_key: Vec<u8>,
+        zone: &ZoneFile,
+        ice_servers: Vec<IceServer>,
+    ) -> Result<SignalPort, Refused> {
+        let spec = GrantSpec {
+            session_id: session_id.to_owned(),
+            device_key,
+            game: zone.game.clone(),
+            p2p_enabled: zone.p2p_enabled,
+            ice_servers,
+        };
+        self.endpoint.grant(spec).map_err(|error| {
+            tracing::warn!(session = session_id, %error, "the endpoint refused a session");
+            Refused::new(
+                ProblemCode::CoordinatorFault,
+                format!("the endpoint takes no session: {error}"),
+            )
+        })
+    }
+
+    pub(crate) fn attach(&self, session_id: &str, carrier: Carrier) -> Result<(), Refused> {
+        self.endpoint
+            .attach_wss(session_id, carrier)
+            .map_err(|error| Refused::new(ProblemCode::UnknownSession, error.to_string()))
+    }
+
+    pub(crate) fn revoke(&self, session_id: &str) {
+        self.endpoint.revoke(session_id);
+    }
+
+    /// True while the session has a link, over whichever carrier, or holds one that is coming back.
+    pub(crate) fn is_linked(&self, session_id: &str) -> bool {
+        self.endpoint
+            .sessions()
+            .iter()
+            .any(|s| s.session_id == session_id && is_up(s.state))
+    }
+
+    pub(crate) async fn shutdown(&self) {
+        self.endpoint.shutdown().await;
+    }
+}
+
+fn is_up(state: State) -> bool {
+    match state {
+        State::Connected | State::Reconnecting | State::FailingOver => true,
+        State::Disconnected | State::Connecting | State::Authenticating => false,
+    }
+}

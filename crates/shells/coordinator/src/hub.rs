@@ -1,0 +1,294 @@
+//! The signaling hub: the pure rooms with a mailbox per connection.
+//!
+//! A mailbox holds at most [`MAILBOX`] signals, each of which came in a frame of at most 64 KiB:
+//! 2 MiB per peer at the very worst, some KiB in practice. A socket whose mailbox is full does not
+//! read: it is disconnected with [`Closing::TooSlow`]. For the endpoint's end of a room the signal
+//! is dropped instead, because the session must not end with a peer that floods it; WebRTC
+//! negotiation starts over by itself.
+
+use std::{
+    collections::{HashMap, VecDeque},
+    sync::Arc,
+};
+
+use parking_lot::Mutex;
+use tokio::sync::{mpsc, oneshot};
+use warp_coordinator_core::{CloseReason, ConnId, Output, Rooms, RoomsLimits, rooms::RoomsRefused};
+use warp_protocol::signal::{ClientSignal, ServerSignal};
+
+/// Signals that wait for one peer.
+pub(crate) const MAILBOX: usize = 32;
+
+/// Why the hub wants a socket closed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Closing {
+    /// A newer socket has the same peer id.
+    Replaced,
+    /// It does not read what is sent to it.
+    TooSlow,
+}
+
+struct Mailbox {
+    tx: mpsc::Sender<ServerSignal>,
+    /// None for a service.
+    close: Option<oneshot::Sender<Closing>>,
+}
+
+struct State {
+    rooms: Rooms,
+    mailboxes: HashMap<ConnId, Mailbox>,
+}
+
+/// All rooms of this process.
+pub(crate) struct Hub {
+    state: Mutex<State>,
+}
+
+/// A seat in the hub; dropping it leaves.
+pub(crate) struct Seat {
+    hub: Arc<Hub>,
+    conn: ConnId,
+}
+
+/// A socket's side of its seat.
+pub(crate) struct SocketSeat {
+    pub(crate) seat: Seat,
+    pub(crate) inbox: mpsc::Receiver<ServerSignal>,
+    pub(crate) closing: oneshot::Receiver<Closing>,
+}
+
+impl Hub {
+    pub(crate) fn new(limits: RoomsLimits) -> Arc<Self> {
+        Arc::new(Self {
+            state: Mutex::new(State {
+                rooms: Rooms::new(limits),
+                mailboxes: HashMap::new(),
+            }),
+        })
+    }
+
+    /// Opens a room for the peers that a grant names.
+    pub(crate) fn open(&self, session_id: &str, peers: &[&str]) -> Result<(), RoomsRefused> {
+        self.state.lock().rooms.open(session_id, peers)
+    }
+
+    /// Closes a room.
+    pub(crate) fn close(&self, session_id: &str) {
+        let mut state = self.state.lock();
+        let out = state.rooms.close(session_id);
+        state.carry_out(out);
+    }
+
+    /// Seats a socket. Whoever calls has made sure that the peer id is the socket's own.
+    pub(crate) fn connect(self: &Arc<Self>, peer_id: &str) -> Result<SocketSeat, RoomsRefused> {
+        let (tx, inbox) = mpsc::channel(MAILBOX);
+        let (close, closing) = oneshot::channel();
+        let close = Some(close);
+        let mut state = self.state.lock();
+        let (conn, out) = state.rooms.connect(peer_id)?;
+        state.mailboxes.insert(conn, Mailbox { tx, close });
+        state.carry_out(out);
+        drop(state);
+        Ok(SocketSeat {
+            seat: self.seat(conn),
+            inbox,
+            closing,
+        })
+    }
+
+    /// Seats a service in a room; it is sent to through `tx`.
+    pub(crate) fn connect_service(
+        self: &Arc<Self>,
+        session_id: &str,
+        name: &str,
+        tx: mpsc::Sender<ServerSignal>,
+    ) -> Result<Seat, RoomsRefused> {
+        let mut state = self.state.lock();
+        let (conn, out) = state.rooms.connect_service(session_id, name)?;
+        state.mailboxes.insert(conn, Mailbox { tx, close: None });
+        state.carry_out(out);
+        drop(state);
+        Ok(self.seat(conn))
+    }
+
+    fn seat(self: &Arc<Self>, conn: ConnId) -> Seat {
+        Seat {
+            hub: Arc::clone(self),
+            conn,
+        }
+    }
+}
+
+impl Seat {
+    /// Carries out a message of this connection.
+    pub(crate) fn handle(&self, signal: ClientSignal) {
+        let timestamp = timestamp();
+        let mut state = self.hub.state.lock();
+        let out = state.rooms.handle(self.conn, signal, &timestamp);
+        state.carry_out(out);
+    }
+}
+
+impl Drop for Seat {
+    fn drop(&mut self) {
+        let mut state = self.hub.state.lock();
+        state.mailboxes.remove(&self.conn);
+        let out = state.rooms.disconnect(self.conn);
+        state.carry_out(out);
+    }
+}
+
+impl State {
+    /// Never waits, so it may run under the lock; which is what keeps signals in order.
+    fn carry_out(&mut self, out: Vec<Output>) {
+        let mut todo = VecDeque::from(out);
+        while let Some(output) = todo.pop_front() {
+            match output {
+                Output::Deliver { conn, signal } => {
+                    let Some(mailbox) = self.mailboxes.get(&conn) else {
+                        continue;
+                    };
+                    // A closed mailbox is one whose seat is about to be dropped.
+                    let Err(mpsc::error::TrySendError::Full(_)) = mailbox.tx.try_send(signal)
+                    else {
+                        continue;
+                    };
+                    if mailbox.close.is_some() {
+                        self.shut(conn, Closing::TooSlow);
+                        todo.extend(self.rooms.disconnect(conn));
+                    } else {
+                        tracing::debug!(?conn, "a service's mailbox is full, signal dropped");
+                    }
+                }
+                Output::Close {
+                    conn,
+                    reason: CloseReason::Replaced,
+                } => self.shut(conn, Closing::Replaced),
+            }
+        }
+    }
+
+    fn shut(&mut self, conn: ConnId, why: Closing) {
+        if let Some(close) = self.mailboxes.remove(&conn).and_then(|m| m.close) {
+            let _ = close.send(why);
+        }
+    }
+}
+
+fn timestamp() -> String {
+    time::OffsetDateTime::now_utc()
+        .format(&time::format_description::well_known::Rfc3339)
+        .unwrap_or_default()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::json;
+
+    fn join() -> ClientSignal {
+        ClientSignal::Join {
+            session_id: "s".into(),
+        }
+    }
+
+    fn offer(to: &str) -> ClientSignal {
+        ClientSignal::Offer {
+            to: to.into(),
+            sdp: json!("v=0"),
+        }
+    }
+
+    fn hub() -> Arc<Hub> {
+        let hub = Hub::new(RoomsLimits::default());
+        hub.open("s", &["a", "b"]).unwrap();
+        hub
+    }
+
+    #[tokio::test]
+    async fn two_peers_of_a_room_exchange_offers() {
+        let hub = hub();
+        let mut a = hub.connect("a").unwrap();
+        let mut b = hub.connect("b").unwrap();
+        a.seat.handle(join());
+        b.seat.handle(join());
+        a.seat.handle(offer("b"));
+        assert!(matches!(
+            b.inbox.recv().await,
+            Some(ServerSignal::SessionJoined { peers, .. }) if peers == ["a"]
+        ));
+        let Some(ServerSignal::Offer {
+            from, timestamp, ..
+        }) = b.inbox.recv().await
+        else {
+            panic!("no offer");
+        };
+        assert_eq!(from, "a");
+        assert!(
+            timestamp.ends_with('Z') && timestamp.contains('T'),
+            "{timestamp}"
+        );
+        drop(b);
+        for expected in ["session-joined", "peer-joined", "peer-left"] {
+            let signal = serde_json::to_value(a.inbox.recv().await.unwrap()).unwrap();
+            assert_eq!(signal["type"], expected);
+        }
+    }
+
+    #[tokio::test]
+    async fn whoever_does_not_read_is_disconnected_and_the_others_are_told() {
+        let hub = hub();
+        let a = hub.connect("a").unwrap();
+        let mut b = hub.connect("b").unwrap();
+        a.seat.handle(join());
+        b.seat.handle(join());
+        let mut b_saw = Vec::new();
+        for _ in 0..=MAILBOX {
+            b.seat.handle(offer("a"));
+            while let Ok(signal) = b.inbox.try_recv() {
+                b_saw.push(serde_json::to_value(signal).unwrap()["type"].clone());
+            }
+        }
+        assert_eq!(a.closing.await, Ok(Closing::TooSlow));
+        assert!(b_saw.contains(&json!("peer-left")), "{b_saw:?}");
+    }
+
+    #[tokio::test]
+    async fn the_older_socket_is_closed_and_its_end_harms_nothing() {
+        let hub = hub();
+        let old = hub.connect("a").unwrap();
+        old.seat.handle(join());
+        let mut new = hub.connect("a").unwrap();
+        new.seat.handle(join());
+        assert_eq!(old.closing.await, Ok(Closing::Replaced));
+        drop(old.seat);
+        let b = hub.connect("b").unwrap();
+        b.seat.handle(join());
+        b.seat.handle(offer("a"));
+        for expected in ["session-joined", "peer-joined", "offer"] {
+            let signal = serde_json::to_value(new.inbox.recv().await.unwrap()).unwrap();
+            assert_eq!(signal["type"], expected);
+        }
+    }
+
+    #[tokio::test]
+    async fn a_service_that_does_not_read_loses_signals_and_nothing_else() {
+        let hub = hub();
+        let (tx, mut to_service) = mpsc::channel(2);
+        let service = hub.connect_service("s", "endpoint", tx).unwrap();
+        let mut a = hub.connect("a").unwrap();
+        a.seat.handle(join());
+        for _ in 0..5 {
+            a.seat.handle(offer("endpoint"));
+        }
+        assert!(to_service.recv().await.is_some());
+        service.handle(offer("a"));
+        for expected in ["session-joined", "offer"] {
+            let signal = serde_json::to_value(a.inbox.recv().await.unwrap()).unwrap();
+            assert_eq!(signal["type"], expected);
+        }
+        drop(service);
+        let signal = serde_json::to_value(a.inbox.recv().await.unwrap()).unwrap();
+        assert_eq!(signal["type"], "peer-left");
+    }
+}

@@ -1,0 +1,41 @@
+//! The coordinator: accounts, zones, signaling, and the endpoint that ends the session links of
+//! its zones. The binary `warp-coordinator` runs it; a launcher embeds it with
+//! [`Coordinator::start`].
+//!
+//! * The routes are those of [`warp_protocol::rest`], under `/api/v1/` and under `/api/`, with
+//!   `GET /health` and `GET /` beside them. Every refusal is an
+//!   [`ErrorBody`](warp_protocol::rest::ErrorBody).
+//! * Data lives in one directory: a SQLite file and two key files (see [`config`] for where).
+//! * Access tokens say who somebody is for 15 minutes; refresh tokens work once and last 7 days.
+//!   A refresh token that comes a second time ends its sign-in on all its copies.
+//! * A session belongs to the account and device key that joined; there is one per pair. It ends
+//!   when the endpoint ends it, when its owner asks, or when nothing attaches to it for 60 s.
+//! * Logs never hold a password, a token, a query or a header.
+
+mod api;
+mod app;
+pub mod config;
+mod data_dir;
+mod endpoint_port;
+mod extract;
+mod hub;
+mod limits;
+mod live;
+mod offline;
+mod passwords;
+mod problem;
+mod running;
+mod server;
+mod store;
+mod tokens;
+mod ws;
+
+pub use config::{ConfigError, CoordinatorConfig, Registration, TlsFiles};
+pub use data_dir::DataDirError;
+pub use limits::{Rate, RateLimits};
+pub use offline::{AdminError, Offline};
+pub use passwords::PasswordCost;
+pub use running::{Coordinator, Running, StartError};
+pub use server::TlsError;
+pub use store::StoreError;
+pub use ws::close as close_codes;

@@ -1,0 +1,291 @@
+//! Sessions as they live: the table, the signaling room, the endpoint's grant and the WebSocket
+//! carrier of each, made together and ended together.
+
+use std::{
+    collections::HashMap,
+    sync::{Arc, OnceLock},
+    time::{Duration, Instant},
+};
+
+use parking_lot::Mutex;
+use tokio::sync::Notify;
+use tokio_util::{sync::CancellationToken, task::TaskTracker};
+use warp_coordinator_core::{
+    NewSession, RoomsLimits, Session, Sessions, SessionsFull, SessionsLimits,
+};
+use warp_protocol::{ProblemCode, rest::IceServer, zone::ZoneFile};
+
+use crate::{
+    endpoint_port::{EndpointPort, SignalPort},
+    hub::{Hub, Seat},
+    problem::{Refused, internal},
+    ws::close,
+};
+
+/// Peer id of the endpoint, in every room.
+pub(crate) const ENDPOINT_PEER: &str = "endpoint";
+
+/// Stops the WebSocket carrier of a session, with the close code to send.
+#[derive(Clone)]
+pub(crate) struct CarrierStop {
+    token: CancellationToken,
+    /// The first reason counts: what follows from it must not hide it.
+    code: Arc<OnceLock<u16>>,
+}
+
+impl CarrierStop {
+    fn new() -> Self {
+        Self {
+            token: CancellationToken::new(),
+            code: Arc::new(OnceLock::new()),
+        }
+    }
+
+    /// Ends the carrier.
+    pub(crate) fn stop(&self, code: u16) {
+        let _ = self.code.set(code);
+        self.token.cancel();
+    }
+
+    pub(crate) fn token(&self) -> &CancellationToken {
+        &self.token
+    }
+
+    /// The close code to send; shared with the socket.
+    pub(crate) fn code(&self) -> Arc<OnceLock<u16>> {
+        Arc::clone(&self.code)
+    }
+
+    fn is(&self, other: &Self) -> bool {
+        Arc::ptr_eq(&self.code, &other.code)
+    }
+}
+
+/// All live sessions of this process.
+pub(crate) struct Live {
+    pub(crate) hub: Arc<Hub>,
+    pub(crate) endpoint: EndpointPort,
+    sessions: Mutex<Sessions>,
+    carriers: Mutex<HashMap<String, CarrierStop>>,
+    /// Start of the time that the table counts in.
+    start: Instant,
+    deadlines_changed: Notify,
+    tasks: TaskTracker,
+}
+
+impl Live {
+    pub(crate) fn new(endpoint: EndpointPort, unused: Duration, tasks: TaskTracker) -> Arc<Self> {
+        Arc::new(Self {
+            hub: Hub::new(RoomsLimits::default()),
+            endpoint,
+            sessions: Mutex::new(Sessions::new(SessionsLimits {
+                unused,
+                ..SessionsLimits::default()
+            })),
+            carriers: Mutex::new(HashMap::new()),
+            start: Instant::now(),
+            deadlines_changed: Notify::new(),
+            tasks,
+        })
+    }
+
+    /// Makes a session: room, grant and the endpoint's seat in the room. An older session of the
+    /// same account and device ends.
+    pub(crate) fn grant(
+        self: &Arc<Self>,
+        new: NewSession,
+        zone: &ZoneFile,
+        ice_servers: Vec<IceServer>,
+    ) -> Result<(), Refused> {
+        let session_id = new.session_id.clone();
+        let (peer_id, device_key) = (new.peer_id.clone(), new.device_key.clone());
+        let account = new.account;
+        let replaced = {
+            let mut sessions = self.sessions.lock();
+            sessions
+                .grant(self.start.elapsed(), new)
+                .map_err(|full| refuse_full(&full))?
+        };
+        if let Some(older) = replaced {
+            let why = "replaced by a newer one of the same device";
+            self.tear_down(&older, why, close::SESSION_ENDED);
+        }
+        let made = self.hub.open(&session_id, &[&peer_id]).map_err(|error| {
+            tracing::warn!(%error, "no room for a session");
+            Refused::new(ProblemCode::CoordinatorFault, error.to_string())
+        });
+        let made = made.and_then(|()| {
+            self.endpoint
+                .grant(&session_id, device_key, zone, ice_servers)
+        });
+        let made = made.and_then(|port| self.seat_endpoint(&session_id, port));
+        if let Err(refused) = made {
+            self.end(&session_id, "it could not be made");
+            return Err(refused);
+        }
+        tracing::info!(
+            session = session_id,
+            account,
+            zone = zone.zone_id,
+            "session granted"
+        );
+        self.deadlines_changed.notify_one();
+        Ok(())
+    }
+
+    fn seat_endpoint(self: &Arc<Self>, session_id: &str, port: SignalPort) -> Result<(), Refused> {
+        let SignalPort {
+            to_endpoint,
+            from_endpoint,
+        } = port;
+        let seat = self
+            .hub
+            .connect_service(session_id, ENDPOINT_PEER, to_endpoint)
+            .map_err(|_| internal("the endpoint could not enter the session's room"))?;
+        let (live, id) = (Arc::clone(self), session_id.to_owned());
+        self.tasks.spawn(async move {
+            pump(seat, from_endpoint).await;
+            live.end(&id, "the endpoint ended it");
+        });
+        Ok(())
+    }
+
+    /// The session, if it is that account's.
+    pub(crate) fn owned(&self, session_id: &str, account: i64) -> Result<Session, Refused> {
+        let sessions = self.sessions.lock();
+        sessions
+            .owned(session_id, account)
+            .cloned()
+            .ok_or_else(unknown_session)
+    }
+
+    /// The session that a peer id belongs to, if it is that account's.
+    pub(crate) fn of_peer(&self, peer_id: &str, account: i64) -> Option<Session> {
+        self.sessions.lock().of_peer(peer_id, account).cloned()
+    }
+
+    /// Players in a zone beside this account's own on this device.
+    pub(crate) fn others_in(&self, zone_id: &str, account: i64, device_key: &[u8]) -> u32 {
+        let sessions = self.sessions.lock();
+        sessions.others_in(zone_id, account, device_key)
+    }
+
+    pub(crate) fn players_in(&self, zone_id: &str) -> u32 {
+        self.sessions.lock().players_in(zone_id)
+    }
+
+    /// Ends a session. Does nothing if it has ended.
+    pub(crate) fn end(&self, session_id: &str, why: &str) {
+        self.end_with(session_id, why, close::SESSION_ENDED);
+    }
+
+    fn end_with(&self, session_id: &str, why: &str, code: u16) {
+        let session = self.sessions.lock().remove(session_id);
+        if let Some(session) = session {
+            self.tear_down(&session, why, code);
+        }
+    }
+
+    /// Ends all that belongs to a session which is out of the table.
+    fn tear_down(&self, session: &Session, why: &str, code: u16) {
+        let id = &session.grant.session_id;
+        tracing::info!(session = %id, why, "session ended");
+        // Before the endpoint lets go of it, so that it is closed with this code.
+        let carrier = self.carriers.lock().remove(id);
+        if let Some(carrier) = carrier {
+            carrier.stop(code);
+        }
+        self.endpoint.revoke(id);
+        self.hub.close(id);
+        self.deadlines_changed.notify_one();
+    }
+
+    /// A WebSocket carrier is about to attach; an older one of the session is closed.
+    pub(crate) fn carrier_opens(&self, session_id: &str) -> Result<CarrierStop, Refused> {
+        let stop = CarrierStop::new();
+        if !self.sessions.lock().mark_live(session_id) {
+            return Err(unknown_session());
+        }
+        let older = self
+            .carriers
+            .lock()
+            .insert(session_id.to_owned(), stop.clone());
+        if let Some(older) = older {
+            older.stop(close::REPLACED);
+        }
+        Ok(stop)
+    }
+
+    /// A WebSocket carrier has ended. Without it the session falls due again, unless its link
+    /// stands on another carrier by then.
+    pub(crate) fn carrier_closed(&self, session_id: &str, stop: &CarrierStop) {
+        let mut carriers = self.carriers.lock();
+        if !carriers.get(session_id).is_some_and(|c| c.is(stop)) {
+            return;
+        }
+        carriers.remove(session_id);
+        drop(carriers);
+        let now = self.start.elapsed();
+        self.sessions.lock().mark_unused(now, session_id);
+        self.deadlines_changed.notify_one();
+    }
+
+    /// Ends sessions that nothing has attached to in time; runs until `stop`.
+    pub(crate) async fn expire(&self, stop: CancellationToken) {
+        loop {
+            let next = self.sessions.lock().next_due();
+            let deadline = async {
+                match next {
+                    Some(at) => tokio::time::sleep_until((self.start + at).into()).await,
+                    None => std::future::pending().await,
+                }
+            };
+            tokio::select! {
+                () = stop.cancelled() => return,
+                () = self.deadlines_changed.notified() => continue,
+                () = deadline => {}
+            }
+            let due = self.sessions.lock().due(self.start.elapsed());
+            for id in due {
+                if self.endpoint.is_linked(&id) {
+                    self.sessions.lock().mark_live(&id);
+                } else {
+                    self.end(&id, "nothing attached to it in time");
+                }
+            }
+        }
+    }
+
+    /// Ends all sessions.
+    pub(crate) fn end_all(&self) {
+        let ids = self.sessions.lock().ids();
+        for id in ids {
+            self.end_with(&id, "the coordinator stops", close::RESTART);
+        }
+    }
+}
+
+/// Carries what the endpoint says into the room, until the session ends.
+async fn pump(
+    seat: Seat,
+    mut from_endpoint: tokio::sync::mpsc::Receiver<warp_protocol::signal::ClientSignal>,
+) {
+    while let Some(signal) = from_endpoint.recv().await {
+        seat.handle(signal);
+    }
+}
+
+pub(crate) fn unknown_session() -> Refused {
+    Refused::new(
+        ProblemCode::UnknownSession,
+        "there is no such session of yours; join the zone again",
+    )
+}
+
+fn refuse_full(full: &SessionsFull) -> Refused {
+    let code = match full {
+        SessionsFull::Total => ProblemCode::CoordinatorFault,
+        SessionsFull::Account => ProblemCode::TooManyRequests,
+    };
+    Refused::new(code, full.to_string()).retry_after(30)
+}

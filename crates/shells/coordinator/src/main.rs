@@ -1,0 +1,370 @@
+//! `warp-coordinator`: serves the coordinator, and looks after its accounts and zones.
+//!
+//! Exit codes: 0 done; 1 refused or failed, with `warp-coordinator: CODE: TEXT` on standard error;
+//! 2 the command line or the configuration file is wrong.
+
+// Standard output is what this program answers with; standard error is where it says what failed.
+#![allow(clippy::print_stdout, clippy::print_stderr)]
+
+use std::{
+    io::{BufRead, Read, Write},
+    net::SocketAddr,
+    path::{Path, PathBuf},
+    process::ExitCode,
+};
+
+use clap::{Args, Parser, Subcommand, ValueEnum};
+use warp_coordinator::{AdminError, Coordinator, CoordinatorConfig, Offline, PasswordCost};
+use warp_observe::{Observe, ObserveConfig};
+use warp_protocol::{
+    ProblemCode, Secret,
+    rest::{AccountRole, MAX_PASSWORD},
+    zone::{ZoneFile, ZoneStatus},
+};
+
+/// Largest zone file, bytes.
+const MAX_ZONE_FILE: u64 = 1024 * 1024;
+
+/// Warp Launcher's coordinator: accounts, zones, signaling, and the endpoint that dials the game
+/// servers of its zones.
+///
+/// Exit codes: 0 done; 1 refused or failed (`warp-coordinator: CODE: TEXT` on standard error);
+/// 2 the command line or the configuration file is wrong. Logs go to standard error; the
+/// environment variable WARP_LOG is their filter, for instance `info,warp_coordinator=debug`.
+#[derive(Parser)]
+#[command(name = "warp-coordinator", version, max_term_width = 100)]
+struct Cli {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Subcommand)]
+enum Command {
+    /// Serve. The first line on standard output is the address to call, such as
+    /// `http://127.0.0.1:8001`. SIGTERM and Ctrl-C end it within 2 s.
+    Serve {
+        /// Address to listen on; port 0 takes a free one [default: 127.0.0.1:8001].
+        #[arg(long, value_name = "ADDR")]
+        listen: Option<SocketAddr>,
+        #[command(flatten)]
+        place: Place,
+    },
+    /// Accounts. Works while the coordinator runs.
+    #[command(subcommand)]
+    User(UserCommand),
+    /// Zones. Works while the coordinator runs.
+    #[command(subcommand)]
+    Zone(ZoneCommand),
+}
+
+#[derive(Subcommand)]
+enum UserCommand {
+    /// Make an account. The password is the first line of standard input.
+    Add {
+        /// 1 to 32 letters, digits, `_`, `-` and `.`.
+        name: String,
+        /// Read the password from standard input; the only way there is, so that it stays out of
+        /// the list of processes.
+        #[arg(long, required = true)]
+        password_stdin: bool,
+        /// What the account may do.
+        #[arg(long, value_enum, default_value = "player")]
+        role: Role,
+        #[command(flatten)]
+        place: Place,
+    },
+}
+
+#[derive(Subcommand)]
+enum ZoneCommand {
+    /// Enter a zone, or replace the one with the same id.
+    Put {
+        /// The zone file, JSON; see docs/examples/zone.json.
+        file: PathBuf,
+        /// Open or close the zone. Without it a new zone is open and an old one stays as it is.
+        #[arg(long, value_enum)]
+        status: Option<Status>,
+        #[command(flatten)]
+        place: Place,
+    },
+    /// List the zones: id, status, name, maps, whether P2P is on.
+    List {
+        /// One JSON array instead of lines.
+        #[arg(long)]
+        json: bool,
+        #[command(flatten)]
+        place: Place,
+    },
+}
+
+/// Where the coordinator's data is.
+#[derive(Args)]
+struct Place {
+    /// Configuration file, JSON.
+    #[arg(long, value_name = "FILE")]
+    config: Option<PathBuf>,
+    /// Data directory; wins over the configuration file
+    /// [default: warp-coordinator-data in the current directory].
+    #[arg(long, value_name = "DIR", env = "WARP_COORDINATOR_DATA")]
+    data: Option<PathBuf>,
+}
+
+#[derive(Clone, Copy, ValueEnum)]
+enum Role {
+    Player,
+    Host,
+    Gm,
+    Admin,
+}
+
+#[derive(Clone, Copy, ValueEnum)]
+enum Status {
+    Enabled,
+    Disabled,
+    Maintenance,
+}
+
+/// What goes to standard error, and the exit code.
+struct Failure {
+    code: ProblemCode,
+    text: String,
+    exit: u8,
+}
+
+impl Failure {
+    fn new(code: ProblemCode, text: impl ToString) -> Self {
+        Self {
+            code,
+            text: text.to_string(),
+            exit: 1,
+        }
+    }
+
+    fn of_configuration(code: ProblemCode, text: impl ToString) -> Self {
+        Self {
+            exit: 2,
+            ..Self::new(code, text)
+        }
+    }
+}
+
+impl From<AdminError> for Failure {
+    fn from(error: AdminError) -> Self {
+        Self::new(error.code(), error)
+    }
+}
+
+fn main() -> ExitCode {
+    let cli = Cli::parse();
+    let done = start_logging().and_then(|_observe| {
+        let runtime = tokio::runtime::Builder::new_multi_thread()
+            .enable_all()
+            .build()
+            .map_err(|e| Failure::new(ProblemCode::Internal, e))?;
+        let done = runtime.block_on(run(cli.command));
+        // A blocking task that still runs (a password hash) must not hold the end up.
+        runtime.shutdown_background();
+        done
+    });
+    match done {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(failure) => {
+            let code = serde_json::to_value(failure.code).unwrap_or_default();
+            let code = code.as_str().unwrap_or("internal");
+            eprintln!("warp-coordinator: {code}: {}", failure.text);
+            ExitCode::from(failure.exit)
+        }
+    }
+}
+
+fn start_logging() -> Result<Observe, Failure> {
+    warp_observe::init(ObserveConfig::default())
+        .map_err(|e| Failure::of_configuration(ProblemCode::ConfigValue, e))
+}
+
+async fn run(command: Command) -> Result<(), Failure> {
+    match command {
+        Command::Serve { listen, place } => serve(listen, &place).await,
+        Command::User(UserCommand::Add {
+            name, role, place, ..
+        }) => {
+            let password = password_from_stdin()?;
+            let offline = open(&place).await?;
+            let added = offline.add_user(&name, password, role.into()).await;
+            offline.close().await;
+            added?;
+            println!("{name}");
+            Ok(())
+        }
+        Command::Zone(ZoneCommand::Put {
+            file,
+            status,
+            place,
+        }) => {
+            let zone = zone_from_file(&file)?;
+            let offline = open(&place).await?;
+            let put = offline.put_zone(&zone, status.map(Into::into)).await;
+            offline.close().await;
+            put.map_err(|e| Failure::new(e.code(), format!("{}: {e}", file.display())))?;
+            println!("{}", zone.zone_id);
+            Ok(())
+        }
+        Command::Zone(ZoneCommand::List { json, place }) => {
+            let offline = open(&place).await?;
+            let zones = offline.zones().await;
+            offline.close().await;
+            print_zones(&zones?, json)
+        }
+    }
+}
+
+async fn serve(listen: Option<SocketAddr>, place: &Place) -> Result<(), Failure> {
+    let mut config = configuration(place)?;
+    config.listen = listen.unwrap_or(config.listen);
+    // Asked for before the address is printed: whoever reads it may end us at once.
+    let end = end_signal()?;
+    let running = Coordinator::start(config)
+        .await
+        .map_err(|e| Failure::new(e.code(), e))?;
+    let mut out = std::io::stdout();
+    // A reader that has gone away is no reason not to serve.
+    let _ = writeln!(out, "{}", running.url).and_then(|()| out.flush());
+    end.await;
+    running.shutdown().await;
+    Ok(())
+}
+
+/// Waits for SIGTERM or Ctrl-C.
+#[cfg(unix)]
+fn end_signal() -> Result<impl Future<Output = ()>, Failure> {
+    use tokio::signal::unix::{SignalKind, signal};
+    let fault = |e| Failure::new(ProblemCode::Internal, e);
+    let mut term = signal(SignalKind::terminate()).map_err(fault)?;
+    let mut interrupt = signal(SignalKind::interrupt()).map_err(fault)?;
+    Ok(async move {
+        tokio::select! {
+            _ = term.recv() => {}
+            _ = interrupt.recv() => {}
+        }
+    })
+}
+
+/// Waits for Ctrl-C.
+#[cfg(not(unix))]
+fn end_signal() -> Result<impl Future<Output = ()>, Failure> {
+    Ok(async {
+        let _ = tokio::signal::ctrl_c().await;
+    })
+}
+
+fn configuration(place: &Place) -> Result<CoordinatorConfig, Failure> {
+    let mut config = match &place.config {
+        None => CoordinatorConfig::default(),
+        Some(file) => {
+            let (config, unknown) = CoordinatorConfig::from_file(file).map_err(|e| {
+                let code = match e {
+                    warp_coordinator::ConfigError::Unreadable { .. } => {
+                        ProblemCode::ConfigUnreadable
+                    }
+                    warp_coordinator::ConfigError::Value { .. } => ProblemCode::ConfigValue,
+                };
+                Failure::of_configuration(code, e)
+            })?;
+            for key in unknown {
+                tracing::warn!(file = %file.display(), key, "unknown configuration key, ignored");
+            }
+            config
+        }
+    };
+    if let Some(data) = &place.data {
+        config.data_dir.clone_from(data);
+    }
+    Ok(config)
+}
+
+async fn open(place: &Place) -> Result<Offline, Failure> {
+    let config = configuration(place)?;
+    Ok(Offline::open(&config.data_dir, PasswordCost::Standard).await?)
+}
+
+/// The first line of standard input, without its end.
+fn password_from_stdin() -> Result<Secret, Failure> {
+    let mut line = zeroize::Zeroizing::new(String::new());
+    let limit = (MAX_PASSWORD + 2) as u64;
+    std::io::stdin()
+        .lock()
+        .take(limit)
+        .read_line(&mut line)
+        .map_err(|e| Failure::new(ProblemCode::BadPassword, format!("standard input: {e}")))?;
+    Ok(Secret::new(line.trim_end_matches(['\r', '\n'])))
+}
+
+fn zone_from_file(file: &Path) -> Result<ZoneFile, Failure> {
+    let unreadable = |why: &dyn std::fmt::Display| {
+        Failure::new(
+            ProblemCode::ConfigUnreadable,
+            format!("{}: {why}", file.display()),
+        )
+    };
+    let mut text = String::new();
+    std::fs::File::open(file)
+        .and_then(|f| f.take(MAX_ZONE_FILE).read_to_string(&mut text))
+        .map_err(|e| unreadable(&e))?;
+    let json: serde_json::Value = serde_json::from_str(&text).map_err(|e| unreadable(&e))?;
+    serde_path_to_error::deserialize(&json).map_err(|e| {
+        let text = format!("{}: {}: {}", file.display(), e.path(), e.inner());
+        Failure::new(ProblemCode::ConfigValue, text)
+    })
+}
+
+fn print_zones(zones: &[(ZoneFile, ZoneStatus)], json: bool) -> Result<(), Failure> {
+    let mut text = String::new();
+    if json {
+        let views: Vec<serde_json::Value> = zones
+            .iter()
+            .filter_map(|(zone, status)| {
+                let mut view = serde_json::to_value(zone).ok()?;
+                view["status"] = serde_json::to_value(status).ok()?;
+                Some(view)
+            })
+            .collect();
+        text = serde_json::to_string_pretty(&views)
+            .map_err(|e| Failure::new(ProblemCode::Internal, e))?;
+        text.push('\n');
+    }
+    for (zone, status) in zones.iter().filter(|_| !json) {
+        let maps = if zone.maps.is_empty() {
+            zone.map_name.clone()
+        } else {
+            zone.maps.join(",")
+        };
+        let p2p = if zone.p2p_enabled { "p2p" } else { "server" };
+        let status = format!("{status:?}").to_lowercase();
+        let name = &zone.zone_display_name;
+        text += &format!("{}\t{status}\t{p2p}\t{maps}\t{name}\n", zone.zone_id);
+    }
+    // A reader that has gone away (`| head`) is no failure.
+    let _ = std::io::stdout().write_all(text.as_bytes());
+    Ok(())
+}
+
+impl From<Role> for AccountRole {
+    fn from(role: Role) -> Self {
+        match role {
+            Role::Player => Self::Player,
+            Role::Host => Self::Host,
+            Role::Gm => Self::Gm,
+            Role::Admin => Self::Admin,
+        }
+    }
+}
+
+impl From<Status> for ZoneStatus {
+    fn from(status: Status) -> Self {
+        match status {
+            Status::Enabled => Self::Enabled,
+            Status::Disabled => Self::Disabled,
+            Status::Maintenance => Self::Maintenance,
+        }
+    }
+}

@@ -1,0 +1,171 @@
+//! Password hashing: argon2id, off the async threads, a few at a time.
+//!
+//! One hash takes 19 MiB and tens of milliseconds of a core. So at most [`Hasher::running`] run at
+//! once and at most [`WAITING`] wait for their turn; whoever comes beyond that is refused with
+//! `too-many-requests`. A flood of sign-ins costs bounded memory and leaves cores for play.
+
+use std::sync::Arc;
+
+use argon2::{
+    Algorithm, Argon2, Params, Version,
+    password_hash::{PasswordHasher, PasswordVerifier, phc::PasswordHash},
+};
+use tokio::sync::Semaphore;
+use warp_protocol::{ProblemCode, Secret};
+
+use crate::problem::{Refused, internal};
+
+/// Sign-ins that may wait for their turn or run. Each holds a request of at most 64 KiB.
+const WAITING: usize = 64;
+
+/// What a hash costs whoever tries passwords.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum PasswordCost {
+    /// argon2id with the crate's default, which is OWASP's: 19 MiB, 2 passes, 1 lane.
+    #[default]
+    Standard,
+    /// For tests only, it protects nothing: 64 KiB, 1 pass, 1 lane. No configuration file can
+    /// choose it.
+    TestOnly,
+}
+
+impl PasswordCost {
+    fn argon2(self) -> Result<Argon2<'static>, argon2::Error> {
+        let params = match self {
+            Self::Standard => Params::default(),
+            Self::TestOnly => Params::new(64, 1, 1, None)?,
+        };
+        Ok(Argon2::new(Algorithm::Argon2id, Version::V0x13, params))
+    }
+}
+
+/// Hashes and verifies. Clones share the bounds.
+#[derive(Clone)]
+pub(crate) struct Hasher {
+    argon2: Argon2<'static>,
+    waiting: Arc<Semaphore>,
+    running: Arc<Semaphore>,
+    /// A hash of nobody's password, verified where an account does not exist, so that both cases
+    /// take the same time.
+    nobody: Arc<str>,
+}
+
+impl Hasher {
+    /// At most `running` hashes at once.
+    pub(crate) async fn new(cost: PasswordCost, running: usize) -> Result<Self, Refused> {
+        let argon2 = cost
+            .argon2()
+            .map_err(|_| internal("the password hash cannot be set up"))?;
+        let mut hasher = Self {
+            argon2,
+            waiting: Arc::new(Semaphore::new(WAITING)),
+            running: Arc::new(Semaphore::new(running.max(1))),
+            nobody: Arc::from(""),
+        };
+        let nobody = hasher.hash(Secret::new("nobody's password")).await?;
+        hasher.nobody = Arc::from(nobody);
+        Ok(hasher)
+    }
+
+    /// Gives the PHC string of a password, with a new salt.
+    pub(crate) async fn hash(&self, password: Secret) -> Result<String, Refused> {
+        let argon2 = self.argon2.clone();
+        self.run(move || {
+            argon2
+                .hash_password(password.reveal().as_bytes())
+                .map(|hash| hash.to_string())
+                .map_err(|_| internal("the password could not be hashed"))
+        })
+        .await?
+    }
+
+    /// True when `password` is the one of `stored`. Without an account (`None`) it takes as long
+    /// and is false.
+    pub(crate) async fn verify(
+        &self,
+        password: Secret,
+        stored: Option<String>,
+    ) -> Result<bool, Refused> {
+        let exists = stored.is_some();
+        let stored = stored.unwrap_or_else(|| self.nobody.to_string());
+        let argon2 = self.argon2.clone();
+        let right = self
+            .run(move || {
+                let hash = PasswordHash::new(&stored)
+                    .map_err(|_| internal("a stored password hash is not readable"))?;
+                let done = argon2.verify_password(password.reveal().as_bytes(), &hash);
+                Ok::<_, Refused>(done.is_ok())
+            })
+            .await??;
+        Ok(right && exists)
+    }
+
+    async fn run<T: Send + 'static>(
+        &self,
+        work: impl FnOnce() -> T + Send + 'static,
+    ) -> Result<T, Refused> {
+        let waiting = Arc::clone(&self.waiting).try_acquire_owned().map_err(|_| {
+            Refused::new(
+                ProblemCode::TooManyRequests,
+                "too many people sign in at this moment; try again in a few seconds",
+            )
+            .retry_after(3)
+        })?;
+        let running = Arc::clone(&self.running)
+            .acquire_owned()
+            .await
+            .map_err(|_| internal("the password hasher has ended"))?;
+        tokio::task::spawn_blocking(move || {
+            // Held until the work is done, also when nobody waits for it any more.
+            let _held = (waiting, running);
+            work()
+        })
+        .await
+        .map_err(|_| internal("the password hasher failed"))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn hashes_verify_and_carry_their_parameters() {
+        let hasher = Hasher::new(PasswordCost::TestOnly, 1).await.unwrap();
+        let stored = hasher.hash(Secret::new("sesame")).await.unwrap();
+        assert!(stored.starts_with("$argon2id$v=19$m=64,t=1,p=1$"));
+        let again = hasher.hash(Secret::new("sesame")).await.unwrap();
+        assert_ne!(stored, again, "salts differ");
+        for (password, account, expected) in [
+            ("sesame", Some(stored.clone()), true),
+            ("sesamo", Some(stored.clone()), false),
+            ("nobody's password", None, false),
+        ] {
+            let verdict = hasher.verify(Secret::new(password), account).await;
+            assert_eq!(verdict.unwrap(), expected, "{password}");
+        }
+        assert!(
+            hasher
+                .verify(Secret::new("x"), Some("nonsense".into()))
+                .await
+                .is_err()
+        );
+    }
+
+    #[tokio::test]
+    async fn standard_cost_is_what_the_documentation_says() {
+        let hasher = Hasher::new(PasswordCost::Standard, 1).await.unwrap();
+        assert!(hasher.nobody.starts_with("$argon2id$v=19$m=19456,t=2,p=1$"));
+    }
+
+    #[tokio::test]
+    async fn a_full_queue_refuses_instead_of_growing() {
+        let hasher = Hasher::new(PasswordCost::TestOnly, 1).await.unwrap();
+        let all = u32::try_from(WAITING).unwrap();
+        let held = hasher.waiting.try_acquire_many(all).unwrap();
+        let refused = hasher.hash(Secret::new("sesame")).await.unwrap_err();
+        assert_eq!(refused.code(), ProblemCode::TooManyRequests);
+        drop(held);
+        assert!(hasher.hash(Secret::new("sesame")).await.is_ok());
+    }
+}

@@ -1,0 +1,295 @@
+//! Starting and stopping.
+
+use std::{
+    net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr},
+    path::PathBuf,
+    time::Duration,
+};
+
+use tokio::net::TcpListener;
+use tokio_util::{sync::CancellationToken, task::TaskTracker};
+use warp_protocol::{
+    ProblemCode, Secret,
+    rest::AccountRole,
+    zone::{ZoneFile, ZoneStatus},
+};
+
+use crate::{
+    AdminError, CoordinatorConfig, Offline,
+    api::router,
+    app::{App, Shared},
+    data_dir::{self, DataDirError},
+    endpoint_port::EndpointPort,
+    limits::KeyedLimit,
+    live::Live,
+    passwords::Hasher,
+    server::{Server, TlsError, tls},
+    store::{Store, StoreError},
+    tokens::{AccessTokens, unix_now},
+};
+
+/// Longest that the end may take; what still runs then is dropped.
+const STOP_TIME: Duration = Duration::from_millis(1500);
+
+/// How often expired refresh tokens are forgotten.
+const FORGET_EVERY: Duration = Duration::from_secs(3600);
+
+/// The coordinator could not be started.
+#[derive(Debug, thiserror::Error)]
+pub enum StartError {
+    /// The data directory or a key in it.
+    #[error("data directory: {0}")]
+    DataDir(#[from] DataDirError),
+    /// The endpoint's key file holds something else.
+    #[error("{file}: not an Ed25519 key in PKCS#8 DER; move it away to have a new one made")]
+    EndpointKey {
+        /// The file.
+        file: PathBuf,
+    },
+    /// The database.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+    /// Certificate or key.
+    #[error("TLS: {0}")]
+    Tls(#[from] TlsError),
+    /// The address cannot be listened on.
+    #[error("cannot listen on {address}: {source}")]
+    Listen {
+        /// The address.
+        address: SocketAddr,
+        /// The system's words.
+        source: std::io::Error,
+    },
+    /// Something of our own.
+    #[error("{0}")]
+    Internal(String),
+}
+
+impl StartError {
+    /// Stable code.
+    pub fn code(&self) -> ProblemCode {
+        match self {
+            Self::Listen { source, .. } if source.kind() == std::io::ErrorKind::AddrInUse => {
+                ProblemCode::PortInUse
+            }
+            Self::Listen { .. } => ProblemCode::PortRefused,
+            Self::Tls(_) => ProblemCode::ConfigValue,
+            Self::DataDir(_) | Self::EndpointKey { .. } | Self::Store(_) => {
+                ProblemCode::CoordinatorFault
+            }
+            Self::Internal(_) => ProblemCode::Internal,
+        }
+    }
+}
+
+/// Starts coordinators.
+pub struct Coordinator;
+
+/// A coordinator that runs in this process. Dropping it stops it at once; [`Running::shutdown`]
+/// stops it in good order.
+pub struct Running {
+    /// The address that it listens on.
+    pub addr: SocketAddr,
+    /// What clients call: `http://127.0.0.1:8001`, or `https://...` with TLS. Where it listens on
+    /// all addresses this names the loopback.
+    pub url: String,
+    app: App,
+    admin: Offline,
+}
+
+impl Coordinator {
+    /// Starts one.
+    ///
+    /// # Errors
+    /// See [`StartError`].
+    pub async fn start(config: CoordinatorConfig) -> Result<Running, StartError> {
+        let tls = config.tls.as_ref().map(tls).transpose()?;
+        data_dir::prepare(&config.data_dir)?;
+        let signing = data_dir::jwt_key(&config.data_dir)?;
+        let endpoint = endpoint(&config)?;
+        let store = Store::open(&config.data_dir).await?;
+        let internal =
+            |refused: crate::problem::Refused| StartError::Internal(refused.detail().to_owned());
+        let cores = std::thread::available_parallelism().map_or(1, usize::from);
+        let hasher = Hasher::new(config.password_cost, (cores / 2).max(1))
+            .await
+            .map_err(internal)?;
+        let (listen, cost) = (config.listen, config.password_cost);
+        let at = |source| StartError::Listen {
+            address: listen,
+            source,
+        };
+        let listener = TcpListener::bind(listen).await.map_err(at)?;
+        let addr = listener.local_addr().map_err(at)?;
+        let url = url_of(addr, tls.is_some());
+        let (stop, tasks) = (CancellationToken::new(), TaskTracker::new());
+        let live = Live::new(endpoint, config.unused_session, tasks.clone());
+        let app = App::new(Shared {
+            tokens: AccessTokens::new(&signing, config.access_lifetime),
+            by_address: KeyedLimit::new(config.limits.address),
+            by_account: KeyedLimit::new(config.limits.account),
+            store: store.clone(),
+            hasher: hasher.clone(),
+            live: live.clone(),
+            stop: stop.clone(),
+            tasks: tasks.clone(),
+            config,
+        });
+        let server = Server {
+            listener,
+            tls,
+            router: router(app.clone()),
+            stop: stop.clone(),
+            tasks: tasks.clone(),
+        };
+        tasks.spawn(server.run());
+        tasks.spawn(async move { live.expire(stop).await });
+        tasks.spawn(forget_expired(app.clone()));
+        tracing::info!(url, "coordinator started");
+        Ok(Running {
+            addr,
+            url,
+            app,
+            admin: Offline::over(store, cost, hasher),
+        })
+    }
+}
+
+impl Running {
+    /// Enters a zone or replaces it; a new one is open.
+    ///
+    /// # Errors
+    /// The zone breaks a rule, or the database.
+    pub async fn put_zone(&self, zone: &ZoneFile) -> Result<(), AdminError> {
+        self.admin.put_zone(zone, None).await
+    }
+
+    /// Enters a zone or replaces it, with this status.
+    ///
+    /// # Errors
+    /// The zone breaks a rule, or the database.
+    pub async fn put_zone_with_status(
+        &self,
+        zone: &ZoneFile,
+        status: ZoneStatus,
+    ) -> Result<(), AdminError> {
+        self.admin.put_zone(zone, Some(status)).await
+    }
+
+    /// Sees to it that the account exists with this password and role.
+    ///
+    /// # Errors
+    /// `bad-name`, `bad-password`, or the database.
+    pub async fn ensure_user(
+        &self,
+        name: &str,
+        password: Secret,
+        role: AccountRole,
+    ) -> Result<(), AdminError> {
+        self.admin.ensure_user(name, password, role).await
+    }
+
+    /// Stops: no new connections, running requests finish, sockets are closed with 1012, sessions
+    /// and links end, the database is closed. Takes at most about 2 s.
+    pub async fn shutdown(self) {
+        let app = self.app.clone();
+        app.stop.cancel();
+        app.tasks.close();
+        if tokio::time::timeout(STOP_TIME / 2, async {
+            app.live.end_all();
+            app.live.endpoint.shutdown().await;
+        })
+        .await
+        .is_err()
+        {
+            tracing::info!("the endpoint did not stop in time");
+        }
+        if tokio::time::timeout(STOP_TIME / 2, app.tasks.wait())
+            .await
+            .is_err()
+        {
+            tracing::info!("some connections did not end in time");
+        }
+        let _ = tokio::time::timeout(STOP_TIME / 4, app.store.close()).await;
+        tracing::info!("coordinator stopped");
+    }
+}
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        self.app.stop.cancel();
+        self.app.live.end_all();
+    }
+}
+
+fn endpoint(config: &CoordinatorConfig) -> Result<EndpointPort, StartError> {
+    let (file, der) = data_dir::endpoint_key(&config.data_dir, EndpointPort::new_identity)?;
+    EndpointPort::start(&der).map_err(|_| StartError::EndpointKey { file })
+}
+
+async fn forget_expired(app: App) {
+    loop {
+        match app.store.forget_expired(unix_now()).await {
+            Ok(0) => {}
+            Ok(count) => tracing::debug!(count, "expired refresh tokens forgotten"),
+            Err(error) => tracing::warn!(%error, "expired refresh tokens could not be forgotten"),
+        }
+        tokio::select! {
+            () = app.stop.cancelled() => return,
+            () = tokio::time::sleep(FORGET_EVERY) => {}
+        }
+    }
+}
+
+fn url_of(addr: SocketAddr, tls: bool) -> String {
+    let ip = match addr.ip() {
+        IpAddr::V4(ip) if ip.is_unspecified() => IpAddr::V4(Ipv4Addr::LOCALHOST),
+        IpAddr::V6(ip) if ip.is_unspecified() => IpAddr::V6(Ipv6Addr::LOCALHOST),
+        ip => ip,
+    };
+    let scheme = if tls { "https" } else { "http" };
+    format!("{scheme}://{}", SocketAddr::new(ip, addr.port()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn urls_name_an_address_that_can_be_called() {
+        let url = |addr: &str, tls| url_of(addr.parse().unwrap(), tls);
+        assert_eq!(url("127.0.0.1:80", false), "http://127.0.0.1:80");
+        assert_eq!(url("0.0.0.0:443", true), "https://127.0.0.1:443");
+        assert_eq!(url("[::]:1", false), "http://[::1]:1");
+        assert_eq!(url("192.0.2.1:1", false), "http://192.0.2.1:1");
+    }
+    #[tokio::test]
+    async fn health_names_what_is_down() {
+        let _ = tokio_rustls::rustls::crypto::ring::default_provider().install_default();
+        let dir = tempfile::tempdir().unwrap();
+        let config = CoordinatorConfig {
+            listen: "127.0.0.1:0".parse().unwrap(),
+            data_dir: dir.path().to_owned(),
+            password_cost: crate::PasswordCost::TestOnly,
+            ..CoordinatorConfig::default()
+        };
+        let running = Coordinator::start(config).await.unwrap();
+        running.app.store.close().await;
+        let http = reqwest::Client::builder().no_proxy().build().unwrap();
+        let health = http.get(format!("{}/health", running.url));
+        let response = health.send().await.unwrap();
+        assert_eq!(response.status().as_u16(), 503);
+        let body: serde_json::Value = response.json().await.unwrap();
+        assert_eq!(body["store"], "down");
+        assert_eq!(body["code"], "coordinator-fault");
+        // A route that needs the database says so, at once.
+        let login = http
+            .post(format!("{}/api/v1/auth/login", running.url))
+            .json(&serde_json::json!({"username": "a", "password": "sesame"}));
+        let response = login.send().await.unwrap();
+        assert_eq!(response.status().as_u16(), 503);
+        let body: serde_json::Value = response.json().await.unwrap();
+        assert_eq!(body["code"], "coordinator-fault");
+        running.shutdown().await;
+    }
+}

@@ -1,0 +1,179 @@
+//! The listener: plain TCP or TLS, HTTP/1.1 with upgrades, bounded in connections, and an end that
+//! lets running requests finish.
+
+use std::{io, net::SocketAddr, sync::Arc, time::Duration};
+
+use axum::Router;
+use hyper_util::rt::{TokioIo, TokioTimer};
+use rustls_pki_types::{CertificateDer, PrivateKeyDer, pem::PemObject};
+use tokio::{
+    io::{AsyncRead, AsyncWrite},
+    net::{TcpListener, TcpStream},
+    sync::Semaphore,
+};
+use tokio_rustls::{TlsAcceptor, rustls};
+use tokio_util::{sync::CancellationToken, task::TaskTracker};
+use tower_service::Service;
+
+use crate::{config::TlsFiles, extract::ClientAddr};
+
+/// Connections at once; what comes beyond is closed at once. Each holds at most 64 KiB of unread
+/// request.
+const MAX_CONNECTIONS: usize = 4096;
+
+/// Longest that a TLS handshake may take.
+const HANDSHAKE_TIME: Duration = Duration::from_secs(10);
+
+/// Longest that the next request's head may take; also how long an idle connection is kept.
+const HEAD_TIME: Duration = Duration::from_secs(30);
+
+/// Unread bytes per connection.
+const READ_BUFFER: usize = 64 * 1024;
+
+/// How long running requests may go on after the end was asked for.
+const DRAIN_TIME: Duration = Duration::from_secs(1);
+
+/// The certificate or its key cannot be used.
+#[derive(Debug, thiserror::Error)]
+pub enum TlsError {
+    /// A file is not readable, or not PEM.
+    #[error("{file}: {why}")]
+    File {
+        /// Which.
+        file: std::path::PathBuf,
+        /// What is wrong.
+        why: String,
+    },
+    /// Certificate and key do not go together, or are of a kind that is not supported.
+    #[error("certificate and key cannot be used: {0}")]
+    Pair(rustls::Error),
+}
+
+/// Reads certificate and key.
+pub(crate) fn tls(files: &TlsFiles) -> Result<TlsAcceptor, TlsError> {
+    let at = |file: &std::path::Path| {
+        let file = file.to_owned();
+        move |e: rustls_pki_types::pem::Error| TlsError::File {
+            file,
+            why: e.to_string(),
+        }
+    };
+    let chain = CertificateDer::pem_file_iter(&files.cert)
+        .and_then(Iterator::collect::<Result<Vec<_>, _>>)
+        .map_err(at(&files.cert))?;
+    let key = PrivateKeyDer::from_pem_file(&files.key).map_err(at(&files.key))?;
+    let provider = Arc::new(rustls::crypto::ring::default_provider());
+    let mut config = rustls::ServerConfig::builder_with_provider(provider)
+        .with_safe_default_protocol_versions()
+        .map_err(TlsError::Pair)?
+        .with_no_client_auth()
+        .with_single_cert(chain, key)
+        .map_err(TlsError::Pair)?;
+    config.alpn_protocols = vec![b"http/1.1".to_vec()];
+    Ok(TlsAcceptor::from(Arc::new(config)))
+}
+
+/// What the accept loop works with.
+pub(crate) struct Server {
+    pub(crate) listener: TcpListener,
+    pub(crate) tls: Option<TlsAcceptor>,
+    pub(crate) router: Router,
+    pub(crate) stop: CancellationToken,
+    pub(crate) tasks: TaskTracker,
+}
+
+impl Server {
+    /// Accepts until the stop.
+    pub(crate) async fn run(self) {
+        let free = Arc::new(Semaphore::new(MAX_CONNECTIONS));
+        loop {
+            let accepted = tokio::select! {
+                () = self.stop.cancelled() => return,
+                accepted = self.listener.accept() => accepted,
+            };
+            let (stream, from) = match accepted {
+                Ok(accepted) => accepted,
+                Err(error) if is_of_one_connection(&error) => continue,
+                Err(error) => {
+                    // Out of file descriptors or the like: going on at once would spin.
+                    tracing::warn!(%error, "cannot accept connections");
+                    tokio::time::sleep(Duration::from_millis(100)).await;
+                    continue;
+                }
+            };
+            let Ok(permit) = Arc::clone(&free).try_acquire_owned() else {
+                tracing::debug!(%from, "too many connections, this one is closed");
+                continue;
+            };
+            let (tls, router, stop) = (self.tls.clone(), self.router.clone(), self.stop.clone());
+            self.tasks.spawn(async move {
+                serve(stream, from, tls, router, stop).await;
+                drop(permit);
+            });
+        }
+    }
+}
+
+fn is_of_one_connection(error: &io::Error) -> bool {
+    use io::ErrorKind::{ConnectionAborted, ConnectionRefused, ConnectionReset};
+    matches!(
+        error.kind(),
+        ConnectionAborted | ConnectionRefused | ConnectionReset
+    )
+}
+
+async fn serve(
+    stream: TcpStream,
+    from: SocketAddr,
+    tls: Option<TlsAcceptor>,
+    router: Router,
+    stop: CancellationToken,
+) {
+    // Datagrams of games are small and must not wait for one another.
+    let _ = stream.set_nodelay(true);
+    let Some(tls) = tls else {
+        return http(stream, from, router, stop).await;
+    };
+    let handshake = tokio::time::timeout(HANDSHAKE_TIME, tls.accept(stream));
+    let shaken = tokio::select! {
+        () = stop.cancelled() => return,
+        shaken = handshake => shaken,
+    };
+    match shaken {
+        Ok(Ok(stream)) => http(stream, from, router, stop).await,
+        Ok(Err(error)) => tracing::debug!(%from, %error, "TLS handshake failed"),
+        Err(_) => tracing::debug!(%from, "TLS handshake took too long"),
+    }
+}
+
+async fn http<S>(stream: S, from: SocketAddr, router: Router, stop: CancellationToken)
+where
+    S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
+{
+    let service =
+        hyper::service::service_fn(move |mut request: hyper::Request<hyper::body::Incoming>| {
+            request.extensions_mut().insert(ClientAddr(from));
+            // A router is always ready.
+            router.clone().call(request)
+        });
+    let connection = hyper::server::conn::http1::Builder::new()
+        .timer(TokioTimer::new())
+        .header_read_timeout(HEAD_TIME)
+        .max_buf_size(READ_BUFFER)
+        .serve_connection(TokioIo::new(stream), service)
+        .with_upgrades();
+    let mut connection = std::pin::pin!(connection);
+    let ended = tokio::select! {
+        ended = connection.as_mut() => ended,
+        () = stop.cancelled() => {
+            connection.as_mut().graceful_shutdown();
+            match tokio::time::timeout(DRAIN_TIME, connection).await {
+                Ok(ended) => ended,
+                Err(_) => return,
+            }
+        }
+    };
+    if let Err(error) = ended {
+        tracing::debug!(%from, %error, "connection ended");
+    }
+}

@@ -1,0 +1,225 @@
+//! The signaling socket, `signaling/ws?peer_id=&session_id=`.
+//!
+//! * `peer_id` is one that a grant named for the caller's account; `session_id`, where it is given,
+//!   is that grant's session, and its room is entered at once.
+//! * Text frames are JSON objects. Whatever else comes is answered with an `error` signal, and the
+//!   socket lives on; only a message above 64 KiB closes it (1009). One above 256 KiB is not read to
+//!   its end, so its sender may see a reset instead of the code.
+//! * Messages beyond the rate are not carried out; each is answered with `too-many-requests`.
+//! * A socket that has said nothing for the idle time, not even a pong, is closed (1011).
+
+use std::{ops::ControlFlow, time::Duration};
+
+use axum::{
+    extract::{
+        State,
+        ws::{Message, WebSocket},
+    },
+    response::Response,
+};
+use futures_util::StreamExt;
+use governor::DefaultDirectRateLimiter;
+use serde::Deserialize;
+use tokio::time::{Instant, MissedTickBehavior};
+use warp_coordinator_core::{
+    frame::{bad_request, error},
+    parse_frame,
+};
+use warp_protocol::{
+    ProblemCode,
+    signal::{ClientSignal, MAX_SIGNAL, ServerSignal},
+};
+
+use super::{MAX_READ, close, close_message, is_too_big};
+use crate::{
+    app::App,
+    extract::{QueryOf, SocketCaller, Upgrade},
+    hub::{Closing, Seat, SocketSeat},
+    limits::socket_limit,
+    live::unknown_session,
+    problem::Refused,
+};
+
+/// Longest that one frame may take to be written.
+const WRITE_TIME: Duration = Duration::from_secs(10);
+
+/// How long the client's answer to a close frame is waited for.
+const CLOSE_TIME: Duration = Duration::from_millis(500);
+
+#[derive(Deserialize)]
+pub(crate) struct Params {
+    peer_id: String,
+    session_id: Option<String>,
+}
+
+pub(crate) async fn open(
+    State(app): State<App>,
+    SocketCaller(caller): SocketCaller,
+    QueryOf(params): QueryOf<Params>,
+    Upgrade(upgrade): Upgrade,
+) -> Result<Response, Refused> {
+    let Some(session) = app.live.of_peer(&params.peer_id, caller.account) else {
+        return Err(Refused::new(
+            ProblemCode::Forbidden,
+            "that peer id was not granted to you; join a zone and use the one of the answer",
+        ));
+    };
+    if params
+        .session_id
+        .as_ref()
+        .is_some_and(|id| *id != session.grant.session_id)
+    {
+        return Err(unknown_session());
+    }
+    // Not yet seated: a client that asks and never finishes the handshake takes no seat.
+    let tasks = app.tasks.clone();
+    let run = move |socket| tasks.track_future(run(app, socket, params));
+    Ok(upgrade
+        .max_message_size(MAX_READ)
+        .max_frame_size(MAX_READ)
+        .on_upgrade(run))
+}
+
+async fn run(app: App, mut socket: WebSocket, params: Params) {
+    let Params {
+        peer_id,
+        session_id,
+    } = params;
+    let seat = match app.live.hub.connect(&peer_id) {
+        Ok(seat) => seat,
+        Err(refused) => {
+            let signal = error(ProblemCode::CoordinatorFault, refused.to_string());
+            let _ = write(&mut socket, text(&signal)).await;
+            finish(socket, close::RESTART).await;
+            return;
+        }
+    };
+    tracing::info!(peer = peer_id, "signaling socket open");
+    if let Some(session_id) = session_id {
+        seat.seat.handle(ClientSignal::Join { session_id });
+    }
+    let code = converse(&app, &mut socket, seat).await;
+    tracing::info!(peer = peer_id, ?code, "signaling socket closed");
+    if let Some(code) = code {
+        finish(socket, code).await;
+    }
+}
+
+/// Runs the socket. Gives the code to close it with, or none if it is gone already.
+async fn converse(app: &App, socket: &mut WebSocket, seat: SocketSeat) -> Option<u16> {
+    let SocketSeat {
+        seat,
+        mut inbox,
+        mut closing,
+    } = seat;
+    let limit = socket_limit(app.config.limits.signals);
+    let mut pings = tokio::time::interval(app.config.ping_every);
+    pings.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    let mut heard = Instant::now();
+    loop {
+        let outgoing = tokio::select! {
+            () = app.stop.cancelled() => return Some(close::RESTART),
+            why = &mut closing => return why.ok().map(code_of),
+            signal = inbox.recv() => match signal {
+                Some(signal) => text(&signal),
+                // The hub has let go of the socket; it says why.
+                None => return closing.await.ok().map(code_of),
+            },
+            _ = pings.tick() => {
+                if heard.elapsed() >= app.config.idle_after {
+                    return Some(close::KEEP_ALIVE);
+                }
+                Message::Ping(Vec::new().into())
+            }
+            incoming = socket.next() => {
+                heard = Instant::now();
+                match take(&seat, &limit, incoming) {
+                    ControlFlow::Continue(None) => continue,
+                    ControlFlow::Continue(Some(answer)) => text(&answer),
+                    ControlFlow::Break(code) => return code,
+                }
+            }
+        };
+        // A client that does not read must still be closed when somebody says so.
+        let written = tokio::select! {
+            () = app.stop.cancelled() => return Some(close::RESTART),
+            why = &mut closing => return why.ok().map(code_of),
+            written = write(socket, outgoing) => written,
+        };
+        if !written {
+            return None;
+        }
+    }
+}
+
+/// Takes what came. Gives an answer to send, or breaks with the code to close with.
+fn take(
+    seat: &Seat,
+    limit: &DefaultDirectRateLimiter,
+    incoming: Option<Result<Message, axum::Error>>,
+) -> ControlFlow<Option<u16>, Option<ServerSignal>> {
+    let frame = match incoming {
+        None | Some(Ok(Message::Close(_))) => return ControlFlow::Break(None),
+        Some(Err(error)) => {
+            return ControlFlow::Break(is_too_big(&error).then_some(close::TOO_BIG));
+        }
+        Some(Ok(Message::Ping(_) | Message::Pong(_))) => return ControlFlow::Continue(None),
+        Some(Ok(frame)) => frame,
+    };
+    let frame = match &frame {
+        Message::Text(text) => Some(text.as_bytes()),
+        _ => None,
+    };
+    if frame.is_some_and(|f| f.len() > MAX_SIGNAL) {
+        return ControlFlow::Break(Some(close::TOO_BIG));
+    }
+    if limit.check().is_err() {
+        let text = "too many messages; this one was not carried out, wait a little";
+        return ControlFlow::Continue(Some(error(ProblemCode::TooManyRequests, text)));
+    }
+    let Some(frame) = frame else {
+        let answer = bad_request("signaling messages are text frames, this one was binary");
+        return ControlFlow::Continue(Some(answer));
+    };
+    match parse_frame(frame) {
+        Ok(signal) => {
+            seat.handle(signal);
+            ControlFlow::Continue(None)
+        }
+        Err(answer) => ControlFlow::Continue(Some(answer)),
+    }
+}
+
+/// Writes one frame. False: the socket is gone.
+async fn write(socket: &mut WebSocket, message: Message) -> bool {
+    matches!(
+        tokio::time::timeout(WRITE_TIME, socket.send(message)).await,
+        Ok(Ok(()))
+    )
+}
+
+/// Says why, and waits a moment for the client to take notice.
+async fn finish(mut socket: WebSocket, code: u16) {
+    let farewell = async {
+        if socket.send(close_message(code)).await.is_ok() {
+            while let Some(Ok(_)) = socket.next().await {}
+        }
+    };
+    let _ = tokio::time::timeout(CLOSE_TIME, farewell).await;
+}
+
+fn text(signal: &ServerSignal) -> Message {
+    // A signal always has a JSON form; an empty object would be its own kind of answer.
+    Message::Text(
+        serde_json::to_string(signal)
+            .unwrap_or_else(|_| "{}".to_owned())
+            .into(),
+    )
+}
+
+fn code_of(closing: Closing) -> u16 {
+    match closing {
+        Closing::Replaced => close::REPLACED,
+        Closing::TooSlow => close::TOO_SLOW,
+    }
+}

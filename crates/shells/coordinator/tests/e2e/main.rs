@@ -1,0 +1,10 @@
+//! The coordinator over real sockets, and its binary as a real process.
+
+#[cfg(test)]
+mod binary;
+#[cfg(test)]
+mod common;
+#[cfg(test)]
+mod rest;
+#[cfg(test)]
+mod sockets;

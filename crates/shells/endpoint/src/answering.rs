@@ -1,0 +1,251 @@
+//! Answers WebRTC offers that come through signaling.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use parking_lot::Mutex;
+use serde_json::{Value, json};
+use tokio::sync::mpsc;
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+use warp_link::peer::{Answerer, LocalCandidates, PeerConfig, PeerError, PeerState};
+use warp_protocol::carrier::PathKind;
+use warp_protocol::signal::{ClientSignal, ServerSignal};
+
+use crate::config::SIGNALS;
+use crate::session::Session;
+
+/// The offers of one session.
+pub(crate) struct Answering {
+    context: Arc<Context>,
+    tasks: TaskTracker,
+    newest: Option<Attempt>,
+}
+
+struct Context {
+    session: Arc<Session>,
+    outbox: mpsc::Sender<ClientSignal>,
+    config: PeerConfig,
+    /// Ends the connection that is open.
+    open: Mutex<Option<CancellationToken>>,
+}
+
+/// A connection that is being made, or was.
+struct Attempt {
+    from: String,
+    /// Full: the candidate is dropped; one of the others will do.
+    candidates: mpsc::Sender<Value>,
+    opened: Arc<AtomicBool>,
+    stop: CancellationToken,
+}
+
+/// What an attempt's task works with.
+struct Work {
+    context: Arc<Context>,
+    from: String,
+    candidates: mpsc::Receiver<Value>,
+    opened: Arc<AtomicBool>,
+    stop: CancellationToken,
+}
+
+impl Answering {
+    pub(crate) fn new(
+        session: Arc<Session>,
+        tasks: TaskTracker,
+        outbox: mpsc::Sender<ClientSignal>,
+        config: PeerConfig,
+    ) -> Self {
+        Self {
+            context: Arc::new(Context {
+                session,
+                outbox,
+                config,
+                open: Mutex::new(None),
+            }),
+            tasks,
+            newest: None,
+        }
+    }
+
+    /// Never waits.
+    pub(crate) fn on_signal(&mut self, signal: ServerSignal) {
+        let id = self.context.session.id();
+        match signal {
+            ServerSignal::Offer { from, sdp, .. } => self.on_offer(from, sdp),
+            ServerSignal::IceCandidate {
+                from, candidate, ..
+            } => match &self.newest {
+                Some(attempt) if attempt.from == from => {
+                    if attempt.candidates.try_send(candidate).is_err() {
+                        tracing::debug!(session = id, "a candidate was dropped");
+                    }
+                }
+                _ => tracing::debug!(session = id, from, "a candidate without an offer"),
+            },
+            ServerSignal::Error { code, message } => {
+                tracing::debug!(session = id, ?code, message, "signaling refused a message");
+            }
+            ServerSignal::SessionJoined { .. }
+            | ServerSignal::PeerJoined { .. }
+            | ServerSignal::PeerLeft { .. }
+            | ServerSignal::SessionLeft { .. }
+            | ServerSignal::Answer { .. } => {}
+        }
+    }
+
+    fn on_offer(&mut self, from: String, sdp: Value) {
+        let session = &self.context.session;
+        if !session.p2p_enabled() {
+            tracing::info!(
+                session = session.id(),
+                from,
+                "offer ignored: the zone is without P2P"
+            );
+            return;
+        }
+        if let Some(older) = self.newest.take()
+            && !older.opened.load(Ordering::Acquire)
+        {
+            older.stop.cancel();
+        }
+        let (candidates, inbox) = mpsc::channel(SIGNALS);
+        let attempt = Attempt {
+            from: from.clone(),
+            candidates,
+            opened: Arc::new(AtomicBool::new(false)),
+            stop: CancellationToken::new(),
+        };
+        let work = Work {
+            context: Arc::clone(&self.context),
+            from,
+            candidates: inbox,
+            opened: Arc::clone(&attempt.opened),
+            stop: attempt.stop.clone(),
+        };
+        self.newest = Some(attempt);
+        self.tasks.spawn(answer(work, sdp));
+    }
+}
+
+/// From the offer to the end of the connection.
+async fn answer(work: Work, sdp: Value) {
+    let (context, from, stop) = (
+        Arc::clone(&work.context),
+        work.from.clone(),
+        work.stop.clone(),
+    );
+    let session = Arc::clone(&context.session);
+    // Dropping the work drops the peer connection, which closes it.
+    let result = tokio::select! {
+        biased;
+        () = session.stopped() => return,
+        () = stop.cancelled() => return,
+        result = Box::pin(connect(work, sdp)) => result,
+    };
+    match result {
+        Ok(()) => tracing::debug!(session = session.id(), from, "peer connection ended"),
+        Err(error) => {
+            tracing::info!(session = session.id(), from, code = error.code(), %error, "no peer connection");
+        }
+    }
+}
+
+async fn connect(mut work: Work, sdp: Value) -> Result<(), PeerError> {
+    let context = Arc::clone(&work.context);
+    let session = &context.session;
+    let from = work.from.clone();
+    let Some(text) = description_text(&sdp) else {
+        return Err(PeerError::BadDescription {
+            cause: "it is neither text nor an object with a text under \"sdp\"".to_owned(),
+        });
+    };
+    let (peer, answer, mut found) = Answerer::accept(context.config.clone(), text).await?;
+    let answer = match sdp {
+        Value::String(_) => Value::String(answer),
+        _ => json!({"type": "answer", "sdp": answer}),
+    };
+    let message = ClientSignal::Answer {
+        to: from.clone(),
+        sdp: answer,
+    };
+    send(&context, message).await;
+    let mut states = peer.states();
+    let mut opened = Box::pin(peer.opened());
+    let mut local = true;
+    let carrier = loop {
+        tokio::select! {
+            biased;
+            result = &mut opened => break result?,
+            more = next_candidate(&mut found, &from), if local => match more {
+                Some(candidate) => send(&context, candidate).await,
+                None => local = false,
+            },
+            Some(candidate) = work.candidates.recv() => add(&peer, session, candidate).await,
+        }
+    };
+    work.opened.store(true, Ordering::Release);
+    let older = context.open.lock().replace(work.stop.clone());
+    session.link().attach(PathKind::Direct, carrier);
+    tracing::info!(
+        session = session.id(),
+        from = work.from,
+        "peer connection open"
+    );
+    if let Some(older) = older {
+        older.cancel();
+    }
+    // Candidates may still find a better way.
+    loop {
+        tokio::select! {
+            biased;
+            _ = states.wait_for(|state| *state == PeerState::Closed) => return Ok(()),
+            more = next_candidate(&mut found, &from), if local => match more {
+                Some(candidate) => send(&context, candidate).await,
+                None => local = false,
+            },
+            Some(candidate) = work.candidates.recv() => add(&peer, session, candidate).await,
+        }
+    }
+}
+
+async fn next_candidate(found: &mut LocalCandidates, to: &str) -> Option<ClientSignal> {
+    let candidate = found.next().await?;
+    Some(ClientSignal::IceCandidate {
+        to: to.to_owned(),
+        candidate,
+    })
+}
+
+async fn send(context: &Context, signal: ClientSignal) {
+    // Without a room nobody waits for it.
+    let _ = context.outbox.send(signal).await;
+}
+
+async fn add(peer: &Answerer, session: &Session, candidate: Value) {
+    if let Err(error) = peer.add_remote_candidate(&candidate).await {
+        tracing::debug!(session = session.id(), %error, "a candidate was not taken");
+    }
+}
+
+/// Text, or an object as browsers write it.
+fn description_text(sdp: &Value) -> Option<&str> {
+    sdp.as_str()
+        .or_else(|| sdp.get("sdp").and_then(Value::as_str))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn descriptions_are_text_or_objects_with_text() {
+        assert_eq!(description_text(&json!("v=0")), Some("v=0"));
+        assert_eq!(
+            description_text(&json!({"type": "offer", "sdp": "v=0"})),
+            Some("v=0")
+        );
+        for bad in [json!(null), json!(7), json!({"sdp": 7}), json!(["v=0"])] {
+            assert_eq!(description_text(&bad), None);
+        }
+    }
+}

@@ -1,0 +1,150 @@
+//! What goes into an endpoint, and what it says of itself.
+
+use std::net::IpAddr;
+use std::time::Duration;
+
+use serde::Serialize;
+use tokio::sync::mpsc;
+use warp_link_core::{Identity, LinkConfig, State};
+use warp_protocol::carrier::PathKind;
+use warp_protocol::rest::IceServer;
+use warp_protocol::signal::{ClientSignal, ServerSignal};
+use warp_protocol::zone::GameServer;
+
+/// Signaling messages that wait each way. Full: whoever sends waits; the endpoint drops candidates
+/// of a connection that is still being set up.
+pub const SIGNALS: usize = 64;
+
+/// How an endpoint is set up.
+#[derive(Debug)]
+pub struct EndpointConfig {
+    /// The key that launchers know it by.
+    pub identity: Identity,
+    /// Limits.
+    pub limits: EndpointLimits,
+    /// How WebRTC connections are made.
+    pub webrtc: WebRtcOptions,
+}
+
+/// Limits of an endpoint; see the crate's table.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct EndpointLimits {
+    /// Sessions at once.
+    pub sessions: usize,
+    /// Connections to game servers at once in one session.
+    pub connections: usize,
+    /// How long a stream may take to say which server it wants.
+    pub request: Duration,
+    /// How long a game server may take to accept.
+    pub dial: Duration,
+    /// How long the answer to a message that wants to be alone is waited for.
+    pub alone: Duration,
+    /// How long a session may be without its first connection before its grant ends.
+    pub unused: Duration,
+    /// Numbers of the session link.
+    pub link: LinkConfig,
+}
+
+impl Default for EndpointLimits {
+    fn default() -> Self {
+        Self {
+            sessions: 2_000,
+            connections: 32,
+            request: Duration::from_secs(5),
+            dial: Duration::from_secs(5),
+            alone: Duration::from_secs(2),
+            unused: Duration::from_secs(120),
+            link: LinkConfig::default(),
+        }
+    }
+}
+
+/// How WebRTC connections are made.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct WebRtcOptions {
+    /// Also offer the loopback address, for a launcher on the same machine.
+    pub include_loopback: bool,
+    /// Addresses to bind; empty means every usable address of this machine.
+    pub bind: Vec<IpAddr>,
+    /// How long a connection may take to open.
+    pub connect_timeout: Duration,
+}
+
+impl Default for WebRtcOptions {
+    fn default() -> Self {
+        Self {
+            include_loopback: false,
+            bind: Vec::new(),
+            connect_timeout: Duration::from_secs(10),
+        }
+    }
+}
+
+/// Who may open a session link, and what it may reach.
+#[derive(Debug, Clone)]
+pub struct GrantSpec {
+    /// The session, as the coordinator names it.
+    pub session_id: String,
+    /// Public key of the launcher: Ed25519 SubjectPublicKeyInfo in DER (RFC 8410), 44 bytes.
+    pub device_key: Vec<u8>,
+    /// The servers that may be dialled.
+    pub game: GameServer,
+    /// May WebRTC be used.
+    pub p2p_enabled: bool,
+    /// STUN and TURN servers.
+    pub ice_servers: Vec<IceServer>,
+}
+
+/// The endpoint's place in the session's signaling room. It speaks as any other member does.
+#[derive(Debug)]
+pub struct SignalPort {
+    /// What others send it. [`SIGNALS`] fit in.
+    pub to_endpoint: mpsc::Sender<ServerSignal>,
+    /// What it sends to others. Ends when the session does.
+    pub from_endpoint: mpsc::Receiver<ClientSignal>,
+}
+
+/// A session was not granted.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub enum GrantRefused {
+    /// There are as many sessions as there may be.
+    #[error("the endpoint has as many sessions as it may have; try again later")]
+    TooManySessions,
+    /// A session of that name is there already.
+    #[error("there is a session with this id already")]
+    SessionExists,
+    /// Not a key that a link could be opened with.
+    #[error("the device key is not an Ed25519 public key in DER")]
+    BadDeviceKey,
+    /// The system gave no randomness, or the numbers of the link are out of range.
+    #[error("the session link cannot be set up; look at the endpoint's link configuration")]
+    LinkSetup,
+    /// The endpoint is being shut down.
+    #[error("the endpoint is being shut down")]
+    ShuttingDown,
+}
+
+/// A carrier was not taken, and is closed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub enum AttachRefused {
+    /// There is no such session, or not any more.
+    #[error("the endpoint has no such session; join the zone again")]
+    UnknownSession,
+}
+
+/// A session as operators see it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct SessionView {
+    /// The session.
+    pub session_id: String,
+    /// State of its link.
+    pub state: State,
+    /// The path in use.
+    pub path: Option<PathKind>,
+    /// Connections to game servers that are open or being opened.
+    pub streams: usize,
+    /// Bytes from the client to game servers.
+    pub up_bytes: u64,
+    /// Bytes from game servers to the client.
+    pub down_bytes: u64,
+}

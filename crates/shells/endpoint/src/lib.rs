@@ -1,0 +1,45 @@
+//! The endpoint: where game streams end. It alone holds the TCP connections to the game server.
+//!
+//! # How it works
+//! * The coordinator grants sessions: who may open the session link (a device key), and which game
+//!   servers it may reach. Nobody else gets a connection, and nothing else is dialled.
+//! * Carriers come as WebSockets that the coordinator hands over ([`Endpoint::attach_wss`]), and as
+//!   WebRTC connections that the other side offers through the session's signaling ([`SignalPort`]).
+//!   The newest offer counts: a connection that is still being made is given up for it, one that
+//!   works is closed when the new one is open.
+//! * Each game stream begins with a request naming a server. Towards the server one message is one
+//!   write to the socket, because rAthena closes a connection whose packet comes in two pieces; after
+//!   a message flagged *alone* nothing is written before the server has answered. Towards the client
+//!   one read of the socket is one message.
+//! * Half-closing and resetting pass in both directions. A digest of each direction is logged at the
+//!   end of each stream, so that both ends of a session can be compared.
+//!
+//! # Whole writes
+//! A message is written when the socket is writable. Linux calls a socket writable when at least a
+//! third of its send buffer is free, and the buffer is [`game::SEND_BUFFER`] large, so a third is
+//! more than the longest message (65,535 bytes). If a write is cut in two nevertheless, the rest
+//! follows, and it is counted and warned about.
+//!
+//! # Bounds ([`EndpointLimits`])
+//! | what | default | when full |
+//! |---|---|---|
+//! | sessions | 2,000 | [`GrantRefused::TooManySessions`] |
+//! | connections of a session | 32 | [`TooManyConnections`](warp_protocol::stream::OpenRefused::TooManyConnections) |
+//! | signaling messages each way | 64 | the sender waits, or candidates are dropped |
+//! | WebRTC connections of a session | one open, one being made | see above |
+//! | bytes from the client, for a server that does not read | one message and one read | the stream is not read, QUIC pushes back |
+//! | bytes from the server, for a client that does not read | one read of 16 KiB | the socket is not read, TCP pushes back |
+
+mod answering;
+mod config;
+mod endpoint;
+pub mod game;
+mod lanes;
+mod session;
+
+pub use config::{
+    AttachRefused, EndpointConfig, EndpointLimits, GrantRefused, GrantSpec, SIGNALS, SessionView,
+    SignalPort, WebRtcOptions,
+};
+pub use endpoint::{Endpoint, generate_identity_der};
+pub use warp_link_core::{Identity, IdentityError};

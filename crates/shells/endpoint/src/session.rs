@@ -1,0 +1,171 @@
+//! One granted session.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
+
+use tokio::sync::{Semaphore, mpsc};
+use tokio::time::{Instant, sleep_until};
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+use warp_link::peer::PeerConfig;
+use warp_link_core::State;
+use warp_link_driver::{IncomingStreams, LinkHandle, LinkNotice, LinkNotices};
+use warp_protocol::signal::{ClientSignal, ServerSignal};
+use warp_protocol::stream::reset;
+use warp_protocol::zone::GameServer;
+
+use crate::answering::Answering;
+use crate::config::{EndpointLimits, GrantSpec, SessionView};
+use crate::game;
+
+/// How long the streams of a session may take to say goodbye.
+const GOODBYE: Duration = Duration::from_secs(1);
+
+/// A session, as its streams and the endpoint see it.
+pub(crate) struct Session {
+    id: String,
+    pub(crate) game: GameServer,
+    p2p_enabled: bool,
+    pub(crate) limits: EndpointLimits,
+    link: LinkHandle,
+    stop: CancellationToken,
+    /// One for each connection to a game server.
+    pub(crate) places: Arc<Semaphore>,
+    pub(crate) up_bytes: AtomicU64,
+    pub(crate) down_bytes: AtomicU64,
+}
+
+impl Session {
+    pub(crate) fn new(
+        spec: GrantSpec,
+        limits: EndpointLimits,
+        link: LinkHandle,
+        stop: CancellationToken,
+    ) -> Self {
+        Self {
+            id: spec.session_id,
+            game: spec.game,
+            p2p_enabled: spec.p2p_enabled,
+            places: Arc::new(Semaphore::new(limits.connections)),
+            limits,
+            link,
+            stop,
+            up_bytes: AtomicU64::new(0),
+            down_bytes: AtomicU64::new(0),
+        }
+    }
+
+    pub(crate) fn id(&self) -> &str {
+        &self.id
+    }
+
+    pub(crate) fn link(&self) -> &LinkHandle {
+        &self.link
+    }
+
+    pub(crate) fn p2p_enabled(&self) -> bool {
+        self.p2p_enabled
+    }
+
+    pub(crate) fn stop(&self) {
+        self.stop.cancel();
+    }
+
+    /// Waits until the session is to end.
+    pub(crate) async fn stopped(&self) {
+        self.stop.cancelled().await;
+    }
+
+    pub(crate) fn view(&self) -> SessionView {
+        let status = self.link.status();
+        let free = self.places.available_permits();
+        SessionView {
+            session_id: self.id.clone(),
+            state: status.state,
+            path: status.path,
+            streams: self.limits.connections.saturating_sub(free),
+            up_bytes: self.up_bytes.load(Ordering::Relaxed),
+            down_bytes: self.down_bytes.load(Ordering::Relaxed),
+        }
+    }
+}
+
+/// What the session's task alone holds.
+pub(crate) struct Parts {
+    pub(crate) notices: LinkNotices,
+    pub(crate) incoming: IncomingStreams,
+    pub(crate) inbox: mpsc::Receiver<ServerSignal>,
+    pub(crate) outbox: mpsc::Sender<ClientSignal>,
+    pub(crate) peer_config: PeerConfig,
+}
+
+/// From the grant to the end.
+pub(crate) async fn run(session: &Arc<Session>, parts: Parts) {
+    let Parts {
+        mut notices,
+        mut incoming,
+        mut inbox,
+        outbox,
+        peer_config,
+    } = parts;
+    let tasks = TaskTracker::new();
+    let mut answering = Answering::new(Arc::clone(session), tasks.clone(), outbox, peer_config);
+    let unused_at = Instant::now() + session.limits.unused;
+    let mut used = false;
+    let mut signaling = true;
+    let why = loop {
+        tokio::select! {
+            biased;
+            () = session.stopped() => break "revoked",
+            notice = notices.recv() => match notice {
+                Some(LinkNotice::Closed(end)) => break end.code(),
+                Some(notice) => used |= note(session, &notice),
+                None => break "link-closed",
+            },
+            stream = incoming.recv() => match stream {
+                Some(stream) => {
+                    let session = Arc::clone(session);
+                    tasks.spawn(async move { game::serve(&session, stream).await });
+                }
+                None => break session.link.closed().await.code(),
+            },
+            signal = inbox.recv(), if signaling => match signal {
+                Some(signal) => answering.on_signal(signal),
+                // The room is gone; carriers that are open stay.
+                None => signaling = false,
+            },
+            () = sleep_until(unused_at), if !used => break "unused",
+        }
+    };
+    // Streams and WebRTC connections end by this.
+    session.stop();
+    drop(answering);
+    tasks.close();
+    if tokio::time::timeout(GOODBYE, tasks.wait()).await.is_err() {
+        tracing::warn!(session = session.id(), "streams did not end in time");
+    }
+    session.link.close(reset::SESSION_END);
+    session.link.gone().await;
+    tracing::info!(session = session.id(), why, "session ended");
+}
+
+/// Logs what a person may want to know. True when the link has been connected.
+fn note(session: &Session, notice: &LinkNotice) -> bool {
+    let id = session.id();
+    match notice {
+        LinkNotice::State(status) => {
+            let path = status.path.map(|path| path.name());
+            tracing::info!(session = id, state = ?status.state, path, "session link");
+            status.state == State::Connected
+        }
+        LinkNotice::CarrierEnded { kind, reason } => {
+            tracing::info!(session = id, carrier = %kind, why = reason.code(), "carrier ended");
+            false
+        }
+        other => {
+            tracing::debug!(session = id, notice = ?other, "session link");
+            false
+        }
+    }
+}

@@ -1,0 +1,315 @@
+//! The coordinator's REST routes, with the access token renewed when it has run out.
+
+use std::path::Path;
+use std::sync::Arc;
+use std::time::Duration;
+
+use parking_lot::Mutex;
+use reqwest::{Method, RequestBuilder, StatusCode};
+use rustls::ClientConfig;
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+use warp_engine_core::config::CoordinatorSection;
+use warp_protocol::rest::{
+    AccountView, Credentials, ErrorBody, JoinRequest, RefreshRequest, SessionGrant, Tokens,
+};
+use warp_protocol::zone::ZoneView;
+use warp_protocol::{Problem, ProblemCode, Secret};
+
+/// Longest answer that is read, bytes: a thousand zones of a kilobyte each, and room.
+const MAX_ANSWER: usize = 4 * 1024 * 1024;
+
+/// The coordinator, as one account sees it.
+pub(crate) struct Coordinator {
+    base: String,
+    websocket: String,
+    http: reqwest::Client,
+    tls: Arc<ClientConfig>,
+    tokens: Mutex<Option<Tokens>>,
+    refreshing: tokio::sync::Mutex<()>,
+}
+
+impl Coordinator {
+    pub(crate) fn new(section: &CoordinatorSection) -> Result<Self, Problem> {
+        let ca_file = (!section.ca_file.is_empty()).then(|| Path::new(&section.ca_file));
+        let tls = warp_link::tls::client_config(ca_file).map_err(|error| {
+            Problem::new(ProblemCode::ConfigValue, "coordinator.ca_file")
+                .with_detail(error.to_string())
+        })?;
+        let mut http_tls = ClientConfig::clone(&tls);
+        http_tls.alpn_protocols = vec![b"http/1.1".to_vec()];
+        let http = reqwest::Client::builder()
+            .tls_backend_preconfigured(http_tls)
+            .timeout(Duration::from_secs(section.timeout_seconds))
+            .connect_timeout(Duration::from_secs(section.timeout_seconds.min(5)))
+            .user_agent(concat!("warp-launcher/", env!("CARGO_PKG_VERSION")))
+            .build()
+            .map_err(|error| {
+                Problem::new(ProblemCode::Internal, "HTTP client").with_detail(error.to_string())
+            })?;
+        let base = section.rest_api_url.trim_end_matches('/').to_owned();
+        let websocket = if section.websocket_url.is_empty() {
+            warp_link::websocket::ws_url(&base, "signaling/ws").map_err(|error| {
+                Problem::new(ProblemCode::ConfigValue, "coordinator.rest_api_url")
+                    .with_detail(error.to_string())
+            })?
+        } else {
+            section.websocket_url.clone()
+        };
+        Ok(Self {
+            base,
+            websocket,
+            http,
+            tls,
+            tokens: Mutex::new(None),
+            refreshing: tokio::sync::Mutex::new(()),
+        })
+    }
+
+    pub(crate) fn tls(&self) -> Arc<ClientConfig> {
+        self.tls.clone()
+    }
+
+    /// Address of the signaling socket, without its query.
+    pub(crate) fn signaling_url(&self) -> &str {
+        &self.websocket
+    }
+
+    /// Address of the link socket of a session.
+    pub(crate) fn link_url(&self, session_id: &str) -> Result<String, Problem> {
+        warp_link::websocket::ws_url(&self.base, &format!("link/ws?session_id={session_id}"))
+            .map_err(|error| {
+                Problem::new(ProblemCode::ConfigValue, "coordinator.rest_api_url")
+                    .with_detail(error.to_string())
+            })
+    }
+
+    /// Signs in, or makes the account first.
+    pub(crate) async fn sign_in(
+        &self,
+        user: &str,
+        password: Secret,
+        register: bool,
+    ) -> Result<AccountView, Problem> {
+        let route = if register {
+            "auth/register"
+        } else {
+            "auth/login"
+        };
+        let body = Credentials {
+            username: user.to_owned(),
+            password,
+        };
+        let tokens: Tokens = self
+            .call(self.request(Method::POST, route).json(&body))
+            .await?;
+        Ok(self.keep(tokens))
+    }
+
+    /// Signs in with a refresh token.
+    pub(crate) async fn resume(&self, refresh_token: Secret) -> Result<AccountView, Problem> {
+        let body = RefreshRequest { refresh_token };
+        let request = self.request(Method::POST, "auth/refresh").json(&body);
+        let tokens: Tokens = self.call(request).await?;
+        Ok(self.keep(tokens))
+    }
+
+    fn keep(&self, tokens: Tokens) -> AccountView {
+        let account = tokens.account.clone();
+        *self.tokens.lock() = Some(tokens);
+        account
+    }
+
+    /// The present refresh token.
+    pub(crate) fn refresh_token(&self) -> Option<Secret> {
+        self.tokens
+            .lock()
+            .as_ref()
+            .map(|tokens| tokens.refresh_token.clone())
+    }
+
+    /// The present access token; for sockets, which answer 401 themselves.
+    pub(crate) fn access_token(&self) -> Option<Secret> {
+        self.tokens
+            .lock()
+            .as_ref()
+            .map(|tokens| tokens.access_token.clone())
+    }
+
+    /// Revokes and forgets the tokens. The coordinator being away does not keep anybody signed in.
+    pub(crate) async fn sign_out(&self) {
+        let Some(tokens) = self.tokens.lock().take() else {
+            return;
+        };
+        let body = RefreshRequest {
+            refresh_token: tokens.refresh_token,
+        };
+        let request = self
+            .request(Method::POST, "auth/logout")
+            .bearer_auth(tokens.access_token.reveal())
+            .json(&body);
+        if let Err(problem) = self.send(request).await {
+            tracing::warn!(code = ?problem.code, "the tokens could not be revoked");
+        }
+    }
+
+    /// Whether the coordinator says that it is well.
+    pub(crate) async fn health(&self) -> Result<(), Problem> {
+        // `/health` stands beside `/api/v1`, not below it.
+        let root = self.base.split("/api").next().unwrap_or(&self.base);
+        let request = self.http.get(format!("{root}/health"));
+        self.send(request).await.map(drop)
+    }
+
+    pub(crate) async fn zones(&self) -> Result<Vec<ZoneView>, Problem> {
+        self.authorised(Method::GET, "zones/", None::<&()>).await
+    }
+
+    pub(crate) async fn join(
+        &self,
+        zone: &str,
+        request: &JoinRequest,
+    ) -> Result<SessionGrant, Problem> {
+        let route = format!("zones/{zone}/join");
+        self.authorised(Method::POST, &route, Some(request)).await
+    }
+
+    /// Gives a session back. Best effort: it also ends by itself.
+    pub(crate) async fn leave(&self, session_id: &str) {
+        let route = format!("links/{session_id}");
+        let Some(token) = self.access_token() else {
+            return;
+        };
+        let request = self
+            .request(Method::DELETE, &route)
+            .bearer_auth(token.reveal());
+        if let Err(problem) = self.send(request).await {
+            tracing::debug!(code = ?problem.code, session_id, "the session was not given back");
+        }
+    }
+
+    fn request(&self, method: Method, route: &str) -> RequestBuilder {
+        self.http.request(method, format!("{}/{route}", self.base))
+    }
+
+    async fn authorised<T: DeserializeOwned>(
+        &self,
+        method: Method,
+        route: &str,
+        body: Option<&impl Serialize>,
+    ) -> Result<T, Problem> {
+        let token = self
+            .access_token()
+            .ok_or_else(|| Problem::new(ProblemCode::NotSignedIn, route))?;
+        let build = |token: &Secret| {
+            let request = self
+                .request(method.clone(), route)
+                .bearer_auth(token.reveal());
+            match body {
+                Some(body) => request.json(body),
+                None => request,
+            }
+        };
+        match self.call(build(&token)).await {
+            Err(problem) if problem.code == ProblemCode::TokenExpired => {
+                let fresh = self.renew(&token).await?;
+                self.call(build(&fresh)).await
+            }
+            answer => answer,
+        }
+    }
+
+    /// A new access token in place of `stale`; one caller renews, the others take what it got.
+    pub(crate) async fn renew(&self, stale: &Secret) -> Result<Secret, Problem> {
+        let _turn = self.refreshing.lock().await;
+        let (access, refresh) = match self.tokens.lock().as_ref() {
+            Some(tokens) => (tokens.access_token.clone(), tokens.refresh_token.clone()),
+            None => return Err(Problem::new(ProblemCode::NotSignedIn, "access token")),
+        };
+        if access != *stale {
+            return Ok(access);
+        }
+        let body = RefreshRequest {
+            refresh_token: refresh,
+        };
+        let request = self.request(Method::POST, "auth/refresh").json(&body);
+        let tokens: Tokens = self.call(request).await?;
+        let access = tokens.access_token.clone();
+        self.keep(tokens);
+        Ok(access)
+    }
+
+    async fn call<T: DeserializeOwned>(&self, request: RequestBuilder) -> Result<T, Problem> {
+        let body = self.send(request).await?;
+        serde_json::from_slice(&body).map_err(|error| {
+            Problem::new(ProblemCode::CoordinatorProtocol, &self.base)
+                .with_detail(error.to_string())
+        })
+    }
+
+    async fn send(&self, request: RequestBuilder) -> Result<Vec<u8>, Problem> {
+        let mut response = request
+            .send()
+            .await
+            .map_err(|error| self.unreachable(&error))?;
+        let status = response.status();
+        let mut body = Vec::new();
+        while let Some(chunk) = response
+            .chunk()
+            .await
+            .map_err(|error| self.unreachable(&error))?
+        {
+            if body.len() + chunk.len() > MAX_ANSWER {
+                return Err(Problem::new(ProblemCode::CoordinatorProtocol, &self.base)
+                    .with_detail("the answer is longer than 4 MiB"));
+            }
+            body.extend_from_slice(&chunk);
+        }
+        if status.is_success() {
+            Ok(body)
+        } else {
+            Err(self.refused(status, &body))
+        }
+    }
+
+    fn refused(&self, status: StatusCode, body: &[u8]) -> Problem {
+        match serde_json::from_slice::<ErrorBody>(body) {
+            Ok(error) => Problem::new(error.code, &self.base).with_detail(error.detail),
+            Err(_) => {
+                let code = if status.is_server_error() {
+                    ProblemCode::CoordinatorFault
+                } else {
+                    ProblemCode::CoordinatorProtocol
+                };
+                Problem::new(code, &self.base).with_detail(format!("HTTP status {status}"))
+            }
+        }
+    }
+
+    fn unreachable(&self, error: &reqwest::Error) -> Problem {
+        let mut words = Vec::new();
+        let mut source: Option<&dyn std::error::Error> = Some(error);
+        let mut untrusted = false;
+        while let Some(error) = source {
+            if let Some(tls) = error.downcast_ref::<rustls::Error>() {
+                untrusted |= matches!(tls, rustls::Error::InvalidCertificate(_));
+            }
+            if let Some(io) = error.downcast_ref::<std::io::Error>()
+                && let Some(inner) = io.get_ref()
+                && let Some(tls) = inner.downcast_ref::<rustls::Error>()
+            {
+                untrusted |= matches!(tls, rustls::Error::InvalidCertificate(_));
+            }
+            words.push(error.to_string());
+            source = error.source();
+        }
+        let code = if untrusted {
+            ProblemCode::CoordinatorUntrusted
+        } else {
+            ProblemCode::CoordinatorUnreachable
+        };
+        // The first words repeat the address; the last ones are the system's.
+        let detail = words.pop().unwrap_or_default();
+        Problem::new(code, &self.base).with_detail(detail)
+    }
+}

@@ -1,0 +1,197 @@
+//! One WebRTC set-up with the endpoint, through the coordinator's signaling socket.
+
+use std::time::Duration;
+
+use futures_util::{SinkExt, StreamExt};
+use serde_json::Value;
+use tokio::net::TcpStream;
+use tokio_tungstenite::tungstenite::client::IntoClientRequest;
+use tokio_tungstenite::tungstenite::http::HeaderValue;
+use tokio_tungstenite::tungstenite::protocol::WebSocketConfig;
+use tokio_tungstenite::tungstenite::{self, Message};
+use tokio_tungstenite::{Connector, MaybeTlsStream, WebSocketStream};
+use tokio_util::sync::{CancellationToken, DropGuard};
+use warp_link::Carrier;
+use warp_link::peer::{LocalCandidates, Offerer, PeerConfig, PeerError};
+use warp_protocol::rest::SessionGrant;
+use warp_protocol::signal::{ClientSignal, MAX_SIGNAL, ServerSignal};
+
+use crate::coordinator::Coordinator;
+
+type Socket = WebSocketStream<MaybeTlsStream<TcpStream>>;
+
+/// Why a WebRTC path did not open.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum SetupError {
+    #[error("signaling socket: {0}")]
+    Socket(Box<tungstenite::Error>),
+    #[error("the access token was refused")]
+    Unauthorized,
+    #[error("signaling ended before the path was open")]
+    Ended,
+    #[error("the coordinator refused a message: {0}")]
+    Refused(String),
+    #[error("no answer within {0:?}")]
+    Timeout(Duration),
+    #[error(transparent)]
+    Peer(#[from] PeerError),
+}
+
+impl From<tungstenite::Error> for SetupError {
+    fn from(error: tungstenite::Error) -> Self {
+        match error {
+            tungstenite::Error::Http(response) if response.status() == 401 => Self::Unauthorized,
+            other => Self::Socket(Box::new(other)),
+        }
+    }
+}
+
+/// An open path with what has to live as long as it.
+pub(crate) struct OpenPeer {
+    pub(crate) offerer: Offerer,
+    pub(crate) carrier: Carrier,
+    /// Keeps the socket answering pings, and with it the place in the room.
+    _room: DropGuard,
+}
+
+/// Joins the session's room, offers to the endpoint and waits until the data channel is open.
+pub(crate) async fn open_peer(
+    coordinator: &Coordinator,
+    grant: &SessionGrant,
+    config: PeerConfig,
+) -> Result<OpenPeer, SetupError> {
+    let limit = config.connect_timeout;
+    let mut socket = tokio::time::timeout(limit, connect(coordinator, grant))
+        .await
+        .map_err(|_| SetupError::Timeout(limit))??;
+    let (offerer, candidates) = Offerer::new(config).await?;
+    let outcome = tokio::time::timeout(
+        limit,
+        Box::pin(negotiate(&mut socket, &offerer, candidates, grant)),
+    )
+    .await
+    .unwrap_or(Err(SetupError::Timeout(limit)));
+    match outcome {
+        Ok(carrier) => Ok(OpenPeer {
+            offerer,
+            carrier,
+            _room: stay(socket),
+        }),
+        Err(error) => {
+            offerer.close().await;
+            Err(error)
+        }
+    }
+}
+
+/// Reads the socket until the guard is dropped or the socket ends; the open path needs it no more.
+fn stay(mut socket: Socket) -> DropGuard {
+    let leave = CancellationToken::new();
+    let guard = leave.clone().drop_guard();
+    tokio::spawn(async move {
+        loop {
+            tokio::select! {
+                () = leave.cancelled() => break,
+                message = socket.next() => match message {
+                    Some(Ok(_)) => {}
+                    Some(Err(_)) | None => return,
+                },
+            }
+        }
+        // Gone already, or the coordinator is: nothing to say goodbye to.
+        let _ = socket.close(None).await;
+    });
+    guard
+}
+
+async fn connect(coordinator: &Coordinator, grant: &SessionGrant) -> Result<Socket, SetupError> {
+    let url = format!(
+        "{}?peer_id={}&session_id={}",
+        coordinator.signaling_url(),
+        grant.peer_id,
+        grant.session_id
+    );
+    let mut request = url.into_client_request()?;
+    if let Some(token) = coordinator.access_token() {
+        let value = HeaderValue::from_str(&format!("Bearer {}", token.reveal()))
+            .map_err(|_| SetupError::Unauthorized)?;
+        request.headers_mut().insert("Authorization", value);
+    }
+    let config = WebSocketConfig::default()
+        .max_message_size(Some(MAX_SIGNAL))
+        .max_frame_size(Some(MAX_SIGNAL));
+    let connector = Connector::Rustls(coordinator.tls());
+    let (socket, _response) = Box::pin(tokio_tungstenite::connect_async_tls_with_config(
+        request,
+        Some(config),
+        true,
+        Some(connector),
+    ))
+    .await?;
+    Ok(socket)
+}
+
+async fn negotiate(
+    socket: &mut Socket,
+    offerer: &Offerer,
+    mut candidates: LocalCandidates,
+    grant: &SessionGrant,
+) -> Result<Carrier, SetupError> {
+    let endpoint = &grant.endpoint_peer_id;
+    let offer = offerer.create_offer().await?;
+    let mut joined = false;
+    let mut more = true;
+    loop {
+        tokio::select! {
+            carrier = offerer.opened() => return Ok(carrier?),
+            candidate = candidates.next(), if joined && more => match candidate {
+                Some(candidate) => send(socket, &ClientSignal::IceCandidate {
+                    to: endpoint.clone(),
+                    candidate,
+                }).await?,
+                None => more = false,
+            },
+            message = socket.next() => {
+                let message = message.ok_or(SetupError::Ended)??;
+                let Some(signal) = read(&message) else { continue };
+                match signal {
+                    ServerSignal::SessionJoined { .. } if !joined => {
+                        joined = true;
+                        send(socket, &ClientSignal::Offer {
+                            to: endpoint.clone(),
+                            sdp: Value::String(offer.clone()),
+                        }).await?;
+                    }
+                    ServerSignal::Answer { from, sdp, .. } if from == *endpoint => {
+                        offerer.accept_answer(sdp.as_str().unwrap_or_default()).await?;
+                    }
+                    ServerSignal::IceCandidate { from, candidate, .. } if from == *endpoint => {
+                        if let Err(error) = offerer.add_remote_candidate(&candidate).await {
+                            tracing::debug!(%error, "a candidate of the endpoint was not taken");
+                        }
+                    }
+                    ServerSignal::Error { code, message } => {
+                        return Err(SetupError::Refused(format!("{code:?}: {message}")));
+                    }
+                    _ => {}
+                }
+            }
+        }
+    }
+}
+
+async fn send(socket: &mut Socket, signal: &ClientSignal) -> Result<(), SetupError> {
+    let text = serde_json::to_string(signal).map_err(|_| SetupError::Ended)?;
+    socket.send(Message::text(text)).await?;
+    Ok(())
+}
+
+/// `None` for what is no signaling message; pings answer themselves.
+fn read(message: &Message) -> Option<ServerSignal> {
+    let Message::Text(text) = message else {
+        return None;
+    };
+    serde_json::from_str(text)
+        .inspect_err(|error| tracing::debug!(%error, "an unknown signaling message"))
+        .ok()
+}

@@ -1,0 +1,77 @@
+//! Refresh tokens in the system's secret store.
+//!
+//! The store is asked off the async threads and with a time limit, because a locked keyring may
+//! prompt. One that does not give back what was put in counts as absent.
+
+use std::time::Duration;
+
+use keyring::v1::Entry;
+use warp_protocol::{Problem, ProblemCode, Secret};
+
+const SERVICE: &str = "warp-launcher";
+/// How long a person may take to unlock a keyring that prompts.
+const LIMIT: Duration = Duration::from_secs(60);
+
+async fn ask<T: Send + 'static>(
+    what: &'static str,
+    call: impl FnOnce() -> Result<T, String> + Send + 'static,
+) -> Result<T, Problem> {
+    let unavailable = |why: String| {
+        Problem::new(ProblemCode::KeyringUnavailable, "secret store")
+            .with_detail(format!("{what}: {why}"))
+    };
+    match tokio::time::timeout(LIMIT, tokio::task::spawn_blocking(call)).await {
+        Ok(Ok(Ok(value))) => Ok(value),
+        Ok(Ok(Err(why))) => Err(unavailable(why)),
+        Ok(Err(_)) => Err(unavailable("the library failed".into())),
+        Err(_) => Err(unavailable("it did not answer".into())),
+    }
+}
+
+/// Accounts of different coordinators do not share an entry.
+fn name(coordinator: &str, user: &str) -> String {
+    format!("{user}@{coordinator}")
+}
+
+pub(crate) async fn keep(coordinator: &str, user: &str, token: Secret) -> Result<(), Problem> {
+    let name = name(coordinator, user);
+    ask("keeping the sign-in", move || {
+        let entry = Entry::new(SERVICE, &name).map_err(|error| error.to_string())?;
+        entry
+            .set_password(token.reveal())
+            .map_err(|error| error.to_string())?;
+        let back = entry.get_password().map_err(|error| error.to_string())?;
+        if back == token.reveal() {
+            Ok(())
+        } else {
+            Err("it does not give back what was put in".into())
+        }
+    })
+    .await
+}
+
+pub(crate) async fn read(coordinator: &str, user: &str) -> Result<Secret, Problem> {
+    let name = name(coordinator, user);
+    ask("reading the kept sign-in", move || {
+        let entry = Entry::new(SERVICE, &name).map_err(|error| error.to_string())?;
+        let token = entry.get_password().map_err(|error| error.to_string())?;
+        Ok(Secret::new(token))
+    })
+    .await
+}
+
+pub(crate) async fn forget(coordinator: &str, user: &str) -> Result<(), Problem> {
+    let name = name(coordinator, user);
+    ask("forgetting the kept sign-in", move || {
+        let entry = Entry::new(SERVICE, &name).map_err(|error| error.to_string())?;
+        entry.delete_credential().map_err(|error| error.to_string())
+    })
+    .await
+}
+
+/// Puts something in, reads it back and takes it out again.
+pub(crate) async fn probe() -> Result<(), Problem> {
+    let server = "doctor";
+    keep(server, "probe", Secret::new("probe")).await?;
+    forget(server, "probe").await
+}

@@ -1,0 +1,607 @@
+//! The WebRTC carrier: one peer connection with one data channel for datagrams, unordered and
+//! without retransmission, agreed beforehand on both sides.
+//!
+//! ```text
+//! offering side                     signaling                     answering side
+//! Offerer::new
+//! create_offer          ── sdp ──────────────────────▶  Answerer::accept
+//! accept_answer         ◀────────────────────── sdp ──
+//! LocalCandidates::next ── candidate ────────────────▶  add_remote_candidate     (any time, any order)
+//! add_remote_candidate  ◀──────────────── candidate ──  LocalCandidates::next
+//! opened -> Carrier                                     opened -> Carrier
+//! ```
+//!
+//! Rules:
+//! - Candidates trickle. A description already holds this machine's own addresses, which are known
+//!   at once: a side that starts to check before it knows the other's addresses takes them for ones
+//!   behind a NAT and loses time. An offerer keeps candidates that arrive before the answer.
+//! - **Two channels, and a greeting.** The library opens the stream of a channel a moment after the
+//!   association; data of the other side that comes within that moment opens it too, reliable and
+//!   ordered, and so it stays for as long as it lives. So the channel for datagrams is made once the
+//!   association is up, and used once the other side has said, on a channel of its own, that it has
+//!   made its end: [`HELLO`] until something is heard, [`HEARD`] in answer to it.
+//! - A peer connection lives until [`Peer::close`], until its [`Peer`] *or* its [`Carrier`] is
+//!   dropped, until the other side closes it, or until ICE gives it up. Then its tasks and sockets go.
+//! - A session description and candidates come from the other side: they are limited in size and
+//!   number, and cannot make us open TCP connections.
+//! - Behind this interface stands the crate `webrtc`; none of its types is part of the interface.
+
+mod config;
+mod error;
+mod runtime;
+mod signaling;
+mod stats;
+
+use std::collections::HashSet;
+use std::ops::Deref;
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::BytesMut;
+use parking_lot::Mutex;
+use serde_json::Value;
+use tokio::sync::{mpsc, watch};
+use tokio_util::sync::CancellationToken;
+use webrtc::data_channel::{DataChannel, DataChannelEvent};
+use webrtc::peer_connection::{
+    PeerConnection, PeerConnectionBuilder, PeerConnectionEventHandler, RTCIceCandidateInit,
+    RTCIceGatheringState, RTCPeerConnectionIceEvent, RTCPeerConnectionState,
+};
+
+pub use config::{CHANNEL_ID, CHANNEL_LABEL, PeerConfig, SCTP_MTU};
+pub use error::PeerError;
+pub use signaling::MAX_REMOTE_CANDIDATES;
+pub use stats::{CandidateInfo, PeerState, SelectedPair};
+
+use crate::carrier::{Carrier, CloseReason, Core, FinishOnDrop};
+use runtime::CarrierRuntime;
+use signaling::Kind;
+
+/// Greeting: my end is ready, and I have not heard you.
+const HELLO: &str = "hello";
+
+/// Greeting: my end is ready, and I have heard you.
+const HEARD: &str = "heard";
+
+/// How often the greeting is repeated: it may be lost.
+const HELLO_EVERY: Duration = Duration::from_millis(20);
+
+/// How many local candidates wait for a slow signaling; further ones are dropped with a warning.
+const LOCAL_CANDIDATES: usize = 64;
+
+/// How long a description waits for this machine's own addresses to be listed in it. The library
+/// needs no network for that, only its turn.
+const OWN_ADDRESSES: Duration = Duration::from_millis(50);
+
+/// How long the library's tasks may take to end after the connection is closed.
+const TEARDOWN: Duration = Duration::from_secs(2);
+
+/// Our own candidates as they are found, for signaling: `{candidate, sdpMid, sdpMLineIndex}`.
+#[derive(Debug)]
+pub struct LocalCandidates {
+    rx: mpsc::Receiver<Value>,
+}
+
+impl LocalCandidates {
+    /// The next candidate; `None` when all are found or the peer connection is closed.
+    pub async fn next(&mut self) -> Option<Value> {
+        self.rx.recv().await
+    }
+}
+
+/// The side that offers.
+#[derive(Debug)]
+pub struct Offerer {
+    peer: Peer,
+}
+
+impl Offerer {
+    /// Binds sockets and prepares the data channel. Nothing is sent yet.
+    ///
+    /// # Errors
+    /// [`PeerError::NoLocalAddress`] or [`PeerError::Setup`].
+    pub async fn new(config: PeerConfig) -> Result<(Self, LocalCandidates), PeerError> {
+        let (peer, candidates) = Peer::new(config).await?;
+        Ok((Self { peer }, candidates))
+    }
+
+    /// The description for the other side. Candidates are looked for from now on.
+    ///
+    /// # Errors
+    /// [`PeerError::Closed`], or [`PeerError::Setup`] when called again after the answer.
+    pub async fn create_offer(&self) -> Result<String, PeerError> {
+        let pc = &self.peer.pc;
+        let offer = pc
+            .create_offer(None)
+            .await
+            .map_err(|error| self.peer.setup_error(&error))?;
+        let bare = offer.sdp.clone();
+        pc.set_local_description(offer)
+            .await
+            .map_err(|error| self.peer.setup_error(&error))?;
+        Ok(self.peer.description_with_addresses(bare).await)
+    }
+
+    /// Takes the other side's answer.
+    ///
+    /// # Errors
+    /// [`PeerError::BadDescription`] or [`PeerError::TooManyCandidates`]; the connection cannot open
+    /// then and should be closed.
+    pub async fn accept_answer(&self, sdp: &str) -> Result<(), PeerError> {
+        self.peer.accept_remote(Kind::Answer, sdp).await
+    }
+}
+
+impl Deref for Offerer {
+    type Target = Peer;
+    fn deref(&self) -> &Peer {
+        &self.peer
+    }
+}
+
+/// The side that answers.
+#[derive(Debug)]
+pub struct Answerer {
+    peer: Peer,
+}
+
+impl Answerer {
+    /// Takes an offer and makes the answer. Candidates are looked for from now on.
+    ///
+    /// # Errors
+    /// The offer cannot be used, or as [`Offerer::new`]. Nothing is left behind.
+    pub async fn accept(
+        config: PeerConfig,
+        offer: &str,
+    ) -> Result<(Self, String, LocalCandidates), PeerError> {
+        // Before sockets are bound: most bad offers are noticed here.
+        signaling::description(Kind::Offer, offer)?;
+        let (peer, candidates) = Peer::new(config).await?;
+        let answerer = Self { peer };
+        match answerer.answer(offer).await {
+            Ok(answer) => Ok((answerer, answer, candidates)),
+            Err(error) => {
+                answerer.peer.close().await;
+                Err(error)
+            }
+        }
+    }
+
+    async fn answer(&self, offer: &str) -> Result<String, PeerError> {
+        let peer = &self.peer;
+        peer.accept_remote(Kind::Offer, offer).await?;
+        let bad = |error: webrtc::error::Error| PeerError::BadDescription {
+            cause: error.to_string(),
+        };
+        let answer = peer.pc.create_answer(None).await.map_err(bad)?;
+        let bare = answer.sdp.clone();
+        peer.pc.set_local_description(answer).await.map_err(bad)?;
+        Ok(peer.description_with_addresses(bare).await)
+    }
+}
+
+impl Deref for Answerer {
+    type Target = Peer;
+    fn deref(&self) -> &Peer {
+        &self.peer
+    }
+}
+
+/// Candidates of the other side: the addresses taken, and the candidates that came too early.
+#[derive(Debug, Default)]
+struct Remote {
+    described: bool,
+    /// At most [`MAX_REMOTE_CANDIDATES`], each at most as long as a candidate.
+    addresses: HashSet<String>,
+    early: Vec<RTCIceCandidateInit>,
+}
+
+/// What both sides can do.
+pub struct Peer {
+    pc: Arc<dyn PeerConnection>,
+    greeting: Arc<dyn DataChannel>,
+    core: Arc<Core>,
+    carrier: Mutex<Option<Carrier>>,
+    remote: tokio::sync::Mutex<Remote>,
+    state: watch::Receiver<PeerState>,
+    /// How many local candidates were found so far.
+    found: watch::Receiver<usize>,
+    own_addresses: usize,
+    /// Cancelled when the carrier may be used.
+    open: CancellationToken,
+    /// Cancelled when everything is freed.
+    gone: CancellationToken,
+    connect_timeout: Duration,
+}
+
+impl std::fmt::Debug for Peer {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Peer")
+            .field("state", &*self.state.borrow())
+            .field("open", &self.open.is_cancelled())
+            .field("close_reason", &self.core.reason())
+            .finish_non_exhaustive()
+    }
+}
+
+impl Drop for Peer {
+    fn drop(&mut self) {
+        self.core.stop.cancel();
+    }
+}
+
+impl Peer {
+    async fn new(config: PeerConfig) -> Result<(Self, LocalCandidates), PeerError> {
+        let addresses = config.local_addresses()?;
+        let runtime = CarrierRuntime::new();
+        let (candidates, rx) = mpsc::channel(LOCAL_CANDIDATES);
+        let (state, state_rx) = watch::channel(PeerState::New);
+        let (found, found_rx) = watch::channel(0);
+        let own_addresses = addresses.len();
+        let handler = Arc::new(Handler {
+            candidates: Mutex::new(Some(candidates)),
+            found,
+            state,
+        });
+        let setup = |error: webrtc::error::Error| PeerError::Setup {
+            cause: error.to_string(),
+        };
+        // Boxed: the builder's future is large.
+        let built = Box::pin(
+            PeerConnectionBuilder::new()
+                .with_configuration(config.rtc_configuration())
+                .with_setting_engine(config.settings())
+                .with_handler(handler.clone())
+                .with_runtime(runtime.clone())
+                .with_udp_addrs(addresses)
+                .with_data_channel_send_buffer_limit(config::SEND_BUFFER)
+                .build(),
+        )
+        .await
+        .map_err(setup)?;
+        let pc: Arc<dyn PeerConnection> = Arc::new(built);
+        let core = Core::new(CancellationToken::new());
+        let open = CancellationToken::new();
+        let gone = CancellationToken::new();
+        let init = Some(config::greeting_channel());
+        let greeting = match pc.create_data_channel("greeting", init).await {
+            Ok(greeting) => greeting,
+            Err(error) => {
+                runtime.settle();
+                // Nothing was sent yet; the first error is the one to report.
+                let _ = pc.close().await;
+                return Err(setup(error));
+            }
+        };
+        let carrier = Carrier::new(core.clone());
+        let pump = Pump {
+            pc: pc.clone(),
+            greeting: greeting.clone(),
+            runtime,
+            handler,
+            open: open.clone(),
+        };
+        let (pumped, freed) = (core.clone(), gone.clone().drop_guard());
+        tokio::spawn(async move {
+            // The guard goes last, also when the pump panics.
+            let _freed = freed;
+            pump.run(pumped).await;
+        });
+        let peer = Self {
+            pc,
+            greeting,
+            core,
+            carrier: Mutex::new(Some(carrier)),
+            remote: tokio::sync::Mutex::default(),
+            state: state_rx,
+            found: found_rx,
+            own_addresses,
+            open,
+            gone,
+            connect_timeout: config.connect_timeout,
+        };
+        Ok((peer, LocalCandidates { rx }))
+    }
+
+    /// Adds one candidate of the other side, `{candidate, sdpMid, sdpMLineIndex}`; the empty
+    /// candidate says that there are no more.
+    ///
+    /// # Errors
+    /// The candidate was not taken: [`PeerError::BadCandidate`],
+    /// [`PeerError::TooManyCandidates`]. The connection goes on with the others.
+    pub async fn add_remote_candidate(&self, candidate: &Value) -> Result<(), PeerError> {
+        let Some((address, candidate)) = signaling::remote_candidate(candidate)? else {
+            return Ok(());
+        };
+        let mut remote = self.remote.lock().await;
+        if remote.addresses.contains(&address) {
+            // It stood in the description already.
+            return Ok(());
+        }
+        if remote.addresses.len() >= MAX_REMOTE_CANDIDATES {
+            return Err(PeerError::TooManyCandidates {
+                limit: MAX_REMOTE_CANDIDATES,
+            });
+        }
+        if remote.described {
+            self.add_to_library(candidate).await?;
+        } else {
+            remote.early.push(candidate);
+        }
+        remote.addresses.insert(address);
+        Ok(())
+    }
+
+    /// Waits until the data channel is open, at most the configured time, and hands the carrier out.
+    ///
+    /// # Errors
+    /// [`PeerError::Timeout`], [`PeerError::Unreachable`], [`PeerError::Closed`]; after each of them
+    /// close the peer. [`PeerError::AlreadyTaken`] the second time. Safe to cancel.
+    pub async fn opened(&self) -> Result<Carrier, PeerError> {
+        tokio::select! {
+            biased;
+            reason = self.core.wait_ended() => Err(match reason {
+                CloseReason::Unreachable => PeerError::Unreachable,
+                _ => PeerError::Closed,
+            }),
+            () = self.open.cancelled() => {
+                self.carrier.lock().take().ok_or(PeerError::AlreadyTaken)
+            }
+            () = tokio::time::sleep(self.connect_timeout) => Err(PeerError::Timeout {
+                after: self.connect_timeout,
+            }),
+        }
+    }
+
+    /// Closes the connection and waits until its tasks and sockets are gone. The carrier ends with
+    /// [`CloseReason::Local`] if it had not ended before. Closing again does nothing.
+    pub async fn close(&self) {
+        self.core.stop.cancel();
+        self.gone.cancelled().await;
+    }
+
+    /// The state, and a notice of each change.
+    pub fn states(&self) -> watch::Receiver<PeerState> {
+        self.state.clone()
+    }
+
+    /// The pair of addresses in use; `None` before there is one.
+    pub async fn selected_pair(&self) -> Option<SelectedPair> {
+        stats::selected_pair(&*self.pc).await
+    }
+
+    /// Our description with this machine's own addresses in it, or `bare` should there be none.
+    async fn description_with_addresses(&self, bare: String) -> String {
+        let mut found = self.found.clone();
+        let all = found.wait_for(|found| *found >= self.own_addresses);
+        // Late addresses trickle like all others.
+        let _ = tokio::time::timeout(OWN_ADDRESSES, all).await;
+        match self.pc.local_description().await {
+            Some(description) => description.sdp,
+            None => bare,
+        }
+    }
+
+    async fn accept_remote(&self, kind: Kind, sdp: &str) -> Result<(), PeerError> {
+        let (description, addresses) = signaling::description(kind, sdp)?;
+        let mut remote = self.remote.lock().await;
+        self.pc
+            .set_remote_description(description)
+            .await
+            .map_err(|error| PeerError::BadDescription {
+                cause: error.to_string(),
+            })?;
+        remote.described = true;
+        remote.addresses.extend(addresses);
+        for candidate in std::mem::take(&mut remote.early) {
+            if let Err(error) = self.add_to_library(candidate).await {
+                tracing::debug!(%error, "an early candidate was not taken");
+            }
+        }
+        drop(remote);
+        self.nudge().await;
+        Ok(())
+    }
+
+    async fn add_to_library(&self, candidate: RTCIceCandidateInit) -> Result<(), PeerError> {
+        self.pc
+            .add_ice_candidate(candidate)
+            .await
+            .map_err(|error| PeerError::BadCandidate {
+                cause: error.to_string(),
+            })?;
+        self.nudge().await;
+        Ok(())
+    }
+
+    /// Wakes the library's driver, which does not wake up for a new candidate by itself.
+    async fn nudge(&self) {
+        // Setting a threshold that stays what it was wakes the driver; that the channel may be gone
+        // is told by its events.
+        let _ = self.greeting.set_buffered_amount_low_threshold(0).await;
+    }
+
+    fn setup_error(&self, error: &webrtc::error::Error) -> PeerError {
+        if self.core.reason().is_some() || self.core.stop.is_cancelled() {
+            PeerError::Closed
+        } else {
+            PeerError::Setup {
+                cause: error.to_string(),
+            }
+        }
+    }
+}
+
+/// Moves datagrams between the queues and the channel, and frees everything at the end.
+struct Pump {
+    pc: Arc<dyn PeerConnection>,
+    greeting: Arc<dyn DataChannel>,
+    runtime: Arc<CarrierRuntime>,
+    handler: Arc<Handler>,
+    /// Cancelled when the other side was heard, and the carrier may be used.
+    open: CancellationToken,
+}
+
+impl Pump {
+    async fn run(self, core: Arc<Core>) {
+        let guard = FinishOnDrop(core);
+        let core = &guard.0;
+        let mut state = self.handler.state.subscribe();
+        let reason = tokio::select! {
+            () = core.stop.cancelled() => CloseReason::Local,
+            reason = self.work(core) => reason,
+            () = self.runtime.driver_gone.cancelled() => CloseReason::Broken,
+            _ = state.wait_for(|state| *state == PeerState::Failed) => CloseReason::Unreachable,
+        };
+        core.finish(reason);
+        tracing::debug!(code = reason.code(), "peer connection ends");
+        // The library's farewell is timed, and must not be cut short.
+        self.runtime.settle();
+        if let Err(error) = self.pc.close().await {
+            tracing::debug!(%error, "closing the peer connection");
+        }
+        self.handler.end();
+        let tasks = &self.runtime.tasks;
+        if tokio::time::timeout(TEARDOWN, tasks.wait()).await.is_err() {
+            tracing::warn!(tasks = tasks.len(), "a peer connection left tasks behind");
+        }
+    }
+
+    async fn work(&self, core: &Core) -> CloseReason {
+        loop {
+            match self.greeting.poll().await {
+                Some(DataChannelEvent::OnOpen) => break,
+                Some(event) if ends(&event) => return CloseReason::Remote,
+                Some(_) => {}
+                None => return CloseReason::Broken,
+            }
+        }
+        let init = Some(config::link_channel());
+        let link = match self.pc.create_data_channel(CHANNEL_LABEL, init).await {
+            Ok(link) => link,
+            Err(error) => {
+                tracing::warn!(%error, "the data channel could not be made");
+                return CloseReason::Broken;
+            }
+        };
+        tokio::select! {
+            reason = self.greet() => reason,
+            reason = self.read(core, &*link) => reason,
+            reason = self.write(core, &*link) => reason,
+        }
+    }
+
+    fn heard(&self) {
+        if !self.open.is_cancelled() {
+            self.runtime.settle();
+            self.open.cancel();
+        }
+    }
+
+    async fn greet(&self) -> CloseReason {
+        let mut clock = tokio::time::interval(HELLO_EVERY);
+        loop {
+            // What the channel does not take is said again; its end is told by its events.
+            tokio::select! {
+                _ = clock.tick(), if !self.open.is_cancelled() => {
+                    let _ = self.greeting.try_send_text(HELLO).await;
+                }
+                event = self.greeting.poll() => match event {
+                    Some(DataChannelEvent::OnMessage(message)) => {
+                        self.heard();
+                        if message.data == HELLO.as_bytes() {
+                            let _ = self.greeting.try_send_text(HEARD).await;
+                        }
+                    }
+                    Some(event) if ends(&event) => return CloseReason::Remote,
+                    Some(_) => {}
+                    None => return CloseReason::Broken,
+                }
+            }
+        }
+    }
+
+    async fn read(&self, core: &Core, link: &dyn DataChannel) -> CloseReason {
+        while let Some(event) = link.poll().await {
+            match event {
+                DataChannelEvent::OnMessage(message) => {
+                    // The other side sends here only after it has heard this one.
+                    self.heard();
+                    if message.is_string {
+                        core.ignore();
+                    } else {
+                        core.deliver(message.data.freeze());
+                    }
+                }
+                event if ends(&event) => return CloseReason::Remote,
+                _ => {}
+            }
+        }
+        // The stream of events ends without a farewell when the driver stops by itself.
+        CloseReason::Broken
+    }
+
+    async fn write(&self, core: &Core, link: &dyn DataChannel) -> CloseReason {
+        self.open.cancelled().await;
+        while let Some(datagram) = core.outbound.pop().await {
+            let bytes = datagram.len();
+            // Waits while SCTP holds SEND_BUFFER; our queue then fills and drops.
+            if let Err(error) = link.send(BytesMut::from(datagram)).await {
+                // Whether the channel has ended, and why, its events tell.
+                tracing::trace!(%error, bytes, "the data channel did not take a datagram");
+                core.count_refused();
+                continue;
+            }
+            core.count_sent(bytes);
+        }
+        CloseReason::Local
+    }
+}
+
+/// Whether the other side closes the channel with this event.
+fn ends(event: &DataChannelEvent) -> bool {
+    matches!(
+        event,
+        DataChannelEvent::OnClosing | DataChannelEvent::OnClose
+    )
+}
+
+/// Takes the library's events. Runs on the driver's task, so it must not wait.
+struct Handler {
+    candidates: Mutex<Option<mpsc::Sender<Value>>>,
+    found: watch::Sender<usize>,
+    state: watch::Sender<PeerState>,
+}
+
+impl Handler {
+    fn end(&self) {
+        self.candidates.lock().take();
+        self.state.send_replace(PeerState::Closed);
+    }
+}
+
+#[async_trait::async_trait]
+impl PeerConnectionEventHandler for Handler {
+    async fn on_ice_candidate(&self, event: RTCPeerConnectionIceEvent) {
+        self.found
+            .send_modify(|found| *found = found.saturating_add(1));
+        let Some(candidate) = signaling::local_candidate(&event.candidate) else {
+            return;
+        };
+        if let Some(sender) = &*self.candidates.lock()
+            && let Err(mpsc::error::TrySendError::Full(_)) = sender.try_send(candidate)
+        {
+            tracing::warn!("more than {LOCAL_CANDIDATES} local candidates wait, one was dropped");
+        }
+    }
+
+    async fn on_ice_gathering_state_change(&self, state: RTCIceGatheringState) {
+        if state == RTCIceGatheringState::Complete {
+            self.candidates.lock().take();
+        }
+    }
+
+    async fn on_connection_state_change(&self, state: RTCPeerConnectionState) {
+        self.state.send_replace(PeerState::from_rtc(state));
+    }
+}

@@ -1,0 +1,106 @@
+//! `warp-node`: the engine in a terminal.
+#![allow(
+    clippy::print_stdout,
+    clippy::print_stderr,
+    reason = "this program's output"
+)]
+
+mod play;
+mod setup;
+mod text;
+
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use clap::{Args, Parser, Subcommand};
+
+/// The launcher's engine without a window.
+#[derive(Parser)]
+#[command(name = "warp-node", version, after_help = EXIT_CODES)]
+struct Cli {
+    #[command(subcommand)]
+    command: Subcommands,
+}
+
+const EXIT_CODES: &str = "\
+Exit codes:
+  0  ended as asked, or the game ended well
+  1  play ended because of a problem, or the game failed
+  2  wrong arguments, or a configuration that cannot be used
+  3  not signed in: name, password or token refused
+  4  the coordinator cannot be reached or is not trusted
+  5  the zone could not be played: unknown, closed, no path, port in use";
+
+#[derive(Subcommand)]
+enum Subcommands {
+    /// Sign in, join a zone, open the bridge, start the game.
+    Play(PlayArgs),
+    /// Everything on this machine: embedded coordinator, one zone, the practice game.
+    Try(TryArgs),
+    /// Check what play needs.
+    Doctor(DoctorArgs),
+}
+
+#[derive(Args)]
+struct PlayArgs {
+    /// Configuration file.
+    #[arg(long, default_value = "p2p_config.json")]
+    config: PathBuf,
+    /// Account name.
+    #[arg(long)]
+    user: String,
+    /// Read the password from the first line of standard input; without it the sign-in that the
+    /// system's secret store kept is used.
+    #[arg(long)]
+    password_stdin: bool,
+    /// Keep the sign-in in the system's secret store.
+    #[arg(long)]
+    remember: bool,
+    /// Make the account first.
+    #[arg(long)]
+    register: bool,
+    /// Zone id.
+    #[arg(long)]
+    zone: String,
+    /// Only open the bridge; start no game.
+    #[arg(long)]
+    no_game: bool,
+    /// One JSON event per line on standard output.
+    #[arg(long)]
+    json: bool,
+}
+
+#[derive(Args)]
+struct TryArgs {
+    /// Where accounts are kept; a folder that is removed afterwards when not given.
+    #[arg(long)]
+    data: Option<PathBuf>,
+    /// End after this many seconds.
+    #[arg(long, default_value_t = 86_400)]
+    seconds: u64,
+    /// Requests per second of the practice game.
+    #[arg(long, default_value_t = 10)]
+    rate: u32,
+    /// One JSON event per line on standard output.
+    #[arg(long)]
+    json: bool,
+}
+
+#[derive(Args)]
+struct DoctorArgs {
+    /// Configuration file; the defaults when it is missing.
+    #[arg(long, default_value = "p2p_config.json")]
+    config: PathBuf,
+    /// One JSON object on standard output.
+    #[arg(long)]
+    json: bool,
+}
+
+#[tokio::main]
+async fn main() -> ExitCode {
+    match Cli::parse().command {
+        Subcommands::Play(args) => play::play(args).await,
+        Subcommands::Try(args) => play::try_out(args).await,
+        Subcommands::Doctor(args) => setup::doctor(args).await,
+    }
+}

@@ -1,0 +1,313 @@
+//! `play` and `try`: drive the engine from standard input, print its events.
+
+use std::process::ExitCode;
+use std::time::Duration;
+
+use tokio::io::{AsyncBufReadExt, BufReader, Lines, Stdin};
+use warp_embedded::{Embedded, ZONE_ID};
+use warp_engine::{Command, EngineHandle, Event};
+use warp_engine_core::config::{Config, PracticeSection};
+use warp_protocol::{Problem, ProblemCode, Secret};
+
+use crate::setup::{USAGE, load, options};
+use crate::{PlayArgs, TryArgs, text};
+
+/// How long the engine may take to end after it was asked to; SIGTERM promises two seconds.
+const END_LIMIT: Duration = Duration::from_millis(1800);
+/// Account of `try`. Its password never leaves the machine and works nowhere else.
+const TRY_USER: &str = "player";
+const TRY_PASSWORD: &str = "practice";
+
+/// What a run is to do.
+struct Run {
+    sign_in: Command,
+    zone: String,
+    launch: bool,
+    json: bool,
+    /// End by itself after this long.
+    limit: Option<Duration>,
+}
+
+pub(crate) async fn play(args: PlayArgs) -> ExitCode {
+    let config = match load(&args.config) {
+        Ok(config) => config,
+        Err(problem) => return refuse(&problem, args.json),
+    };
+    let mut stdin = BufReader::new(tokio::io::stdin()).lines();
+    let sign_in = match sign_in(&args, &mut stdin).await {
+        Ok(command) => command,
+        Err(problem) => return refuse(&problem, args.json),
+    };
+    let run = Run {
+        sign_in,
+        zone: args.zone,
+        launch: !args.no_game,
+        json: args.json,
+        limit: None,
+    };
+    drive(config, run, stdin).await
+}
+
+async fn sign_in(args: &PlayArgs, stdin: &mut Lines<BufReader<Stdin>>) -> Result<Command, Problem> {
+    let user = args.user.clone();
+    if !args.password_stdin {
+        return Ok(Command::Resume { user });
+    }
+    let line = stdin.next_line().await.ok().flatten().unwrap_or_default();
+    let password = Secret::new(line.trim_end_matches('\r'));
+    if password.is_empty() {
+        return Err(Problem::new(ProblemCode::BadPassword, user)
+            .with_detail("standard input has no password in its first line"));
+    }
+    let remember = args.remember;
+    Ok(if args.register {
+        Command::Register {
+            user,
+            password,
+            remember,
+        }
+    } else {
+        Command::SignIn {
+            user,
+            password,
+            remember,
+        }
+    })
+}
+
+pub(crate) async fn try_out(args: TryArgs) -> ExitCode {
+    let temporary = std::env::temp_dir().join(format!("warp-try-{}", std::process::id()));
+    let folder = args.data.clone().unwrap_or_else(|| temporary.clone());
+    let house = match Embedded::start(&folder).await {
+        Ok(house) => house,
+        Err(error) => {
+            let problem = Problem::new(ProblemCode::Internal, "embedded house")
+                .with_detail(error.to_string());
+            return refuse(&problem, args.json);
+        }
+    };
+    let config = Config {
+        coordinator: warp_engine_core::config::CoordinatorSection {
+            rest_api_url: house.rest_api_url(),
+            ..Default::default()
+        },
+        bridge: warp_engine_core::config::BridgeSection {
+            login_listen: ([127, 0, 0, 1], 0).into(),
+        },
+        game: warp_engine_core::config::GameSection {
+            practice: Some(PracticeSection {
+                rate: args.rate,
+                seconds: args.seconds,
+                ..PracticeSection::default()
+            }),
+            ..Default::default()
+        },
+        ..Config::default()
+    };
+    let made = house
+        .coordinator()
+        .ensure_user(
+            TRY_USER,
+            Secret::new(TRY_PASSWORD),
+            warp_protocol::rest::AccountRole::Player,
+        )
+        .await;
+    let code = match made {
+        Ok(()) => {
+            let run = Run {
+                sign_in: Command::SignIn {
+                    user: TRY_USER.into(),
+                    password: Secret::new(TRY_PASSWORD),
+                    remember: false,
+                },
+                zone: ZONE_ID.into(),
+                launch: true,
+                json: args.json,
+                limit: Some(Duration::from_secs(args.seconds)),
+            };
+            let stdin = BufReader::new(tokio::io::stdin()).lines();
+            drive(config, run, stdin).await
+        }
+        Err(error) => {
+            let problem =
+                Problem::new(ProblemCode::Internal, TRY_USER).with_detail(error.to_string());
+            refuse(&problem, args.json)
+        }
+    };
+    house.shutdown().await;
+    if args.data.is_none() {
+        // Left behind it would only take space; the system empties that folder itself.
+        let _ = std::fs::remove_dir_all(&temporary);
+    }
+    code
+}
+
+fn refuse(problem: &Problem, json: bool) -> ExitCode {
+    print_event(
+        &Event::Problem {
+            problem: problem.clone(),
+        },
+        json,
+    );
+    ExitCode::from(exit_code(problem.code))
+}
+
+fn exit_code(code: ProblemCode) -> u8 {
+    use ProblemCode as C;
+    match code {
+        C::ConfigUnreadable | C::ConfigValue => USAGE,
+        C::WrongPassword
+        | C::NameTaken
+        | C::BadName
+        | C::BadPassword
+        | C::TokenExpired
+        | C::NotSignedIn
+        | C::Forbidden
+        | C::TooManyRequests
+        | C::KeyringUnavailable => 3,
+        C::CoordinatorUnreachable
+        | C::CoordinatorUntrusted
+        | C::CoordinatorProtocol
+        | C::CoordinatorFault => 4,
+        C::UnknownZone | C::ZoneClosed | C::NoPath | C::PortInUse | C::PortRefused => 5,
+        _ => 1,
+    }
+}
+
+fn print_event(event: &Event, json: bool) {
+    if json {
+        match serde_json::to_string(event) {
+            Ok(line) => println!("{line}"),
+            Err(error) => eprintln!("an event could not be written: {error}"),
+        }
+    } else if let Some(text) = text::event(event) {
+        println!("{text}");
+    }
+}
+
+/// Where a run is, and what its exit code will be.
+struct Progress {
+    playing: bool,
+    code: u8,
+}
+
+async fn drive(config: Config, run: Run, mut stdin: Lines<BufReader<Stdin>>) -> ExitCode {
+    let engine = match options(config).and_then(EngineHandle::start) {
+        Ok(engine) => engine,
+        Err(problem) => return refuse(&problem, run.json),
+    };
+    let mut events = engine.subscribe();
+    let mut progress = Progress {
+        playing: false,
+        code: 0,
+    };
+    send(&engine, run.sign_in.clone(), run.json);
+    let limit = run.limit.unwrap_or(Duration::MAX);
+    let mut limit = std::pin::pin!(tokio::time::sleep(limit));
+    let mut signals = Signals::new();
+    let mut input = true;
+    loop {
+        tokio::select! {
+            event = events.recv() => {
+                let Some(event) = event else { break };
+                print_event(&event, run.json);
+                if event == Event::Ended {
+                    break;
+                }
+                if on_event(&event, &engine, &run, &mut progress) {
+                    send(&engine, Command::Quit, run.json);
+                }
+            }
+            line = stdin.next_line(), if input => match line {
+                Ok(Some(line)) if line.trim() == "/quit" => send(&engine, Command::Quit, run.json),
+                Ok(Some(line)) if line.trim().is_empty() => {}
+                Ok(Some(line)) => send(&engine, Command::Console { line }, run.json),
+                Ok(None) | Err(_) => input = false,
+            },
+            () = signals.next() => send(&engine, Command::Quit, run.json),
+            () = &mut limit => send(&engine, Command::Quit, run.json),
+        }
+    }
+    drop(engine);
+    // The engine's own tasks say goodbye to the endpoint and the coordinator.
+    let farewell = async { while events.recv().await.is_some() {} };
+    let _ = tokio::time::timeout(END_LIMIT, farewell).await;
+    tokio::time::sleep(Duration::from_millis(50)).await;
+    ExitCode::from(progress.code)
+}
+
+fn send(engine: &EngineHandle, command: Command, json: bool) {
+    if let Err(problem) = engine.send(command) {
+        print_event(&Event::Problem { problem }, json);
+    }
+}
+
+/// Takes the next step; true when the run is over.
+fn on_event(event: &Event, engine: &EngineHandle, run: &Run, progress: &mut Progress) -> bool {
+    match event {
+        Event::SignedIn { .. } => {
+            let command = Command::Play {
+                zone: run.zone.clone(),
+                launch: run.launch,
+            };
+            send(engine, command, run.json);
+            false
+        }
+        Event::BridgeReady { .. } => {
+            progress.playing = true;
+            false
+        }
+        Event::Problem { problem } if !progress.playing => {
+            progress.code = exit_code(problem.code);
+            true
+        }
+        Event::Problem { problem } => {
+            let ends = matches!(
+                problem.code,
+                ProblemCode::LinkLost
+                    | ProblemCode::EndpointUntrusted
+                    | ProblemCode::GameMissing
+                    | ProblemCode::GameNotStarted
+            );
+            if ends {
+                progress.code = 1;
+            }
+            ends
+        }
+        Event::GameExited { ok, .. } => {
+            progress.code = u8::from(!ok);
+            true
+        }
+        Event::Stopped => true,
+        _ => false,
+    }
+}
+
+/// Ctrl-C, and SIGTERM where there is one.
+struct Signals {
+    #[cfg(unix)]
+    term: Option<tokio::signal::unix::Signal>,
+}
+
+impl Signals {
+    fn new() -> Self {
+        Self {
+            #[cfg(unix)]
+            term: tokio::signal::unix::signal(tokio::signal::unix::SignalKind::terminate()).ok(),
+        }
+    }
+
+    async fn next(&mut self) {
+        #[cfg(unix)]
+        if let Some(term) = &mut self.term {
+            tokio::select! {
+                _ = tokio::signal::ctrl_c() => return,
+                _ = term.recv() => return,
+            }
+        }
+        // No handler could be set: the system ends the program by itself.
+        if tokio::signal::ctrl_c().await.is_err() {
+            std::future::pending::<()>().await;
+        }
+    }
+}

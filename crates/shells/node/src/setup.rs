@@ -1,0 +1,84 @@
+//! Configuration, logging and the doctor.
+
+use std::path::Path;
+use std::process::ExitCode;
+use std::sync::Arc;
+
+use warp_engine::EngineOptions;
+use warp_engine_core::config::{Config, parse};
+use warp_observe::{Observe, ObserveConfig};
+use warp_protocol::{Problem, ProblemCode};
+
+use crate::DoctorArgs;
+use crate::text;
+
+/// Exit code for what cannot be used.
+pub(crate) const USAGE: u8 = 2;
+
+/// Reads the configuration and tells its warnings.
+pub(crate) fn load(path: &Path) -> Result<Config, Problem> {
+    let name = path.display().to_string();
+    let text = std::fs::read_to_string(path).map_err(|error| {
+        Problem::new(ProblemCode::ConfigUnreadable, &name).with_detail(error.to_string())
+    })?;
+    let loaded = parse(&name, &text)?;
+    for warning in loaded.warnings {
+        eprintln!("{name}: {warning}");
+    }
+    Ok(loaded.config)
+}
+
+/// Engine options whose debug switch is the log filter.
+pub(crate) fn options(config: Config) -> Result<EngineOptions, Problem> {
+    let observe = warp_observe::init(ObserveConfig {
+        default_filter: config.logging.level.name().to_owned(),
+        ..ObserveConfig::default()
+    })
+    .map_err(|error| {
+        Problem::new(ProblemCode::ConfigValue, warp_observe::FILTER_VARIABLE)
+            .with_detail(error.to_string())
+    })?;
+    let observe: Arc<Observe> = Arc::new(observe);
+    let mut options = EngineOptions::new(config);
+    options.set_debug = Box::new(move |on| {
+        observe.set_debug(on);
+    });
+    Ok(options)
+}
+
+pub(crate) async fn doctor(args: DoctorArgs) -> ExitCode {
+    let config = if args.config.is_file() {
+        load(&args.config)
+    } else {
+        eprintln!(
+            "{} is missing: the defaults are checked",
+            args.config.display()
+        );
+        Ok(Config::default())
+    };
+    let config = match config {
+        Ok(config) => config,
+        Err(problem) => {
+            eprintln!("{}", text::problem(&problem));
+            return ExitCode::from(USAGE);
+        }
+    };
+    let checks = warp_engine::doctor(&config, None).await;
+    if args.json {
+        println!("{}", serde_json::json!({ "checks": checks }));
+    } else {
+        for check in &checks {
+            let mark = match check.ok {
+                Some(true) => "ok  ",
+                Some(false) => "FAIL",
+                None => "note",
+            };
+            println!("{mark}  {:<20} {}", check.name, check.detail);
+        }
+    }
+    if checks.iter().any(|check| check.ok == Some(false)) {
+        ExitCode::FAILURE
+    } else {
+        ExitCode::SUCCESS
+    }
+}

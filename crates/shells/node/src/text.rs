@@ -1,0 +1,305 @@
+//! English for the terminal: what happened, to what, and what the person can do.
+
+use warp_engine_core::command::P2pCommand;
+use warp_engine_core::event::{ConsoleAnswer, Event, PlayStep, TokenStore};
+use warp_engine_core::view::{LinkState, Metrics, PathPhase, SwitchReason};
+use warp_protocol::{Problem, ProblemCode};
+
+/// A problem in one or more lines.
+pub(crate) fn problem(problem: &Problem) -> String {
+    let (what, help) = explain(problem.code);
+    let mut text = format!("{what}: {}", problem.subject);
+    if let Some(detail) = &problem.detail {
+        text.push_str(&format!(" ({detail})"));
+    }
+    if !help.is_empty() {
+        text.push_str(&format!("\n  {help}"));
+    }
+    text
+}
+
+/// What happened, and what to do.
+fn explain(code: ProblemCode) -> (&'static str, &'static str) {
+    use ProblemCode as C;
+    match code {
+        C::WrongPassword => (
+            "wrong name or password",
+            "Check both, also for capital letters.",
+        ),
+        C::NameTaken => (
+            "this account name is taken",
+            "Choose another, or sign in with it.",
+        ),
+        C::BadName => (
+            "this account name is not allowed",
+            "Use 1 to 32 letters, digits, dots, dashes or underscores.",
+        ),
+        C::BadPassword => ("this password is not allowed", "Use 6 to 128 characters."),
+        C::TokenExpired => ("the sign-in has expired", "Sign in again."),
+        C::NotSignedIn => ("nobody is signed in", "Sign in first."),
+        C::Forbidden => ("this account may not do that", "Ask the operator."),
+        C::TooManyRequests => ("too many tries", "Wait a minute and try again."),
+        C::CoordinatorUnreachable => (
+            "the coordinator cannot be reached",
+            "Check the network and coordinator.rest_api_url; what is open stays open.",
+        ),
+        C::CoordinatorUntrusted => (
+            "the coordinator's certificate is not trusted",
+            "Check the address; for an operator's own certificate set coordinator.ca_file.",
+        ),
+        C::CoordinatorProtocol => (
+            "the coordinator's answer is not understood",
+            "Check coordinator.rest_api_url and that launcher and coordinator are of one version.",
+        ),
+        C::CoordinatorFault => (
+            "the coordinator has a fault",
+            "Try again; tell the operator.",
+        ),
+        C::BadRequest => ("the coordinator refused the request", "Tell the operator."),
+        C::NotFound => (
+            "the coordinator does not know that",
+            "Check the address and version.",
+        ),
+        C::UnknownZone => ("there is no such zone", "Choose one of the list."),
+        C::ZoneClosed => (
+            "the zone is closed for now",
+            "Choose another, or try later.",
+        ),
+        C::UnknownSession => (
+            "the coordinator no longer knows the session",
+            "Press Play again.",
+        ),
+        C::PeerUnreachable => ("the endpoint is not there", "Try again in a moment."),
+        C::NoPath => (
+            "no path to the game's endpoint could be opened",
+            "Check the network; a firewall must let out HTTPS at least.",
+        ),
+        C::LinkLost => ("the connection is lost", "Press Play again."),
+        C::EndpointUntrusted => (
+            "the endpoint could not prove who it is",
+            "Do not play over this network; tell the operator.",
+        ),
+        C::PortInUse => (
+            "the loopback port is in use",
+            "Close the other launcher or server, or set bridge.login_listen to another port.",
+        ),
+        C::PortRefused => (
+            "the loopback port cannot be listened on",
+            "Set bridge.login_listen to a port above 1024.",
+        ),
+        C::AddressNotAllowed => (
+            "the zone does not allow that game server",
+            "The operator has to add it to the zone's list.",
+        ),
+        C::GameServerRefused => (
+            "the game server refused the connection",
+            "It may be down; try later.",
+        ),
+        C::GameServerTimeout => ("the game server did not answer", "Try later."),
+        C::GameServerUnreachable => ("the game server cannot be reached", "Tell the operator."),
+        C::TooManyConnections => (
+            "the game has too many connections open",
+            "Restart the game.",
+        ),
+        C::UnknownPackets => ("unknown packets were passed on untouched", ""),
+        C::GameMissing => ("the game's program is missing", "Check game.executable."),
+        C::GameNotStarted => (
+            "the game's program cannot be started",
+            "Check its permissions.",
+        ),
+        C::GameFailed => ("the game ended with a failure", ""),
+        C::ConfigUnreadable => (
+            "the configuration cannot be read",
+            "It must be a JSON object.",
+        ),
+        C::ConfigValue => (
+            "a configuration value is not allowed",
+            "Correct it and start again.",
+        ),
+        C::KeyringUnavailable => (
+            "the system's secret store does not work",
+            "Sign in with the password.",
+        ),
+        C::BadCommand => ("this cannot be done now", ""),
+        C::Internal => ("a fault of the launcher", "Please report it."),
+    }
+}
+
+fn state(state: LinkState) -> &'static str {
+    match state {
+        LinkState::Disconnected => "disconnected",
+        LinkState::Connecting => "connecting",
+        LinkState::Authenticating => "authenticating",
+        LinkState::Connected => "connected",
+        LinkState::Reconnecting => "reconnecting, the game is held",
+        LinkState::FailingOver => "failing over",
+    }
+}
+
+fn reason(reason: SwitchReason) -> &'static str {
+    match reason {
+        SwitchReason::First => "the first to open",
+        SwitchReason::Better => "a better path has proven itself",
+        SwitchReason::Silence => "the other path fell silent",
+        SwitchReason::CarrierClosed => "the other path closed",
+        SwitchReason::Asked => "asked for",
+    }
+}
+
+fn phase(phase: PathPhase) -> &'static str {
+    match phase {
+        PathPhase::Opening => "opening",
+        PathPhase::Proving => "proving itself",
+        PathPhase::Standby => "standing by",
+        PathPhase::InUse => "in use",
+        PathPhase::Suspect => "suspect",
+        PathPhase::Down => "down",
+    }
+}
+
+fn ms(value: Option<f64>) -> String {
+    value.map_or("-".into(), |value| format!("{value:.1} ms"))
+}
+
+/// The numbers in one line.
+fn brief(metrics: &Metrics) -> String {
+    let path = metrics.path.map_or("no path", |path| path.name());
+    format!(
+        "{path}: round trip {}, jitter {}, loss {:.1} %; {} connections, {} B up, {} B down, {} failovers",
+        ms(metrics.rtt_ms),
+        ms(metrics.jitter_ms),
+        metrics.loss_percent.unwrap_or_default(),
+        metrics.streams,
+        metrics.bytes_up,
+        metrics.bytes_down,
+        metrics.failovers
+    )
+}
+
+fn answer(answer: &ConsoleAnswer) -> String {
+    match answer {
+        ConsoleAnswer::Status {
+            state: now,
+            path,
+            reason: why,
+            standby,
+            zone,
+        } => {
+            let zone = zone.as_deref().unwrap_or("none");
+            let path = path.map_or("none", |path| path.name());
+            let why = why.map_or(String::new(), |why| format!(" ({})", reason(why)));
+            let standby: Vec<&str> = standby.iter().map(|path| path.name()).collect();
+            let standby = if standby.is_empty() {
+                "nothing".to_owned()
+            } else {
+                standby.join(", ")
+            };
+            format!(
+                "{}; zone {zone}; path {path}{why}; standing by: {standby}",
+                state(*now)
+            )
+        }
+        ConsoleAnswer::Metrics { metrics } => {
+            let mut text = brief(metrics);
+            for path in &metrics.paths {
+                text.push_str(&format!(
+                    "\n  {:<6} {:<14} round trip {}, jitter {}, loss {:.1} %",
+                    path.kind.name(),
+                    phase(path.phase),
+                    ms(path.rtt_ms),
+                    ms(path.jitter_ms),
+                    path.loss_percent
+                ));
+            }
+            text.push_str(&format!(
+                "\n  refused {}, sent twice {}",
+                metrics.refused, metrics.duplicated
+            ));
+            text
+        }
+        ConsoleAnswer::Debug { on } => format!("debug logging {}", if *on { "on" } else { "off" }),
+        ConsoleAnswer::Reconnecting => "the WebRTC path is being opened anew".into(),
+        ConsoleAnswer::FailedOver { from, to } => format!("moved from {from} to {to}"),
+        ConsoleAnswer::NoStandby => "there is no other path to move to".into(),
+        ConsoleAnswer::NotConnected => "there is no connection now".into(),
+        ConsoleAnswer::Help => P2pCommand::WORDS.join("\n"),
+        ConsoleAnswer::Unknown => "no such command; /p2p help lists them".into(),
+    }
+}
+
+/// An event as a line; `None` for those that a person does not follow one by one.
+pub(crate) fn event(event: &Event) -> Option<String> {
+    Some(match event {
+        Event::SignedIn { account, kept } => {
+            let kept = match kept {
+                TokenStore::Keyring => "remembered in the system's secret store",
+                TokenStore::Memory => "not remembered",
+                TokenStore::MemoryNoKeyring => {
+                    "not remembered: the system has no secret store that works"
+                }
+            };
+            format!("signed in as {} ({kept})", account.name)
+        }
+        Event::SignedOut => "signed out".into(),
+        Event::Zones { zones } => format!("{} zones", zones.len()),
+        Event::Playing { zone, step } => {
+            let step = match step {
+                PlayStep::Joining => "asking for a session",
+                PlayStep::OpeningPath => "opening a path",
+                PlayStep::Authenticating => "proving who is who",
+                PlayStep::OpeningBridge => "opening the loopback side",
+                PlayStep::StartingGame => "starting the game",
+                PlayStep::Ready => "ready",
+            };
+            format!("{zone}: {step}")
+        }
+        Event::BridgeReady { login, .. } => format!("the game's login server is {login}"),
+        Event::State {
+            state: now,
+            path,
+            reason: why,
+        } => {
+            let path = path.map_or(String::new(), |path| format!(" over {path}"));
+            let why = why.map_or(String::new(), |why| format!(" ({})", reason(why)));
+            format!("{}{path}{why}", state(*now))
+        }
+        Event::Moved {
+            from,
+            to,
+            reason: why,
+            silent_ms,
+        } => format!(
+            "moved from {from} to {to}: {} (silent for {silent_ms:.0} ms)",
+            reason(*why)
+        ),
+        Event::Metrics { metrics } => brief(metrics),
+        Event::StreamOpened { .. } | Event::StreamClosed { .. } => return None,
+        Event::SteppedDown {
+            stream,
+            level,
+            reason,
+        } => format!("connection {stream} is now handled as {level} ({reason})"),
+        Event::GameStarted { pid, program } => format!("game started: {program} (process {pid})"),
+        Event::GameExited { code, ok } => {
+            let how = code.map_or("by a signal".to_owned(), |code| format!("with code {code}"));
+            format!("game ended {how}{}", if *ok { "" } else { ": a failure" })
+        }
+        Event::Console { answer: told, .. } => answer(told),
+        Event::Problem { problem: told } => problem(told),
+        Event::Stopped => "stopped".into(),
+        Event::Ended => return None,
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_problem_says_what_to_what_and_what_to_do() {
+        let text =
+            problem(&Problem::new(ProblemCode::PortInUse, "127.0.0.1:6900").with_detail("in use"));
+        assert!(text.contains("in use") && text.contains("127.0.0.1:6900"));
+        assert!(text.contains("bridge.login_listen"));
+    }
+}

@@ -1,0 +1,175 @@
+//! Set-up of logging, once per process.
+//!
+//! * Lines go to standard error, so that standard output stays free for what a program answers.
+//! * The filter is the environment variable `WARP_LOG` where it is set, otherwise the caller's
+//!   default. Its syntax is that of `tracing_subscriber::EnvFilter`: `info,warp_link=trace`.
+//! * [`Observe::set_debug`] raises our own crates (all targets that begin with `warp`) to `debug`
+//!   at run time and takes them back; what is already finer stays as it is.
+//! * Nothing is redacted here: secrets have a type of their own that prints as `[secret]`.
+
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use tracing_subscriber::{
+    EnvFilter, Layer, Registry, layer::SubscriberExt, reload, util::SubscriberInitExt,
+};
+
+/// Environment variable with the filter.
+pub const FILTER_VARIABLE: &str = "WARP_LOG";
+
+/// Filter that most of our programs start with.
+pub const DEFAULT_FILTER: &str = "info";
+
+/// What debug logging adds to the filter: all crates of ours, none of other people's.
+const DEBUG_DIRECTIVE: &str = "warp=debug";
+
+/// How to log.
+#[derive(Debug, Clone)]
+pub struct ObserveConfig {
+    /// Filter where `WARP_LOG` is not set.
+    pub default_filter: String,
+    /// One JSON object per line instead of text.
+    pub json: bool,
+    /// Write to standard error. False: nothing is written, for a program whose standard error
+    /// nobody can see.
+    pub stderr: bool,
+}
+
+impl Default for ObserveConfig {
+    fn default() -> Self {
+        Self {
+            default_filter: DEFAULT_FILTER.to_owned(),
+            json: false,
+            stderr: true,
+        }
+    }
+}
+
+/// Logging could not be set up.
+#[derive(Debug, thiserror::Error)]
+pub enum ObserveError {
+    /// The filter is not well formed.
+    #[error(
+        "log filter {filter:?} is not understood: {why}; write for instance `info` or `info,warp_link=trace`"
+    )]
+    Filter {
+        /// The filter as it was given, by `WARP_LOG` or by the caller.
+        filter: String,
+        /// What is wrong with it.
+        why: String,
+    },
+    /// The process logs already.
+    #[error("logging is already set up in this process; set it up once, in main")]
+    Twice,
+}
+
+/// Hold on the running set-up.
+#[derive(Debug)]
+pub struct Observe {
+    base: String,
+    handle: reload::Handle<EnvFilter, Registry>,
+    debug: AtomicBool,
+}
+
+/// Sets up logging for the whole process.
+///
+/// # Errors
+/// A filter that is not well formed, or a second call in one process.
+pub fn init(config: ObserveConfig) -> Result<Observe, ObserveError> {
+    let base = std::env::var(FILTER_VARIABLE)
+        .ok()
+        .filter(|f| !f.trim().is_empty())
+        .unwrap_or(config.default_filter);
+    let (filter, handle) = reload::Layer::new(parse(&base)?);
+    let lines = config.stderr.then(|| lines(config.json));
+    // The filter lies directly on the registry, so that its handle has a type that can be named.
+    tracing_subscriber::registry()
+        .with(filter)
+        .with(lines)
+        .try_init()
+        .map_err(|_| ObserveError::Twice)?;
+    Ok(Observe {
+        base,
+        handle,
+        debug: AtomicBool::new(false),
+    })
+}
+
+impl Observe {
+    /// Switches debug logging of our own crates on or off. Gives the state that is now in force:
+    /// the old one if the filter could not be exchanged.
+    pub fn set_debug(&self, on: bool) -> bool {
+        let text = if on {
+            format!("{},{DEBUG_DIRECTIVE}", self.base)
+        } else {
+            self.base.clone()
+        };
+        let changed = parse(&text).is_ok_and(|filter| self.handle.reload(filter).is_ok());
+        if changed {
+            self.debug.store(on, Ordering::Relaxed);
+        }
+        self.debug()
+    }
+
+    /// True while debug logging is switched on.
+    pub fn debug(&self) -> bool {
+        self.debug.load(Ordering::Relaxed)
+    }
+}
+
+fn parse(filter: &str) -> Result<EnvFilter, ObserveError> {
+    EnvFilter::try_new(filter).map_err(|e| ObserveError::Filter {
+        filter: filter.to_owned(),
+        why: e.to_string(),
+    })
+}
+
+fn lines<S>(json: bool) -> Box<dyn Layer<S> + Send + Sync>
+where
+    S: tracing::Subscriber + for<'a> tracing_subscriber::registry::LookupSpan<'a>,
+{
+    let layer = tracing_subscriber::fmt::layer().with_writer(std::io::stderr);
+    if json {
+        layer.json().boxed()
+    } else {
+        let colour = std::io::IsTerminal::is_terminal(&std::io::stderr());
+        layer.with_ansi(colour).boxed()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    // One test, because a process can be set up only once.
+    #[test]
+    fn filters_switch_at_run_time_and_wrong_ones_are_refused() {
+        let wrong = init(ObserveConfig {
+            default_filter: "info,warp=loudest".to_owned(),
+            ..ObserveConfig::default()
+        });
+        assert!(matches!(wrong, Err(ObserveError::Filter { .. })));
+
+        let observe = init(ObserveConfig {
+            default_filter: "warn,warp_fine=trace".to_owned(),
+            json: false,
+            stderr: false,
+        })
+        .unwrap();
+        let ours = || tracing::enabled!(target: "warp_link::x", tracing::Level::DEBUG);
+        let theirs = || tracing::enabled!(target: "hyper", tracing::Level::DEBUG);
+        let finer = || tracing::enabled!(target: "warp_fine", tracing::Level::TRACE);
+        assert!(!ours() && !theirs() && finer());
+
+        assert!(observe.set_debug(true));
+        assert!(ours() && !theirs() && finer());
+
+        assert!(!observe.set_debug(false));
+        assert!(!ours() && !theirs() && finer());
+        assert!(!observe.debug());
+
+        assert!(matches!(
+            init(ObserveConfig::default()),
+            Err(ObserveError::Twice)
+        ));
+    }
+}

@@ -1,0 +1,498 @@
+//! Playing on a map: paced requests, their answers, changes of map.
+
+use std::time::Duration;
+
+use tokio::time::{Instant, MissedTickBehavior};
+
+use super::expect::{Expectations, Journey, Verdict, What};
+use super::session::{Next, Session};
+use super::socket::Socket;
+use super::{ClientConfig, ClientEvent, Deviation, DeviationCode, Halt, Mode};
+use crate::game::{Account, CHAT_MARKER, Map, Place};
+use crate::wire::packets;
+
+/// How many answers may be due before requests wait. Even 0B72-sized answers for all of them fit
+/// into the sockets' buffers, so that neither end can block the other.
+const IN_FLIGHT: usize = 256;
+
+/// The size of a probe request in bytes.
+const PROBE_SIZE: usize = 20;
+
+/// What a round of the session does, one request per tick (the look rides with the time sync).
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Step {
+    Walk,
+    Chat,
+    Emote,
+    Sit,
+    Stand,
+    Time,
+    Name,
+}
+
+const ROUND: [Step; 7] = [
+    Step::Walk,
+    Step::Chat,
+    Step::Emote,
+    Step::Sit,
+    Step::Stand,
+    Step::Time,
+    Step::Name,
+];
+
+/// The corners of the square that the walks follow, from where the character arrived.
+const SQUARE: [(u16, u16); 4] = [(2, 0), (2, 2), (0, 2), (0, 0)];
+
+/// One change of map.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Change {
+    /// By chat command.
+    Command(Map),
+    /// By walking onto the map's portal.
+    Portal,
+}
+
+/// A round of changes: within the first server, to the other one and back.
+const CHANGES: [Change; 4] = [
+    Change::Command(Map::Izlude),
+    Change::Command(Map::Prontera),
+    Change::Portal,
+    Change::Portal,
+];
+
+/// The time between two changes: as configured, or so short that a round of them fits into the
+/// time to play.
+fn change_every(config: &ClientConfig) -> Option<Duration> {
+    let every = config.change_every?;
+    let parts = u32::try_from(CHANGES.len())
+        .unwrap_or(u32::MAX)
+        .saturating_add(1);
+    Some(
+        config
+            .play_for
+            .map_or(every, |play_for| every.min(play_for / parts)),
+    )
+}
+
+/// What the session still has to do; lasts over its map connections.
+#[derive(Default)]
+pub(super) struct Plan {
+    started: Option<Instant>,
+    /// The last visit: quit as soon as the map is loaded.
+    leaving: bool,
+    steps: usize,
+    walks: usize,
+    changes: usize,
+    next_change: Option<Instant>,
+    lines: u64,
+}
+
+impl Plan {
+    fn start(&mut self, now: Instant, config: &ClientConfig) {
+        if self.started.is_none() {
+            self.started = Some(now);
+            self.next_change = change_every(config).map(|every| now + every);
+        }
+    }
+
+    fn time_is_up(&self, now: Instant, config: &ClientConfig) -> bool {
+        match (self.started, config.play_for) {
+            (Some(started), Some(play_for)) => now >= started + play_for,
+            _ => false,
+        }
+    }
+
+    /// A round of changes has to be begun, or to be ended.
+    fn changes_are_missing(&self, config: &ClientConfig) -> bool {
+        config.mode == Mode::Session
+            && config.change_every.is_some()
+            && (self.changes == 0 || !self.changes.is_multiple_of(CHANGES.len()))
+    }
+
+    /// Nothing more is to be requested.
+    fn over(&self, now: Instant, config: &ClientConfig) -> bool {
+        self.leaving
+            || config.stop.is_cancelled()
+            || (self.time_is_up(now, config) && !self.changes_are_missing(config))
+    }
+
+    /// The change that is to be made now, if one is. After the first round another one is only
+    /// begun if there is time for all of it.
+    fn due_change(&mut self, now: Instant, config: &ClientConfig) -> Option<Change> {
+        let every = change_every(config)?;
+        let missing = self.changes_are_missing(config);
+        let due = self.next_change.is_some_and(|due| now >= due);
+        let begin = due || (missing && self.time_is_up(now, config));
+        if !begin {
+            return None;
+        }
+        let round = every * u32::try_from(CHANGES.len()).unwrap_or(u32::MAX);
+        if !missing && self.time_is_up(now + round, config) {
+            return None;
+        }
+        let change = CHANGES.get(self.changes % CHANGES.len()).copied();
+        self.changes += 1;
+        self.next_change = Some(now + every);
+        change
+    }
+}
+
+/// The character on one map connection.
+pub(super) struct Walkabout {
+    own: Account,
+    here: Place,
+    /// Where it came onto the map.
+    arrived: Place,
+    sitting: bool,
+    /// A change of map is under way: nothing else is requested.
+    travelling: bool,
+    journey: Option<Journey>,
+    pub(super) due: Expectations,
+}
+
+impl Walkabout {
+    pub(super) fn new(own: Account, place: Place) -> Self {
+        Self {
+            own,
+            here: place,
+            arrived: place,
+            sitting: false,
+            travelling: false,
+            journey: None,
+            due: Expectations::new(own, 0),
+        }
+    }
+
+    pub(super) fn here(&self) -> Place {
+        self.here
+    }
+
+    pub(super) fn judge(&mut self, frame: &[u8]) -> Result<Verdict, Deviation> {
+        self.due.judge(frame, self.here.map)
+    }
+
+    fn arrive(&mut self, place: Place) {
+        (self.here, self.arrived) = (place, place);
+        (self.sitting, self.travelling) = (false, false);
+    }
+}
+
+/// A text of the account's character that is sent as `PROBE_SIZE` bytes: name, colon and the
+/// number in as many base-62 digits as fit.
+fn probe_text(own: Account, number: u64) -> String {
+    const DIGITS: &[u8; 62] = b"0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz";
+    const HEADER_AND_ZERO: usize = 5;
+    let mut text = format!("{} : ", own.character());
+    let width = (PROBE_SIZE - HEADER_AND_ZERO).saturating_sub(text.len());
+    let mut rest = number;
+    for _ in 0..width {
+        let digit = DIGITS.get((rest % 62) as usize).copied().unwrap_or(b'0');
+        text.push(char::from(digit));
+        rest /= 62;
+    }
+    text
+}
+
+impl<F: FnMut(&ClientEvent) + Send> Session<F> {
+    /// Plays on a loaded map until the connection shall end.
+    pub(super) async fn play(
+        &mut self,
+        socket: &mut Socket,
+        walk: &mut Walkabout,
+    ) -> Result<Next, Halt> {
+        self.plan.start(Instant::now(), &self.config);
+        self.greet(socket, walk).await?;
+        let mut pace = tokio::time::interval(Duration::from_secs(1) / self.config.rate);
+        pace.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        let stop = self.config.stop.clone();
+        loop {
+            let now = Instant::now();
+            let over = self.plan.over(now, &self.config);
+            if over && walk.due.is_empty() {
+                return self.leave(socket, walk).await;
+            }
+            let may_request = !over && !walk.travelling && walk.due.len() < IN_FLIGHT;
+            tokio::select! {
+                frame = socket.frame() => {
+                    self.take(&frame?, walk)?;
+                    if walk.due.is_empty() && let Some(journey) = walk.journey.take() {
+                        match journey {
+                            Journey::Server(to, address) => return Ok(Next::Server(to, address)),
+                            Journey::Map(to) => self.change_map(socket, walk, to).await?,
+                        }
+                    }
+                }
+                _tick = pace.tick(), if may_request => self.request(socket, walk).await?,
+                missing = self.missing(walk) => return Err(missing.into()),
+                () = stop.cancelled(), if !over => {}
+            }
+        }
+    }
+
+    /// What a client asks for right after loading.
+    async fn greet(&mut self, socket: &mut Socket, walk: &mut Walkabout) -> Result<(), Halt> {
+        let own = walk.own;
+        if self.config.mode == Mode::Session {
+            let confirmed = What::Bytes(packets::load_confirmed());
+            self.ask(socket, walk, &packets::client_ready(), [confirmed])
+                .await?;
+            let tick = self.tick();
+            self.ask(socket, walk, &packets::ask_time(tick), [What::Time])
+                .await?;
+            let name = What::Bytes(packets::player_name(own));
+            self.ask(socket, walk, &packets::ask_name(own.aid()), [name])
+                .await?;
+        }
+        Ok(())
+    }
+
+    /// Sends a request that calls for these answers.
+    async fn ask(
+        &mut self,
+        socket: &mut Socket,
+        walk: &mut Walkabout,
+        packet: &[u8],
+        answers: impl IntoIterator<Item = What>,
+    ) -> Result<(), Halt> {
+        let sent = Instant::now();
+        socket.send(packet).await?;
+        walk.due.push(sent, answers);
+        Ok(())
+    }
+
+    /// Takes a packet.
+    fn take(&mut self, frame: &[u8], walk: &mut Walkabout) -> Result<(), Deviation> {
+        let now = Instant::now();
+        match walk.judge(frame)? {
+            Verdict::Other => self.tally.about_others += 1,
+            Verdict::Answer(answer, journey) => {
+                if answer.first {
+                    self.tally.answered(answer.sent, now);
+                }
+                if !self.plan.leaving {
+                    self.tally.answer_in_play(now);
+                }
+                if journey.is_some() {
+                    walk.journey = journey;
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// Returns when the next answer is overdue.
+    async fn missing(&self, walk: &Walkabout) -> Deviation {
+        let Some(next) = walk.due.next() else {
+            return std::future::pending().await;
+        };
+        tokio::time::sleep_until(next.sent + self.config.answer_timeout).await;
+        let message = format!(
+            "{} did not come from the map server in time",
+            next.what.shown()
+        );
+        Deviation::new(DeviationCode::AnswerMissing, message)
+    }
+
+    /// 0091 has come: load the new map.
+    async fn change_map(
+        &mut self,
+        socket: &mut Socket,
+        walk: &mut Walkabout,
+        to: Place,
+    ) -> Result<(), Halt> {
+        self.tally.map_changes += 1;
+        self.load(socket, walk.own, to).await?;
+        self.tally.answer_in_play(Instant::now());
+        walk.arrive(to);
+        self.greet(socket, walk).await
+    }
+
+    /// The end of playing: back to the character selection, or away.
+    async fn leave(&mut self, socket: &mut Socket, walk: &mut Walkabout) -> Result<Next, Halt> {
+        self.tally.end_of_play();
+        let again = self.config.mode == Mode::Session
+            && !self.plan.leaving
+            && !self.config.stop.is_cancelled();
+        self.plan.leaving = true;
+        let (request, answer, next) = if again {
+            (
+                packets::to_char_select(),
+                packets::char_select_granted(),
+                Next::CharSelect,
+            )
+        } else {
+            (packets::quit(), packets::quit_granted(), Next::End)
+        };
+        self.ask(socket, walk, &request, [What::Bytes(answer)])
+            .await?;
+        while !walk.due.is_empty() {
+            tokio::select! {
+                frame = socket.frame() => self.take(&frame?, walk)?,
+                missing = self.missing(walk) => return Err(missing.into()),
+            }
+        }
+        Ok(next)
+    }
+
+    /// The next request of the plan.
+    async fn request(&mut self, socket: &mut Socket, walk: &mut Walkabout) -> Result<(), Halt> {
+        if self.config.mode == Mode::EchoProbe {
+            let text = probe_text(walk.own, self.plan.lines);
+            self.plan.lines += 1;
+            return self.say(socket, walk, &text).await;
+        }
+        if !walk.sitting
+            && let Some(change) = self.plan.due_change(Instant::now(), &self.config)
+        {
+            return self.travel(socket, walk, change).await;
+        }
+        let step = ROUND
+            .get(self.plan.steps % ROUND.len())
+            .copied()
+            .unwrap_or(Step::Time);
+        self.plan.steps += 1;
+        let aid = walk.own.aid();
+        match step {
+            Step::Walk => {
+                let (dx, dy) = SQUARE
+                    .get(self.plan.walks % SQUARE.len())
+                    .copied()
+                    .unwrap_or((0, 0));
+                self.plan.walks += 1;
+                let to = (walk.arrived.x + dx, walk.arrived.y + dy);
+                self.walk(socket, walk, to).await
+            }
+            Step::Chat => {
+                self.plan.lines += 1;
+                let line = format!(
+                    "{} : {CHAT_MARKER} {:06}",
+                    walk.own.character(),
+                    self.plan.lines
+                );
+                self.say(socket, walk, &line).await
+            }
+            Step::Emote => {
+                // rAthena knows some 80 emotions; any will do.
+                let kind = (self.plan.steps % 64) as u8;
+                let answer = What::Bytes(packets::unit_emote(aid, kind));
+                self.ask(socket, walk, &packets::emote(kind), [answer])
+                    .await
+            }
+            Step::Sit => {
+                walk.sitting = true;
+                let answers = [packets::sits_status(aid), packets::posture_action(aid, 2)];
+                self.ask(socket, walk, &packets::action(2), answers.map(What::Bytes))
+                    .await
+            }
+            Step::Stand if walk.sitting => {
+                walk.sitting = false;
+                let answers = [packets::stands_status(aid), packets::posture_action(aid, 3)];
+                self.ask(socket, walk, &packets::action(3), answers.map(What::Bytes))
+                    .await
+            }
+            Step::Stand | Step::Time => {
+                let direction = (self.plan.steps % 8) as u8;
+                socket.send(&packets::look(0, direction)).await?;
+                let tick = self.tick();
+                self.ask(socket, walk, &packets::ask_time(tick), [What::Time])
+                    .await
+            }
+            Step::Name => {
+                let portal = walk.here.map.portal();
+                let answer = What::Bytes(packets::npc_name(portal));
+                self.ask(socket, walk, &packets::ask_name(portal.id), [answer])
+                    .await
+            }
+        }
+    }
+
+    /// A line of chat that is no command.
+    async fn say(
+        &mut self,
+        socket: &mut Socket,
+        walk: &mut Walkabout,
+        text: &str,
+    ) -> Result<(), Halt> {
+        let echo = What::Bytes(packets::own_line(text));
+        self.ask(socket, walk, &packets::chat(text), [echo]).await
+    }
+
+    async fn walk(
+        &mut self,
+        socket: &mut Socket,
+        walk: &mut Walkabout,
+        to: (u16, u16),
+    ) -> Result<(), Halt> {
+        let from = (walk.here.x, walk.here.y);
+        (walk.here.x, walk.here.y) = to;
+        let answer = What::Walk { from, to };
+        self.ask(socket, walk, &packets::walk_to(to.0, to.1), [answer])
+            .await
+    }
+
+    async fn travel(
+        &mut self,
+        socket: &mut Socket,
+        walk: &mut Walkabout,
+        change: Change,
+    ) -> Result<(), Halt> {
+        walk.travelling = true;
+        match change {
+            Change::Command(map) => {
+                let text = format!("{} : @go {}", walk.own.character(), map.go_number());
+                let journey = What::Journey {
+                    to: map.landing(),
+                    line: Some("Warped."),
+                };
+                self.ask(socket, walk, &packets::chat(&text), [journey])
+                    .await
+            }
+            Change::Portal => {
+                let portal = walk.here.map.portal();
+                let (from, to) = ((walk.here.x, walk.here.y), (portal.at.x, portal.at.y));
+                let answers = [
+                    What::Walk { from, to },
+                    What::Journey {
+                        to: portal.to,
+                        line: None,
+                    },
+                ];
+                self.ask(socket, walk, &packets::walk_to(to.0, to.1), answers)
+                    .await
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_probe_has_twenty_bytes_and_neighbours_differ() {
+        for number in 1..=crate::game::ACCOUNTS {
+            let own = Account::numbered(number).unwrap();
+            for count in 0..200 {
+                let packet = packets::chat(&probe_text(own, count));
+                assert_eq!(packet.len(), PROBE_SIZE);
+                assert_ne!(packet, packets::chat(&probe_text(own, count + 1)));
+            }
+        }
+    }
+
+    #[test]
+    fn the_square_never_touches_a_portal_and_the_portal_is_in_reach_of_it() {
+        let arrivals = Map::ALL
+            .into_iter()
+            .flat_map(|map| [map.landing(), map.portal().to]);
+        for place in arrivals {
+            let portal = place.map.portal().at;
+            for (dx, dy) in SQUARE {
+                let (x, y) = (place.x + dx, place.y + dy);
+                assert_ne!((x, y), (portal.x, portal.y));
+                assert!(x.abs_diff(portal.x) <= crate::game::WALK_RANGE);
+                assert!(y.abs_diff(portal.y) <= crate::game::WALK_RANGE);
+            }
+        }
+    }
+}

@@ -1,0 +1,463 @@
+//! The session: login, character selection, map connections, one after the other.
+
+use std::net::SocketAddr;
+use std::time::Duration;
+
+use tokio::time::{Instant, sleep, timeout};
+use warp_ro_packet::{PacketTable, Role};
+
+use super::expect::{Announced, Expectations, Sights, shown};
+use super::play::{Plan, Walkabout};
+use super::socket::Socket;
+use super::tally::{Summary, Tally};
+use super::{ClientConfig, ClientError, ClientEvent, Deviation, DeviationCode, Halt};
+use crate::game::{Account, GREETING, Place};
+use crate::report::{role_name, session_key};
+use crate::wire::packets::{self, LoginIds};
+use crate::wire::{Fields, Head, head, id_of, tick};
+
+/// 0081 and its code for "still online".
+const STILL_ONLINE: u8 = 8;
+
+/// How long, and how often, a login is tried again while the account is still online.
+const LOGIN_PATIENCE: Duration = Duration::from_secs(2);
+const LOGIN_PAUSE: Duration = Duration::from_millis(100);
+
+/// Who plays, once logged in.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Identity {
+    pub(super) account: Account,
+    pub(super) ids: LoginIds,
+}
+
+/// How a map connection ends properly.
+pub(super) enum Next {
+    /// 0AC7: on to the other map server.
+    Server(Place, SocketAddr),
+    /// 00B3: back to the character selection.
+    CharSelect,
+    /// 018B: the end.
+    End,
+}
+
+/// A session in progress.
+pub(super) struct Session<F> {
+    pub(super) config: ClientConfig,
+    pub(super) tally: Tally,
+    pub(super) plan: Plan,
+    table: &'static PacketTable,
+    on_event: F,
+    started: Instant,
+    refused_logins: u32,
+    char_connections: u32,
+    map_connections: u32,
+}
+
+impl<F: FnMut(&ClientEvent) + Send> Session<F> {
+    pub(super) fn new(config: ClientConfig, table: &'static PacketTable, on_event: F) -> Self {
+        Self {
+            plan: Plan::default(),
+            tally: Tally::default(),
+            table,
+            on_event,
+            started: Instant::now(),
+            refused_logins: 0,
+            char_connections: 0,
+            map_connections: 0,
+            config,
+        }
+    }
+
+    /// The whole session.
+    pub(super) async fn run(&mut self) -> Result<(), Halt> {
+        let (me, char_server) = self.login().await?;
+        loop {
+            let mut server = self.select(me, char_server).await?;
+            let (mut place, mut fresh) = (Place::HOME, true);
+            loop {
+                match self.visit(me, server, place, fresh).await? {
+                    Next::Server(to, address) => {
+                        self.tally.server_changes += 1;
+                        (server, place, fresh) = (address, to, false);
+                    }
+                    Next::CharSelect => break,
+                    Next::End => return Ok(()),
+                }
+            }
+        }
+    }
+
+    /// The outcome: an error only if the client never got onto a map.
+    pub(super) fn finish(mut self, halt: Option<Halt>) -> Result<Summary, ClientError> {
+        self.tally.interrupted = self.config.stop.is_cancelled();
+        let errors = match halt {
+            None => Vec::new(),
+            Some(Halt::Deviation(deviation)) => vec![deviation],
+            Some(Halt::Error(error)) if self.tally.entered => {
+                vec![Deviation::new(DeviationCode::Refused, error.to_string())]
+            }
+            Some(Halt::Error(error)) => return Err(error),
+        };
+        Ok(self.tally.summary(self.config.user.clone(), errors))
+    }
+
+    pub(super) fn emit(&mut self, event: &ClientEvent) {
+        (self.on_event)(event);
+    }
+
+    /// The client's tick: milliseconds since it started.
+    pub(super) fn tick(&self) -> u32 {
+        (self.started.elapsed().as_millis() % (1 << 32)) as u32
+    }
+
+    async fn connect(&mut self, role: Role, address: SocketAddr) -> Result<Socket, Halt> {
+        let limit = self.config.answer_timeout;
+        let socket = Socket::connect(role, address, self.table, limit).await?;
+        self.tally.connections += 1;
+        self.emit(&ClientEvent::Connected { role, address });
+        Ok(socket)
+    }
+
+    /// Closes a connection (properly if all went well) and reports it.
+    async fn close<T>(
+        &mut self,
+        mut socket: Socket,
+        outcome: Result<T, Halt>,
+        leftover: impl FnMut(&[u8]) -> Result<(), Deviation>,
+    ) -> Result<T, Halt> {
+        let outcome = match outcome {
+            Ok(value) => match socket.close(leftover).await {
+                Ok(()) => Ok(value),
+                Err(deviation) => Err(deviation.into()),
+            },
+            Err(halt) => Err(halt),
+        };
+        let reason = match &outcome {
+            Ok(_) => "done",
+            Err(Halt::Error(error)) => error.code(),
+            Err(Halt::Deviation(_)) => "deviation",
+        };
+        let (sent, received) = socket.traffic();
+        let report = socket.report(reason);
+        self.tally.bytes_sent += sent;
+        self.tally.bytes_received += received;
+        self.tally.packets_sent += report.c2s.packets;
+        self.tally.packets_received += report.s2c.packets;
+        self.emit(&ClientEvent::ConnectionClosed(report));
+        outcome
+    }
+
+    /// The next packet, in time.
+    async fn frame(&self, socket: &mut Socket, due: &str) -> Result<Vec<u8>, Deviation> {
+        self.in_time(socket.role, due, socket.frame()).await
+    }
+
+    async fn in_time<T>(
+        &self,
+        role: Role,
+        due: &str,
+        receiving: impl Future<Output = Result<T, Deviation>>,
+    ) -> Result<T, Deviation> {
+        match timeout(self.config.answer_timeout, receiving).await {
+            Ok(result) => result,
+            Err(_late) => {
+                let message = format!(
+                    "{due} did not come from the {} server in time",
+                    role_name(role)
+                );
+                Err(Deviation::new(DeviationCode::AnswerMissing, message))
+            }
+        }
+    }
+
+    /// Takes packets until they are exactly `bytes`, a row of whole packets. `first` was taken
+    /// already.
+    async fn expect(
+        &self,
+        socket: &mut Socket,
+        mut bytes: &[u8],
+        mut first: Option<Vec<u8>>,
+    ) -> Result<(), Deviation> {
+        while let Head::Whole(length) = head(self.table, bytes) {
+            let (due, rest) = bytes.split_at(length);
+            let frame = match first.take() {
+                Some(frame) => frame,
+                None => self.frame(socket, &shown(due)).await?,
+            };
+            if frame != due {
+                return Err(unexpected(&shown(due), id_of(due), &frame));
+            }
+            bytes = rest;
+        }
+        Ok(())
+    }
+
+    /// Logs in, patiently while the account is still online.
+    async fn login(&mut self) -> Result<(Identity, SocketAddr), Halt> {
+        let patience = Instant::now() + LOGIN_PATIENCE;
+        loop {
+            match self.try_login().await {
+                Err(Halt::Error(ClientError::StillOnline)) if Instant::now() < patience => {
+                    self.tally.login_retries += 1;
+                    sleep(LOGIN_PAUSE).await;
+                }
+                outcome => return outcome,
+            }
+        }
+    }
+
+    async fn try_login(&mut self) -> Result<(Identity, SocketAddr), Halt> {
+        let mut socket = self.connect(Role::Login, self.config.login).await?;
+        let outcome = self.login_on(&mut socket).await;
+        socket.key = if let Ok((me, _)) = &outcome {
+            session_key(Role::Login, &self.config.user, me.ids.login_id1, 1)
+        } else {
+            self.refused_logins += 1;
+            format!("login:{}:refused-{}", self.config.user, self.refused_logins)
+        };
+        self.close(socket, outcome, nothing_more).await
+    }
+
+    async fn login_on(&self, socket: &mut Socket) -> Result<(Identity, SocketAddr), Halt> {
+        socket
+            .send(&packets::login(&self.config.user, &self.config.password))
+            .await?;
+        let frame = self.frame(socket, "the answer to the login").await?;
+        let fields = Fields(&frame);
+        match id_of(&frame) {
+            Some(0x0AC4) => Ok(accepted_login(&frame, &self.config.user)?),
+            Some(0x083E) if frame == packets::refuse_login(0) => {
+                Err(ClientError::UnknownAccount.into())
+            }
+            Some(0x083E) if frame == packets::refuse_login(1) => {
+                Err(ClientError::WrongPassword.into())
+            }
+            Some(0x083E) => Err(ClientError::LoginRefused {
+                code: fields.u32(2),
+            }
+            .into()),
+            Some(0x0081) if fields.u8(2) == STILL_ONLINE => Err(ClientError::StillOnline.into()),
+            Some(0x0081) => Err(ClientError::LoginRefused {
+                code: fields.u8(2).into(),
+            }
+            .into()),
+            id => Err(unexpected("0AC4, 083E or 0081", id, &frame).into()),
+        }
+    }
+
+    /// The character selection: where the map server is.
+    async fn select(&mut self, me: Identity, char_server: SocketAddr) -> Result<SocketAddr, Halt> {
+        let mut socket = self.connect(Role::Char, char_server).await?;
+        self.char_connections += 1;
+        let LoginIds { login_id1, .. } = me.ids;
+        socket.key = session_key(
+            Role::Char,
+            &self.config.user,
+            login_id1,
+            self.char_connections,
+        );
+        let outcome = self.select_on(&mut socket, me).await;
+        self.close(socket, outcome, nothing_more).await
+    }
+
+    async fn select_on(&self, socket: &mut Socket, me: Identity) -> Result<SocketAddr, Halt> {
+        let LoginIds {
+            login_id1,
+            login_id2,
+            sex,
+        } = me.ids;
+        let aid = me.account.aid();
+        socket
+            .send(&packets::char_enter(aid, login_id1, login_id2, sex))
+            .await?;
+        let raw = self
+            .in_time(Role::Char, "the raw account id", socket.raw::<4>())
+            .await?;
+        if raw != aid.to_le_bytes() {
+            let message = format!(
+                "the raw account id is {}, not {aid}",
+                u32::from_le_bytes(raw)
+            );
+            return Err(Deviation::new(DeviationCode::WrongBytes, message).into());
+        }
+        let first = self.frame(socket, "the character list").await?;
+        if id_of(&first) == Some(0x006C) {
+            return Err(ClientError::CharRefused {
+                code: Fields(&first).u8(2),
+            }
+            .into());
+        }
+        self.expect(
+            socket,
+            &packets::char_burst(me.account, login_id1),
+            Some(first),
+        )
+        .await?;
+        for _ in 0..packets::LIST_PAGES {
+            socket.send(&packets::ask_list_page()).await?;
+        }
+        for _ in 0..packets::LIST_PAGES {
+            self.expect(socket, &packets::list_page(me.account), None)
+                .await?;
+        }
+        socket.send(&packets::select_char(0)).await?;
+        let frame = self.frame(socket, "0AC5").await?;
+        let map = Place::HOME.map.name();
+        match Announced::of(&frame, 22, 28) {
+            Some(zone) if zone.plain == packets::go_to_map_server(me.account, map, zone.binary) => {
+                Ok(zone.address)
+            }
+            _ => Err(unexpected("0AC5", Some(0x0AC5), &frame).into()),
+        }
+    }
+
+    /// One map connection, from 0436 to its end.
+    async fn visit(
+        &mut self,
+        me: Identity,
+        server: SocketAddr,
+        place: Place,
+        fresh: bool,
+    ) -> Result<Next, Halt> {
+        let mut socket = self.connect(Role::Map, server).await?;
+        self.map_connections += 1;
+        let LoginIds { login_id1, .. } = me.ids;
+        socket.key = session_key(
+            Role::Map,
+            &self.config.user,
+            login_id1,
+            self.map_connections,
+        );
+        let mut walk = Walkabout::new(me.account, place);
+        let outcome = self.visit_on(&mut socket, me, &mut walk, fresh).await;
+        let mut others = 0;
+        let outcome = self
+            .close(socket, outcome, |frame| {
+                others += 1;
+                walk.judge(frame).map(|_other| ())
+            })
+            .await;
+        self.tally.about_others += others;
+        outcome
+    }
+
+    async fn visit_on(
+        &mut self,
+        socket: &mut Socket,
+        me: Identity,
+        walk: &mut Walkabout,
+        fresh: bool,
+    ) -> Result<Next, Halt> {
+        let first_tick = self.enter(socket, me, walk.here(), fresh).await?;
+        walk.due = Expectations::new(me.account, first_tick);
+        self.load(socket, me.account, walk.here()).await?;
+        self.tally.entered = true;
+        self.play(socket, walk).await
+    }
+
+    /// 0436 and the burst after it; the server's tick.
+    async fn enter(
+        &self,
+        socket: &mut Socket,
+        me: Identity,
+        place: Place,
+        fresh: bool,
+    ) -> Result<u32, Halt> {
+        let (aid, LoginIds { login_id1, sex, .. }) = (me.account.aid(), me.ids);
+        let enter = packets::map_enter(aid, me.account.gid(), login_id1, self.tick(), sex);
+        socket.send(&enter).await?;
+        let first = self.frame(socket, "0283").await?;
+        if id_of(&first) == Some(0x006A) {
+            return Err(ClientError::MapRefused {
+                code: Fields(&first).u8(2),
+            }
+            .into());
+        }
+        self.expect(socket, &packets::map_aid(aid), Some(first))
+            .await?;
+        let second = self.frame(socket, "0B18").await?;
+        if id_of(&second) == Some(0x0081) {
+            return Err(ClientError::MapRefused {
+                code: Fields(&second).u8(2),
+            }
+            .into());
+        }
+        self.expect(socket, &packets::bag_slots(), Some(second))
+            .await?;
+        let frame = self.frame(socket, "02EB").await?;
+        let stamp = Fields(&frame).u32(2);
+        if frame != packets::accept_enter(stamp, place) || !tick::is_sound(stamp) {
+            return Err(unexpected("02EB", Some(0x02EB), &frame).into());
+        }
+        let mut burst = packets::friends();
+        if fresh {
+            burst.extend(packets::own_line(GREETING));
+            burst.extend(packets::load_map(place));
+        }
+        burst.extend(packets::entry_status());
+        self.expect(socket, &burst, None).await?;
+        Ok(stamp)
+    }
+
+    /// 007D and the burst after it.
+    pub(super) async fn load(
+        &mut self,
+        socket: &mut Socket,
+        own: Account,
+        place: Place,
+    ) -> Result<(), Halt> {
+        socket.send(&packets::map_loaded()).await?;
+        self.expect(socket, &packets::load_head(own), None).await?;
+        let mut sights = Sights::default();
+        let after = loop {
+            let frame = self.frame(socket, "the units in sight").await?;
+            if id_of(&frame) != Some(0x09FF) {
+                break frame;
+            }
+            sights.add(&frame, place.map, own)?;
+        };
+        sights.finish(place.map)?;
+        self.tally.about_others += sights.players();
+        self.expect(socket, &packets::load_tail(), Some(after))
+            .await?;
+        let Place { map, x, y } = place;
+        self.emit(&ClientEvent::OnMap {
+            map: map.name(),
+            x,
+            y,
+        });
+        Ok(())
+    }
+}
+
+/// Reads 0AC4: every byte of it is known but the session numbers and the address.
+fn accepted_login(frame: &[u8], user: &str) -> Result<(Identity, SocketAddr), Deviation> {
+    let wrong = || unexpected("0AC4", Some(0x0AC4), frame);
+    let account = Account::by_user(user.as_bytes()).ok_or_else(wrong)?;
+    let fields = Fields(frame);
+    let ids = LoginIds {
+        login_id1: fields.u32(4),
+        login_id2: fields.u32(12),
+        sex: account.sex(),
+    };
+    let char_server = Announced::of(frame, 64, 96).ok_or_else(wrong)?;
+    if char_server.plain != packets::accept_login(account, ids, char_server.binary) {
+        return Err(wrong());
+    }
+    Ok((Identity { account, ids }, char_server.address))
+}
+
+/// After the last answer of a login or char connection nothing may come.
+fn nothing_more(frame: &[u8]) -> Result<(), Deviation> {
+    let message = format!("nothing was due, but {} came", shown(frame));
+    Err(Deviation::new(DeviationCode::UnexpectedPacket, message))
+}
+
+fn unexpected(due: &str, id: Option<u16>, frame: &[u8]) -> Deviation {
+    let code = if id_of(frame) == id {
+        DeviationCode::WrongBytes
+    } else {
+        DeviationCode::UnexpectedPacket
+    };
+    Deviation::new(code, format!("{due} was due, but {} came", shown(frame)))
+}

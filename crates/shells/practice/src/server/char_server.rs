@@ -1,0 +1,78 @@
+//! The char server: session numbers in, character list, the way to the map server.
+
+use super::connection::Context;
+use super::reachable;
+use super::state::Seat;
+use crate::game::{Account, Place};
+use crate::report::Role;
+use crate::wire::packets::LoginIds;
+use crate::wire::{Fields, id_of, packets};
+
+/// One char connection. It is never closed by the server for what it asks, as the real one.
+#[derive(Default)]
+pub(super) struct CharSide {
+    key: Option<String>,
+    session: Option<(Account, LoginIds)>,
+}
+
+impl CharSide {
+    /// The connection has ended; its key.
+    pub(super) fn leave(&mut self, context: &Context) -> Option<String> {
+        if let Some((account, _)) = self.session.take() {
+            context.shared.world.leave_char(account, context.id);
+        }
+        self.key.take()
+    }
+
+    /// Before the right ids everything but 0065 is ignored.
+    pub(super) fn handle(&mut self, context: &Context, frame: &[u8]) {
+        let Some((account, ids)) = self.session else {
+            if id_of(frame) == Some(0x0065) {
+                self.enter(context, Fields(frame));
+            }
+            return;
+        };
+        match id_of(frame) {
+            Some(0x09A1) => context.outbox.push(&packets::list_page(account)),
+            Some(0x0066) if Fields(frame).u8(2) == 0 => {
+                let world = &context.shared.world;
+                if world.select_character(account, ids) {
+                    let server = reachable(world.map_server(0), context.reached);
+                    let map = Place::HOME.map.name();
+                    context
+                        .outbox
+                        .push(&packets::go_to_map_server(account, map, server));
+                }
+            }
+            Some(0x0066) => context.outbox.push(&packets::refuse_char(0)),
+            // 0187 keep-alive and whatever the practice game does not have.
+            _ => {}
+        }
+    }
+
+    fn enter(&mut self, context: &Context, fields: Fields<'_>) {
+        let (aid, login_id1) = (fields.u32(2), fields.u32(6));
+        let ids = LoginIds {
+            login_id1,
+            login_id2: fields.u32(10),
+            sex: fields.u8(16),
+        };
+        let world = &context.shared.world;
+        // First the raw account id, before anything is checked.
+        context.outbox.push(&aid.to_le_bytes());
+        let Some(account) = Account::by_aid(aid) else {
+            context.outbox.push(&packets::refuse_char(0));
+            return;
+        };
+        self.key = Some(world.count_connection(Role::Char, account, login_id1));
+        let seat = Seat::new(context.id, &context.outbox);
+        if world.enter_char(account, ids, seat) {
+            self.session = Some((account, ids));
+            context
+                .outbox
+                .push(&packets::char_burst(account, login_id1));
+        } else {
+            context.outbox.push(&packets::refuse_char(0));
+        }
+    }
+}

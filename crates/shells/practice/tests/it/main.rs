@@ -1,0 +1,11 @@
+//! The practice server and client over real loopback sockets.
+// Helpers of tests are tests: what cannot happen may panic.
+#![allow(clippy::unwrap_used, clippy::expect_used)]
+
+mod fuzz;
+mod program;
+mod raw;
+mod relay;
+mod sessions;
+mod strict;
+mod world;
