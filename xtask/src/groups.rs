@@ -5,9 +5,9 @@ use clap::ValueEnum;
 use crate::packages::{self, Package};
 use crate::workspace::Workspace;
 
-/// The package that holds the window, and its program that writes the TypeScript bindings
-/// (with `--check`: compares them only).
-pub(crate) const BINDINGS: (&str, &str) = ("warp-launcher", "bindings");
+/// The package and its example that writes the TypeScript bindings (with `--check`: compares them
+/// only). It needs no window, so it is built without GTK.
+pub(crate) const BINDINGS: (&str, &str) = ("warp-engine-core", "bindings");
 
 /// A group of checks.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
@@ -108,7 +108,7 @@ impl Group {
     /// Whether this work tree holds anything for the group; a group without is not listed.
     pub(crate) fn exists(self, workspace: &Workspace) -> bool {
         match self {
-            Group::Bindings => workspace.has_program(BINDINGS.0, BINDINGS.1),
+            Group::Bindings => workspace.has_example(BINDINGS.0, BINDINGS.1),
             Group::Ui => crate::ui::exists(workspace),
             Group::Browser if crate::ui::has_browser_tests(workspace) => true,
             Group::Deny => workspace.root.join("deny.toml").is_file(),

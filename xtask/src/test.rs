@@ -77,15 +77,11 @@ pub(crate) fn run(workspace: &Workspace, only: &[Group]) -> ExitCode {
 
 /// Generates the bindings, or with `check` compares them only.
 pub(crate) fn bindings(workspace: &Workspace, check: bool) -> Result<()> {
-    let (package, program) = BINDINGS;
-    if ui::exists(workspace) {
-        ui::build(workspace).context("the window embeds the built front end")?;
-    }
-    exec::run(workspace.cargo().args(["build", "--workspace", "--bins"]))?;
-    let mut command = Command::new(workspace.programs("debug").join(program));
-    command.current_dir(&workspace.root);
+    let (package, example) = BINDINGS;
+    let mut command = workspace.cargo();
+    command.args(["run", "-q", "-p", package, "--example", example]);
     if check {
-        command.arg("--check");
+        command.args(["--", "--check"]);
     }
     exec::run(&mut command).with_context(|| {
         format!("the generated bindings of {package}; `cargo xtask bindings` writes them")

@@ -91,11 +91,11 @@ impl Workspace {
     }
 
     /// Whether `package` has the program `name`.
-    pub(crate) fn has_program(&self, package: &str, name: &str) -> bool {
+    pub(crate) fn has_example(&self, package: &str, name: &str) -> bool {
         (self.packages.iter())
             .filter(|own| own.name == package)
             .flat_map(|own| &own.targets)
-            .any(|target| target.is("bin") && target.name == name)
+            .any(|target| target.is("example") && target.name == name)
     }
 
     /// Where the programs of a profile lie (`debug` for the profile `dev`).

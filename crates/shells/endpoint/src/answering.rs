@@ -5,7 +5,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use parking_lot::Mutex;
 use serde_json::{Value, json};
-use tokio::sync::mpsc;
+use tokio::sync::{mpsc, watch};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 use warp_link::peer::{Answerer, LocalCandidates, PeerConfig, PeerError, PeerState};
@@ -198,7 +198,7 @@ async fn connect(mut work: Work, sdp: Value) -> Result<(), PeerError> {
     loop {
         tokio::select! {
             biased;
-            _ = states.wait_for(|state| *state == PeerState::Closed) => return Ok(()),
+            () = closed(&mut states) => return Ok(()),
             more = next_candidate(&mut found, &from), if local => match more {
                 Some(candidate) => send(&context, candidate).await,
                 None => local = false,
@@ -206,6 +206,11 @@ async fn connect(mut work: Work, sdp: Value) -> Result<(), PeerError> {
             Some(candidate) = work.candidates.recv() => add(&peer, session, candidate).await,
         }
     }
+}
+
+async fn closed(states: &mut watch::Receiver<PeerState>) {
+    // A state that is not told any more is the last one.
+    let _ = states.wait_for(|state| *state == PeerState::Closed).await;
 }
 
 async fn next_candidate(found: &mut LocalCandidates, to: &str) -> Option<ClientSignal> {

@@ -44,9 +44,10 @@ pub(crate) async fn serve(session: &Arc<Session>, stream: GameStream) {
                 ?reason,
                 "stream refused"
             );
+            let refusal = OpenAnswer::Refused { reason };
             tokio::select! {
                 () = session.stopped() => {}
-                () = answer(&mut writer, &OpenAnswer::Refused { reason }) => writer.finish(),
+                () = answer(&mut writer, &refusal) => writer.finish(),
             }
             return;
         }

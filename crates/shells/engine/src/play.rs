@@ -14,7 +14,7 @@ use warp_engine_core::event::Event;
 use warp_engine_core::machine::Outcome;
 use warp_engine_core::view::{LinkState, Metrics, StreamDigest};
 use warp_link_core::{CloseReason, Identity, Link, LinkEvent};
-use warp_link_driver::{LinkEnd, LinkHandle, LinkNotice};
+use warp_link_driver::{LinkEnd, LinkHandle, LinkNotice, LinkNotices};
 use warp_protocol::carrier::PathKind;
 use warp_protocol::rest::SessionGrant;
 use warp_protocol::zone::ZoneView;
@@ -111,73 +111,25 @@ impl Session {
         paths.run(&kinds);
         let session = Self { paths, kinds };
         session.forward(notices, outbox.clone());
-        session.announce_ready(outbox.clone());
         Ok(session)
     }
 
-    fn forward(&self, mut notices: warp_link_driver::LinkNotices, outbox: Outbox) {
-        tokio::spawn(async move {
-            while let Some(notice) = notices.recv().await {
-                let event = match notice {
-                    LinkNotice::State(status) => LinkEvent::State {
-                        state: status.state,
-                        path: status.path,
-                        reason: status.reason,
-                    },
-                    LinkNotice::Moved {
-                        from,
-                        to,
-                        reason,
-                        silent,
-                    } => LinkEvent::Moved {
-                        from,
-                        to,
-                        reason,
-                        silent,
-                    },
-                    LinkNotice::Closed(LinkEnd::Closed(CloseReason::Local)) => break,
-                    LinkNotice::Closed(LinkEnd::Closed(reason)) => LinkEvent::Closed(reason),
-                    LinkNotice::Closed(LinkEnd::Fault) => LinkEvent::Closed(CloseReason::Protocol),
-                    LinkNotice::Missed(count) => {
-                        tracing::warn!(count, "link events were lost");
-                        continue;
-                    }
-                    _ => continue,
-                };
-                outbox.send(Outcome::Link(event)).await;
-            }
-        });
-    }
-
-    /// Waits for the preferred path, or for any after the configured wait.
-    fn announce_ready(&self, outbox: Outbox) {
+    /// Passes on what happens to the link, and tells when Play may go on: the preferred path is in
+    /// use, or any path after the configured wait.
+    fn forward(&self, notices: LinkNotices, outbox: Outbox) {
+        let start = Instant::now();
+        let config = &self.paths.config;
+        let settle = Duration::from_millis(config.p2p.prefer_wait_ms);
+        let opening = Duration::from_millis(config.webrtc.connection_timeout_ms) + FAREWELL;
+        let opening = Opening {
+            preferred: self.kinds.first().copied(),
+            settle: start + settle,
+            give_up: start + opening,
+        };
         let paths = self.paths.clone();
-        let preferred = self.kinds.first().copied();
         tokio::spawn(async move {
-            let start = Instant::now();
-            let settle = start + Duration::from_millis(paths.config.p2p.prefer_wait_ms);
-            let give_up =
-                start + Duration::from_millis(paths.config.webrtc.connection_timeout_ms) + FAREWELL;
-            let mut status = paths.link.watch_status();
-            loop {
-                let now = *status.borrow_and_update();
-                let connected = now.state == LinkState::Connected;
-                if connected && (now.path == preferred || Instant::now() >= settle) {
-                    return outbox.send(Outcome::LinkReady).await;
-                }
-                let deadline = if connected { settle } else { give_up };
-                tokio::select! {
-                    changed = status.changed() => if changed.is_err() { return },
-                    () = tokio::time::sleep_until(deadline) => {
-                        if !connected {
-                            let zone = &paths.grant.zone.zone.zone_id;
-                            let mut problem = Problem::new(ProblemCode::NoPath, zone);
-                            problem.detail = paths.last_failure.lock().take();
-                            return outbox.send(Outcome::PlayFailed(problem)).await;
-                        }
-                    }
-                    () = paths.stop.cancelled() => return,
-                }
+            if let Some(notices) = opening.run(&paths, notices, &outbox).await {
+                pass_on(notices, &outbox).await;
             }
         });
     }
@@ -197,6 +149,99 @@ impl Session {
             paths.coordinator.leave(&paths.grant.session_id).await;
         });
     }
+}
+
+/// The time until Play may go on.
+struct Opening {
+    preferred: Option<PathKind>,
+    /// From then on any path will do.
+    settle: Instant,
+    /// Without any path by then Play has failed.
+    give_up: Instant,
+}
+
+impl Opening {
+    /// Done when Play may go on; `None` when it may not.
+    async fn run(
+        self,
+        paths: &Paths,
+        mut notices: LinkNotices,
+        outbox: &Outbox,
+    ) -> Option<LinkNotices> {
+        loop {
+            let status = paths.link.status();
+            let connected = status.state == LinkState::Connected;
+            let deadline = if connected { self.settle } else { self.give_up };
+            tokio::select! {
+                notice = notices.recv() => {
+                    let notice = notice?;
+                    let arrived = matches!(&notice, LinkNotice::State(status)
+                        if status.state == LinkState::Connected && status.path == self.preferred);
+                    if !tell(notice, outbox).await {
+                        return None;
+                    }
+                    if arrived {
+                        break;
+                    }
+                }
+                () = tokio::time::sleep_until(deadline) => {
+                    if connected {
+                        break;
+                    }
+                    let zone = &paths.grant.zone.zone.zone_id;
+                    let mut problem = Problem::new(ProblemCode::NoPath, zone);
+                    problem.detail = paths.last_failure.lock().take();
+                    outbox.send(Outcome::PlayFailed(problem)).await;
+                    return None;
+                }
+                () = paths.stop.cancelled() => return None,
+            }
+        }
+        outbox.send(Outcome::LinkReady).await;
+        Some(notices)
+    }
+}
+
+async fn pass_on(mut notices: LinkNotices, outbox: &Outbox) {
+    while let Some(notice) = notices.recv().await {
+        if !tell(notice, outbox).await {
+            return;
+        }
+    }
+}
+
+/// False when nothing can follow.
+async fn tell(notice: LinkNotice, outbox: &Outbox) -> bool {
+    let event = match notice {
+        LinkNotice::State(status) => LinkEvent::State {
+            state: status.state,
+            path: status.path,
+            reason: status.reason,
+        },
+        LinkNotice::Moved {
+            from,
+            to,
+            reason,
+            silent,
+        } => LinkEvent::Moved {
+            from,
+            to,
+            reason,
+            silent,
+        },
+        LinkNotice::Closed(LinkEnd::Closed(CloseReason::Local)) => return false,
+        LinkNotice::Closed(LinkEnd::Closed(reason)) => LinkEvent::Closed(reason),
+        LinkNotice::Closed(LinkEnd::Fault) => LinkEvent::Closed(CloseReason::Protocol),
+        LinkNotice::Missed(count) => {
+            tracing::warn!(count, "link events were lost");
+            return true;
+        }
+        LinkNotice::Proven(_) | LinkNotice::GivenUp(_) | LinkNotice::CarrierEnded { .. } => {
+            return true;
+        }
+    };
+    outbox.send(Outcome::Link(event)).await;
+    true
 }
 
 fn seed() -> Result<[u8; 32], Problem> {

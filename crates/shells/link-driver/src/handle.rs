@@ -277,3 +277,42 @@ impl IncomingStreams {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::panic::{AssertUnwindSafe, catch_unwind};
+
+    use ring::signature::Ed25519KeyPair;
+    use warp_link_core::{Identity, LinkConfig};
+
+    use super::*;
+    use crate::LinkNotice;
+
+    #[tokio::test]
+    async fn a_panic_inside_the_link_ends_it_for_everybody() {
+        let key = Ed25519KeyPair::generate_pkcs8(&ring::rand::SystemRandom::new()).unwrap();
+        let identity = Identity::from_pkcs8_der(key.as_ref()).unwrap();
+        let peer = identity.public_key().to_vec();
+        let link = Link::client(LinkConfig::default(), &identity, &peer, [0; 32]).unwrap();
+        let (handle, mut notices, mut incoming) = spawn(link);
+        let waiting = {
+            let handle = handle.clone();
+            tokio::spawn(async move { handle.open_stream().await })
+        };
+        let shared = handle.shared();
+        let fault = catch_unwind(AssertUnwindSafe(|| shared.with(|_inner| panic!("a fault"))));
+        assert!(fault.is_err());
+        // Whatever calls the task next makes it notice.
+        handle.update_keys();
+        assert_eq!(handle.closed().await, LinkEnd::Fault);
+        handle.gone().await;
+        assert_eq!(waiting.await.unwrap().unwrap_err(), LinkEnd::Fault);
+        assert!(incoming.recv().await.is_none());
+        assert_eq!(
+            notices.recv().await,
+            Some(LinkNotice::Closed(LinkEnd::Fault))
+        );
+        assert_eq!(notices.recv().await, None);
+        assert!(handle.paths().is_empty());
+    }
+}

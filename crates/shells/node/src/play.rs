@@ -206,7 +206,9 @@ async fn drive(config: Config, run: Run, mut stdin: Lines<BufReader<Stdin>>) -> 
     let mut limit = std::pin::pin!(tokio::time::sleep(limit));
     let mut signals = Signals::new();
     let mut input = true;
+    let mut quitting = false;
     loop {
+        let mut quit = false;
         tokio::select! {
             event = events.recv() => {
                 let Some(event) = event else { break };
@@ -214,18 +216,19 @@ async fn drive(config: Config, run: Run, mut stdin: Lines<BufReader<Stdin>>) -> 
                 if event == Event::Ended {
                     break;
                 }
-                if on_event(&event, &engine, &run, &mut progress) {
-                    send(&engine, Command::Quit, run.json);
-                }
+                quit = on_event(&event, &engine, &run, &mut progress);
             }
             line = stdin.next_line(), if input => match line {
-                Ok(Some(line)) if line.trim() == "/quit" => send(&engine, Command::Quit, run.json),
+                Ok(Some(line)) if line.trim() == "/quit" => quit = true,
                 Ok(Some(line)) if line.trim().is_empty() => {}
                 Ok(Some(line)) => send(&engine, Command::Console { line }, run.json),
                 Ok(None) | Err(_) => input = false,
             },
-            () = signals.next() => send(&engine, Command::Quit, run.json),
-            () = &mut limit => send(&engine, Command::Quit, run.json),
+            () = signals.next() => quit = true,
+            () = &mut limit, if !quitting => quit = true,
+        }
+        if quit && !std::mem::replace(&mut quitting, true) {
+            send(&engine, Command::Quit, run.json);
         }
     }
     drop(engine);

@@ -1,0 +1,283 @@
+//! Bridge, session link and endpoint in one process, joined by a carrier in memory.
+#![allow(dead_code, reason = "not every test program uses all of it")]
+#![allow(clippy::unwrap_used, reason = "a test program")]
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use async_trait::async_trait;
+use bytes::Bytes;
+use futures_util::{sink, stream};
+use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::mpsc;
+use tokio_util::sync::CancellationToken;
+use warp_bridge::{
+    Bridge, BridgeConfig, BridgeLimits, BridgeNotice, GameRead, GameReader, GameWriter, LinkGone,
+    OpenedStream, StreamOpener, WriteGone,
+};
+use warp_bridge_core::Level;
+use warp_endpoint::{
+    Endpoint, EndpointConfig, EndpointLimits, GrantSpec, Identity, SignalPort, WebRtcOptions,
+    generate_identity_der,
+};
+use warp_link::{Carrier, Inbound};
+use warp_link_core::{Link, LinkConfig};
+use warp_link_driver::{LinkHandle, ReadEvent, StreamReader, StreamWriter, WriteError, spawn};
+use warp_protocol::carrier::PathKind;
+use warp_protocol::stream::OpenRequest;
+use warp_protocol::zone::GameServer;
+
+/// How long anything may take before a test counts as stuck.
+const STUCK: Duration = Duration::from_secs(60);
+
+pub(crate) const SESSION: &str = "session-1";
+pub(crate) const VERSION: u32 = 20_211_103;
+
+/// Waits for something, but not for ever.
+pub(crate) async fn soon<T>(what: &str, future: impl Future<Output = T>) -> T {
+    match tokio::time::timeout(STUCK, future).await {
+        Ok(value) => value,
+        Err(_) => panic!("stuck: {what}"),
+    }
+}
+
+/// Two carriers, each the other's other end, until `cut`.
+pub(crate) fn wire(cut: &CancellationToken) -> (Carrier, Carrier) {
+    let (left_tx, left_rx) = mpsc::channel(512);
+    let (right_tx, right_rx) = mpsc::channel(512);
+    (
+        end_of_wire(left_tx, right_rx, cut),
+        end_of_wire(right_tx, left_rx, cut),
+    )
+}
+
+fn end_of_wire(
+    tx: mpsc::Sender<Bytes>,
+    rx: mpsc::Receiver<Bytes>,
+    cut: &CancellationToken,
+) -> Carrier {
+    let sink = sink::unfold(tx, |tx, datagram: Bytes| async move {
+        // A full pipe loses the datagram, as a network does.
+        let _ = tx.try_send(datagram);
+        Ok::<_, std::convert::Infallible>(tx)
+    });
+    let stream = stream::unfold(rx, |mut rx| async move {
+        let datagram = rx.recv().await?;
+        Some((Inbound::Datagram(datagram), rx))
+    });
+    Carrier::from_parts(sink, stream, cut.child_token())
+}
+
+/// The bridge's streams over the session link.
+pub(crate) struct OverLink(pub(crate) LinkHandle);
+
+#[async_trait]
+impl StreamOpener for OverLink {
+    async fn open(&self, _request: &OpenRequest) -> Result<OpenedStream, LinkGone> {
+        let stream = self.0.open_stream().await.map_err(|_| LinkGone)?;
+        let (writer, reader) = stream.split();
+        Ok(OpenedStream {
+            writer: Box::new(Writer(writer)),
+            reader: Box::new(Reader(reader)),
+        })
+    }
+}
+
+struct Writer(StreamWriter);
+
+#[async_trait]
+impl GameWriter for Writer {
+    async fn write(&mut self, data: Bytes) -> Result<(), WriteGone> {
+        self.0.write(data).await.map_err(|error| match error {
+            WriteError::Stopped(code) => WriteGone::Stopped(code),
+            WriteError::Closed => WriteGone::Closed,
+        })
+    }
+
+    async fn stopped(&mut self) -> Option<u32> {
+        self.0.stopped().await
+    }
+
+    fn finish(&mut self) {
+        self.0.finish();
+    }
+
+    fn reset(&mut self, code: u32) {
+        self.0.reset(code);
+    }
+}
+
+struct Reader(StreamReader);
+
+#[async_trait]
+impl GameReader for Reader {
+    async fn read(&mut self) -> GameRead {
+        match self.0.read().await {
+            ReadEvent::Data(bytes) => GameRead::Data(bytes),
+            ReadEvent::Finished => GameRead::Finished,
+            ReadEvent::Reset(code) => GameRead::Reset(code),
+            ReadEvent::Closed => GameRead::Closed,
+        }
+    }
+
+    fn stop(&mut self, code: u32) {
+        self.0.stop(code);
+    }
+}
+
+/// What differs from test to test.
+pub(crate) struct Setup {
+    /// What the bridge is told of the zone.
+    pub(crate) bridge_game: GameServer,
+    /// What the endpoint may dial.
+    pub(crate) endpoint_game: GameServer,
+    pub(crate) level: Level,
+    pub(crate) endpoint: EndpointLimits,
+    pub(crate) bridge: BridgeLimits,
+    pub(crate) p2p_enabled: bool,
+}
+
+impl Setup {
+    pub(crate) fn new(game: GameServer) -> Self {
+        Self {
+            bridge_game: game.clone(),
+            endpoint_game: game,
+            level: Level::Rewrite,
+            endpoint: EndpointLimits::default(),
+            bridge: BridgeLimits::default(),
+            p2p_enabled: true,
+        }
+    }
+}
+
+/// Everything from the client's door to the server's.
+pub(crate) struct World {
+    pub(crate) endpoint: Endpoint,
+    pub(crate) link: LinkHandle,
+    pub(crate) bridge: Bridge,
+    pub(crate) notices: mpsc::UnboundedReceiver<BridgeNotice>,
+    pub(crate) signals: SignalPort,
+    pub(crate) cut: CancellationToken,
+}
+
+impl World {
+    pub(crate) async fn start(setup: Setup) -> World {
+        let identity = Identity::from_pkcs8_der(&generate_identity_der()).unwrap();
+        let device = Identity::from_pkcs8_der(&generate_identity_der()).unwrap();
+        let endpoint = Endpoint::start(EndpointConfig {
+            identity,
+            limits: setup.endpoint,
+            webrtc: WebRtcOptions {
+                include_loopback: true,
+                ..WebRtcOptions::default()
+            },
+        });
+        let signals = endpoint
+            .grant(GrantSpec {
+                session_id: SESSION.to_owned(),
+                device_key: device.public_key().to_vec(),
+                game: setup.endpoint_game,
+                p2p_enabled: setup.p2p_enabled,
+                ice_servers: Vec::new(),
+            })
+            .unwrap();
+        let link = Link::client(
+            LinkConfig::default(),
+            &device,
+            &endpoint.public_key(),
+            [7; 32],
+        )
+        .unwrap();
+        let (link, _notices, _incoming) = spawn(link);
+        let cut = CancellationToken::new();
+        let (ours, theirs) = wire(&cut);
+        endpoint.attach_wss(SESSION, theirs).unwrap();
+        link.attach(PathKind::Wss, ours);
+        let (tell, notices) = mpsc::unbounded_channel();
+        let bridge = Bridge::start(
+            BridgeConfig {
+                login_listen: "127.0.0.1:0".parse().unwrap(),
+                game: setup.bridge_game,
+                level: setup.level,
+                packet_version: VERSION,
+                limits: setup.bridge,
+            },
+            Arc::new(OverLink(link.clone())),
+            Arc::new(move |notice| {
+                // The test may be over.
+                let _ = tell.send(notice);
+            }),
+        )
+        .unwrap();
+        World {
+            endpoint,
+            link,
+            bridge,
+            notices,
+            signals,
+            cut,
+        }
+    }
+
+    /// The next notice that `pick` takes.
+    pub(crate) async fn notice<T>(
+        &mut self,
+        what: &str,
+        mut pick: impl FnMut(&BridgeNotice) -> Option<T>,
+    ) -> T {
+        soon(what, async {
+            loop {
+                let notice = self.notices.recv().await.unwrap();
+                if let Some(picked) = pick(&notice) {
+                    return picked;
+                }
+            }
+        })
+        .await
+    }
+
+    /// Whether the next connection that ends ended in good order.
+    pub(crate) async fn closed_clean(&mut self) -> bool {
+        self.notice("the end of a connection", |notice| match notice {
+            BridgeNotice::Closed { clean, .. } => Some(*clean),
+            _ => None,
+        })
+        .await
+    }
+
+    pub(crate) async fn shutdown(self) {
+        soon("bridge", self.bridge.shutdown()).await;
+        soon("endpoint", self.endpoint.shutdown()).await;
+        assert!(self.endpoint.sessions().is_empty());
+    }
+}
+
+/// A zone with one server of each kind, all at `address`.
+pub(crate) fn game_at(address: SocketAddr) -> GameServer {
+    let other = |port| SocketAddr::from(([127, 0, 0, 2], port));
+    GameServer {
+        packet_version: VERSION,
+        login: address,
+        char: vec![other(1)],
+        map: vec![other(2)],
+    }
+}
+
+pub(crate) async fn listener() -> (TcpListener, SocketAddr) {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address = listener.local_addr().unwrap();
+    (listener, address)
+}
+
+pub(crate) async fn accept(listener: &TcpListener) -> TcpStream {
+    soon("a connection", listener.accept()).await.unwrap().0
+}
+
+pub(crate) async fn connect(address: SocketAddr) -> TcpStream {
+    let stream = soon("connecting", TcpStream::connect(address))
+        .await
+        .unwrap();
+    stream.set_nodelay(true).unwrap();
+    stream
+}

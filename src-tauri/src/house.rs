@@ -1,0 +1,328 @@
+//! What stands behind the five commands: the engine that runs, and who listens to it.
+
+use std::{sync::Arc, time::Duration};
+
+use tauri::{State, ipc::Channel, ipc::Invoke};
+use tokio::{sync::Mutex, task::AbortHandle};
+use warp_engine_core::{
+    command::Command,
+    event::Event,
+    snapshot::{About, Snapshot},
+};
+use warp_protocol::{Problem, ProblemCode};
+
+use crate::{
+    engine::{self, DebugSwitch, Engine, Running},
+    options::Places,
+};
+
+/// Time that the engine has to close game, bridge and link before the program ends anyway.
+const END_WITHIN: Duration = Duration::from_secs(2);
+
+/// The state of the window.
+pub(crate) struct House {
+    places: Places,
+    debug: DebugSwitch,
+    running: Mutex<Option<Running>>,
+    /// One listener at a time: a page that was loaded anew replaces the one before.
+    listener: Mutex<Option<AbortHandle>>,
+}
+
+impl House {
+    /// Nothing runs yet.
+    pub(crate) fn new(places: Places, debug: DebugSwitch) -> Self {
+        Self {
+            places,
+            debug,
+            running: Mutex::new(None),
+            listener: Mutex::new(None),
+        }
+    }
+
+    /// The engine.
+    ///
+    /// # Errors
+    /// `bad-command` before it was started.
+    async fn engine(&self) -> Result<Arc<dyn Engine>, Problem> {
+        match &*self.running.lock().await {
+            Some(running) => Ok(Arc::clone(&running.engine)),
+            None => Err(Problem::new(ProblemCode::BadCommand, "engine")
+                .with_detail("the engine has not been started")),
+        }
+    }
+
+    /// Starts the engine if it does not run. One that failed to start is tried again.
+    async fn start(&self) -> Result<(), Problem> {
+        let mut running = self.running.lock().await;
+        if running.is_none() {
+            *running = Some(engine::start(&self.places, Arc::clone(&self.debug)).await?);
+        }
+        Ok(())
+    }
+
+    /// Sends events to `channel` from now on, and to no one else any more.
+    async fn listen(&self, channel: Channel<Vec<Event>>) -> Result<(), Problem> {
+        let engine = self.engine().await?;
+        let mut listener = self.listener.lock().await;
+        if let Some(before) = listener.take() {
+            before.abort();
+        }
+        *listener = Some(engine.forward(Box::new(move |batch| channel.send(batch).is_ok())));
+        Ok(())
+    }
+
+    /// Ends the engine, in [`END_WITHIN`] or not at all.
+    pub(crate) async fn end(&self) {
+        let Some(running) = self.running.lock().await.take() else {
+            return;
+        };
+        if tokio::time::timeout(END_WITHIN, running.engine.quit())
+            .await
+            .is_err()
+        {
+            tracing::warn!("the engine did not end in time");
+        }
+    }
+}
+
+/// The commands that `capabilities/main.json` grants.
+pub(crate) fn commands<R: tauri::Runtime>() -> impl Fn(Invoke<R>) -> bool + Send + Sync + 'static {
+    tauri::generate_handler![start, about, snapshot, subscribe, command]
+}
+
+#[tauri::command]
+async fn start(house: State<'_, House>) -> Result<(), Problem> {
+    house.start().await
+}
+
+#[tauri::command]
+async fn about(house: State<'_, House>) -> Result<About, Problem> {
+    let running = house.running.lock().await;
+    let server = running.as_ref().map(|running| &running.server);
+    Ok(About {
+        version: env!("CARGO_PKG_VERSION").into(),
+        webview: tauri::webview_version().ok(),
+        platform: format!("{} {}", std::env::consts::OS, std::env::consts::ARCH),
+        coordinator: server.map(|server| server.coordinator.clone()),
+        embedded: server.is_some_and(|server| server.embedded),
+        config: house
+            .places
+            .config
+            .as_ref()
+            .map(|file| file.display().to_string()),
+    })
+}
+
+#[tauri::command]
+async fn snapshot(house: State<'_, House>) -> Result<Snapshot, Problem> {
+    Ok(house.engine().await?.snapshot())
+}
+
+#[tauri::command]
+async fn subscribe(house: State<'_, House>, channel: Channel<Vec<Event>>) -> Result<(), Problem> {
+    house.listen(channel).await
+}
+
+#[tauri::command]
+async fn command(house: State<'_, House>, cmd: Command) -> Result<(), Problem> {
+    house.engine().await?.send(cmd)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::{future::Future, pin::Pin, sync::Mutex as StdMutex};
+    use tauri::{
+        ipc::{CallbackFn, InvokeBody, InvokeResponseBody},
+        test::{INVOKE_KEY, get_ipc_response, mock_builder, mock_context, noop_assets},
+        webview::InvokeRequest,
+    };
+    use tokio::sync::{broadcast, mpsc, watch};
+
+    use crate::engine::{Server, Sink};
+
+    /// Stands in for the engine: notes what it is told, and says what a test lets it say.
+    struct Scripted {
+        told: StdMutex<Vec<Command>>,
+        events: broadcast::Sender<Event>,
+        quit: watch::Sender<bool>,
+    }
+
+    impl Engine for Scripted {
+        fn send(&self, command: Command) -> Result<(), Problem> {
+            let refused = matches!(command, Command::Stop);
+            self.told.lock().unwrap().push(command);
+            if refused {
+                return Err(
+                    Problem::new(ProblemCode::BadCommand, "stop").with_detail("not playing")
+                );
+            }
+            Ok(())
+        }
+
+        fn snapshot(&self) -> Snapshot {
+            Snapshot {
+                zone: Some("prontera".into()),
+                ..Snapshot::default()
+            }
+        }
+
+        fn forward(&self, sink: Sink) -> AbortHandle {
+            let mut events = self.events.subscribe();
+            let task = tokio::spawn(async move {
+                while let Ok(event) = events.recv().await {
+                    if !sink(vec![event]) {
+                        return;
+                    }
+                }
+            });
+            task.abort_handle()
+        }
+
+        fn quit(&self) -> Pin<Box<dyn Future<Output = ()> + Send + '_>> {
+            self.quit.send_replace(true);
+            Box::pin(async {})
+        }
+    }
+
+    fn scripted() -> (Arc<Scripted>, House) {
+        let engine = Arc::new(Scripted {
+            told: StdMutex::default(),
+            events: broadcast::channel(8).0,
+            quit: watch::channel(false).0,
+        });
+        let house = nothing_runs();
+        let running = Running {
+            engine: Arc::clone(&engine) as Arc<dyn Engine>,
+            server: Server {
+                coordinator: "http://127.0.0.1:8001/api/v1".into(),
+                embedded: true,
+            },
+        };
+        *house.running.try_lock().unwrap() = Some(running);
+        (engine, house)
+    }
+
+    fn nothing_runs() -> House {
+        let nowhere = Places {
+            config: None,
+            data: "data".into(),
+        };
+        House::new(nowhere, Arc::new(|_| {}))
+    }
+
+    /// Calls a command as the page does, over the whole way from JSON to JSON.
+    fn call(
+        house: House,
+        name: &str,
+        body: serde_json::Value,
+    ) -> Result<serde_json::Value, serde_json::Value> {
+        let app = mock_builder()
+            .invoke_handler(commands())
+            .manage(house)
+            .build(mock_context(noop_assets()))
+            .unwrap();
+        let webview = tauri::WebviewWindowBuilder::new(&app, "main", Default::default())
+            .build()
+            .unwrap();
+        let request = InvokeRequest {
+            cmd: name.into(),
+            callback: CallbackFn(0),
+            error: CallbackFn(1),
+            url: "tauri://localhost".parse().unwrap(),
+            body: InvokeBody::Json(body),
+            headers: Default::default(),
+            invoke_key: INVOKE_KEY.into(),
+        };
+        get_ipc_response(&webview, request).map(|answer| answer.deserialize().unwrap())
+    }
+
+    #[test]
+    fn a_command_reaches_the_engine_as_the_page_wrote_it() {
+        let (engine, house) = scripted();
+        let cmd = serde_json::json!({ "command": "play", "zone": "prontera", "launch": true });
+        call(house, "command", serde_json::json!({ "cmd": cmd })).unwrap();
+        let play = Command::Play {
+            zone: "prontera".into(),
+            launch: true,
+        };
+        assert_eq!(*engine.told.lock().unwrap(), [play]);
+    }
+
+    #[test]
+    fn a_refusal_comes_back_whole() {
+        let (_, house) = scripted();
+        let answer = call(
+            house,
+            "command",
+            serde_json::json!({ "cmd": { "command": "stop" } }),
+        );
+        let expected = serde_json::json!({ "code": "bad-command", "subject": "stop", "detail": "not playing" });
+        assert_eq!(answer.unwrap_err(), expected);
+    }
+
+    #[test]
+    fn the_page_sees_state_and_server() {
+        let (_, house) = scripted();
+        let answer = call(house, "snapshot", serde_json::json!({})).unwrap();
+        assert_eq!(answer["zone"], "prontera");
+        let (_, house) = scripted();
+        let answer = call(house, "about", serde_json::json!({})).unwrap();
+        assert_eq!(answer["embedded"], true);
+        assert_eq!(answer["coordinator"], "http://127.0.0.1:8001/api/v1");
+        assert_eq!(answer["version"], env!("CARGO_PKG_VERSION"));
+    }
+
+    #[test]
+    fn before_the_start_there_is_a_code_and_no_panic() {
+        for name in ["snapshot", "command"] {
+            let body = serde_json::json!({ "cmd": { "command": "quit" } });
+            let answer = call(nothing_runs(), name, body);
+            assert_eq!(answer.unwrap_err()["code"], "bad-command", "{name}");
+        }
+    }
+
+    #[tokio::test]
+    async fn a_page_that_is_loaded_anew_replaces_the_one_before() {
+        let (engine, house) = scripted();
+        let listen = || {
+            let (sender, receiver) = mpsc::unbounded_channel();
+            let channel = Channel::new(move |body| {
+                // A page that is gone takes nothing; the forwarding then ends by itself.
+                let _ = sender.send(body);
+                Ok(())
+            });
+            (channel, receiver)
+        };
+        let (first, mut at_first) = listen();
+        house.listen(first).await.unwrap();
+        let (second, mut at_second) = listen();
+        house.listen(second).await.unwrap();
+        engine.events.send(Event::SignedOut).unwrap();
+        let Some(InvokeResponseBody::Json(text)) = at_second.recv().await else {
+            panic!("events travel as JSON");
+        };
+        assert_eq!(text, r#"[{"event":"signed-out"}]"#);
+        // The first one's task is gone, and its sender with it.
+        assert!(at_first.recv().await.is_none());
+    }
+
+    #[tokio::test]
+    async fn the_end_asks_the_engine_first() {
+        let (engine, house) = scripted();
+        house.end().await;
+        assert!(*engine.quit.borrow());
+        assert!(house.running.lock().await.is_none());
+    }
+
+    #[test]
+    fn the_window_is_granted_its_own_commands_and_nothing_else() {
+        let text = include_str!("../capabilities/main.json");
+        let capability: serde_json::Value = serde_json::from_str(text).unwrap();
+        assert_eq!(capability["windows"], serde_json::json!(["main"]));
+        assert!(capability.get("remote").is_none());
+        let granted = ["start", "about", "snapshot", "subscribe", "command"]
+            .map(|name| format!("allow-{name}"));
+        assert_eq!(capability["permissions"], serde_json::json!(granted));
+    }
+}

@@ -1,0 +1,618 @@
+// Generated from the engine's types by `cargo run -q -p warp-engine-core --example bindings`.
+// Do not edit; a test fails when it drifts.
+
+/**
+ * What a window says of itself and of the server behind it.
+ */
+export type About = { 
+/**
+ * Version of the launcher.
+ */
+version: string, 
+/**
+ * Version of the web view that draws the window, where the system tells it.
+ */
+webview: string | null, 
+/**
+ * Operating system and processor.
+ */
+platform: string, 
+/**
+ * The coordinator's address; `None` while it is not known yet.
+ */
+coordinator: string | null, 
+/**
+ * The coordinator runs inside the launcher, with a practice game behind it.
+ */
+embedded: boolean, 
+/**
+ * The configuration file in use; `None`: there is none.
+ */
+config: string | null, };
+
+/**
+ * What an account may do.
+ */
+export type AccountRole = "player" | "host" | "gm" | "admin";
+/** Every AccountRole. */
+export const ACCOUNT_ROLE_LIST = ["player", "host", "gm", "admin"] as const satisfies readonly AccountRole[];
+
+/**
+ * An account as others see it.
+ */
+export type AccountView = { 
+/**
+ * Name, as it was registered.
+ */
+name: string, 
+/**
+ * What it may do.
+ */
+role: AccountRole, };
+
+/**
+ * A command. The same type for the window, `warp-node` and the tests.
+ */
+export type Command = { "command": "register", 
+/**
+ * Account name.
+ */
+user: string, 
+/**
+ * Password.
+ */
+password: Secret, 
+/**
+ * Keep the refresh token in the system's secret store.
+ */
+remember: boolean, } | { "command": "sign-in", 
+/**
+ * Account name.
+ */
+user: string, 
+/**
+ * Password.
+ */
+password: Secret, 
+/**
+ * Keep the refresh token in the system's secret store.
+ */
+remember: boolean, } | { "command": "resume", 
+/**
+ * Account name.
+ */
+user: string, } | { "command": "sign-out" } | { "command": "refresh-zones" } | { "command": "play", 
+/**
+ * Zone id.
+ */
+zone: string, 
+/**
+ * Start the game; false: only open the bridge (`--no-game`).
+ */
+launch: boolean, } | { "command": "stop" } | { "command": "console", 
+/**
+ * As it was typed.
+ */
+line: string, } | { "command": "quit" };
+
+/**
+ * Answer to a console line; each listener puts it into words.
+ */
+export type ConsoleAnswer = { "answer": "status", 
+/**
+ * The state.
+ */
+state: LinkState, 
+/**
+ * The path in use.
+ */
+path: PathKind | null, 
+/**
+ * Why that one.
+ */
+reason: SwitchReason | null, 
+/**
+ * Paths that could take over at once.
+ */
+standby: Array<PathKind>, 
+/**
+ * The zone, when one is played.
+ */
+zone: string | null, } | { "answer": "metrics", 
+/**
+ * Them.
+ */
+metrics: Metrics, } | { "answer": "debug", 
+/**
+ * On or off.
+ */
+on: boolean, } | { "answer": "reconnecting" } | { "answer": "failed-over", 
+/**
+ * From.
+ */
+from: PathKind, 
+/**
+ * To.
+ */
+to: PathKind, } | { "answer": "no-standby" } | { "answer": "not-connected" } | { "answer": "help" } | { "answer": "unknown" };
+
+/**
+ * An event. One JSON object each: `{"event":"bridge-ready",...}`.
+ */
+export type Event = { "event": "signed-in", 
+/**
+ * Who.
+ */
+account: AccountView, 
+/**
+ * Where the refresh token is.
+ */
+kept: TokenStore, } | { "event": "signed-out" } | { "event": "zones", 
+/**
+ * All of them, best first.
+ */
+zones: Array<ZoneView>, } | { "event": "playing", 
+/**
+ * Zone id.
+ */
+zone: string, 
+/**
+ * What is being done.
+ */
+step: PlayStep, } | { "event": "bridge-ready", 
+/**
+ * Zone id.
+ */
+zone: string, 
+/**
+ * Loopback address of the login server.
+ */
+login: string, } | { "event": "state", 
+/**
+ * The state.
+ */
+state: LinkState, 
+/**
+ * The path in use, if any.
+ */
+path: PathKind | null, 
+/**
+ * Why it changed, where there is a reason to tell.
+ */
+reason?: SwitchReason, } | { "event": "moved", 
+/**
+ * From.
+ */
+from: PathKind, 
+/**
+ * To.
+ */
+to: PathKind, 
+/**
+ * Why.
+ */
+reason: SwitchReason, 
+/**
+ * Silence on the old path before the move, ms; 0 when it was moved by choice.
+ */
+silent_ms: number, } | { "event": "metrics", 
+/**
+ * Them.
+ */
+metrics: Metrics, } | { "event": "stream-opened", 
+/**
+ * Number of the connection on this bridge, counting from 1.
+ */
+stream: number, 
+/**
+ * To which server.
+ */
+role: ServerRole, 
+/**
+ * Its address as the zone names it.
+ */
+target: string, } | { "event": "stream-closed", 
+/**
+ * Number of the connection.
+ */
+stream: number, 
+/**
+ * To which server.
+ */
+role: ServerRole, 
+/**
+ * True when both directions ended by a half-close.
+ */
+clean: boolean, 
+/**
+ * Bytes of the client as they were handed to the link.
+ */
+up: StreamDigest, 
+/**
+ * Bytes of the server as they came from the link, before addresses are rewritten.
+ */
+down: StreamDigest, } | { "event": "stepped-down", 
+/**
+ * Number of the connection.
+ */
+stream: number, 
+/**
+ * The level now: `rewrite` or `opaque`.
+ */
+level: string, 
+/**
+ * Stable reason, for instance `unknown-id`.
+ */
+reason: string, } | { "event": "game-started", 
+/**
+ * Process id.
+ */
+pid: number, 
+/**
+ * The program.
+ */
+program: string, } | { "event": "game-exited", 
+/**
+ * Exit code; `None`: ended by a signal.
+ */
+code: number | null, 
+/**
+ * True for exit code 0 or an end that was asked for.
+ */
+ok: boolean, } | { "event": "console", 
+/**
+ * The line.
+ */
+line: string, 
+/**
+ * The answer.
+ */
+answer: ConsoleAnswer, } | { "event": "problem", 
+/**
+ * It.
+ */
+problem: Problem, } | { "event": "stopped" } | { "event": "ended" };
+
+/**
+ * The addresses that a zone's endpoint may dial, and nothing else.
+ */
+export type GameServer = { 
+/**
+ * Packet version of the game client, for instance 20211103.
+ */
+packet_version: number, 
+/**
+ * The login server.
+ */
+login: string, 
+/**
+ * The char servers, at least one.
+ */
+char: string[], 
+/**
+ * The map servers, at least one.
+ */
+map: string[], };
+
+/**
+ * State of a session link.
+ */
+export type LinkState = "disconnected" | "connecting" | "authenticating" | "connected" | "reconnecting" | "failing-over";
+/** Every LinkState. */
+export const LINK_STATE_LIST = ["disconnected", "connecting", "authenticating", "connected", "reconnecting", "failing-over"] as const satisfies readonly LinkState[];
+
+/**
+ * The numbers of a session.
+ */
+export type Metrics = { 
+/**
+ * Milliseconds since Play.
+ */
+at_ms: number, 
+/**
+ * The state.
+ */
+state: LinkState, 
+/**
+ * The path in use.
+ */
+path: PathKind | null, 
+/**
+ * Smoothed round trip of that path, ms.
+ */
+rtt_ms: number | null, 
+/**
+ * Mean deviation of the round trip, ms.
+ */
+jitter_ms: number | null, 
+/**
+ * Packets lost of those sent on that path in the last 10 s, percent.
+ */
+loss_percent: number | null, 
+/**
+ * Every path.
+ */
+paths: Array<PathView>, 
+/**
+ * Open connections of the game.
+ */
+streams: number, 
+/**
+ * Game bytes from the client.
+ */
+bytes_up: number, 
+/**
+ * Game bytes to the client.
+ */
+bytes_down: number, 
+/**
+ * Moves from one path to another because of silence or loss.
+ */
+failovers: number, 
+/**
+ * Datagrams that were refused: not authentic, replayed, or not understood.
+ */
+refused: number, 
+/**
+ * Datagrams sent a second time over the standby.
+ */
+duplicated: number, };
+
+/**
+ * The ways from engine to endpoint.
+ */
+export type PathKind = "direct" | "host" | "wss";
+/** Every PathKind. */
+export const PATH_KIND_LIST = ["direct", "host", "wss"] as const satisfies readonly PathKind[];
+
+/**
+ * How far a path has come.
+ */
+export type PathPhase = "opening" | "proving" | "standby" | "in-use" | "suspect" | "down";
+/** Every PathPhase. */
+export const PATH_PHASE_LIST = ["opening", "proving", "standby", "in-use", "suspect", "down"] as const satisfies readonly PathPhase[];
+
+/**
+ * One path.
+ */
+export type PathView = { 
+/**
+ * The way.
+ */
+kind: PathKind, 
+/**
+ * How far it has come.
+ */
+phase: PathPhase, 
+/**
+ * Smoothed round trip, ms.
+ */
+rtt_ms: number | null, 
+/**
+ * Mean deviation of the round trip, ms.
+ */
+jitter_ms: number | null, 
+/**
+ * Packets lost of those sent in the last 10 s, percent.
+ */
+loss_percent: number, 
+/**
+ * QUIC bytes sent.
+ */
+sent_bytes: number, 
+/**
+ * QUIC bytes received.
+ */
+received_bytes: number, 
+/**
+ * Milliseconds since something was heard on its own carrier.
+ */
+silent_ms: number | null, };
+
+/**
+ * What Play is doing.
+ */
+export type PlayStep = "joining" | "opening-path" | "authenticating" | "opening-bridge" | "starting-game" | "ready";
+/** Every PlayStep. */
+export const PLAY_STEP_LIST = ["joining", "opening-path", "authenticating", "opening-bridge", "starting-game", "ready"] as const satisfies readonly PlayStep[];
+
+/**
+ * A problem: what happened, and to what.
+ */
+export type Problem = { 
+/**
+ * What happened.
+ */
+code: ProblemCode, 
+/**
+ * To what: an address, a file, a zone id, a key path. Never a secret.
+ */
+subject: string, 
+/**
+ * More for a person who looks closer: the system's own words, the allowed values.
+ */
+detail?: string, };
+
+/**
+ * A stable code. Names are part of the contract: they are only ever added.
+ */
+export type ProblemCode = "wrong-password" | "name-taken" | "bad-name" | "bad-password" | "token-expired" | "not-signed-in" | "forbidden" | "too-many-requests" | "coordinator-unreachable" | "coordinator-untrusted" | "coordinator-protocol" | "coordinator-fault" | "bad-request" | "not-found" | "unknown-zone" | "zone-closed" | "unknown-session" | "peer-unreachable" | "no-path" | "link-lost" | "endpoint-untrusted" | "port-in-use" | "port-refused" | "address-not-allowed" | "game-server-refused" | "game-server-timeout" | "game-server-unreachable" | "too-many-connections" | "unknown-packets" | "game-missing" | "game-not-started" | "game-failed" | "config-unreadable" | "config-value" | "keyring-unavailable" | "bad-command" | "internal";
+/** Every ProblemCode. */
+export const PROBLEM_CODE_LIST = ["wrong-password", "name-taken", "bad-name", "bad-password", "token-expired", "not-signed-in", "forbidden", "too-many-requests", "coordinator-unreachable", "coordinator-untrusted", "coordinator-protocol", "coordinator-fault", "bad-request", "not-found", "unknown-zone", "zone-closed", "unknown-session", "peer-unreachable", "no-path", "link-lost", "endpoint-untrusted", "port-in-use", "port-refused", "address-not-allowed", "game-server-refused", "game-server-timeout", "game-server-unreachable", "too-many-connections", "unknown-packets", "game-missing", "game-not-started", "game-failed", "config-unreadable", "config-value", "keyring-unavailable", "bad-command", "internal"] as const satisfies readonly ProblemCode[];
+
+/**
+ * A password or token: printed as `[secret]`, wiped from memory when dropped.
+ *
+ * It serialises to its plain text, because it has to travel in request bodies; events and
+ * snapshots therefore never contain a `Secret`.
+ */
+export type Secret = string;
+
+/**
+ * Which of the three servers a connection goes to.
+ */
+export type ServerRole = "login" | "char" | "map";
+/** Every ServerRole. */
+export const SERVER_ROLE_LIST = ["login", "char", "map"] as const satisfies readonly ServerRole[];
+
+/**
+ * The present state, without its history. It never holds a secret.
+ */
+export type Snapshot = { 
+/**
+ * Who is signed in.
+ */
+account: AccountView | null, 
+/**
+ * The zones as the coordinator listed them last.
+ */
+zones: Array<ZoneView>, 
+/**
+ * The zone that is played, from the first step of Play on.
+ */
+zone: string | null, 
+/**
+ * The step of Play that was begun last.
+ */
+step: PlayStep | null, 
+/**
+ * Loopback address of the login server, while the bridge listens.
+ */
+bridge: string | null, 
+/**
+ * State of the connection.
+ */
+state: LinkState, 
+/**
+ * The path in use.
+ */
+path: PathKind | null, 
+/**
+ * Why that path is in use.
+ */
+reason: SwitchReason | null, 
+/**
+ * The latest numbers.
+ */
+metrics: Metrics | null, 
+/**
+ * Process id of the game, while it runs.
+ */
+game: number | null, 
+/**
+ * Debug logging is on.
+ */
+debug: boolean, };
+
+/**
+ * What went through one direction of a connection.
+ */
+export type StreamDigest = { 
+/**
+ * Bytes.
+ */
+bytes: number, 
+/**
+ * SHA-256 over them, hex.
+ */
+sha256: string, };
+
+/**
+ * Why a path was chosen.
+ */
+export type SwitchReason = "first" | "better" | "silence" | "carrier-closed" | "asked";
+/** Every SwitchReason. */
+export const SWITCH_REASON_LIST = ["first", "better", "silence", "carrier-closed", "asked"] as const satisfies readonly SwitchReason[];
+
+/**
+ * Where the refresh token is kept.
+ */
+export type TokenStore = "keyring" | "memory" | "memory-no-keyring";
+/** Every TokenStore. */
+export const TOKEN_STORE_LIST = ["keyring", "memory", "memory-no-keyring"] as const satisfies readonly TokenStore[];
+
+/**
+ * Whether a zone can be played.
+ */
+export type ZoneStatus = "enabled" | "disabled" | "maintenance";
+/** Every ZoneStatus. */
+export const ZONE_STATUS_LIST = ["enabled", "disabled", "maintenance"] as const satisfies readonly ZoneStatus[];
+
+/**
+ * What a player sees of a zone.
+ */
+export type ZoneView = { 
+/**
+ * Whether it can be played.
+ */
+status: ZoneStatus, 
+/**
+ * Players in it now.
+ */
+players: number, 
+/**
+ * Stable id, 1..=64 characters of `a-z 0-9 - _`.
+ */
+zone_id: string, 
+/**
+ * Short name, 1..=64 characters.
+ */
+zone_name: string, 
+/**
+ * Name shown to players, 1..=128 characters.
+ */
+zone_display_name: string, 
+/**
+ * Main map of the zone, without `.gat`.
+ */
+map_name: string, 
+/**
+ * All maps of the zone; empty: just `map_name`.
+ */
+maps: Array<string>, 
+/**
+ * Players that one session holds, at least 1.
+ */
+max_players: number, 
+/**
+ * Players above which another zone is better, at least 1.
+ */
+recommended_players: number, 
+/**
+ * May WebRTC paths be used at all.
+ */
+p2p_enabled: boolean, 
+/**
+ * 1..=10, higher is listed first.
+ */
+p2p_priority: number, 
+/**
+ * May players be served by the endpoint when no host can.
+ */
+fallback_enabled: boolean, 
+/**
+ * Hosts below this score (0..=100) are not chosen.
+ */
+min_host_quality_score: number, 
+/**
+ * Hosts with less are not chosen, Mbit/s.
+ */
+min_bandwidth_mbps: number, 
+/**
+ * Hosts slower than this are not chosen, ms.
+ */
+max_latency_ms: number, 
+/**
+ * Free text for players.
+ */
+description: string | null, 
+/**
+ * The game server behind the zone.
+ */
+game: GameServer, };
+
+/** Every console command, as it is typed. */
+export const P2P_WORDS: readonly string[] = ["/p2p status","/p2p metrics","/p2p debug on","/p2p debug off","/p2p reconnect","/p2p failover","/p2p help"];
+
+/** Limits of names and passwords. */
+export const LIMITS = { maxName: 32, minPassword: 6, maxPassword: 128 } as const;

@@ -1,0 +1,184 @@
+// What a language must bring. A set of codes that grows in the engine is a type error here, in
+// every language, until each code has its text.
+
+import type {
+  AccountRole,
+  LinkState,
+  PathKind,
+  PathPhase,
+  PlayStep,
+  ProblemCode,
+  ServerRole,
+  SwitchReason,
+  ZoneStatus,
+} from "../generated/bindings";
+
+/** A problem in words: what happened, and what the person can do. To what: the problem's subject. */
+export interface ProblemText {
+  what: string;
+  todo: string;
+}
+
+export interface Named {
+  name: string;
+  hint: string;
+}
+
+export interface Texts {
+  lang: string;
+  app: {
+    name: string;
+    skip: string;
+    starting: string;
+    startFailed: string;
+    retry: string;
+    ended: string;
+    server: string;
+    practice: string;
+    practiceHint: string;
+    theme: Record<"system" | "light" | "dark", string>;
+    console: string;
+    signOut: string;
+    version: (version: string) => string;
+  };
+  signIn: {
+    tagline: string;
+    promise: string[];
+    title: string;
+    titleNew: string;
+    modeSignIn: string;
+    modeNew: string;
+    name: string;
+    nameRule: string;
+    password: string;
+    passwordRule: (least: number) => string;
+    reveal: string;
+    conceal: string;
+    remember: string;
+    submit: string;
+    submitNew: string;
+    pending: string;
+    pendingNew: string;
+    resuming: (user: string) => string;
+    other: string;
+    nameEmpty: string;
+    nameBad: string;
+    nameLong: (most: number) => string;
+    passwordShort: (least: number) => string;
+    passwordLong: (most: number) => string;
+    passwordEmpty: string;
+    offline: string;
+    practiceNew: string;
+  };
+  zones: {
+    title: string;
+    none: string;
+    noneHint: string;
+    loading: string;
+    refresh: string;
+    list: string;
+    map: string;
+    maps: (count: number) => string;
+    players: (now: number, most: number) => string;
+    playersLabel: string;
+    connection: string;
+    p2p: string;
+    p2pOnly: string;
+    serverOnly: string;
+    p2pHint: string;
+    p2pOnlyHint: string;
+    serverOnlyHint: string;
+    version: string;
+    play: string;
+    playNamed: (zone: string) => string;
+    launch: string;
+    willDo: (launch: boolean, p2p: boolean) => string;
+    closed: (status: string) => string;
+    status: Record<ZoneStatus, string>;
+    crowded: string;
+  };
+  play: {
+    opening: (zone: string) => string;
+    cancel: string;
+    stop: string;
+    stopping: string;
+    reconnect: string;
+    reconnectHint: string;
+    failover: string;
+    failoverHint: string;
+    since: string;
+    rtt: string;
+    jitter: string;
+    loss: string;
+    failovers: string;
+    streams: string;
+    traffic: string;
+    trafficValue: (up: string, down: string) => string;
+    up: string;
+    down: string;
+    refused: string;
+    ms: string;
+    percent: string;
+    graph: string;
+    graphWaiting: string;
+    graphSummary: (now: string, least: string, most: string, moves: number) => string;
+    graphAgo: (seconds: number) => string;
+    moved: (from: string, to: string, reason: string, silent: string | null) => string;
+    paths: string;
+    noPaths: string;
+    pathSilent: (ms: string) => string;
+    connections: string;
+    noConnections: string;
+    closedClean: string;
+    closedHard: string;
+    level: (level: string) => string;
+    game: string;
+    gameNone: string;
+    gameRuns: (pid: number) => string;
+    gameEnded: (pid: number) => string;
+    gameFailed: (pid: number, code: number | null) => string;
+    bridge: string;
+    bridgeHint: string;
+    via: (path: string) => string;
+  };
+  console: {
+    title: string;
+    hint: string;
+    input: string;
+    placeholder: string;
+    close: string;
+    empty: string;
+    standby: (paths: string) => string;
+    noStandbyPaths: string;
+    zone: (zone: string) => string;
+    debug: (on: boolean) => string;
+    reconnecting: string;
+    failedOver: (from: string, to: string) => string;
+    noStandby: string;
+    notConnected: string;
+    help: string;
+    helpOf: Record<string, string>;
+    unknown: (line: string) => string;
+  };
+  notice: {
+    region: string;
+    dismiss: string;
+    details: string;
+    times: (count: number) => string;
+    more: (count: number) => string;
+    subject: string;
+    code: string;
+    steppedDown: (stream: number, level: string) => string;
+    steppedDownTodo: (reason: string) => string;
+    notKept: string;
+    notKeptTodo: string;
+  };
+  problem: Record<ProblemCode, ProblemText>;
+  state: Record<LinkState, Named>;
+  path: Record<PathKind, Named>;
+  phase: Record<PathPhase, Named>;
+  reason: Record<SwitchReason, string>;
+  step: Record<PlayStep, Named>;
+  server: Record<ServerRole, string>;
+  role: Record<AccountRole, string>;
+}

@@ -1,0 +1,48 @@
+// Numbers for people. Every function takes what the engine sends and gives a short text.
+
+/** Shown where there is no number yet. */
+export const NONE = "–";
+
+/** Milliseconds: one decimal below 10, none above. */
+export function ms(value: number | null | undefined): string {
+  if (value === null || value === undefined || !Number.isFinite(value)) return NONE;
+  return value < 9.95 ? value.toFixed(1) : Math.round(value).toString();
+}
+
+/** Percent: `0`, one decimal below 10, none above. */
+export function percent(value: number | null | undefined): string {
+  if (value === null || value === undefined || !Number.isFinite(value)) return NONE;
+  if (value === 0) return "0";
+  return value < 9.95 ? value.toFixed(1) : Math.round(value).toString();
+}
+
+const UNITS = ["B", "kB", "MB", "GB", "TB"] as const;
+
+/** Bytes in steps of 1000, three digits at most. */
+export function bytes(value: number): string {
+  let rest = value;
+  let unit = 0;
+  while (rest >= 999.5 && unit < UNITS.length - 1) {
+    rest /= 1000;
+    unit += 1;
+  }
+  const digits = unit === 0 || rest >= 99.95 ? 0 : 1;
+  return `${rest.toFixed(digits)} ${UNITS[unit] ?? "B"}`;
+}
+
+/** Time since Play: `0:07`, `12:30`, `1:02:03`. */
+export function duration(milliseconds: number): string {
+  const seconds = Math.max(0, Math.floor(milliseconds / 1000));
+  const two = (value: number): string => value.toString().padStart(2, "0");
+  const [h, m, s] = [Math.floor(seconds / 3600), Math.floor(seconds / 60) % 60, seconds % 60];
+  return h > 0 ? `${h}:${two(m)}:${two(s)}` : `${m}:${two(s)}`;
+}
+
+/** Host and port of an address; the text itself where it is none. */
+export function host(url: string): string {
+  try {
+    return new URL(url).host || url;
+  } catch {
+    return url;
+  }
+}

@@ -1,0 +1,210 @@
+// The window's one store: talks to the native side and holds the model.
+
+import type { About, Command, Event } from "../generated/bindings";
+import * as ipc from "./ipc";
+import { INITIAL, type Attempt, dismiss, foldAll, problem } from "./model";
+
+/** Whose sign-in was kept last; the token itself is in the system's secret store. */
+const USER_KEY = "warp.user";
+
+type Boot = "starting" | "failed" | "ready";
+
+class Launcher {
+  model = $state.raw(INITIAL);
+  about = $state.raw<About | null>(null);
+  boot = $state<Boot>("starting");
+  bootProblem = $state.raw<ReturnType<typeof ipc.toProblem> | null>(null);
+  /** A list of zones has been asked for and has not come. */
+  zonesPending = $state(false);
+  /** Stop has been asked for and play has not ended. */
+  stopping = $state(false);
+  /** The zone that Play was pressed for, until its first step. */
+  playPending = $state<string | null>(null);
+  /** Console lines that a button sent, until their answer. */
+  asked = $state.raw<readonly string[]>([]);
+  /** Id of the last console entry that answers a button. */
+  buttonAnswer = $state<number | null>(null);
+
+  readonly #now: () => number;
+  #early: Event[] | null = null;
+
+  constructor(now: () => number) {
+    this.#now = now;
+  }
+
+  /** Starts the engine and joins its events. May be called again after it failed. */
+  async open(): Promise<void> {
+    this.boot = "starting";
+    this.bootProblem = null;
+    try {
+      this.about = await ipc.about();
+      await ipc.start();
+      this.about = await ipc.about();
+      // Events from before the snapshot wait for it: see ipc.subscribe.
+      const early: Event[] = [];
+      this.#early = early;
+      await ipc.subscribe((events) => this.#receive(events));
+      const snapshot = await ipc.snapshot();
+      this.#early = null;
+      this.model = { ...INITIAL, snapshot };
+      if (snapshot.game !== null) {
+        this.model = {
+          ...this.model,
+          game: { pid: snapshot.game, program: null, exit: null },
+        };
+      }
+      this.#receive(early);
+      this.boot = "ready";
+    } catch (error) {
+      this.#early = null;
+      this.bootProblem = ipc.toProblem(error);
+      this.boot = "failed";
+      return;
+    }
+    const kept = this.keptUser;
+    if (this.model.snapshot.account !== null) await this.refreshZones();
+    else if (kept !== null) await this.resume(kept);
+  }
+
+  get keptUser(): string | null {
+    return read(USER_KEY);
+  }
+
+  async signIn(
+    kind: "register" | "sign-in",
+    user: string,
+    password: string,
+    remember: boolean,
+  ): Promise<void> {
+    write(USER_KEY, remember ? user : null);
+    await this.#try({ kind, user }, { command: kind, user, password, remember });
+  }
+
+  async resume(user: string): Promise<void> {
+    await this.#try({ kind: "resume", user }, { command: "resume", user });
+  }
+
+  /** Back to the form while a kept sign-in is being tried. */
+  forget(): void {
+    write(USER_KEY, null);
+    this.model = { ...this.model, attempt: null, signInProblem: null };
+  }
+
+  async signOut(): Promise<void> {
+    write(USER_KEY, null);
+    await this.send({ command: "sign-out" });
+  }
+
+  async refreshZones(): Promise<void> {
+    this.zonesPending = true;
+    if (!(await this.send({ command: "refresh-zones" }))) this.zonesPending = false;
+  }
+
+  async play(zone: string, launch: boolean): Promise<void> {
+    this.playPending = zone;
+    if (!(await this.send({ command: "play", zone, launch }))) this.playPending = null;
+  }
+
+  async stop(): Promise<void> {
+    this.stopping = true;
+    if (!(await this.send({ command: "stop" }))) this.stopping = false;
+  }
+
+  async console(line: string): Promise<void> {
+    await this.send({ command: "console", line });
+  }
+
+  /** A console line sent by a button: its answer is shown beside the button. */
+  async press(line: string): Promise<void> {
+    this.buttonAnswer = null;
+    this.asked = [...this.asked.slice(-7), line];
+    await this.send({ command: "console", line });
+  }
+
+  dismiss(id: number): void {
+    this.model = dismiss(this.model, id);
+  }
+
+  /** True when the engine took the command. A refusal becomes a notice. */
+  async send(command: Command): Promise<boolean> {
+    try {
+      await ipc.command(command);
+      return true;
+    } catch (error) {
+      this.model = problem(this.model, ipc.toProblem(error));
+      return false;
+    }
+  }
+
+  async #try(attempt: Attempt, command: Command): Promise<void> {
+    this.model = { ...this.model, attempt, signInProblem: null };
+    await this.send(command);
+  }
+
+  #receive(events: readonly Event[]): void {
+    if (this.#early !== null) {
+      this.#early.push(...events);
+      return;
+    }
+    let model = this.model;
+    for (const event of events) {
+      model = foldAll(model, [event], this.#now());
+      this.#note(event, model.console.at(-1)?.id ?? null);
+    }
+    this.model = model;
+    const signedIn = events.findLastIndex((event) => event.event === "signed-in");
+    const zones = events.findLastIndex((event) => event.event === "zones");
+    if (signedIn > zones) void this.refreshZones();
+  }
+
+  #note(event: Event, consoleId: number | null): void {
+    switch (event.event) {
+      case "zones":
+        this.zonesPending = false;
+        break;
+      case "playing":
+        this.playPending = null;
+        break;
+      case "problem":
+        this.zonesPending = false;
+        if (this.model.snapshot.zone === null) this.playPending = null;
+        break;
+      case "stopped":
+      case "ended":
+      case "signed-out":
+        this.stopping = false;
+        this.playPending = null;
+        this.zonesPending = false;
+        this.buttonAnswer = null;
+        break;
+      case "console": {
+        const index = this.asked.indexOf(event.line);
+        if (index >= 0) {
+          this.asked = this.asked.filter((_, at) => at !== index);
+          this.buttonAnswer = consoleId;
+        }
+        break;
+      }
+      default:
+    }
+  }
+}
+
+function read(key: string): string | null {
+  try {
+    return localStorage.getItem(key);
+  } catch {
+    return null;
+  }
+}
+
+function write(key: string, value: string | null): void {
+  try {
+    if (value === null) localStorage.removeItem(key);
+    else localStorage.setItem(key, value);
+  } catch {
+    // Without storage the name is typed again next time.
+  }
+}
+
+export const launcher = new Launcher(() => Date.now());

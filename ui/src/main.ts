@@ -1,0 +1,20 @@
+import "@fontsource-variable/figtree/wght.css";
+import "@fontsource/marcellus/latin-400.css";
+import "uplot/dist/uPlot.min.css";
+import "./app.css";
+
+import { mount } from "svelte";
+
+import App from "./App.svelte";
+import { t } from "./i18n";
+
+/** The first frame waits this long for its fonts, ms: text that changes its face jumps. */
+const FONTS_WITHIN = 300;
+
+document.documentElement.lang = t.lang;
+const faces = ["20px Marcellus", "16px 'Figtree Variable'"].map((face) => document.fonts.load(face));
+await Promise.race([Promise.allSettled(faces), new Promise((done) => setTimeout(done, FONTS_WITHIN))]);
+
+const target = document.getElementById("app");
+if (target === null) throw new Error("index.html has no #app");
+mount(App, { target });

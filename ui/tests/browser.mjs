@@ -1,0 +1,559 @@
+// The built front end in headless Chromium, with the native side mocked: every page, by mouse and
+// by keyboard alone, light and dark, under the content security policy of the real window.
+//
+//   node tests/browser.mjs [--screenshots]     --screenshots: write ../docs/img/*.png anew
+//
+// Chromium: $CHROMIUM, or the first of the usual places. Without one: SKIPPED, exit code 0.
+
+import assert from "node:assert/strict";
+import { existsSync, mkdirSync, readFileSync } from "node:fs";
+import { createServer } from "node:http";
+import { extname, join, normalize } from "node:path";
+import { fileURLToPath } from "node:url";
+
+import { chromium } from "playwright-core";
+import { build } from "vite";
+
+import * as world from "./world.mjs";
+
+const UI = fileURLToPath(new URL("..", import.meta.url));
+const SHOTS = process.argv.includes("--screenshots") ? join(UI, "../docs/img") : null;
+const BROWSER = [
+  process.env.CHROMIUM,
+  "/usr/bin/chromium",
+  "/usr/bin/chromium-browser",
+  "/usr/bin/google-chrome",
+].find((path) => path !== undefined && path !== "" && existsSync(path));
+if (BROWSER === undefined) {
+  console.log("SKIPPED: chromium is not installed");
+  process.exit(0);
+}
+
+const TYPES = {
+  ".html": "text/html; charset=utf-8",
+  ".js": "text/javascript",
+  ".css": "text/css",
+  ".svg": "image/svg+xml",
+  ".woff": "font/woff",
+  ".woff2": "font/woff2",
+};
+
+/** The policy of the real window, read from its configuration. */
+const CSP = JSON.parse(readFileSync(join(UI, "../src-tauri/tauri.conf.json"), "utf8")).app.security.csp;
+
+async function serve() {
+  const server = createServer((request, response) => {
+    const path = normalize(new URL(request.url, "http://ui").pathname);
+    const file = join(UI, "dist", path === "/" ? "index.html" : path);
+    if (!existsSync(file)) {
+      response.writeHead(404).end();
+      return;
+    }
+    const type = TYPES[extname(file)] ?? "application/octet-stream";
+    response.writeHead(200, { "content-type": type, "content-security-policy": CSP }).end(readFileSync(file));
+  });
+  await new Promise((done) => server.listen(0, "127.0.0.1", done));
+  return server;
+}
+
+async function bundleMock() {
+  const result = await build({
+    configFile: false,
+    root: UI,
+    logLevel: "error",
+    build: {
+      write: false,
+      minify: false,
+      lib: { entry: join(UI, "tests/engine.ts"), formats: ["iife"], name: "warpMock" },
+    },
+  });
+  return [result].flat()[0].output[0].code;
+}
+
+const ids = (page) => ({
+  at: (id) => page.getByTestId(id),
+  text: (id) => page.getByTestId(id).innerText(),
+  emit: (...events) => page.evaluate((events) => window.engine.emit(...events), events),
+  commands: () => page.evaluate(() => window.engine.commands),
+  focused: () =>
+    page.evaluate(() => document.activeElement?.getAttribute("data-testid") ?? document.activeElement?.id),
+  /** Waits until the page sent a command, and gives it. */
+  sent: async (name) => {
+    const handle = await page.waitForFunction(
+      (name) => window.engine.commands.findLast((cmd) => cmd.command === name),
+      name,
+    );
+    return handle.jsonValue();
+  },
+});
+
+/** Signed in, with zones. */
+async function toZones(page) {
+  const ui = ids(page);
+  await ui.at("submit").waitFor();
+  await ui.emit(world.signedIn, world.zonesEvent);
+  await ui.at("zone-detail").waitFor();
+  return ui;
+}
+
+/** In play, connected, with two minutes of numbers behind it. */
+async function toPlay(page) {
+  const ui = await toZones(page);
+  await ui.emit(...world.playUntilReady);
+  await ui.at("live").waitFor();
+  return ui;
+}
+
+async function history(page, ui) {
+  // Two minutes pass in one moment: the page's clock is ours.
+  for (const { at, events } of world.twoMinutes()) {
+    await page.clock.setFixedTime(at);
+    await ui.emit(...events);
+  }
+}
+
+const TESTS = {
+  "the practice server offers an account; errors stand at their field": async (page) => {
+    const ui = ids(page);
+    await ui.at("submit").waitFor();
+    assert.match(await ui.text("server"), /Practice server\s+127\.0\.0\.1:8001/);
+    assert.equal(await ui.at("mode-register").getAttribute("aria-pressed"), "true");
+    assert.equal(await ui.focused(), "user");
+    await ui.at("submit").click();
+    assert.match(await ui.text("user-error"), /Enter your account name/);
+    await ui.at("user").fill("two words");
+    await ui.at("password").fill("short");
+    assert.match(await ui.text("user-error"), /letters, digits/);
+    assert.match(await ui.text("password-error"), /At least 6/);
+    assert.deepEqual(await ui.commands(), []);
+    await ui.at("user").fill("poring");
+    await ui.at("password").fill("jellopy-7");
+    await ui.at("reveal").click();
+    assert.equal(await ui.at("password").getAttribute("type"), "text");
+    await ui.at("remember").check();
+    await ui.at("submit").click();
+    assert.deepEqual(await ui.sent("register"), {
+      command: "register",
+      user: "poring",
+      password: "jellopy-7",
+      remember: true,
+    });
+    await ui.emit(world.problem("name-taken", "poring"));
+    assert.match(await ui.text("user-error"), /taken/);
+    assert.equal(await page.getByTestId("notice").count(), 0);
+    await ui.at("mode-sign-in").click();
+    await ui.at("submit").click();
+    await ui.sent("sign-in");
+    await ui.emit(world.problem("wrong-password", "poring"));
+    assert.match(await ui.text("password-error"), /wrong/);
+    await page.waitForFunction(() => document.activeElement?.id === "password");
+    await ui.at("submit").click();
+    await ui.emit(world.signedIn);
+    await ui.sent("refresh-zones");
+    assert.match(await ui.text("account"), /poring/);
+  },
+
+  "a server that does not answer is told, and tried again": async (page) => {
+    const ui = ids(page);
+    await ui.at("mode-sign-in").click();
+    await ui.at("user").fill("poring");
+    await ui.at("password").fill("jellopy-7");
+    await ui.at("submit").click();
+    await ui.emit(world.problem("coordinator-unreachable", "http://127.0.0.1:8001"));
+    assert.match(await ui.text("sign-in-problem"), /does not answer[\s\S]*127\.0\.0\.1:8001/);
+    assert.match(await ui.text("submit"), /Try again/);
+    await ui.at("submit").click();
+    assert.equal((await ui.commands()).filter((cmd) => cmd.command === "sign-in").length, 2);
+    await ui.emit(world.signedIn, world.zonesEvent);
+    await ui.at("zone-detail").waitFor();
+  },
+
+  "a kept sign-in is resumed; when it has expired the form is there with the name": async (page) => {
+    const ui = ids(page);
+    await ui.at("submit").waitFor();
+    await page.evaluate(() => localStorage.setItem("warp.user", "poring"));
+    await page.reload();
+    await ui.at("resuming").waitFor();
+    assert.deepEqual(await ui.sent("resume"), { command: "resume", user: "poring" });
+    await ui.emit(world.problem("token-expired", "poring"));
+    await ui.at("submit").waitFor();
+    assert.equal(await ui.at("user").inputValue(), "poring");
+    assert.equal(await ui.at("mode-sign-in").getAttribute("aria-pressed"), "true");
+    assert.equal(await page.getByTestId("notice").count(), 0);
+  },
+
+  "an engine that cannot start says why, and starts once it can": async (page) => {
+    const ui = ids(page);
+    await ui.at("boot-problem").waitFor();
+    assert.equal(await ui.at("boot-problem").getAttribute("data-code"), "config-value");
+    assert.match(await ui.text("boot-problem"), /bridge\.login_listen[\s\S]*host:port/);
+    await ui.at("boot-retry").click();
+    await ui.at("submit").waitFor();
+  },
+
+  "a system without a language (LANG=C) gets the page in English": async (page) => {
+    await page.addInitScript(() => {
+      Object.defineProperty(navigator, "language", { value: "C", configurable: true });
+      Object.defineProperty(navigator, "languages", { value: ["C"], configurable: true });
+    });
+    await page.reload();
+    await ids(page).at("submit").waitFor();
+    assert.equal(await page.evaluate(() => document.documentElement.lang), "en");
+  },
+
+  "zones: choosing, what Play will do, a closed one, a refused Play": async (page) => {
+    const ui = await toZones(page);
+    assert.match(await ui.text("zone-practice"), /Practice fields[\s\S]*3 of 100[\s\S]*P2P[\s\S]*Open/);
+    assert.match(await ui.text("zone-geffen"), /Server/);
+    assert.match(await ui.text("will-do"), /starts the game/);
+    await ui.at("launch").uncheck();
+    assert.match(await ui.text("will-do"), /tells you the address/);
+    await ui.at("zone-morocc").click();
+    assert.match(await ui.text("will-do"), /in maintenance/);
+    assert.equal(await ui.at("play").isDisabled(), true);
+    await ui.at("zone-practice").click();
+    await page.evaluate(
+      (refuse) => (window.engine.refuse = refuse),
+      world.problem("port-in-use", "127.0.0.1:6900").problem,
+    );
+    await ui.at("play").click();
+    assert.deepEqual(await ui.sent("play"), { command: "play", zone: "practice", launch: false });
+    const notice = page.getByTestId("notice");
+    await notice.waitFor();
+    assert.equal(await notice.getAttribute("data-code"), "port-in-use");
+    await notice.getByText("Details").click();
+    assert.match(await notice.innerText(), /127\.0\.0\.1:6900/);
+    await ui.at("dismiss").click();
+    assert.equal(await notice.count(), 0);
+    assert.equal(await ui.at("play").isDisabled(), false);
+  },
+
+  "text from others is never markup": async (page) => {
+    const ui = await toZones(page);
+    const evil = '<img src=x onerror="window.pwned=1"><b>bold</b>';
+    await ui.emit(world.zonesNamed(evil), world.problem("no-path", evil, evil));
+    assert.match(await ui.text("zone-detail"), /<img src=x/);
+    assert.equal(await page.locator("main b, main img").count(), 0);
+    assert.equal(await page.evaluate(() => window.pwned), undefined);
+  },
+
+  "play: steps, states, numbers, moves, the game, and the end": async (page) => {
+    const ui = await toZones(page);
+    await ui.at("play").click();
+    await ui.emit(...world.playUntil("opening-path"));
+    assert.equal(await ui.at("play-steps").getAttribute("data-step"), "opening-path");
+    assert.match(await ui.text("spoken"), /first path/);
+    await ui.emit(...world.playUntilReady);
+    await ui.at("live").waitFor();
+    assert.equal(await ui.text("state"), "Connected");
+    assert.equal(await ui.text("path"), "WebSocket");
+    assert.match(await ui.text("why"), /first to open/);
+    await history(page, ui);
+    assert.equal(await ui.text("path"), "Direct");
+    assert.match(await ui.text("why"), /better path has proven itself/i);
+    assert.match(await ui.text("rtt"), /^\d+(\.\d)?\s*ms$/);
+    assert.equal(await ui.text("failovers"), "1");
+    assert.match(await ui.text("game"), /Running, process 4242/);
+    assert.equal(await ui.text("bridge"), "127.0.0.1:6900");
+    assert.ok(Number(await ui.at("graph").getAttribute("data-points")) > 100);
+    assert.equal(await ui.at("graph").getAttribute("data-moves"), "3");
+    assert.match(await ui.at("graph").getAttribute("aria-label"), /Round trip now \d+/);
+    assert.equal(await ui.at("path-wss").getAttribute("data-phase"), "standby");
+    for (const [state, name] of world.STATES) {
+      await ui.emit({ event: "state", state, path: "wss" });
+      assert.equal(await ui.text("state"), name);
+      assert.match(await ui.text("spoken"), new RegExp(name));
+    }
+    await ui.emit(
+      { event: "game-exited", code: 3, ok: false },
+      world.problem("game-failed", "warp-practice"),
+    );
+    assert.match(await ui.text("game"), /Failed with exit code 3/);
+    await ui.at("stop").click();
+    await ui.sent("stop");
+    await ui.emit({ event: "stopped" });
+    await ui.at("zone-detail").waitFor();
+  },
+
+  "the buttons ask, and their answer stands beside them": async (page) => {
+    const ui = await toPlay(page);
+    await ui.at("failover").click();
+    assert.deepEqual(await ui.sent("console"), { command: "console", line: "/p2p failover" });
+    await ui.emit({ event: "console", line: "/p2p failover", answer: { answer: "no-standby" } });
+    assert.match(await ui.text("button-answer"), /no other path/);
+    await ui.at("reconnect").click();
+    await ui.emit({ event: "console", line: "/p2p reconnect", answer: { answer: "reconnecting" } });
+    assert.match(await ui.text("button-answer"), /opened anew/);
+  },
+
+  "the console: completion, history, answers": async (page) => {
+    const ui = await toPlay(page);
+    await page.keyboard.press("Control+k");
+    await ui.at("console-input").waitFor();
+    assert.equal(await ui.focused(), "console-input");
+    await page.keyboard.type("/p2p st");
+    await page.keyboard.press("Tab");
+    assert.equal(await ui.at("console-input").inputValue(), "/p2p status");
+    await page.keyboard.press("Enter");
+    await ui.emit(world.statusAnswer);
+    await page.keyboard.type("/p2p metrics");
+    await page.keyboard.press("Enter");
+    await ui.emit(world.metricsAnswer);
+    await page.keyboard.type("/p2p help");
+    await page.keyboard.press("Enter");
+    await ui.emit({ event: "console", line: "/p2p help", answer: { answer: "help" } });
+    await page.keyboard.type("/p2p dance");
+    await page.keyboard.press("Enter");
+    await ui.emit({ event: "console", line: "/p2p dance", answer: { answer: "unknown" } });
+    const log = await ui.text("console-log");
+    assert.match(log, /Connected via Direct: a better path has proven itself\. Standing by: WebSocket/);
+    assert.match(log, /WebSocket, Standing by/);
+    assert.match(log, /move to the path that stands by/);
+    assert.match(log, /"\/p2p dance" is not a command/);
+    await page.keyboard.press("ArrowUp");
+    await page.keyboard.press("ArrowUp");
+    assert.equal(await ui.at("console-input").inputValue(), "/p2p help");
+    await page.keyboard.press("ArrowDown");
+    await page.keyboard.press("ArrowDown");
+    assert.equal(await ui.at("console-input").inputValue(), "");
+    const lines = (await ui.commands()).filter((cmd) => cmd.command === "console").map((cmd) => cmd.line);
+    assert.deepEqual(lines, ["/p2p status", "/p2p metrics", "/p2p help", "/p2p dance"]);
+    // Nothing to complete: Tab leaves the field instead of trapping the keyboard.
+    await page.keyboard.press("Tab");
+    assert.notEqual(await ui.focused(), "console-input");
+    await page.keyboard.press("Shift+Tab");
+    await page.keyboard.press("Escape");
+    assert.equal(await ui.at("console").count(), 0);
+  },
+
+  "by keyboard alone: account, zone, play, fail over, stop, sign out": async (page) => {
+    const ui = ids(page);
+    await ui.at("submit").waitFor();
+    await page.keyboard.type("poring");
+    await page.keyboard.press("Tab");
+    await page.keyboard.type("jellopy-7");
+    await page.keyboard.press("Enter");
+    await ui.sent("register");
+    await ui.emit(world.signedIn, world.zonesEvent);
+    await ui.at("zone-detail").waitFor();
+    await page.waitForFunction(() => document.activeElement?.getAttribute("name") === "zone");
+    await page.keyboard.press("ArrowDown");
+    assert.match(await ui.text("zone-detail"), /Geffen/);
+    await page.keyboard.press("Enter");
+    assert.equal((await ui.sent("play")).zone, "geffen");
+    await ui.emit(...world.playUntilReady);
+    await ui.at("live").waitFor();
+    await tabTo(page, ui, "failover");
+    await page.keyboard.press("Space");
+    assert.equal((await ui.sent("console")).line, "/p2p failover");
+    await tabTo(page, ui, "stop");
+    await page.keyboard.press("Enter");
+    await ui.sent("stop");
+    await ui.emit({ event: "stopped" });
+    await ui.at("zone-detail").waitFor();
+    await page.waitForFunction(() => document.activeElement?.getAttribute("name") === "zone");
+    await tabTo(page, ui, "sign-out");
+    await page.keyboard.press("Enter");
+    await ui.sent("sign-out");
+    await ui.emit({ event: "signed-out" });
+    await ui.at("submit").waitFor();
+    assert.equal(await page.evaluate(() => localStorage.getItem("warp.user")), null);
+  },
+
+  "the theme follows the system, then the person, and is kept": async (page) => {
+    const ui = ids(page);
+    await ui.at("submit").waitFor();
+    const background = () => page.evaluate(() => getComputedStyle(document.body).backgroundColor);
+    await page.emulateMedia({ colorScheme: "light" });
+    const light = await background();
+    await page.emulateMedia({ colorScheme: "dark" });
+    const dark = await background();
+    assert.notEqual(light, dark);
+    await ui.at("theme").click();
+    assert.equal(await background(), light);
+    await page.reload();
+    await ui.at("submit").waitFor();
+    assert.equal(await background(), light);
+    await ui.at("theme").click();
+    assert.equal(await background(), dark);
+    await ui.at("theme").click();
+    assert.equal(await ui.at("theme").getAttribute("data-theme-chosen"), "system");
+  },
+
+  "text keeps a contrast of 4.5 to 1 on every page, light and dark": async (page) => {
+    const ui = ids(page);
+    await ui.at("submit").waitFor();
+    const check = async (where) => {
+      for (const colorScheme of ["light", "dark"]) {
+        await page.emulateMedia({ colorScheme });
+        await settled(page);
+        const poor = await page.evaluate(world.poorContrast);
+        assert.deepEqual(poor, [], `${where}, ${colorScheme}`);
+      }
+    };
+    await page.emulateMedia({ reducedMotion: "reduce" });
+    await ui.at("mode-sign-in").click();
+    await ui.at("submit").click();
+    await check("sign-in");
+    await toZones(page);
+    await check("zones");
+    await ui.emit(...world.playUntil("authenticating"));
+    await check("opening");
+    await ui.emit(...world.playUntilReady, ...world.twoMinutes().flatMap((step) => step.events));
+    await ui.emit(world.problem("no-path", "practice", "timed out"));
+    await page.keyboard.press("Control+k");
+    await ui.emit(world.statusAnswer, world.metricsAnswer);
+    await check("playing");
+  },
+
+  "the smallest window holds every page without sideways scrolling": async (page) => {
+    await page.setViewportSize({ width: 900, height: 600 });
+    const ui = ids(page);
+    await ui.at("submit").waitFor();
+    const wide = () =>
+      page.evaluate(() =>
+        [...document.querySelectorAll("main, body, .panel")].some((e) => e.scrollWidth > e.clientWidth + 1),
+      );
+    assert.equal(await wide(), false, "sign-in");
+    await toZones(page);
+    assert.equal(await wide(), false, "zones");
+    await ui.emit(...world.playUntil("joining"));
+    assert.equal(await wide(), false, "opening");
+    await ui.emit(...world.playUntilReady);
+    await history(page, ui);
+    assert.equal(await wide(), false, "playing");
+  },
+};
+
+/** Two frames later, and no transition under way. */
+const settled = (page) =>
+  page.evaluate(async () => {
+    const frame = () => new Promise((done) => requestAnimationFrame(done));
+    await frame();
+    await frame();
+    const passing = document.getAnimations().filter((it) => it.effect.getTiming().iterations !== Infinity);
+    await Promise.allSettled(passing.map((it) => it.finished));
+  });
+
+async function tabTo(page, ui, id) {
+  for (let i = 0; i < 40; i += 1) {
+    if ((await ui.focused()) === id) {
+      const outline = await page.evaluate(() => getComputedStyle(document.activeElement).outlineStyle);
+      assert.equal(outline, "solid", `${id} shows its focus`);
+      return;
+    }
+    await page.keyboard.press("Tab");
+  }
+  assert.fail(`Tab never came to ${id}`);
+}
+
+const PICTURES = {
+  "sign-in": async (page) => {
+    await ids(page).at("submit").waitFor();
+  },
+  zones: async (page) => {
+    await toZones(page);
+  },
+  opening: async (page) => {
+    const ui = await toZones(page);
+    await ui.emit(...world.playUntil("authenticating"));
+  },
+  playing: async (page) => {
+    await history(page, await toPlay(page));
+  },
+  console: async (page) => {
+    const ui = await toPlay(page);
+    await history(page, ui);
+    await page.keyboard.press("Control+k");
+    await ui.emit(world.statusAnswer, world.metricsAnswer);
+    await page.keyboard.type("/p2p re");
+  },
+  notices: async (page) => {
+    const ui = await toZones(page);
+    await ui.emit(
+      world.problem("port-in-use", "127.0.0.1:6900", "address already in use"),
+      world.steppedDown,
+    );
+    await page.getByText("Details").first().click();
+  },
+};
+
+const server = await serve();
+const mock = await bundleMock();
+await build({ root: UI, logLevel: "error" });
+const browser = await chromium.launch({
+  executablePath: BROWSER,
+  args: [
+    "--no-sandbox",
+    "--disable-gpu",
+    "--disable-quic",
+    "--no-first-run",
+    "--disable-background-networking",
+    "--disable-component-update",
+    "--disable-sync",
+  ],
+});
+
+async function open(options = {}) {
+  const context = await browser.newContext({
+    viewport: { width: 1280, height: 800 },
+    locale: "en-GB",
+    colorScheme: "dark",
+    ...options,
+  });
+  const page = await context.newPage();
+  page.setDefaultTimeout(10_000);
+  const faults = [];
+  page.on("console", (message) => {
+    if (["error", "warning"].includes(message.type())) faults.push(message.text());
+  });
+  page.on("pageerror", (error) => faults.push(String(error)));
+  await page.addInitScript({ content: mock });
+  return { context, page, faults };
+}
+
+let failed = 0;
+const address = `http://127.0.0.1:${server.address().port}/`;
+for (const [name, test] of Object.entries(TESTS)) {
+  const { context, page, faults } = await open();
+  try {
+    if (name.startsWith("an engine that cannot start")) {
+      const problem = world.problem(
+        "config-value",
+        "bridge.login_listen",
+        '"here": host:port is allowed',
+      ).problem;
+      await page.addInitScript((problem) => (window.engine.startProblem = problem), problem);
+    }
+    await page.goto(address);
+    await test(page);
+    assert.deepEqual(faults, [], "nothing on the browser's console, no breach of the policy");
+    console.log(`ok      ${name}`);
+  } catch (error) {
+    failed += 1;
+    console.log(`FAILED  ${name}\n${error.stack ?? error}`);
+    for (const fault of faults) console.log(`        console: ${fault}`);
+  }
+  await context.close();
+}
+
+if (SHOTS !== null) {
+  mkdirSync(SHOTS, { recursive: true });
+  for (const [name, prepare] of Object.entries(PICTURES)) {
+    for (const colorScheme of ["light", "dark"]) {
+      const { context, page } = await open({ colorScheme, reducedMotion: "reduce" });
+      await page.goto(address);
+      await prepare(page);
+      await page.evaluate(() => document.fonts.ready);
+      if (name !== "sign-in" && name !== "console") await page.evaluate(() => document.activeElement?.blur());
+      await settled(page);
+      await page.screenshot({ path: join(SHOTS, `${name}-${colorScheme}.png`) });
+      await context.close();
+    }
+  }
+}
+
+await browser.close();
+server.close();
+console.log(failed === 0 ? `all ${Object.keys(TESTS).length} passed` : `${failed} failed`);
+process.exit(failed === 0 ? 0 : 1);

@@ -1,0 +1,71 @@
+// Stands in for the native side in a browser: takes the five commands, and sends what a test says.
+// It is bundled by browser.mjs and put into the page before anything else.
+
+import { mockIPC } from "@tauri-apps/api/mocks";
+
+import type { About, Command, Event, Problem, Snapshot } from "../src/generated/bindings";
+import { EMPTY, apply } from "../src/lib/snapshot";
+
+interface Internals {
+  runCallback: (id: number, data: unknown) => void;
+}
+
+class Engine {
+  /** Every command the page sent. */
+  commands: Command[] = [];
+  /** The next start fails with this. */
+  startProblem: Problem | null = null;
+  /** The next command is refused with this. */
+  refuse: Problem | null = null;
+  about: About = {
+    version: "0.1.0",
+    webview: null,
+    platform: "linux",
+    coordinator: "http://127.0.0.1:8001/api/v1",
+    embedded: true,
+    config: null,
+  };
+  snapshot: Snapshot = EMPTY;
+  #channel: number | null = null;
+  #index = 0;
+
+  emit(...events: Event[]): void {
+    for (const event of events) this.snapshot = apply(this.snapshot, event);
+    if (this.#channel === null) throw new Error("nobody has subscribed");
+    const { runCallback } = (window as unknown as { __TAURI_INTERNALS__: Internals }).__TAURI_INTERNALS__;
+    runCallback(this.#channel, { index: this.#index, message: events });
+    this.#index += 1;
+  }
+
+  answer(name: string, payload: Record<string, unknown>): unknown {
+    switch (name) {
+      case "start": {
+        const problem = this.startProblem;
+        this.startProblem = null;
+        if (problem !== null) throw problem as unknown as Error;
+        return null;
+      }
+      case "about":
+        return this.about;
+      case "snapshot":
+        return this.snapshot;
+      case "subscribe":
+        this.#channel = (payload.channel as { id: number }).id;
+        this.#index = 0;
+        return null;
+      case "command": {
+        this.commands.push(payload.cmd as Command);
+        const refused = this.refuse;
+        this.refuse = null;
+        if (refused !== null) throw refused as unknown as Error;
+        return null;
+      }
+      default:
+        throw new Error(`not one of our commands: ${name}`);
+    }
+  }
+}
+
+const engine = new Engine();
+(window as unknown as { engine: Engine }).engine = engine;
+mockIPC((name, payload) => engine.answer(name, (payload ?? {}) as Record<string, unknown>));

@@ -1,0 +1,261 @@
+// What the mocked engine tells in the browser tests: zones, a play, two minutes of numbers.
+
+export const signedIn = {
+  event: "signed-in",
+  account: { name: "poring", role: "player" },
+  kept: "keyring",
+};
+
+const zone = (zone_id, zone_display_name, more = {}) => ({
+  zone_id,
+  zone_name: zone_id,
+  zone_display_name,
+  map_name: zone_id,
+  maps: [zone_id],
+  max_players: 100,
+  recommended_players: 50,
+  p2p_enabled: true,
+  p2p_priority: 5,
+  fallback_enabled: true,
+  min_host_quality_score: 7,
+  min_bandwidth_mbps: 100,
+  max_latency_ms: 100,
+  description: null,
+  game: {
+    packet_version: 20211103,
+    login: "127.0.0.1:46900",
+    char: ["127.0.0.1:46121"],
+    map: ["127.0.0.1:45121"],
+  },
+  status: "enabled",
+  players: 3,
+  ...more,
+});
+
+export const zonesEvent = {
+  event: "zones",
+  zones: [
+    zone("practice", "Practice fields", {
+      map_name: "prontera",
+      maps: ["prontera", "prt_fild08"],
+      description:
+        "A small game of the launcher's own: walk, chat and change maps to see the connection at work.",
+    }),
+    zone("geffen", "Geffen, city of magic", { p2p_enabled: false, players: 41 }),
+    zone("payon", "Payon and the bamboo forest", {
+      fallback_enabled: false,
+      players: 78,
+      maps: ["payon", "pay_fild01", "pay_dun00"],
+    }),
+    zone("morocc", "Morocc", { status: "maintenance", players: 0 }),
+    zone("alberta", "Alberta harbour", { status: "disabled", players: 0 }),
+  ],
+};
+
+export const zonesNamed = (name) => ({ event: "zones", zones: [zone("practice", name)] });
+
+export const problem = (code, subject, detail) => ({
+  event: "problem",
+  problem: detail === undefined ? { code, subject } : { code, subject, detail },
+});
+
+export const steppedDown = { event: "stepped-down", stream: 2, level: "opaque", reason: "unknown-id" };
+
+const step = (step) => ({ event: "playing", zone: "practice", step });
+const script = [
+  step("joining"),
+  { event: "state", state: "connecting", path: null },
+  step("opening-path"),
+  { event: "state", state: "authenticating", path: "wss" },
+  step("authenticating"),
+  { event: "state", state: "connected", path: "wss", reason: "first" },
+  step("opening-bridge"),
+  { event: "bridge-ready", zone: "practice", login: "127.0.0.1:6900" },
+  step("starting-game"),
+  { event: "game-started", pid: 4242, program: "warp-practice client" },
+  step("ready"),
+];
+
+export const playUntilReady = script;
+export const playUntil = (name) => script.slice(0, 1 + script.findIndex((event) => event.step === name));
+
+export const STATES = [
+  ["failing-over", "Failing over"],
+  ["reconnecting", "Reconnecting"],
+  ["authenticating", "Authenticating"],
+  ["connecting", "Connecting"],
+  ["disconnected", "Disconnected"],
+  ["connected", "Connected"],
+];
+
+const START = Date.UTC(2026, 0, 1, 12, 0, 0);
+
+/** Round trips like a real line's: a base, and what a small generator makes of it. */
+function* noise() {
+  let state = 7;
+  for (;;) {
+    state = (state * 48271) % 2147483647;
+    yield state / 2147483647;
+  }
+}
+
+const path = (kind, phase, rtt_ms, more = {}) => ({
+  kind,
+  phase,
+  rtt_ms,
+  jitter_ms: rtt_ms === null ? null : 1.4,
+  loss_percent: 0,
+  sent_bytes: 48_300,
+  received_bytes: 214_900,
+  silent_ms: rtt_ms === null ? null : 120,
+  ...more,
+});
+
+/** One entry a second: wss first, then direct, a silence with a move to wss, and direct again. */
+export function twoMinutes() {
+  const random = noise();
+  const next = () => random.next().value;
+  const steps = [];
+  let now = "wss";
+  let failovers = 0;
+  for (let second = 0; second <= 118; second += 1) {
+    const events = [];
+    const move = (to, reason, silent_ms) => {
+      events.push({ event: "moved", from: now, to, reason, silent_ms });
+      now = to;
+    };
+    if (second === 9) move("direct", "better", 0);
+    if (second === 70) {
+      events.push({ event: "state", state: "failing-over", path: "direct" });
+      move("wss", "silence", 812);
+      failovers = 1;
+      events.push({ event: "state", state: "reconnecting", path: "wss" });
+    }
+    if (second === 92) {
+      move("direct", "better", 0);
+      events.push({ event: "state", state: "connected", path: "direct" });
+    }
+    const direct = 17 + 5 * next() + (second > 60 && second < 70 ? 14 * next() : 0);
+    const wss = 38 + 7 * next();
+    const cut = second >= 70 && second < 84;
+    events.push({
+      event: "metrics",
+      metrics: {
+        at_ms: second * 1000,
+        state: "connected",
+        path: now,
+        rtt_ms: now === "wss" ? wss : direct,
+        jitter_ms: 1.2 + next(),
+        loss_percent: second > 66 && second < 90 ? 2.4 : 0,
+        paths: [
+          cut
+            ? path("direct", "down", null, { loss_percent: 100 })
+            : path("direct", now === "direct" ? "in-use" : "proving", direct, {
+                sent_bytes: 61_200 + 900 * second,
+              }),
+          path("wss", now === "wss" ? "in-use" : "standby", wss),
+        ],
+        streams: 1,
+        bytes_up: 410 * second,
+        bytes_down: 2_300 * second,
+        failovers,
+        refused: 0,
+        duplicated: 24,
+      },
+    });
+    if (second === 2) events.push(opened(0, "login", 46900));
+    if (second === 4) events.push(closed(0, "login", 318, 1042), opened(1, "char", 46121));
+    if (second === 8) events.push(closed(1, "char", 530, 4210), opened(2, "map", 45121));
+    steps.push({ at: START + second * 1000, events });
+  }
+  return steps;
+}
+
+const opened = (stream, role, port) => ({
+  event: "stream-opened",
+  stream,
+  role,
+  target: `127.0.0.1:${port}`,
+});
+const closed = (stream, role, up, down) => ({
+  event: "stream-closed",
+  stream,
+  role,
+  clean: true,
+  up: { bytes: up, sha256: "" },
+  down: { bytes: down, sha256: "" },
+});
+
+export const statusAnswer = {
+  event: "console",
+  line: "/p2p status",
+  answer: {
+    answer: "status",
+    state: "connected",
+    path: "direct",
+    reason: "better",
+    standby: ["wss"],
+    zone: "practice",
+  },
+};
+export const metricsAnswer = {
+  event: "console",
+  line: "/p2p metrics",
+  answer: { answer: "metrics", metrics: twoMinutes().at(-1).events[0].metrics },
+};
+
+/** Runs in the page: every visible text whose contrast is below 4.5 (3 for large text), WCAG 2.1. */
+export function poorContrast() {
+  const canvas = document.createElement("canvas").getContext("2d", { willReadFrequently: true });
+  const rgba = (colour) => {
+    canvas.clearRect(0, 0, 1, 1);
+    canvas.fillStyle = colour;
+    canvas.fillRect(0, 0, 1, 1);
+    const [r, g, b, a] = canvas.getImageData(0, 0, 1, 1).data;
+    return [r, g, b, a / 255];
+  };
+  const over = ([r, g, b, a], [R, G, B]) => [
+    r * a + R * (1 - a),
+    g * a + G * (1 - a),
+    b * a + B * (1 - a),
+    1,
+  ];
+  const background = (element) => {
+    const layers = [];
+    for (let at = element; at !== null; at = at.parentElement) {
+      const style = getComputedStyle(at);
+      const gradient = /linear-gradient\((.*)\)$/.exec(style.backgroundImage)?.[1];
+      if (gradient !== undefined) {
+        layers.push(rgba(/(?:rgba?|color|oklab|#)[^,()]*(?:\([^)]*\))?|rgb\([^)]*\)/.exec(gradient)[0]));
+        break;
+      }
+      layers.push(rgba(style.backgroundColor));
+    }
+    return layers
+      .reverse()
+      .reduce((under, layer) => over(layer, under), rgba(getComputedStyle(document.body).backgroundColor));
+  };
+  const light = ([r, g, b]) => {
+    const part = (value) =>
+      value / 255 <= 0.03928 ? value / 255 / 12.92 : ((value / 255 + 0.055) / 1.055) ** 2.4;
+    return 0.2126 * part(r) + 0.7152 * part(g) + 0.0722 * part(b);
+  };
+  const poor = [];
+  for (const element of document.querySelectorAll("body *")) {
+    const text = [...element.childNodes]
+      .filter((node) => node.nodeType === 3)
+      .map((node) => node.data.trim())
+      .join("");
+    if (text === "" || !element.checkVisibility({ opacityProperty: true })) continue;
+    if (element.closest(":disabled, .hidden") !== null) continue;
+    const style = getComputedStyle(element);
+    const under = background(element);
+    const ink = over(rgba(style.color), under);
+    const [a, b] = [light(ink), light(under)].sort((x, y) => y - x);
+    const ratio = (a + 0.05) / (b + 0.05);
+    const large =
+      parseFloat(style.fontSize) >= 24 || (parseFloat(style.fontSize) >= 18.66 && style.fontWeight >= 700);
+    if (ratio < (large ? 3 : 4.5)) poor.push(`${text.slice(0, 40)}: ${ratio.toFixed(2)}`);
+  }
+  return poor;
+}
