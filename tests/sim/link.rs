@@ -123,6 +123,16 @@ fn fail_over_on_request_stays_and_reconnect_brings_the_best_path_back() {
 }
 
 #[test]
+fn a_path_left_by_choice_still_saves_the_game_when_the_other_fails() {
+    let mut world = two_paths(12);
+    assert!(world.run(secs(5.0), on_direct));
+    world.engine.fail_over(world.now);
+    world.run(world.elapsed() + secs(1.0), |_| false);
+    world.cut(Wss, true);
+    assert!(world.run(world.elapsed() + secs(3.0), on_direct));
+}
+
+#[test]
 fn without_any_path_the_streams_are_held_and_then_the_link_ends() {
     let mut world = two_paths(6);
     assert!(world.run(secs(5.0), on_direct));

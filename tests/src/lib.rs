@@ -1,8 +1,19 @@
 //! What the tests of the whole share.
+//!
+//! - [`sim`]: two session links in virtual time.
+//! - [`house`]: coordinator, practice server, launchers and clients as real processes;
+//!   [`process`] runs one of them, [`digests`] compares what both ends of a connection saw.
+//! - [`relay`]: a TCP relay that records, holds or breaks what passes.
 #![allow(
     clippy::expect_used,
     clippy::unwrap_used,
-    reason = "a test tool fails by panicking"
+    clippy::print_stdout,
+    clippy::print_stderr,
+    reason = "a test tool fails by panicking, and says why on its output"
 )]
 
+pub mod digests;
+pub mod house;
+pub mod process;
+pub mod relay;
 pub mod sim;

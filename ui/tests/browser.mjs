@@ -259,6 +259,8 @@ const TESTS = {
     assert.equal(await ui.at("graph").getAttribute("data-moves"), "3");
     assert.match(await ui.at("graph").getAttribute("aria-label"), /Round trip now \d+/);
     assert.equal(await ui.at("path-wss").getAttribute("data-phase"), "standby");
+    const order = await ui.at("path-list").locator("tbody tr").evaluateAll((rows) => rows.map((row) => row.dataset.testid));
+    assert.deepEqual(order, ["path-direct", "path-wss"]);
     for (const [state, name] of world.STATES) {
       await ui.emit({ event: "state", state, path: "wss" });
       assert.equal(await ui.text("state"), name);
@@ -273,6 +275,20 @@ const TESTS = {
     await ui.sent("stop");
     await ui.emit({ event: "stopped" });
     await ui.at("zone-detail").waitFor();
+  },
+
+  "what comes twice stops nothing: a path kind while it is opened anew, a zone, a connection": async (page) => {
+    const ui = await toZones(page);
+    await ui.emit(world.zonesTwice);
+    assert.equal(await page.getByTestId("zone-practice").count(), 1);
+    await ui.emit(...world.playUntilReady);
+    await ui.at("live").waitFor();
+    await ui.emit(world.directTwice, world.directTwice, ...world.sameStreamTwice);
+    assert.equal(await page.getByTestId("path-direct").count(), 2);
+    assert.equal(await ui.text("since"), "0:41");
+    await ui.emit(...world.twoMinutes().at(-1).events);
+    assert.equal(await page.getByTestId("path-direct").count(), 1);
+    assert.equal(await ui.text("since"), "1:58");
   },
 
   "the buttons ask, and their answer stands beside them": async (page) => {

@@ -148,12 +148,12 @@ export function twoMinutes() {
         jitter_ms: 1.2 + next(),
         loss_percent: second > 66 && second < 90 ? 2.4 : 0,
         paths: [
+          path("wss", now === "wss" ? "in-use" : "standby", wss),
           cut
             ? path("direct", "down", null, { loss_percent: 100 })
             : path("direct", now === "direct" ? "in-use" : "proving", direct, {
                 sent_bytes: 61_200 + 900 * second,
               }),
-          path("wss", now === "wss" ? "in-use" : "standby", wss),
         ],
         streams: 1,
         bytes_up: 410 * second,
@@ -259,3 +259,16 @@ export function poorContrast() {
   }
   return poor;
 }
+
+export const zonesTwice = { event: "zones", zones: [...zonesEvent.zones, ...zonesEvent.zones] };
+export const sameStreamTwice = [opened(7, "map", 45121), opened(7, "map", 45121)];
+
+/** As the engine tells it while the direct path is opened anew: the old one is still there. */
+export const directTwice = {
+  event: "metrics",
+  metrics: {
+    ...metricsAnswer.answer.metrics,
+    at_ms: 41_000,
+    paths: [path("direct", "down", null), path("wss", "in-use", 40), path("direct", "proving", 18)],
+  },
+};

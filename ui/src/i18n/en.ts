@@ -114,7 +114,7 @@ export const en: Texts = {
     graphAgo: (seconds) =>
       seconds === 0 ? "now" : `${Math.floor(seconds / 60)}:${String(seconds % 60).padStart(2, "0")} ago`,
     moved: (from, to, reason, silent) =>
-      `${from} to ${to}: ${reason}${silent === null ? "" : ` (${silent} ms)`}`,
+      `${from} to ${to}: ${reason}${silent === null ? "" : ` (after ${silent} ms)`}`,
     paths: "Paths",
     noPaths: "No path is open.",
     pathSilent: (ms) => `silent for ${ms} ms`,

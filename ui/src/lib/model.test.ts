@@ -148,6 +148,11 @@ describe("play", () => {
     expect(full.streams.some((row) => row.stream === 0)).toBe(false);
   });
 
+  test("a number that comes again replaces the connection that had it", () => {
+    const model = foldAll(INITIAL, [opened(3), closed(3), opened(3)], 0);
+    expect(model.streams.map((row) => [row.stream, row.end])).toEqual([[3, null]]);
+  });
+
   test("stepping down marks the connection and tells why", () => {
     const model = foldAll(
       INITIAL,

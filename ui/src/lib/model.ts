@@ -248,7 +248,7 @@ function sample(
 }
 
 function addStream(streams: StreamRow[], row: StreamRow): StreamRow[] {
-  const list = [...streams, row];
+  const list = [...streams.filter((old) => old.stream !== row.stream), row];
   if (list.length <= MAX_STREAMS) return list;
   const closed = list.findIndex((old) => old.end !== null);
   return list.filter((_, index) => index !== Math.max(closed, 0));

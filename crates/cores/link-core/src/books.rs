@@ -236,6 +236,11 @@ impl Book {
             .is_done(now)
     }
 
+    /// A person left it not long ago.
+    pub(crate) fn is_benched(&self, now: Instant) -> bool {
+        self.benched_until.is_some_and(|until| now < until)
+    }
+
     /// How long nothing has been heard on its own carrier.
     pub(crate) fn silent_for(&self, now: Instant) -> Duration {
         now.saturating_duration_since(self.heard.unwrap_or(self.opened))

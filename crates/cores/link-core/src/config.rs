@@ -50,7 +50,7 @@ impl Default for LinkConfig {
             silence_heartbeats: 3,
             prove_first: Duration::from_millis(300),
             prove_again: Duration::from_secs(3),
-            give_up: Duration::from_secs(5),
+            give_up: Duration::from_millis(2500),
             hold: Duration::from_secs(30),
             bench: Duration::from_secs(60),
             preference: PathKind::ALL.to_vec(),

@@ -22,7 +22,7 @@
 //! | suspicion | 0.9 probe timeouts (RFC 9002 6.2.1), at least 30 ms | so that QUIC's own probe leaves over the standby too |
 //! | proving, first time / after a failure | 0.3 s / 3 s | a flapping path must not flap the game |
 //! | hold time without any path | 30 s | how long the game's sockets stay open |
-//! | given up | 5 s of silence | ICE needs seconds to notice; a new carrier is quicker |
+//! | given up | 2.5 s of silence | SCTP backs off: after 1.5 s of silence its first packet took 1.5 s, after 4 s 3 s; a new carrier is quicker |
 //! | stream / session window | 256 KiB / 1 MiB | game traffic is a few kB a second; bounds memory per session |
 
 mod books;
@@ -30,6 +30,7 @@ mod config;
 mod identity;
 mod link;
 mod policy;
+mod recent;
 mod state;
 mod tls;
 pub mod view;

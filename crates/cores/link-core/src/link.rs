@@ -16,6 +16,7 @@ use warp_protocol::carrier::{LABEL_LEN, MAX_QUIC_PACKET, PathKind, PathLabel};
 
 use crate::books::{Book, all_frames, asking_frames};
 use crate::policy::Policy;
+use crate::recent::Recent;
 use crate::view::{PathView, SwitchReason};
 use crate::{Identity, LinkConfig, Redundancy, State, tls};
 
@@ -159,6 +160,7 @@ pub struct Link {
     copies: VecDeque<Copy>,
     copies_bytes: usize,
     scratch: Vec<u8>,
+    recent: Recent,
     refused: u64,
     duplicated: u64,
     closed: bool,
@@ -213,6 +215,7 @@ impl Link {
             copies: VecDeque::new(),
             copies_bytes: 0,
             scratch: Vec::with_capacity(MAX_QUIC_PACKET),
+            recent: Recent::default(),
             refused: 0,
             duplicated: 0,
             closed: false,
@@ -282,10 +285,14 @@ impl Link {
             Some(DatagramEvent::Response(_)) | None => {}
         }
         self.pump_endpoint();
-        if self.heard_frames() == before {
-            self.refused += 1;
-        } else {
+        if self.heard_frames() > before {
+            self.recent.remember(carrier, packet);
             self.on_heard(carrier, label, now);
+        } else if self.recent.is_first_copy(carrier, packet) {
+            // The other carrier was faster. This one is alive all the same.
+            self.on_heard(carrier, label, now);
+        } else {
+            self.refused += 1;
         }
         self.drive(now);
     }
@@ -840,7 +847,8 @@ impl Link {
             .collect()
     }
 
-    /// Datagrams that changed nothing: not authentic, replayed, a second copy, or not understood.
+    /// Datagrams that changed nothing: not authentic, replayed, a second copy on the same carrier, or
+    /// not understood.
     pub fn refused(&self) -> u64 {
         self.refused
     }

@@ -9,7 +9,8 @@
 //!    says that it hears nothing on it, the best usable path takes over. Without one the game
 //!    stays where it is, the state is Reconnecting, and the streams are held.
 //! 4. A path that is better by preference takes over when it has been heard without a suspicion
-//!    for the proving time and is not benched (reason `better`).
+//!    for the proving time (reason `better`), unless a person left it lately: then it is benched,
+//!    and taken only when nothing else is usable.
 //! 5. A path that is silent for the give-up time is reported once. Out of use it is closed when
 //!    nothing of it can be in flight any more.
 
@@ -148,7 +149,6 @@ impl Link {
             && self.carrier_of(book)
             && book.heard.is_some()
             && book.silent_for(now) < self.config.silence()
-            && book.benched_until.is_none_or(|until| now >= until)
     }
 
     fn is_proven(&self, book: &Book, now: Instant) -> bool {
@@ -167,12 +167,16 @@ impl Link {
             .unwrap_or(preference.len())
     }
 
-    /// Best usable path but `except`; one without a suspicion is better than one with.
+    /// Best usable path but `except`. One that a person left is the last choice, and one without a
+    /// suspicion is better than one with.
     fn best_other(&self, except: Option<PathId>, now: Instant) -> Option<PathId> {
         self.books
             .values()
             .filter(|book| Some(book.id) != except && self.usable(book, now))
-            .min_by_key(|book| (book.suspect(now), self.rank(book.label.kind)))
+            .min_by_key(|book| {
+                let benched = book.is_benched(now);
+                (benched, book.suspect(now), self.rank(book.label.kind))
+            })
             .map(|book| book.id)
     }
 
@@ -241,7 +245,8 @@ impl Link {
         let better = self
             .books
             .values()
-            .filter(|book| self.rank(book.label.kind) < rank && self.is_proven(book, now))
+            .filter(|book| self.rank(book.label.kind) < rank && !book.is_benched(now))
+            .filter(|book| self.is_proven(book, now))
             .min_by_key(|book| self.rank(book.label.kind))
             .map(|book| book.id);
         if let Some(id) = better {

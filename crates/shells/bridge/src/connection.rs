@@ -190,8 +190,10 @@ async fn open(shared: &Shared, upstream: Upstream) -> Result<Ready, NotOpened> {
         }
         match stream.reader.read().await {
             GameRead::Data(bytes) => decoder.push(&bytes),
+            GameRead::Closed | GameRead::Reset(reset_code::SESSION_END) => {
+                return Err(NotOpened::Refused(RefusedReason::LinkGone));
+            }
             GameRead::Finished | GameRead::Reset(_) => return Err(bad),
-            GameRead::Closed => return Err(NotOpened::Refused(RefusedReason::LinkGone)),
         }
     }
 }

@@ -8,6 +8,7 @@ use std::time::Duration;
 use support::{SESSION, Setup, World, accept, connect, game_at, listener, soon};
 use tokio::io::AsyncReadExt;
 use tokio_util::sync::CancellationToken;
+use warp_bridge::BridgeNotice;
 use warp_endpoint::{
     AttachRefused, Endpoint, EndpointConfig, EndpointLimits, GrantRefused, GrantSpec, Identity,
     SIGNALS, WebRtcOptions, generate_identity_der,
@@ -94,6 +95,11 @@ async fn revoking_closes_the_link_and_the_servers_connection() {
     let mut world = World::start(Setup::new(game_at(address))).await;
     let mut client = connect(world.bridge.login_addr()).await;
     let mut server = accept(&listener).await;
+    let opened = world.notice("the opening", |notice| match notice {
+        BridgeNotice::Opened { n, .. } => Some(*n),
+        _ => None,
+    });
+    assert_eq!(opened.await, 1);
     let view = world.endpoint.sessions().remove(0);
     assert_eq!(
         (view.state, view.path),

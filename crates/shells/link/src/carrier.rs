@@ -76,7 +76,8 @@ pub enum SendRefused {
     Closed,
 }
 
-/// Counts since the carrier was made. Datagrams unless it says bytes.
+/// Counts since the carrier was made. Datagrams unless it says bytes. A datagram is counted a moment
+/// after it was passed on.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, serde::Serialize)]
 pub struct CarrierStats {
     /// Handed to the transport.

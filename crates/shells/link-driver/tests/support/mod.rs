@@ -1,7 +1,5 @@
 //! Two links joined by carriers in memory.
 
-use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -17,10 +15,8 @@ use warp_link_driver::{IncomingStreams, LinkHandle, LinkNotices, spawn};
 pub(crate) const STUCK: Duration = Duration::from_secs(30);
 
 /// A carrier in memory, and what can happen to it.
-#[derive(Clone)]
 pub(crate) struct Wire {
     cut: CancellationToken,
-    mute: Arc<AtomicBool>,
 }
 
 impl Wire {
@@ -28,19 +24,12 @@ impl Wire {
     pub(crate) fn cut(&self) {
         self.cut.cancel();
     }
-
-    /// Datagrams vanish from now on; nobody is told.
-    #[allow(dead_code)]
-    pub(crate) fn mute(&self) {
-        self.mute.store(true, Ordering::Relaxed);
-    }
 }
 
 /// Two carriers, each the other's other end.
 pub(crate) fn wire() -> (Carrier, Carrier, Wire) {
     let wire = Wire {
         cut: CancellationToken::new(),
-        mute: Arc::new(AtomicBool::new(false)),
     };
     let (left_tx, left_rx) = mpsc::channel(512);
     let (right_tx, right_rx) = mpsc::channel(512);
@@ -50,13 +39,10 @@ pub(crate) fn wire() -> (Carrier, Carrier, Wire) {
 }
 
 fn end(tx: mpsc::Sender<Bytes>, rx: mpsc::Receiver<Bytes>, wire: &Wire) -> Carrier {
-    let mute = Arc::clone(&wire.mute);
-    let sink = sink::unfold((tx, mute), |(tx, mute), datagram: Bytes| async move {
+    let sink = sink::unfold(tx, |tx, datagram: Bytes| async move {
         // A full pipe loses the datagram, as a network does.
-        if !mute.load(Ordering::Relaxed) {
-            let _ = tx.try_send(datagram);
-        }
-        Ok::<_, std::convert::Infallible>((tx, mute))
+        let _ = tx.try_send(datagram);
+        Ok::<_, std::convert::Infallible>(tx)
     });
     let stream = stream::unfold(rx, |mut rx| async move {
         let datagram = rx.recv().await?;

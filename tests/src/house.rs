@@ -1,0 +1,345 @@
+//! A whole house on one machine: a coordinator with one zone, a practice server behind it, and the
+//! launchers and clients that a test adds. All are real processes of the programs that are shipped.
+//!
+//! The programs are looked for in the folder that the environment variable `WARP_BIN_DIR` names,
+//! else in the folder that the test's own executable was built into.
+
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::sync::Arc;
+use std::time::Duration;
+
+use serde_json::{Value, json};
+use tempfile::TempDir;
+
+use crate::process::{PATIENCE, Process, Source};
+use crate::relay::Relay;
+
+/// Id of the zone.
+pub const ZONE: &str = "practice";
+/// Password of every account that [`House::add_user`] makes.
+pub const PASSWORD: &str = "correct horse";
+
+/// Where programs run: makes the command for one.
+pub type Place = Arc<dyn Fn(&Path) -> Command + Send + Sync>;
+
+/// This machine as it is.
+pub fn here() -> Place {
+    Arc::new(|program| Command::new(program))
+}
+
+/// A program that is shipped.
+pub fn program(name: &str) -> PathBuf {
+    let folder = match std::env::var_os("WARP_BIN_DIR") {
+        Some(folder) => PathBuf::from(folder),
+        None => {
+            let test = std::env::current_exe().expect("a test has an executable");
+            let deps = test.parent().expect("it lies in a folder");
+            deps.parent().unwrap_or(deps).to_path_buf()
+        }
+    };
+    folder.join(format!("{name}{}", std::env::consts::EXE_SUFFIX))
+}
+
+/// How a house is built.
+pub struct Plan<'a> {
+    /// Where coordinator and game server run.
+    pub servers: Place,
+    /// Where launchers and clients run.
+    pub players: Place,
+    /// Address that the servers listen on.
+    pub ip: IpAddr,
+    /// The zone names the second map server.
+    pub second_map_in_zone: bool,
+    /// Stands between the endpoint and the first map server.
+    pub map_relay: Option<&'a Relay>,
+    /// Configuration of the coordinator.
+    pub coordinator: Value,
+}
+
+impl Default for Plan<'_> {
+    fn default() -> Self {
+        Self {
+            servers: here(),
+            players: here(),
+            ip: Ipv4Addr::LOCALHOST.into(),
+            second_map_in_zone: true,
+            map_relay: None,
+            coordinator: json!({}),
+        }
+    }
+}
+
+/// How a launcher is started.
+pub struct NodePlan<'a> {
+    /// Account.
+    pub user: &'a str,
+    /// Its password.
+    pub password: &'a str,
+    /// Zone id.
+    pub zone: &'a str,
+    /// The coordinator's address, if it is not the house's own.
+    pub coordinator: Option<SocketAddr>,
+    /// Keys of `p2p_config.json` that differ from [`House::node_config`].
+    pub config: Value,
+    /// Start the game that the configuration names.
+    pub game: bool,
+}
+
+impl Default for NodePlan<'_> {
+    fn default() -> Self {
+        Self {
+            user: "alice",
+            password: PASSWORD,
+            zone: ZONE,
+            coordinator: None,
+            config: json!({}),
+            game: false,
+        }
+    }
+}
+
+/// The house. Its processes end with it.
+pub struct House {
+    // Dropped in this order: what depends on another goes first.
+    /// `warp-coordinator serve`.
+    pub coordinator: Process,
+    /// `warp-practice server`.
+    pub server: Process,
+    /// Where the coordinator listens.
+    pub address: SocketAddr,
+    /// The practice server's first line.
+    pub listening: Value,
+    servers: Place,
+    players: Place,
+    nodes: std::cell::Cell<u32>,
+    dir: TempDir,
+}
+
+impl House {
+    /// Starts coordinator and practice server on the loopback, with an account `alice`.
+    pub fn new() -> Self {
+        Self::with(Plan::default())
+    }
+
+    /// Starts coordinator and practice server, with an account `alice`.
+    pub fn with(plan: Plan<'_>) -> Self {
+        let dir = tempfile::tempdir().expect("a folder can be made");
+        let server = practice_server(&plan);
+        let listening = server.event("listening");
+        if let Some(relay) = plan.map_relay {
+            relay.set_target(address(&listening["map"]));
+        }
+        let file = dir.path().join("coordinator.json");
+        std::fs::write(&file, plan.coordinator.to_string()).expect("a file can be written");
+        let mut command = (plan.servers)(&program("warp-coordinator"));
+        command.arg("serve").arg("--config").arg(file);
+        command.arg("--data").arg(dir.path().join("data"));
+        command.args(["--listen", &format!("{}:0", plan.ip)]);
+        command.env("WARP_LOG", "info");
+        let coordinator = Process::start("coordinator", command);
+        let (_, url) = coordinator.wait_line(0, "its address", PATIENCE, |line| {
+            (line.source == Source::Out).then(|| line.text.clone())
+        });
+        let bare = url.strip_prefix("http://").expect("plain HTTP");
+        let house = Self {
+            coordinator,
+            server,
+            address: bare.parse().expect("an address"),
+            listening,
+            servers: plan.servers,
+            players: plan.players,
+            nodes: std::cell::Cell::new(0),
+            dir,
+        };
+        let map_relay = plan.map_relay.map(|relay| relay.address());
+        house.put_zone(&house.zone(plan.second_map_in_zone, map_relay), None);
+        house.add_user("alice");
+        house
+    }
+
+    fn zone(&self, second_map: bool, map_relay: Option<SocketAddr>) -> Value {
+        let listening = &self.listening;
+        let mut map = vec![match map_relay {
+            Some(address) => json!(address),
+            None => listening["map"].clone(),
+        }];
+        if second_map {
+            map.push(listening["map2"].clone());
+        }
+        json!({
+            "zone_id": ZONE,
+            "zone_name": "Practice",
+            "zone_display_name": "The practice game",
+            "map_name": "prontera",
+            "maps": ["prontera", "izlude", "geffen"],
+            "game": {
+                "packet_version": 20_211_103,
+                "login": listening["login"],
+                "char": [listening["char"]],
+                "map": map,
+            },
+        })
+    }
+
+    /// `warp-coordinator zone put`, with the status if there is one.
+    pub fn put_zone(&self, zone: &Value, status: Option<&str>) {
+        let file = self.dir.path().join("zone.json");
+        std::fs::write(&file, zone.to_string()).expect("a file can be written");
+        let mut command = (self.servers)(&program("warp-coordinator"));
+        command.args(["zone", "put"]).arg(file);
+        command.arg("--data").arg(self.dir.path().join("data"));
+        if let Some(status) = status {
+            command.args(["--status", status]);
+        }
+        let mut process = Process::start("zone put", command);
+        assert_eq!(process.exit(PATIENCE).code, Some(0), "zone put");
+    }
+
+    /// Puts a zone under another id, with a status.
+    pub fn put_other_zone(&self, id: &str, status: &str) {
+        let mut zone = self.zone(true, None);
+        zone["zone_id"] = json!(id);
+        self.put_zone(&zone, Some(status));
+    }
+
+    /// `warp-coordinator user add`, with the password of all tests.
+    pub fn add_user(&self, name: &str) {
+        let mut command = (self.servers)(&program("warp-coordinator"));
+        command.args(["user", "add", name, "--password-stdin"]);
+        command.arg("--data").arg(self.dir.path().join("data"));
+        let mut process = Process::start("user add", command);
+        process.password(PASSWORD);
+        assert_eq!(process.exit(PATIENCE).code, Some(0), "user add {name}");
+    }
+
+    /// The configuration that launchers start with.
+    pub fn node_config(&self) -> Value {
+        json!({
+            "coordinator": { "rest_api_url": api(self.address), "reconnect_backoff_ms": 200 },
+            "bridge": { "login_listen": "127.0.0.1:0" },
+            "p2p": { "prefer_wait_ms": 15_000 },
+        })
+    }
+
+    /// A folder that ends with the house.
+    pub fn dir(&self) -> &Path {
+        self.dir.path()
+    }
+
+    /// Starts `warp-node play --json`.
+    pub fn node(&self, plan: &NodePlan<'_>) -> Process {
+        let mut config = self.node_config();
+        if let Some(address) = plan.coordinator {
+            config["coordinator"]["rest_api_url"] = json!(api(address));
+        }
+        merge(&mut config, &plan.config);
+        self.node_with(plan, &config.to_string())
+    }
+
+    /// The same with the text of the configuration file.
+    pub fn node_with(&self, plan: &NodePlan<'_>, config: &str) -> Process {
+        let number = self.nodes.get() + 1;
+        self.nodes.set(number);
+        let file = self.dir.path().join(format!("p2p_config-{number}.json"));
+        std::fs::write(&file, config).expect("a file can be written");
+        let mut command = (self.players)(&program("warp-node"));
+        command.args(["play", "--json", "--user", plan.user, "--zone", plan.zone]);
+        command.arg("--password-stdin").arg("--config").arg(file);
+        if !plan.game {
+            command.arg("--no-game");
+        }
+        command.env("WARP_LOG", "info");
+        let mut process = Process::start(&format!("node {number} ({})", plan.user), command);
+        process.password(plan.password);
+        process
+    }
+
+    /// Starts a launcher for `alice`, waits until the bridge listens, and tells where.
+    pub fn playing(&self, plan: &NodePlan<'_>) -> (Process, SocketAddr) {
+        let node = self.node(plan);
+        let login = bridge(&node);
+        (node, login)
+    }
+
+    /// Starts `warp-practice client --json` with account `testN`, whose password is its name.
+    pub fn client(&self, login: SocketAddr, account: &str, arguments: &[&str]) -> Process {
+        let mut command = (self.players)(&program("warp-practice"));
+        command.args(["client", "--json", "--user", account, "--password-stdin"]);
+        command.args(["--login", &login.to_string()]).args(arguments);
+        let mut process = Process::start(&format!("client {account}"), command);
+        process.password(account);
+        process
+    }
+
+    /// The same in the servers' place.
+    pub fn client_at_servers(&self, login: SocketAddr, account: &str, arguments: &[&str]) -> Process {
+        let mut command = (self.servers)(&program("warp-practice"));
+        command.args(["client", "--json", "--user", account, "--password-stdin"]);
+        command.args(["--login", &login.to_string()]).args(arguments);
+        let mut process = Process::start(&format!("client {account}"), command);
+        process.password(account);
+        process
+    }
+}
+
+impl Default for House {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+fn practice_server(plan: &Plan<'_>) -> Process {
+    let mut command = (plan.servers)(&program("warp-practice"));
+    command.arg("server");
+    let any = format!("{}:0", plan.ip);
+    for server in ["--login", "--char", "--map", "--map2"] {
+        command.args([server, &any]);
+    }
+    if let Some(relay) = plan.map_relay {
+        command.args(["--announce-map", &relay.address().to_string()]);
+    }
+    Process::start("practice server", command)
+}
+
+/// Where a launcher's bridge listens, once it does.
+pub fn bridge(node: &Process) -> SocketAddr {
+    address(&node.event("bridge-ready")["login"])
+}
+
+/// Waits until a client stands on a map.
+pub fn on_map(client: &Process) {
+    client.event("on-map");
+}
+
+/// Waits for a client's end; it has to have gone well. Gives its summary.
+pub fn good_end(client: &mut Process, limit: Duration) -> Value {
+    let exit = client.exit(limit);
+    assert_eq!(exit.code, Some(0), "{} failed", client.name());
+    let summary = client.event("summary");
+    assert_eq!(summary["ok"], true, "{summary}");
+    summary
+}
+
+/// Base of the REST routes of a coordinator.
+pub fn api(coordinator: SocketAddr) -> String {
+    format!("http://{coordinator}/api/v1")
+}
+
+/// An address in an event.
+pub fn address(value: &Value) -> SocketAddr {
+    let text = value.as_str().unwrap_or_default();
+    (text.parse()).unwrap_or_else(|_| panic!("{value} is no address"))
+}
+
+fn merge(into: &mut Value, from: &Value) {
+    match (into, from) {
+        (Value::Object(into), Value::Object(from)) => {
+            for (key, value) in from {
+                merge(into.entry(key.clone()).or_insert(Value::Null), value);
+            }
+        }
+        (into, from) => *into = from.clone(),
+    }
+}
