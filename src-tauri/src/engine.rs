@@ -3,9 +3,10 @@
 use std::{future::Future, pin::Pin, sync::Arc};
 
 use tokio::task::AbortHandle;
+use warp_embedded::Embedded;
 use warp_engine::{EngineHandle, EngineOptions, EventStream};
-use warp_engine_core::{command::Command, event::Event, snapshot::Snapshot};
-use warp_protocol::Problem;
+use warp_engine_core::{command::Command, config::Config, event::Event, snapshot::Snapshot};
+use warp_protocol::{Problem, ProblemCode};
 
 use crate::{batch, options::Places, settings};
 
@@ -34,6 +35,18 @@ pub(crate) trait Engine: Send + Sync {
 pub(crate) struct Running {
     pub(crate) engine: Arc<dyn Engine>,
     pub(crate) server: Server,
+    /// The coordinator and the practice game inside this program, where no other was configured.
+    pub(crate) embedded: Option<Embedded>,
+}
+
+impl Running {
+    /// Ends the engine, then what stands behind it.
+    pub(crate) async fn end(self) {
+        self.engine.quit().await;
+        if let Some(embedded) = self.embedded {
+            embedded.shutdown().await;
+        }
+    }
 }
 
 /// The server behind the sign-in form.
@@ -44,27 +57,51 @@ pub(crate) struct Server {
     pub(crate) embedded: bool,
 }
 
-/// Starts the engine as `places` say.
+/// Starts the engine as `places` say; where no coordinator is configured, the embedded one first.
 ///
 /// # Errors
-/// The configuration is not readable or not allowed, or the engine refused it.
+/// The configuration is not readable or not allowed, the embedded coordinator could not be opened,
+/// or the engine refused the configuration.
 pub(crate) async fn start(places: &Places, debug: DebugSwitch) -> Result<Running, Problem> {
     let settings = settings::load(places.config.as_deref())?;
     for warning in &settings.warnings {
         tracing::warn!(%warning, "configuration");
     }
+    let mut config = settings.config;
+    let embedded = if settings.names_coordinator {
+        None
+    } else {
+        Some(move_in(places, &mut config).await?)
+    };
     let server = Server {
-        coordinator: settings.config.coordinator.rest_api_url.clone(),
-        embedded: false,
+        coordinator: config.coordinator.rest_api_url.clone(),
+        embedded: embedded.is_some(),
     };
     let handle = EngineHandle::start(EngineOptions {
         set_debug: Box::new(move |on| debug(on)),
-        ..EngineOptions::new(settings.config)
+        ..EngineOptions::new(config)
     })?;
     Ok(Running {
         engine: Arc::new(handle),
         server,
+        embedded,
     })
+}
+
+/// Opens the embedded coordinator and points `config` at it. Where no game is configured either,
+/// Play starts the practice game.
+async fn move_in(places: &Places, config: &mut Config) -> Result<Embedded, Problem> {
+    let embedded = Embedded::start(&places.data).await.map_err(|error| {
+        Problem::new(ProblemCode::Internal, places.data.display().to_string())
+            .with_detail(error.to_string())
+    })?;
+    config.coordinator.rest_api_url = embedded.rest_api_url();
+    // An address of another coordinator's socket would be the wrong one here.
+    config.coordinator.websocket_url.clear();
+    if config.game.executable.is_empty() && config.game.practice.is_none() {
+        config.game.practice = Some(warp_engine_core::config::PracticeSection::default());
+    }
+    Ok(embedded)
 }
 
 impl batch::Source for EventStream {
@@ -100,5 +137,48 @@ impl Engine for EngineHandle {
                 .is_some_and(|event| event != Event::Ended)
             {}
         })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn without_a_configuration_the_embedded_coordinator_is_there_and_goes_again() {
+        let folder = tempfile::tempdir().unwrap();
+        let places = Places {
+            config: None,
+            data: folder.path().join("data"),
+        };
+        let running = start(&places, Arc::new(|_| {})).await.unwrap();
+        assert!(running.server.embedded);
+        assert!(running.server.coordinator.starts_with("http://127.0.0.1:"));
+        assert_eq!(running.engine.snapshot(), Snapshot::default());
+        running.end().await;
+    }
+
+    #[tokio::test]
+    async fn a_configured_coordinator_is_taken_as_it_is_written() {
+        let folder = tempfile::tempdir().unwrap();
+        let url = "http://127.0.0.1:9/api/v1";
+        let file = folder.path().join("p2p_config.json");
+        std::fs::write(
+            &file,
+            format!(r#"{{"coordinator":{{"rest_api_url":"{url}"}}}}"#),
+        )
+        .unwrap();
+        let places = Places {
+            config: Some(file),
+            data: folder.path().join("data"),
+        };
+        let running = start(&places, Arc::new(|_| {})).await.unwrap();
+        assert_eq!(running.server.coordinator, url);
+        assert!(!running.server.embedded);
+        assert!(
+            !places.data.exists(),
+            "nothing is kept for a house that was not opened"
+        );
+        running.end().await;
     }
 }

@@ -76,7 +76,7 @@ impl House {
         let Some(running) = self.running.lock().await.take() else {
             return;
         };
-        if tokio::time::timeout(END_WITHIN, running.engine.quit())
+        if tokio::time::timeout(END_WITHIN, running.end())
             .await
             .is_err()
         {
@@ -198,6 +198,7 @@ mod tests {
                 coordinator: "http://127.0.0.1:8001/api/v1".into(),
                 embedded: true,
             },
+            embedded: None,
         };
         *house.running.try_lock().unwrap() = Some(running);
         (engine, house)

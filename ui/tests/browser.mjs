@@ -300,6 +300,8 @@ const TESTS = {
     await ui.at("reconnect").click();
     await ui.emit({ event: "console", line: "/p2p reconnect", answer: { answer: "reconnecting" } });
     assert.match(await ui.text("button-answer"), /opened anew/);
+    await ui.emit({ event: "moved", from: "wss", to: "direct", reason: "better", silent_ms: 0 });
+    assert.equal(await ui.text("button-answer"), "");
   },
 
   "the console: completion, history, answers": async (page) => {

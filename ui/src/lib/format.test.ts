@@ -1,6 +1,6 @@
 import { expect, test } from "vitest";
 
-import { NONE, bytes, duration, host, ms, percent } from "./format";
+import { NONE, bytes, duration, fileName, host, ms, percent } from "./format";
 
 test("milliseconds", () => {
   expect([null, undefined, Number.NaN].map(ms)).toEqual([NONE, NONE, NONE]);
@@ -37,4 +37,13 @@ test("duration", () => {
 test("host", () => {
   expect(host("http://127.0.0.1:8001/api/v1")).toBe("127.0.0.1:8001");
   expect(host("not an address")).toBe("not an address");
+});
+
+test("file name", () => {
+  expect(["/opt/game/Warp.exe", "C:\\Games\\Warp.exe", "Warp.exe", "/"].map(fileName)).toEqual([
+    "Warp.exe",
+    "Warp.exe",
+    "Warp.exe",
+    "/",
+  ]);
 });

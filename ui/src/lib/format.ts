@@ -46,3 +46,8 @@ export function host(url: string): string {
     return url;
   }
 }
+
+/** The last part of a path, whichever system wrote it. */
+export function fileName(path: string): string {
+  return path.split(/[\\/]/).findLast((part) => part !== "") ?? path;
+}

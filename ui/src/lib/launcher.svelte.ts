@@ -165,6 +165,10 @@ class Launcher {
       case "playing":
         this.playPending = null;
         break;
+      case "moved":
+        // What a button's answer announced has happened, or is no longer true.
+        if (event.reason !== "asked") this.buttonAnswer = null;
+        break;
       case "problem":
         this.zonesPending = false;
         if (this.model.snapshot.zone === null) this.playPending = null;

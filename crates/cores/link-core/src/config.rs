@@ -55,9 +55,9 @@ impl Default for LinkConfig {
             bench: Duration::from_secs(60),
             preference: PathKind::ALL.to_vec(),
             redundancy: Redundancy::Auto,
-            max_streams: 64,
-            stream_window: 256 * 1024,
-            session_window: 1024 * 1024,
+            max_streams: 32,
+            stream_window: 64 * 1024,
+            session_window: 2 * 1024 * 1024,
         }
     }
 }

@@ -23,7 +23,7 @@
 //! | proving, first time / after a failure | 0.3 s / 3 s | a flapping path must not flap the game |
 //! | hold time without any path | 30 s | how long the game's sockets stay open |
 //! | given up | 2.5 s of silence | SCTP backs off: after 1.5 s of silence its first packet took 1.5 s, after 4 s 3 s; a new carrier is quicker |
-//! | stream / session window | 256 KiB / 1 MiB | game traffic is a few kB a second; bounds memory per session |
+//! | stream / session window | 64 KiB / 2 MiB | game traffic is a few kB a second; 32 streams that nobody reads fit the session window, so they block no other |
 
 mod books;
 mod config;
@@ -31,12 +31,15 @@ mod identity;
 mod link;
 mod policy;
 mod recent;
+mod setup;
 mod state;
+mod streams;
 mod tls;
 pub mod view;
 
 pub use config::{LinkConfig, Redundancy};
 pub use identity::{Identity, IdentityError};
-pub use link::{CloseReason, Link, LinkError, LinkEvent, Outgoing, ReadOutcome, WriteOutcome};
+pub use link::{CloseReason, Link, LinkError, LinkEvent, Outgoing};
 pub use noq_proto::StreamId;
 pub use state::State;
+pub use streams::{ReadOutcome, WriteOutcome};

@@ -1,29 +1,26 @@
 //! The link itself: QUIC in the middle, datagrams with labels on one side, streams on the other.
 
 use std::collections::{BTreeMap, VecDeque};
-use std::net::{Ipv6Addr, SocketAddr, SocketAddrV6};
 use std::num::NonZeroUsize;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use bytes::{BufMut, Bytes, BytesMut};
 use noq_proto::{
-    ClientConfig, Connection, ConnectionError, ConnectionHandle, DatagramEvent, Dir, Endpoint,
-    EndpointConfig, Event, FourTuple, IdleTimeout, PathEvent, PathId, PathStatus, ReadError,
-    ReadableError, ServerConfig, StreamEvent, StreamId, TransportConfig, VarInt, WriteError,
+    ClientConfig, Connection, ConnectionHandle, DatagramEvent, Dir, Endpoint, Event, FourTuple,
+    PathEvent, PathId, PathStatus, ServerConfig, StreamEvent, StreamId, VarInt,
 };
 use warp_protocol::carrier::{LABEL_LEN, MAX_QUIC_PACKET, PathKind, PathLabel};
 
 use crate::books::{Book, all_frames, asking_frames};
 use crate::policy::Policy;
 use crate::recent::Recent;
-use crate::view::{PathView, SwitchReason};
+use crate::setup::{address_label, close_reason, endpoint_config, label_address, transport};
+use crate::view::SwitchReason;
 use crate::{Identity, LinkConfig, Redundancy, State, tls};
 
-/// Paths that may be open or draining at once.
-const MAX_PATHS: u32 = 16;
 /// A second copy follows the first by this much: longer than a burst of loss on a radio link,
-/// shorter than a game's tick (issue of record: 10 to 20 ms).
+/// shorter than a game's tick.
 const COPY_DELAY: Duration = Duration::from_millis(12);
 /// Packets up to this size are sent twice; larger ones are bulk.
 const COPY_MAX: usize = 600;
@@ -109,32 +106,6 @@ pub struct Outgoing {
     pub datagram: Bytes,
 }
 
-/// Result of a write to a stream.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum WriteOutcome {
-    /// So many bytes were taken.
-    Written(usize),
-    /// None were taken; [`LinkEvent::Writable`] will tell.
-    Blocked,
-    /// The stream takes no more.
-    Closed,
-}
-
-/// Result of a read from a stream.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum ReadOutcome {
-    /// Bytes in order.
-    Data(Bytes),
-    /// None now; [`LinkEvent::Readable`] will tell.
-    Blocked,
-    /// The other side ended the stream; all was read.
-    Finished,
-    /// The other side reset the stream with this code.
-    Reset(u64),
-    /// The stream is not open.
-    Closed,
-}
-
 #[derive(Debug, Default, Clone, Copy)]
 pub(crate) struct Carrier {
     pub(crate) up: bool,
@@ -161,9 +132,9 @@ pub struct Link {
     copies_bytes: usize,
     scratch: Vec<u8>,
     recent: Recent,
-    refused: u64,
-    duplicated: u64,
-    closed: bool,
+    pub(crate) refused: u64,
+    pub(crate) duplicated: u64,
+    pub(crate) closed: bool,
 }
 
 impl Link {
@@ -582,9 +553,13 @@ impl Link {
                 self.books.remove(&id);
                 self.policy.forget(id);
             }
-            PathEvent::RemoteStatus { id, status, .. } => {
-                let available = status == PathStatus::Available;
-                self.on_peer_status(id, available, now);
+            PathEvent::RemoteStatus { id, .. } => {
+                // The event carries what the frame said, which may be older than another frame.
+                let status = self
+                    .connection
+                    .as_ref()
+                    .and_then(|(_, connection)| connection.remote_path_status(id));
+                self.on_peer_status(id, status == Some(PathStatus::Available), now);
             }
             _ => {}
         }
@@ -760,116 +735,6 @@ impl Link {
         }
     }
 
-    // ---- streams
-
-    /// Opens a stream; `None` while as many are open as may be, or before the link is connected.
-    pub fn open_stream(&mut self) -> Option<StreamId> {
-        let (_, connection) = self.connection.as_mut()?;
-        if connection.is_handshaking() {
-            return None;
-        }
-        connection.streams().open(Dir::Bi)
-    }
-
-    /// Writes to a stream.
-    pub fn write(&mut self, id: StreamId, data: &[u8]) -> WriteOutcome {
-        let Some((_, connection)) = &mut self.connection else {
-            return WriteOutcome::Closed;
-        };
-        match connection.send_stream(id).write(data) {
-            Ok(count) => WriteOutcome::Written(count),
-            Err(WriteError::Blocked) => WriteOutcome::Blocked,
-            Err(WriteError::Stopped(_) | WriteError::ClosedStream) => WriteOutcome::Closed,
-        }
-    }
-
-    /// Reads at most `max` bytes from a stream.
-    pub fn read(&mut self, id: StreamId, max: usize) -> ReadOutcome {
-        let Some((_, connection)) = &mut self.connection else {
-            return ReadOutcome::Closed;
-        };
-        let mut stream = connection.recv_stream(id);
-        let mut chunks = match stream.read(true) {
-            Ok(chunks) => chunks,
-            Err(ReadableError::ClosedStream | ReadableError::IllegalOrderedRead) => {
-                return ReadOutcome::Closed;
-            }
-        };
-        let outcome = match chunks.next(max) {
-            Ok(Some(chunk)) => ReadOutcome::Data(chunk.bytes),
-            Ok(None) => ReadOutcome::Finished,
-            Err(ReadError::Blocked) => ReadOutcome::Blocked,
-            Err(ReadError::Reset(code)) => ReadOutcome::Reset(code.into_inner()),
-        };
-        // Whether new window has to be told is found by the next poll_transmit.
-        let _ = chunks.finalize();
-        outcome
-    }
-
-    /// Half-closes a stream: no more will be written.
-    pub fn finish(&mut self, id: StreamId) {
-        if let Some((_, connection)) = &mut self.connection {
-            // Stopped or closed already: nothing is left to finish.
-            let _ = connection.send_stream(id).finish();
-        }
-    }
-
-    /// Breaks off what was written to a stream.
-    pub fn reset(&mut self, id: StreamId, code: u32) {
-        if let Some((_, connection)) = &mut self.connection {
-            let _ = connection.send_stream(id).reset(VarInt::from_u32(code));
-        }
-    }
-
-    /// Tells the other side that no more of a stream is wanted.
-    pub fn stop(&mut self, id: StreamId, code: u32) {
-        if let Some((_, connection)) = &mut self.connection {
-            let _ = connection.recv_stream(id).stop(VarInt::from_u32(code));
-        }
-    }
-
-    // ---- views
-
-    /// Every path as it is shown.
-    pub fn paths(&mut self, now: Instant) -> Vec<PathView> {
-        let Some((_, connection)) = &mut self.connection else {
-            return Vec::new();
-        };
-        let stats: Vec<_> = self
-            .books
-            .keys()
-            .map(|id| connection.path_stats(*id).unwrap_or_default())
-            .collect();
-        self.books
-            .values()
-            .zip(&stats)
-            .map(|(book, stats)| self.view_of(book, stats, now))
-            .collect()
-    }
-
-    /// Datagrams that changed nothing: not authentic, replayed, a second copy on the same carrier, or
-    /// not understood.
-    pub fn refused(&self) -> u64 {
-        self.refused
-    }
-
-    /// Datagrams that were sent a second time.
-    pub fn duplicated(&self) -> u64 {
-        self.duplicated
-    }
-
-    /// True when the link has ended.
-    pub fn is_closed(&self) -> bool {
-        self.closed
-    }
-
-    /// True when nothing more has to be sent for a closed link.
-    pub fn is_drained(&self) -> bool {
-        self.connection
-            .as_ref()
-            .is_none_or(|(_, connection)| connection.is_drained())
-    }
-
     pub(crate) fn reroute_after(now: Instant) -> Instant {
         now + REROUTE_AFTER
     }
@@ -882,103 +747,5 @@ fn known_or_newer(known: u8, seen: u8) -> u8 {
         seen
     } else {
         known
-    }
-}
-
-fn endpoint_config(seed: [u8; 32]) -> Result<EndpointConfig, LinkError> {
-    let reset_key = ring::hmac::Key::new(ring::hmac::HMAC_SHA256, &seed);
-    let mut config = EndpointConfig::new(Arc::new(reset_key));
-    config.rng_seed(Some(seed));
-    config
-        .max_udp_payload_size(MAX_QUIC_PACKET as u16)
-        .map_err(|_| LinkError::Config)?;
-    Ok(config)
-}
-
-fn transport(config: &LinkConfig, server: bool) -> Result<TransportConfig, LinkError> {
-    let hold = IdleTimeout::try_from(config.hold).map_err(|_| LinkError::Config)?;
-    let streams = if server { config.max_streams } else { 0 };
-    let mut transport = TransportConfig::default();
-    transport
-        .max_idle_timeout(Some(hold))
-        .max_concurrent_bidi_streams(VarInt::from_u32(streams))
-        .max_concurrent_uni_streams(VarInt::from_u32(0))
-        .stream_receive_window(VarInt::from_u32(config.stream_window))
-        .receive_window(VarInt::from_u32(config.session_window))
-        .send_window(u64::from(config.session_window))
-        .datagram_receive_buffer_size(None)
-        .initial_mtu(MAX_QUIC_PACKET as u16)
-        .min_mtu(MAX_QUIC_PACKET as u16)
-        .mtu_discovery_config(None)
-        .enable_segmentation_offload(false)
-        .max_concurrent_multipath_paths(MAX_PATHS)
-        // Heartbeats are ours: QUIC's keep-alive is silenced by what is heard, and the answer to it
-        // may come over another path.
-        .default_path_keep_alive_interval(None)
-        .default_path_max_idle_timeout(None)
-        // A carrier does not reorder, so the first later acknowledgement proves a loss.
-        .packet_threshold(1)
-        .time_threshold(1.0)
-        .initial_rtt(Duration::from_millis(100));
-    Ok(transport)
-}
-
-/// fd57:4152:50::KIND, port 1024 + generation: unique local addresses that no interface has.
-fn label_address(label: PathLabel) -> SocketAddr {
-    let ip = Ipv6Addr::new(0xfd57, 0x4152, 0x50, 0, 0, 0, 0, label.kind as u16);
-    SocketAddr::V6(SocketAddrV6::new(
-        ip,
-        1024 + u16::from(label.generation),
-        0,
-        0,
-    ))
-}
-
-fn address_label(address: SocketAddr) -> Option<PathLabel> {
-    let SocketAddr::V6(address) = address else {
-        return None;
-    };
-    let kind = address.ip().segments()[7];
-    let kind = PathKind::ALL
-        .into_iter()
-        .find(|known| *known as u16 == kind)?;
-    let generation = u8::try_from(address.port().checked_sub(1024)?).ok()?;
-    Some(PathLabel { kind, generation })
-}
-
-fn close_reason(error: &ConnectionError) -> CloseReason {
-    match error {
-        ConnectionError::ApplicationClosed(close) => {
-            CloseReason::Peer(close.error_code.into_inner())
-        }
-        ConnectionError::LocallyClosed => CloseReason::Local,
-        ConnectionError::TimedOut | ConnectionError::Reset => CloseReason::Lost,
-        ConnectionError::TransportError(error) if is_crypto(u64::from(error.code)) => {
-            CloseReason::Untrusted
-        }
-        ConnectionError::ConnectionClosed(close) if is_crypto(u64::from(close.error_code)) => {
-            CloseReason::Untrusted
-        }
-        _ => CloseReason::Protocol,
-    }
-}
-
-/// RFC 9000 20.1: CRYPTO_ERROR is 0x0100..=0x01ff.
-fn is_crypto(code: u64) -> bool {
-    (0x100..0x200).contains(&code)
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn labels_and_addresses_round_trip() {
-        for kind in PathKind::ALL {
-            for generation in [0, 1, 255] {
-                let label = PathLabel { kind, generation };
-                assert_eq!(address_label(label_address(label)), Some(label));
-            }
-        }
     }
 }

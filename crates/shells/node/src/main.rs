@@ -96,9 +96,23 @@ struct DoctorArgs {
     json: bool,
 }
 
-#[tokio::main]
-async fn main() -> ExitCode {
-    match Cli::parse().command {
+fn main() -> ExitCode {
+    let runtime = match tokio::runtime::Runtime::new() {
+        Ok(runtime) => runtime,
+        Err(error) => {
+            eprintln!("warp-node: cannot start its threads: {error}");
+            return ExitCode::FAILURE;
+        }
+    };
+    let code = runtime.block_on(run(Cli::parse().command));
+    // Standard input is read on a thread that cannot be stopped while whoever holds the other end
+    // writes nothing; waiting for it would hold up the end.
+    runtime.shutdown_background();
+    code
+}
+
+async fn run(command: Subcommands) -> ExitCode {
+    match command {
         Subcommands::Play(args) => play::play(args).await,
         Subcommands::Try(args) => play::try_out(args).await,
         Subcommands::Doctor(args) => setup::doctor(args).await,

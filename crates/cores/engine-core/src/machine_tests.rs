@@ -1,0 +1,257 @@
+//! Tests of the state machine.
+
+use super::*;
+use warp_protocol::rest::AccountRole;
+use warp_protocol::zone::{GameServer, ZoneFile, ZoneStatus};
+
+fn zone() -> ZoneView {
+    let address: SocketAddr = "127.0.0.1:6900".parse().unwrap();
+    ZoneView {
+        zone: ZoneFile {
+            zone_id: "prontera".into(),
+            zone_name: "Prontera".into(),
+            zone_display_name: "Prontera".into(),
+            map_name: "prontera".into(),
+            maps: Vec::new(),
+            max_players: 100,
+            recommended_players: 50,
+            p2p_enabled: true,
+            p2p_priority: 1,
+            fallback_enabled: true,
+            min_host_quality_score: 7.0,
+            min_bandwidth_mbps: 100,
+            max_latency_ms: 100,
+            description: None,
+            game: GameServer {
+                packet_version: 20211103,
+                login: address,
+                char: vec![address],
+                map: vec![address],
+            },
+        },
+        status: ZoneStatus::Enabled,
+        players: 0,
+    }
+}
+
+fn grant() -> Box<SessionGrant> {
+    Box::new(SessionGrant {
+        session_id: "session-1".into(),
+        peer_id: "player-1".into(),
+        endpoint_peer_id: "endpoint".into(),
+        endpoint_key: String::new(),
+        zone: zone(),
+        ice_servers: Vec::new(),
+    })
+}
+
+fn drain(machine: &mut Machine) -> Vec<Effect> {
+    std::iter::from_fn(|| machine.poll_effect()).collect()
+}
+
+fn problems(effects: &[Effect]) -> Vec<ProblemCode> {
+    effects
+        .iter()
+        .filter_map(|effect| match effect {
+            Effect::Emit(Event::Problem { problem }) => Some(problem.code),
+            _ => None,
+        })
+        .collect()
+}
+
+fn signed_in() -> Machine {
+    let mut machine = Machine::new();
+    machine.on_command(Command::SignIn {
+        user: "poring".into(),
+        password: Secret::new("secret"),
+        remember: false,
+    });
+    machine.on_outcome(Outcome::SignedIn {
+        account: AccountView {
+            name: "poring".into(),
+            role: AccountRole::Player,
+        },
+        kept: TokenStore::Memory,
+    });
+    drain(&mut machine);
+    machine
+}
+
+fn playing() -> Machine {
+    let mut machine = signed_in();
+    machine.on_command(Command::Play {
+        zone: "prontera".into(),
+        launch: true,
+    });
+    machine.on_outcome(Outcome::Joined(grant()));
+    machine.on_outcome(Outcome::LinkReady);
+    machine.on_outcome(Outcome::BridgeReady("127.0.0.1:6900".parse().unwrap()));
+    machine.on_outcome(Outcome::GameStarted {
+        pid: 5,
+        program: "game".into(),
+    });
+    machine
+}
+
+#[test]
+fn play_goes_step_by_step_and_starts_the_game_once_the_bridge_listens() {
+    let mut machine = playing();
+    let effects = drain(&mut machine);
+    let done: Vec<&Effect> = effects
+        .iter()
+        .filter(|effect| !matches!(effect, Effect::Emit(_)))
+        .collect();
+    assert!(matches!(
+        done.as_slice(),
+        [
+            Effect::Join { .. },
+            Effect::OpenLink { .. },
+            Effect::OpenBridge { .. },
+            Effect::StartGame { .. }
+        ]
+    ));
+    assert_eq!(machine.snapshot().game, Some(5));
+}
+
+#[test]
+fn stop_undoes_everything_newest_first_and_the_asked_end_of_the_game_is_no_failure() {
+    let mut machine = playing();
+    drain(&mut machine);
+    machine.on_command(Command::Stop);
+    machine.on_outcome(Outcome::GameExited {
+        code: None,
+        last_lines: Vec::new(),
+    });
+    let effects = drain(&mut machine);
+    let done: Vec<&Effect> = effects
+        .iter()
+        .filter(|effect| !matches!(effect, Effect::Emit(_)))
+        .collect();
+    assert_eq!(
+        done,
+        [&Effect::StopGame, &Effect::CloseBridge, &Effect::CloseLink]
+    );
+    assert!(problems(&effects).is_empty());
+    machine.on_command(Command::Play {
+        zone: "prontera".into(),
+        launch: false,
+    });
+    assert!(drain(&mut machine).contains(&Effect::Join {
+        zone: "prontera".into()
+    }));
+}
+
+#[test]
+fn a_failed_step_tells_one_problem_and_undoes_the_steps_before() {
+    let mut machine = signed_in();
+    machine.on_command(Command::Play {
+        zone: "prontera".into(),
+        launch: true,
+    });
+    machine.on_outcome(Outcome::Joined(grant()));
+    machine.on_outcome(Outcome::LinkReady);
+    machine.on_outcome(Outcome::PlayFailed(Problem::new(
+        ProblemCode::PortInUse,
+        "127.0.0.1:6900",
+    )));
+    let effects = drain(&mut machine);
+    assert_eq!(problems(&effects), [ProblemCode::PortInUse]);
+    assert!(effects.contains(&Effect::CloseLink));
+    assert_eq!(machine.snapshot().zone, None);
+}
+
+#[test]
+fn a_grant_that_comes_after_stop_is_given_back() {
+    let mut machine = signed_in();
+    machine.on_command(Command::Play {
+        zone: "prontera".into(),
+        launch: true,
+    });
+    machine.on_command(Command::Stop);
+    drain(&mut machine);
+    machine.on_outcome(Outcome::Joined(grant()));
+    assert_eq!(drain(&mut machine), [Effect::CloseLink]);
+}
+
+#[test]
+fn commands_that_do_not_fit_are_refused_and_change_nothing() {
+    let mut machine = Machine::new();
+    for command in [
+        Command::RefreshZones,
+        Command::Play {
+            zone: "prontera".into(),
+            launch: true,
+        },
+        Command::Stop,
+    ] {
+        machine.on_command(command);
+        let effects = drain(&mut machine);
+        assert_eq!(problems(&effects).len(), 1, "{effects:?}");
+        assert_eq!(effects.len(), 1);
+    }
+    let mut machine = playing();
+    drain(&mut machine);
+    machine.on_command(Command::Play {
+        zone: "prontera".into(),
+        launch: true,
+    });
+    assert_eq!(problems(&drain(&mut machine)), [ProblemCode::BadCommand]);
+}
+
+#[test]
+fn a_crashed_game_is_told_and_the_bridge_stays() {
+    let mut machine = playing();
+    drain(&mut machine);
+    machine.on_outcome(Outcome::GameExited {
+        code: Some(3),
+        last_lines: vec!["no memory".into()],
+    });
+    let effects = drain(&mut machine);
+    assert_eq!(problems(&effects), [ProblemCode::GameFailed]);
+    assert!(!effects.contains(&Effect::CloseBridge));
+    assert!(machine.snapshot().bridge.is_some());
+}
+
+#[test]
+fn a_lost_link_ends_play_with_its_reason() {
+    let mut machine = playing();
+    drain(&mut machine);
+    machine.on_outcome(Outcome::Link(LinkEvent::Closed(CloseReason::Untrusted)));
+    let effects = drain(&mut machine);
+    assert_eq!(problems(&effects), [ProblemCode::EndpointUntrusted]);
+    assert!(effects.contains(&Effect::CloseBridge));
+}
+
+#[test]
+fn console_lines_are_answered_in_every_state() {
+    for mut machine in [Machine::new(), playing()] {
+        for word in P2pCommand::WORDS {
+            drain(&mut machine);
+            machine.on_command(Command::Console { line: word.into() });
+            let effects = drain(&mut machine);
+            assert!(!effects.is_empty(), "{word}");
+        }
+        machine.on_command(Command::Console {
+            line: "/p2p what".into(),
+        });
+        assert!(drain(&mut machine).iter().any(|effect| matches!(
+            effect,
+            Effect::Emit(Event::Console {
+                answer: ConsoleAnswer::Unknown,
+                ..
+            })
+        )));
+    }
+}
+
+#[test]
+fn quit_closes_everything_and_ends() {
+    let mut machine = playing();
+    drain(&mut machine);
+    machine.on_command(Command::Quit);
+    let effects = drain(&mut machine);
+    assert_eq!(effects.last(), Some(&Effect::End));
+    assert!(effects.contains(&Effect::StopGame));
+    machine.on_command(Command::RefreshZones);
+    assert!(drain(&mut machine).is_empty());
+}

@@ -1,0 +1,89 @@
+//! The command line.
+
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+
+use anyhow::{Context as _, Result};
+use clap::{Parser, Subcommand};
+use serde::Serialize;
+
+use crate::machine::Machine;
+use crate::{failover, latency};
+
+/// Measurements. Exit codes: 0 measured, and what must hold held; 1 something failed or did not
+/// hold; 2 wrong arguments.
+#[derive(Parser)]
+#[command(name = "warp-bench", version)]
+struct Cli {
+    #[command(subcommand)]
+    bench: Bench,
+    /// Also write the result as JSON.
+    #[arg(long, global = true, value_name = "FILE")]
+    json: Option<PathBuf>,
+}
+
+#[derive(Subcommand)]
+enum Bench {
+    /// Round trips of a 20-byte packet: direct TCP, a TCP relay, our bridge over wss and over
+    /// WebRTC, all at once.
+    Latency(latency::Args),
+    /// The silence that a cut of the WebRTC path makes.
+    Failover(failover::Args),
+}
+
+/// What a JSON file holds.
+#[derive(Serialize)]
+struct Report<'a, T> {
+    bench: &'a str,
+    machine: &'a Machine,
+    #[serde(flatten)]
+    result: T,
+}
+
+/// Runs what was asked for.
+pub(crate) fn main() -> ExitCode {
+    let cli = Cli::parse();
+    match run(&cli) {
+        Ok(true) => ExitCode::SUCCESS,
+        Ok(false) => ExitCode::FAILURE,
+        Err(error) => {
+            eprintln!("warp-bench: {error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn run(cli: &Cli) -> Result<bool> {
+    let machine = Machine::look();
+    println!("{machine}\n");
+    let json = cli.json.as_deref();
+    match &cli.bench {
+        Bench::Latency(args) => {
+            let result = latency::run(args)?;
+            write(json, "latency", &machine, &result)?;
+            Ok(result.holds)
+        }
+        Bench::Failover(args) => {
+            let result = failover::run(args)?;
+            write(json, "failover", &machine, &result)?;
+            Ok(result.holds)
+        }
+    }
+}
+
+fn write<T: Serialize>(
+    file: Option<&Path>,
+    bench: &str,
+    machine: &Machine,
+    result: T,
+) -> Result<()> {
+    let Some(file) = file else { return Ok(()) };
+    let report = Report {
+        bench,
+        machine,
+        result,
+    };
+    let mut text = serde_json::to_string_pretty(&report)?;
+    text.push('\n');
+    std::fs::write(file, text).with_context(|| format!("cannot write {}", file.display()))
+}

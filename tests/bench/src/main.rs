@@ -1,0 +1,47 @@
+//! `warp-bench`: the measurements of the whole, over real processes.
+//!
+//! - `latency`: the round trip of a 20-byte packet beside plain TCP's, on the loopback and over
+//!   links with delay and loss.
+//! - `failover`: how long the game hears nothing when its path dies.
+//!
+//! `cargo xtask bench NAME` builds everything with optimisation and runs this. What is measured, and
+//! how, is written in `docs/bench/README.md`.
+#![allow(
+    clippy::print_stdout,
+    clippy::print_stderr,
+    reason = "this program's output"
+)]
+
+#[cfg(target_os = "linux")]
+mod cli;
+#[cfg(target_os = "linux")]
+mod echo;
+#[cfg(target_os = "linux")]
+mod failover;
+#[cfg(target_os = "linux")]
+mod flow;
+#[cfg(target_os = "linux")]
+mod house;
+#[cfg(target_os = "linux")]
+mod latency;
+#[cfg(target_os = "linux")]
+mod machine;
+#[cfg(target_os = "linux")]
+mod packet;
+#[cfg(target_os = "linux")]
+mod place;
+#[cfg(target_os = "linux")]
+mod program;
+#[cfg(target_os = "linux")]
+mod stats;
+
+#[cfg(target_os = "linux")]
+fn main() -> std::process::ExitCode {
+    cli::main()
+}
+
+#[cfg(not(target_os = "linux"))]
+fn main() -> std::process::ExitCode {
+    eprintln!("warp-bench: the measurements need Linux (network namespaces, nftables, TUN)");
+    std::process::ExitCode::FAILURE
+}
