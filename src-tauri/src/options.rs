@@ -5,6 +5,9 @@ use std::path::{Path, PathBuf};
 /// Name of the configuration file that lies beside the program.
 pub(crate) const CONFIG_NAME: &str = "p2p_config.json";
 
+/// Folder of the embedded server, beside what the web view keeps.
+const SERVER_DATA: &str = "server";
+
 /// Sign in, choose a zone, play: the launcher's window.
 #[derive(Debug, Clone, Default, PartialEq, Eq, clap::Parser)]
 #[command(name = "warp-launcher", version)]
@@ -34,7 +37,7 @@ impl Options {
             .and_then(|program| beside(&program));
         Places {
             config: self.config.or(beside),
-            data: self.data.unwrap_or(default_data),
+            data: self.data.unwrap_or_else(|| default_data.join(SERVER_DATA)),
         }
     }
 }
@@ -57,6 +60,8 @@ mod tests {
         let places = said.resolve("default".into());
         assert_eq!(places.config, Some("missing.json".into()));
         assert_eq!(places.data, PathBuf::from("d"));
+        let silent = Options::parse_from(["warp-launcher"]).resolve("default".into());
+        assert_eq!(silent.data, PathBuf::from("default").join("server"));
     }
 
     #[test]

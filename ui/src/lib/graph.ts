@@ -14,10 +14,10 @@ export function columns(samples: readonly Sample[], now: number): Columns {
   return [x, ...PATH_KIND_LIST.map(of)];
 }
 
-/** The range of the graph's y axis, ms: from zero, with room above, never flatter than 20 ms. */
+/** The range of the graph's y axis, ms: from zero, with room above, never flatter than 8 ms. */
 export function top(samples: readonly Sample[]): number {
   const most = Math.max(0, ...samples.map((sample) => sample.rtt ?? 0));
-  return Math.max(20, most * 1.25);
+  return Math.max(8, most * 1.25);
 }
 
 /** Now, least and most; `null` where there is no number at all. */

@@ -78,7 +78,7 @@ pub enum LinkEvent {
         to: PathKind,
         /// Why.
         reason: SwitchReason,
-        /// Silence on the old path before.
+        /// Silence on the old path before; zero when it had not failed.
         silent: Duration,
     },
     /// A path is ready to take the game, or carries it.

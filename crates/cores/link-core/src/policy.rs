@@ -295,7 +295,11 @@ impl Link {
     ) -> Option<(PathKind, PathKind)> {
         let from = self.policy.in_use?;
         let from_book = self.books.get(&from)?;
-        let (from_kind, silent) = (from_book.label.kind, from_book.silent_for(now));
+        let from_kind = from_book.label.kind;
+        let silent = match reason {
+            SwitchReason::Silence | SwitchReason::CarrierClosed => from_book.silent_for(now),
+            SwitchReason::First | SwitchReason::Better | SwitchReason::Asked => Duration::ZERO,
+        };
         let to_kind = self.books.get(&to)?.label.kind;
         self.take(to, reason, now);
         if reason != SwitchReason::Better {

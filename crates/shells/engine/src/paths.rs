@@ -98,6 +98,10 @@ impl Paths {
                     let ended = self
                         .until_lost(PathKind::Direct, notices, closed.closed())
                         .await;
+                    if matches!(ended, Ended::Renew) {
+                        // Left by choice, not by a failure; there may be nowhere to go.
+                        let _ = self.link.fail_over();
+                    }
                     self.link.detach(PathKind::Direct);
                     peer.offerer.close().await;
                     match ended {
