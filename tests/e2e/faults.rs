@@ -226,6 +226,7 @@ fn garbage_from_a_client_is_passed_on_and_disturbs_nobody() {
             });
         assert_eq!(report["reason"], "unknown-packet", "{report}");
         closed(&socket);
+        drop(socket);
         let ours = |event: &Value| event["stream"] == stepped["stream"];
         let (_, event) = node.event_from(from, "stream-closed", PATIENCE, ours);
         assert_eq!(event["up"]["bytes"], garbage.len(), "{event}");
@@ -252,7 +253,8 @@ fn the_game_server_is_down() {
     closed(&socket);
     // A client of the game is refused in the same way, and the launcher is none the worse.
     let mut client = house.client(login, "test1", &["--seconds", "1"]);
-    assert_eq!(client.exit(PATIENCE).code, Some(3));
+    assert_ne!(client.exit(PATIENCE).code, Some(0));
+    assert_eq!(client.event("summary")["errors"][0]["code"], "connection-lost");
     lives(&mut node);
     quit(&mut node);
 }
@@ -293,15 +295,15 @@ fn an_address_that_the_zone_does_not_name_is_not_dialled() {
     assert!(problem["subject"].as_str().unwrap().contains(map2), "{problem}");
     println!("{problem}");
     assert_eq!(leaves.exit(PATIENCE).code, Some(1));
-    let opened = house.server.events("connection-opened");
-    let peers = opened.len();
     // Nothing else stops, and nobody knocked at the second map server.
     lives(&mut node);
+    let bytes = |event: &Value| event["metrics"]["bytes_up"].as_u64();
+    let (at, now) = node.event_from(node.mark(), "metrics", PATIENCE, |_| true);
+    node.event_from(at, "metrics", PATIENCE, |event| bytes(event) > bytes(&now));
     stays.terminate();
     good_end(&mut stays, PLAY);
-    compare_ends(&[&stays, &leaves], &house.server);
-    let reports = house.server.events("connection-closed");
-    assert_eq!(reports.len(), peers, "{opened:?}");
+    let opened = house.server.events("connection-opened");
+    compare_ends(&[&stays], &house.server);
     let maps = opened.iter().filter(|event| event["role"] == "map");
     assert_eq!(maps.count(), 2, "one map connection for each of the two clients");
 }

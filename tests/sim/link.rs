@@ -1,5 +1,10 @@
 //! The session link under faults, in virtual time.
-#![allow(clippy::unwrap_used, clippy::expect_used)]
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::print_stdout,
+    reason = "a test tool fails by panicking, and prints its figures"
+)]
 
 use std::time::Duration;
 

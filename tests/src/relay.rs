@@ -180,69 +180,104 @@ impl Shared {
         }
     }
 
-    /// Waits while `piece` is to be held back.
-    fn pass(&self, piece: &[u8]) {
+    /// Waits while `piece` is to be held back; true if it was.
+    fn held(&self, piece: &[u8]) -> bool {
         let holds = |hold: &Hold| {
             let marker = hold.marker.as_deref();
             marker.is_some_and(|marker| find(piece, marker))
         };
         let mut hold = lock(&self.hold);
         if !holds(&hold) {
-            return;
+            return false;
         }
         hold.held += 1;
         self.hold_changed.notify_all();
         let waited = self.hold_changed.wait_while(hold, |hold| holds(hold));
         drop(waited);
+        true
+    }
+
+    /// A connection to the target.
+    fn dial(&self) -> Option<TcpStream> {
+        let target = *lock(&self.target);
+        let target = target.expect("a relay is told where it leads before anybody comes");
+        let server = TcpStream::connect(target).ok()?;
+        self.keep(&server);
+        Some(server)
+    }
+
+    fn keep(&self, socket: &TcpStream) {
+        socket.set_nodelay(true).expect("an option of every socket");
+        lock(&self.sockets).push(again(socket));
     }
 }
 
+/// A second handle of a socket.
+fn again(socket: &TcpStream) -> TcpStream {
+    socket.try_clone().expect("a second handle")
+}
+
 fn serve(shared: &Arc<Shared>, client: TcpStream) {
-    let target = *lock(&shared.target);
-    let target = target.expect("a relay is told where it leads before anybody comes");
+    shared.keep(&client);
     // The client sees that its connection ends.
-    let Ok(server) = TcpStream::connect(target) else {
+    let Some(mut server) = shared.dial() else {
         return;
     };
-    for socket in [&client, &server] {
-        socket.set_nodelay(true).expect("an option of every socket");
-        lock(&shared.sockets).push(socket.try_clone().expect("a second handle"));
-    }
     let number = {
         let mut recordings = lock(&shared.recordings);
         recordings.push(Recording::default());
         recordings.len() - 1
     };
-    let up = (client.try_clone(), server.try_clone());
-    let up = (up.0.expect("a second handle"), up.1.expect("a second handle"));
-    let sharing = Arc::clone(shared);
-    std::thread::spawn(move || {
-        copy(up.0, up.1, |piece, server| {
-            lock(&sharing.recordings)[number].to_server.extend_from_slice(piece);
-            sharing.pass(piece);
-            server.write_all(piece)
-        });
-    });
-    let mut frames = Frames::default();
-    copy(server, client, |piece, client| {
-        lock(&shared.recordings)[number].to_client.extend_from_slice(piece);
-        client.write_all(&frames.pass(piece, shared))
-    });
-}
-
-fn copy(
-    mut from: TcpStream,
-    mut to: TcpStream,
-    mut pass: impl FnMut(&[u8], &mut TcpStream) -> std::io::Result<()>,
-) {
+    let mut left = down(shared, number, again(&server), again(&client));
     let mut buffer = vec![0; 65_536];
+    let mut from = client;
     while let Ok(length @ 1..) = from.read(&mut buffer) {
-        if pass(&buffer[..length], &mut to).is_err() {
+        let piece = &buffer[..length];
+        lock(&shared.recordings)[number].to_server.extend_from_slice(piece);
+        if shared.held(piece) {
+            // The server may have given this connection up meanwhile: the piece goes over a new one.
+            left.store(true, Ordering::SeqCst);
+            let _ = server.shutdown(Shutdown::Both);
+            let Some(fresh) = shared.dial() else {
+                break;
+            };
+            server = fresh;
+            left = down(shared, number, again(&server), again(&from));
+        }
+        if server.write_all(piece).is_err() {
             break;
         }
     }
     // Both ways lead to the end of the connection.
-    let _ = to.shutdown(Shutdown::Write);
+    let _ = server.shutdown(Shutdown::Write);
+}
+
+/// Passes on what the server sends, until it ends or the flag says that it was left.
+fn down(
+    shared: &Arc<Shared>,
+    number: usize,
+    mut server: TcpStream,
+    mut client: TcpStream,
+) -> Arc<AtomicBool> {
+    let left = Arc::new(AtomicBool::new(false));
+    let (was_left, shared) = (Arc::clone(&left), Arc::clone(shared));
+    std::thread::spawn(move || {
+        let mut frames = Frames::default();
+        let mut buffer = vec![0; 65_536];
+        while let Ok(length @ 1..) = server.read(&mut buffer) {
+            let piece = &buffer[..length];
+            lock(&shared.recordings)[number].to_client.extend_from_slice(piece);
+            if client.write_all(&frames.pass(piece, &shared)).is_err() {
+                break;
+            }
+        }
+        // While something is held back the server's end is nothing to the client.
+        let waits = lock(&shared.hold).marker.is_some();
+        if !waits && !was_left.load(Ordering::SeqCst) {
+            let _ = client.shutdown(Shutdown::Write);
+        }
+    });
+    left
 }
 
 /// Splits what a server sends into WebSocket frames, once it has switched to them.

@@ -23,7 +23,7 @@ use warp_protocol::{Problem, ProblemCode, Secret};
 use crate::command::{Command, P2pCommand};
 use crate::event::{ConsoleAnswer, Event, PlayStep, TokenStore};
 use crate::snapshot::Snapshot;
-use crate::view::{LinkState, Metrics, PathPhase};
+use crate::view::{LinkState, Metrics, PathPhase, SwitchReason};
 
 /// Something for the shell to do. Each is answered by the [`Outcome`] named in its text.
 #[derive(Debug, Clone, PartialEq)]
@@ -524,7 +524,13 @@ impl Machine {
                 from,
                 to,
                 reason,
-                silent_ms: silent.as_secs_f64() * 1000.0,
+                silent_ms: match reason {
+                    SwitchReason::Silence | SwitchReason::CarrierClosed => {
+                        silent.as_secs_f64() * 1000.0
+                    }
+                    // A healthy path says something once a heartbeat: no silence to tell of.
+                    SwitchReason::First | SwitchReason::Better | SwitchReason::Asked => 0.0,
+                },
             }),
             LinkEvent::Closed(reason) => {
                 let code = match reason {

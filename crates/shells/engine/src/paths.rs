@@ -98,7 +98,8 @@ impl Paths {
                     let ended = self
                         .until_lost(PathKind::Direct, notices, closed.closed())
                         .await;
-                    if matches!(ended, Ended::Renew) {
+                    let in_use = self.link.status().path == Some(PathKind::Direct);
+                    if in_use && matches!(ended, Ended::Renew) {
                         // Left by choice, not by a failure; there may be nowhere to go.
                         let _ = self.link.fail_over();
                     }
