@@ -156,7 +156,10 @@ fn console_lines_are_answered_and_failover_moves_the_game_and_back() {
 
     let before = node.mark();
     let told = ask(&mut node, "/p2p failover");
-    assert_eq!(told, json!({"answer": "failed-over", "from": "direct", "to": "wss"}));
+    assert_eq!(
+        told,
+        json!({"answer": "failed-over", "from": "direct", "to": "wss"})
+    );
     let (at, moved) = moved_to(&node, before, "wss");
     assert_eq!(moved["reason"], "asked");
     let at = goes_on_over(&node, at, "wss");
@@ -192,7 +195,9 @@ fn sigterm_and_quit_end_a_launcher_in_play() {
         let mut client = house.client(login, account, &["--seconds", "0"]);
         on_map(&client);
         let opened = |event: &Value| event["role"] == "map";
-        let (_, map) = house.server.event_from(from, "connection-opened", PATIENCE, opened);
+        let (_, map) = house
+            .server
+            .event_from(from, "connection-opened", PATIENCE, opened);
         if quit {
             node.line("/quit");
         } else {
@@ -217,7 +222,11 @@ fn sigterm_and_quit_end_a_launcher_in_play() {
     for process in [&mut coordinator, &mut server] {
         process.terminate();
         let exit = process.exit(Duration::from_secs(5));
-        println!("{}: ended after {} ms", process.name(), exit.took.as_millis());
+        println!(
+            "{}: ended after {} ms",
+            process.name(),
+            exit.took.as_millis()
+        );
         assert_eq!(exit.code, Some(0), "{}", process.name());
     }
 }
@@ -233,7 +242,10 @@ fn a_started_game_that_ends_well_ends_the_launcher_well() {
     });
     assert!(node.event("game-started")["pid"].as_u64() > Some(0));
     let exited = node.event_from(0, "game-exited", PLAY, |_| true).1;
-    assert_eq!(exited, json!({"event": "game-exited", "code": 0, "ok": true}));
+    assert_eq!(
+        exited,
+        json!({"event": "game-exited", "code": 0, "ok": true})
+    );
     assert_eq!(node.exit(PATIENCE).code, Some(0));
 }
 
@@ -370,7 +382,12 @@ fn play_goes_on_while_the_coordinator_cannot_be_reached() {
     compare_all(&[&client], &[&node], &house.server, &house.coordinator);
     let moved = |event: &Value| is(event, "moved");
     let later = node.lines().split_off(playing);
-    assert!(!later.iter().filter_map(|line| line.event.as_ref()).any(moved));
+    assert!(
+        !later
+            .iter()
+            .filter_map(|line| line.event.as_ref())
+            .any(moved)
+    );
     assert_eq!(node.events("problem").len(), 1);
     // The address that the client was given is the bridge's, never the server's.
     let connected = client.events("connected");

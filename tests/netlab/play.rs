@@ -161,7 +161,10 @@ fn udp_dropped_moves_the_game_to_the_websocket_and_back() {
     let (at, back) = (lab.node).event_from(at, "moved", BACK, |event| event["to"] == "direct");
     assert_eq!(back["reason"], "better");
     lab.seconds(at, "direct", 2);
-    println!("moved after a silence of {:.0} ms", moved["silent_ms"].as_f64().unwrap());
+    println!(
+        "moved after a silence of {:.0} ms",
+        moved["silent_ms"].as_f64().unwrap()
+    );
     lab.finish("UDP dropped for 6 s");
     assert_eq!(lab.later(0, "problem"), Vec::<Value>::new());
 }
@@ -206,7 +209,10 @@ fn a_cut_of_everything_is_held_and_resumed() {
     lab.seconds(at, path, 2);
     println!("resumed over {path}");
     let summary = lab.finish("everything cut for 4 s");
-    assert!(summary["largest_gap_ms"].as_f64() > Some(3000.0), "{summary}");
+    assert!(
+        summary["largest_gap_ms"].as_f64() > Some(3000.0),
+        "{summary}"
+    );
 }
 
 #[test]
@@ -235,7 +241,11 @@ fn a_capture_of_the_direct_path_shows_no_chat_line() {
     // The same search finds the lines of a client that goes to the game server without us.
     let file = lab.house.dir().join("plain.pcap");
     lab.link.capture_to(&file).unwrap();
-    let server = lab.house.listening["login"].as_str().unwrap().parse().unwrap();
+    let server = lab.house.listening["login"]
+        .as_str()
+        .unwrap()
+        .parse()
+        .unwrap();
     assert_ne!(lab.login, server);
     let arguments = ["--rate", "20", "--change-every", "0", "--seconds", "2"];
     let mut plain = lab.house.client(server, "test2", &arguments);

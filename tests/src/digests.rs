@@ -36,8 +36,9 @@ pub fn compare_ends(clients: &[&Process], server: &Process) -> Compared {
         for ours in client.events("connection-closed") {
             let key = ours["key"].clone();
             assert!(key.is_string(), "{ours}");
-            let (_, theirs) =
-                server.event_from(0, "connection-closed", PATIENCE, |event| event["key"] == key);
+            let (_, theirs) = server.event_from(0, "connection-closed", PATIENCE, |event| {
+                event["key"] == key
+            });
             for direction in ["c2s", "s2c"] {
                 assert_eq!(ours[direction], theirs[direction], "{key} {direction}");
             }
@@ -127,7 +128,8 @@ fn of_endpoint(line: &Line) -> Option<Stream> {
         return None;
     }
     let field = |name: &str| {
-        let value = (line.text.split(' ')).find_map(|word| word.strip_prefix(name)?.strip_prefix('='));
+        let value =
+            (line.text.split(' ')).find_map(|word| word.strip_prefix(name)?.strip_prefix('='));
         let value = value.unwrap_or_else(|| panic!("no {name} in {:?}", line.text));
         value.trim_matches('"').to_owned()
     };
@@ -149,5 +151,6 @@ fn digest(value: &Value) -> (u64, String) {
 
 fn text(value: &Value) -> String {
     let text = value.as_str();
-    text.unwrap_or_else(|| panic!("{value} is no text")).to_owned()
+    text.unwrap_or_else(|| panic!("{value} is no text"))
+        .to_owned()
 }

@@ -267,17 +267,9 @@ impl House {
     pub fn client(&self, login: SocketAddr, account: &str, arguments: &[&str]) -> Process {
         let mut command = (self.players)(&program("warp-practice"));
         command.args(["client", "--json", "--user", account, "--password-stdin"]);
-        command.args(["--login", &login.to_string()]).args(arguments);
-        let mut process = Process::start(&format!("client {account}"), command);
-        process.password(account);
-        process
-    }
-
-    /// The same in the servers' place.
-    pub fn client_at_servers(&self, login: SocketAddr, account: &str, arguments: &[&str]) -> Process {
-        let mut command = (self.servers)(&program("warp-practice"));
-        command.args(["client", "--json", "--user", account, "--password-stdin"]);
-        command.args(["--login", &login.to_string()]).args(arguments);
+        command
+            .args(["--login", &login.to_string()])
+            .args(arguments);
         let mut process = Process::start(&format!("client {account}"), command);
         process.password(account);
         process

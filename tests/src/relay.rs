@@ -125,7 +125,10 @@ impl Relay {
             .hold_changed
             .wait_timeout_while(hold, PATIENCE, |hold| hold.held == 0)
             .unwrap_or_else(PoisonError::into_inner);
-        assert!(hold.held > 0, "nothing came to the relay that was to be held");
+        assert!(
+            hold.held > 0,
+            "nothing came to the relay that was to be held"
+        );
     }
 
     /// Lets through what is held back, and holds nothing any more.
@@ -233,7 +236,9 @@ fn serve(shared: &Arc<Shared>, client: TcpStream) {
     let mut from = client;
     while let Ok(length @ 1..) = from.read(&mut buffer) {
         let piece = &buffer[..length];
-        lock(&shared.recordings)[number].to_server.extend_from_slice(piece);
+        lock(&shared.recordings)[number]
+            .to_server
+            .extend_from_slice(piece);
         if shared.held(piece) {
             // The server may have given this connection up meanwhile: the piece goes over a new one.
             left.store(true, Ordering::SeqCst);
@@ -266,7 +271,9 @@ fn down(
         let mut buffer = vec![0; 65_536];
         while let Ok(length @ 1..) = server.read(&mut buffer) {
             let piece = &buffer[..length];
-            lock(&shared.recordings)[number].to_client.extend_from_slice(piece);
+            lock(&shared.recordings)[number]
+                .to_client
+                .extend_from_slice(piece);
             if client.write_all(&frames.pass(piece, &shared)).is_err() {
                 break;
             }
@@ -377,7 +384,11 @@ pub fn websocket_payload(recorded: &[u8]) -> Vec<u8> {
     while let Some(frame) = Frame::read(rest) {
         let mask = frame.mask.unwrap_or_default();
         let masked = rest[frame.payload..frame.end].iter();
-        payload.extend(masked.zip(mask.iter().cycle()).map(|(byte, mask)| byte ^ mask));
+        payload.extend(
+            masked
+                .zip(mask.iter().cycle())
+                .map(|(byte, mask)| byte ^ mask),
+        );
         rest = &rest[frame.end..];
     }
     payload
@@ -404,7 +415,9 @@ pub fn http(
 ) -> (u16, String) {
     let mut socket = TcpStream::connect(server).expect("the server is there");
     let limit = Some(Duration::from_secs(10));
-    socket.set_read_timeout(limit).expect("an option of every socket");
+    socket
+        .set_read_timeout(limit)
+        .expect("an option of every socket");
     let request = format!(
         "{method} {path} HTTP/1.1\r\nHost: {server}\r\nAuthorization: Bearer {bearer}\r\n\
          Content-Type: application/json\r\nContent-Length: {}\r\nConnection: close\r\n\r\n{body}",
@@ -415,7 +428,9 @@ pub fn http(
     socket.read_to_end(&mut answer).expect("it answers");
     let answer = String::from_utf8_lossy(&answer).into_owned();
     let status = answer.split(' ').nth(1).and_then(|word| word.parse().ok());
-    let body = answer.split_once("\r\n\r\n").map(|(_, body)| body.to_owned());
+    let body = answer
+        .split_once("\r\n\r\n")
+        .map(|(_, body)| body.to_owned());
     (status.expect("a status"), body.expect("a body"))
 }
 

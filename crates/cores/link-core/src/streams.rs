@@ -13,7 +13,7 @@ use crate::view::PathView;
 pub enum WriteOutcome {
     /// So many bytes were taken.
     Written(usize),
-    /// None were taken; [`LinkEvent::Writable`] will tell.
+    /// None were taken; [`Writable`](crate::LinkEvent::Writable) will tell.
     Blocked,
     /// The stream takes no more.
     Closed,
@@ -24,7 +24,7 @@ pub enum WriteOutcome {
 pub enum ReadOutcome {
     /// Bytes in order.
     Data(Bytes),
-    /// None now; [`LinkEvent::Readable`] will tell.
+    /// None now; [`Readable`](crate::LinkEvent::Readable) will tell.
     Blocked,
     /// The other side ended the stream; all was read.
     Finished,
