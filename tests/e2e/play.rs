@@ -41,6 +41,14 @@ fn goes_on_over(node: &Process, from: usize, path: &str) -> usize {
     at
 }
 
+/// Waits until the path of this kind could take the game over.
+fn until_standby(node: &Process, from: usize, kind: &str) {
+    node.event_from(from, "metrics", PLAY, |event| {
+        let paths = event["metrics"]["paths"].as_array().unwrap();
+        (paths.iter()).any(|path| path["kind"] == kind && path["phase"] == "standby")
+    });
+}
+
 /// From the opened bridge to now the launcher was connected over `path`, and said nothing else.
 fn stayed_on(node: &Process, path: &str) {
     let mut ready = false;
@@ -120,10 +128,7 @@ fn console_lines_are_answered_and_failover_moves_the_game_and_back() {
     on_map(&client);
     goes_on_over(&node, 0, "direct");
     // Failover needs a standby that has proven itself.
-    node.event_from(0, "metrics", PATIENCE, |event| {
-        let paths = event["metrics"]["paths"].as_array().unwrap();
-        (paths.iter()).any(|path| path["kind"] == "wss" && path["phase"] == "standby")
-    });
+    until_standby(&node, 0, "wss");
     for (line, answer) in [
         ("/p2p status", "status"),
         ("/p2p", "status"),
@@ -358,6 +363,62 @@ fn a_changed_or_repeated_datagram_is_refused_and_the_game_goes_on() {
 }
 
 #[test]
+fn a_killed_carrier_in_use_moves_the_game_at_once() {
+    let house = House::new();
+    let relay = Relay::to(house.address);
+    let (mut node, login) = house.playing(&NodePlan {
+        coordinator: Some(relay.address()),
+        ..NodePlan::default()
+    });
+    let arguments = ["--rate", "20", "--seconds", "0", "--change-every", "0"];
+    let mut client = house.client(login, "test1", &arguments);
+    on_map(&client);
+    until_standby(&node, 0, "wss");
+    let from = node.mark();
+    assert_eq!(ask(&mut node, "/p2p failover")["answer"], "failed-over");
+    let (at, _) = moved_to(&node, from, "wss");
+    goes_on_over(&node, at, "wss");
+    let from = node.mark();
+    relay.cut();
+    let (at, moved) = moved_to(&node, from, "direct");
+    println!("{moved}");
+    assert_eq!(moved["reason"], "carrier-closed");
+    goes_on_over(&node, at, "direct");
+    client.terminate();
+    print_gap("carrier killed", &good_end(&mut client, PLAY));
+    let compared = compare_all(&[&client], &[&node], &house.server, &house.coordinator);
+    assert_eq!(compared.maps, 1);
+}
+
+#[test]
+fn a_killed_carrier_without_a_standby_is_held_and_resumed() {
+    let tapped = Tapped::new();
+    let (node, login) = tapped.node();
+    let arguments = ["--rate", "20", "--seconds", "0", "--change-every", "0"];
+    let mut client = tapped.house.client(login, "test1", &arguments);
+    on_map(&client);
+    goes_on_over(&node, 0, "wss");
+    for _ in 0..3 {
+        let from = node.mark();
+        tapped.link.cut();
+        let (at, _) = node.event_from(from, "state", PATIENCE, |event| {
+            event["state"] == "reconnecting"
+        });
+        tapped.link.restore();
+        let (at, _) = node.event_from(at, "state", PATIENCE, |event| event["state"] == "connected");
+        goes_on_over(&node, at, "wss");
+    }
+    client.terminate();
+    print_gap(
+        "only carrier killed three times",
+        &good_end(&mut client, PLAY),
+    );
+    let house = &tapped.house;
+    let compared = compare_all(&[&client], &[&node], &house.server, &house.coordinator);
+    assert_eq!(compared.maps, 1);
+}
+
+#[test]
 fn play_goes_on_while_the_coordinator_cannot_be_reached() {
     let house = House::new();
     let relay = Relay::to(house.address);
@@ -373,10 +434,7 @@ fn play_goes_on_while_the_coordinator_cannot_be_reached() {
     node.problem("coordinator-unreachable");
     let at = goes_on_over(&node, node.mark(), "direct");
     relay.restore();
-    node.event_from(at, "metrics", PLAY, |event| {
-        let paths = event["metrics"]["paths"].as_array().unwrap();
-        (paths.iter()).any(|path| path["kind"] == "wss" && path["phase"] == "standby")
-    });
+    until_standby(&node, at, "wss");
     client.terminate();
     print_gap("without a coordinator", &good_end(&mut client, PLAY));
     compare_all(&[&client], &[&node], &house.server, &house.coordinator);

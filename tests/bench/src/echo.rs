@@ -4,8 +4,6 @@ use std::io::{ErrorKind, Read as _, Write as _};
 use std::net::{IpAddr, SocketAddr, TcpListener, TcpStream};
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
-use std::time::Instant;
-pub(crate) static DBG: Mutex<Vec<Vec<Instant>>> = Mutex::new(Vec::new());
 
 use anyhow::{Context as _, Result};
 
@@ -80,17 +78,12 @@ fn accept(listener: &TcpListener, seen: &Arc<Seen>) {
 fn serve(mut stream: TcpStream) -> Result<()> {
     stream.set_nodelay(true)?;
     let mut buffer = [0; SIZE];
-    let mut dbg: Vec<Instant> = Vec::new();
     for number in 0.. {
         match stream.read_exact(&mut buffer) {
             Ok(()) => {}
-            Err(error) if error.kind() == ErrorKind::UnexpectedEof => {
-                DBG.lock().unwrap().push(dbg);
-                return Ok(());
-            }
+            Err(error) if error.kind() == ErrorKind::UnexpectedEof => return Ok(()),
             Err(error) => return Err(error).context("the echo server's socket"),
         }
-        dbg.push(Instant::now());
         packet::check(&buffer, number).context("at the server")?;
         stream.write_all(&buffer)?;
     }

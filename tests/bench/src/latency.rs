@@ -256,17 +256,6 @@ fn measure(
     for (flow, (way, _)) in flows.into_iter().zip(targets) {
         let timed = flow.finish().with_context(context)?;
         spreads.push((way, Spread::of(&round_trips(&timed, began, ended))));
-        {
-            std::thread::sleep(Duration::from_millis(300));
-            use std::fmt::Write as _;
-            let up = crate::echo::DBG.lock().unwrap().pop().unwrap();
-            let mut t = String::new();
-            for ((s, a), u) in timed.sent.iter().zip(&timed.answered).zip(&up) {
-                let f = |x: &Instant| x.saturating_duration_since(start).as_secs_f64() * 1e3;
-                let _ = writeln!(t, "{:.3} {:.3} {:.3}", f(s), f(u) - f(s), f(a) - f(u));
-            }
-            let _ = std::fs::write(format!("/tmp/wb/{}-{}.txt", loss, way.replace(' ', "_")), t);
-        }
     }
     ensure!(echo.faults().is_empty(), "{:?}", echo.faults());
     let allowed = if loss > 0.0 { 0.0 } else { MARGIN_MS };

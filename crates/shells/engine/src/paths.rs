@@ -24,6 +24,8 @@ use crate::coordinator::Coordinator;
 use crate::signaling::{SetupError, open_peer};
 
 const LONGEST_WAIT: Duration = Duration::from_secs(30);
+/// How long a carrier that is renewed by choice stays, so that what is on its way arrives.
+const HANDOVER: Duration = Duration::from_millis(400);
 
 /// What the tasks of one session share.
 pub(crate) struct Paths {
@@ -101,7 +103,9 @@ impl Paths {
                     let in_use = self.link.status().path == Some(PathKind::Direct);
                     if in_use && matches!(ended, Ended::Renew) {
                         // Left by choice, not by a failure; there may be nowhere to go.
-                        let _ = self.link.fail_over();
+                        if self.link.fail_over().is_some() {
+                            tokio::time::sleep(HANDOVER).await;
+                        }
                     }
                     self.link.detach(PathKind::Direct);
                     peer.offerer.close().await;
