@@ -26,6 +26,7 @@ use warp_protocol::carrier::PathKind;
 use crate::echo::Echo;
 use crate::flow::{Flow, Pace};
 use crate::house::{House, Node};
+use crate::packet;
 use crate::place::Place;
 use crate::stats::{Spread, ms};
 
@@ -69,7 +70,7 @@ pub(crate) struct Outcome {
     packets_per_second: u32,
     packets: usize,
     /// Of packets that were lost, doubled, damaged or out of order.
-    bytes_lost: u64,
+    bytes_lost: usize,
     /// Of the client and of the server.
     sockets_closed: u32,
     kinds: Vec<Kind>,
@@ -157,6 +158,9 @@ pub(crate) fn run(args: &Args) -> Result<Outcome> {
         ("UDP dropped", Death::UdpDropped, cuts),
         ("/p2p reconnect", Death::CarrierClosed, reconnects),
     ] {
+        if rounds == 0 {
+            continue;
+        }
         kinds.push(bench.rounds(name, death, rounds)?);
     }
     let whole = bench.flow.is_whole();
@@ -164,14 +168,15 @@ pub(crate) fn run(args: &Args) -> Result<Outcome> {
     // Fails with what happened if a single byte was not as it must be.
     let timed = bench.flow.finish()?;
     ensure!(echo.faults().is_empty(), "{:?}", echo.faults());
+    let lost = timed.sent.len().saturating_sub(timed.answered.len());
     let outcome = Outcome {
         one_way_ms: args.one_way,
         packets_per_second: args.rate,
         packets: timed.sent.len(),
-        bytes_lost: 0,
+        bytes_lost: lost * packet::SIZE,
         sockets_closed: closed,
         kinds,
-        holds: closed == 0,
+        holds: closed == 0 && lost == 0,
     };
     show(&outcome);
     Ok(outcome)

@@ -12,7 +12,7 @@
 //! and loss. Everything is set up anew for each, on a link without loss; the loss begins with the
 //! warm-up, whose samples do not count.
 
-use std::net::{IpAddr, Ipv4Addr};
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, Result, ensure};
@@ -126,7 +126,7 @@ enum Net<'a> {
 
 /// Measures all conditions and prints a table for each.
 pub(crate) fn run(args: &Args) -> Result<Outcome> {
-    let mut args = Plan {
+    let mut plan = Plan {
         seconds: args.seconds,
         warm_up: args.warm_up,
         one_way: args.one_way,
@@ -135,29 +135,29 @@ pub(crate) fn run(args: &Args) -> Result<Outcome> {
         seed: args.seed,
         judge: !args.quick,
     };
-    if !args.judge {
-        (args.seconds, args.warm_up) = (4, 1);
-        args.losses.truncate(1);
+    if !plan.judge {
+        (plan.seconds, plan.warm_up) = (4, 1);
+        plan.losses.truncate(1);
     }
     println!(
         "Round trip of a 20-byte packet at {} Hz, four connections at once; {} s counted after {} s of warm-up. Times in ms.",
         1000 / PERIOD.as_millis(),
-        args.seconds,
-        args.warm_up
+        plan.seconds,
+        plan.warm_up
     );
     let mut conditions = Vec::new();
-    if args.loopback {
-        conditions.push(measure(&args, "loopback".into(), (0, 0.0), Net::Loopback)?);
+    if plan.loopback {
+        conditions.push(measure(&plan, "loopback".into(), (0, 0.0), Net::Loopback)?);
     }
-    for loss in &args.losses {
-        conditions.push(over_link(&args, *loss)?);
+    for loss in &plan.losses {
+        conditions.push(over_link(&plan, *loss)?);
     }
     let holds = conditions.iter().all(|condition| condition.holds);
     Ok(Outcome {
         bytes_per_packet: crate::packet::SIZE,
         packets_per_second: 1.0 / PERIOD.as_secs_f64(),
         conditions,
-        holds: holds || !args.judge,
+        holds: holds || !plan.judge,
     })
 }
 
@@ -230,16 +230,7 @@ fn measure(
     ];
     // All connections are there before the first packet: under loss that takes seconds.
     let start = Instant::now() + Duration::from_secs(3);
-    let mut flows = Vec::new();
-    for (at, (way, target)) in (0_u32..).zip(targets) {
-        let pace = Pace {
-            start: start + SLOT * at,
-            period: PERIOD,
-            jitter: JITTER,
-        };
-        let flow = Flow::start(way, players, target, pace, u64::from(at));
-        flows.push(flow.with_context(context)?);
-    }
+    let flows = start_flows(players, targets, start).with_context(context)?;
     let began = start + Duration::from_secs(plan.warm_up);
     let ended = began + Duration::from_secs(plan.seconds);
     sleep_until(began);
@@ -275,6 +266,25 @@ fn measure(
     };
     show(&condition, plan.judge);
     Ok(condition)
+}
+
+/// One connection to each target, side by side.
+fn start_flows(
+    players: Place<'_>,
+    targets: [(&'static str, SocketAddr); 4],
+    start: Instant,
+) -> Result<Vec<Flow>> {
+    let numbered = (0_u32..).zip(targets);
+    numbered
+        .map(|(at, (way, target))| {
+            let pace = Pace {
+                start: start + SLOT * at,
+                period: PERIOD,
+                jitter: JITTER,
+            };
+            Flow::start(way, players, target, pace, u64::from(at))
+        })
+        .collect()
 }
 
 fn sleep_until(at: Instant) {

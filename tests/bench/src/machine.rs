@@ -19,6 +19,8 @@ pub(crate) struct Machine {
     processor: String,
     /// Processors that this program may use.
     cores: usize,
+    /// The kernel's congestion control for TCP: what plain TCP is here.
+    tcp: String,
     /// Tasks that wanted to run in the minute before the measurement, on average.
     load_before: String,
     /// The cargo profile that the measured programs were built with.
@@ -42,6 +44,9 @@ impl Machine {
             arch: std::env::consts::ARCH,
             processor: model.unwrap_or_else(|| "unknown".into()),
             cores: std::thread::available_parallelism().map_or(1, usize::from),
+            tcp: text("/proc/sys/net/ipv4/tcp_congestion_control")
+                .trim()
+                .to_owned(),
             load_before: load.split(' ').next().unwrap_or_default().to_owned(),
             profile: profile(),
         }
@@ -63,12 +68,13 @@ impl fmt::Display for Machine {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(
             f,
-            "{}; Linux {} {}, {} cores ({}), load before {}; profile {}",
+            "{}; Linux {} {}, {} cores ({}), TCP with {}, load before {}; profile {}",
             self.date,
             self.kernel,
             self.arch,
             self.cores,
             self.processor,
+            self.tcp,
             self.load_before,
             self.profile
         )

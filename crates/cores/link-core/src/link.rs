@@ -14,7 +14,7 @@ use warp_protocol::carrier::{LABEL_LEN, MAX_QUIC_PACKET, PathKind, PathLabel};
 
 use crate::books::{Book, all_frames, asking_frames};
 use crate::policy::Policy;
-use crate::recent::Recent;
+use crate::recent::{Again, Recent};
 use crate::setup::{address_label, close_reason, endpoint_config, label_address, transport};
 use crate::view::SwitchReason;
 use crate::{Identity, LinkConfig, Redundancy, State, tls};
@@ -257,13 +257,14 @@ impl Link {
         }
         self.pump_endpoint();
         if self.heard_frames() > before {
-            self.recent.remember(carrier, packet);
-            self.on_heard(carrier, label, now);
-        } else if self.recent.is_first_copy(carrier, packet) {
-            // The other carrier was faster. This one is alive all the same.
+            self.recent.remember(carrier, packet, now);
             self.on_heard(carrier, label, now);
         } else {
-            self.refused += 1;
+            match self.recent.judge(carrier, packet, now) {
+                Again::OtherCarrier => self.on_heard(carrier, label, now),
+                Again::OwnCopy => {}
+                Again::Refused => self.refused += 1,
+            }
         }
         self.drive(now);
     }

@@ -122,8 +122,8 @@ impl Link {
             .collect()
     }
 
-    /// Datagrams that changed nothing: not authentic, replayed, a second copy on the same carrier, or
-    /// not understood.
+    /// Datagrams that were refused: not authentic, replayed, or not understood. The copies that the
+    /// other side sends on purpose are not among them.
     pub fn refused(&self) -> u64 {
         self.refused
     }
