@@ -27,7 +27,7 @@ const COPY_MAX: usize = 600;
 /// Copies that wait, bytes. Full: the packet is sent once.
 const COPY_BUDGET: usize = 64 * 1024;
 /// How long the copies go on after the last loss.
-const COPY_HOLD: Duration = Duration::from_secs(20);
+const COPY_HOLD: Duration = Duration::from_secs(60);
 /// How long a path that was left for silence still travels over other carriers too, so that what
 /// was in flight on it is found and sent again.
 const REROUTE_AFTER: Duration = Duration::from_secs(2);
@@ -693,8 +693,10 @@ impl Link {
                 .since_start(stats.sent_packets, stats.lost_packets);
             book.loss
                 .sample(now, stats.sent_packets, stats.lost_packets);
-            // Two lost packets in ten seconds at a few dozen a second: half a percent.
-            let lossy = lost >= 2 && !book.suspect(now);
+            // Two lost packets in ten seconds at a few dozen a second: half a percent. While copies
+            // are sent they hide losses, so then one is enough to go on.
+            let copying = book.redundant_until.is_some_and(|until| now < until);
+            let lossy = lost >= if copying { 1 } else { 2 } && !book.suspect(now);
             if lossy && self.config.redundancy == Redundancy::Auto {
                 book.redundant_until = Some(now + COPY_HOLD);
             }

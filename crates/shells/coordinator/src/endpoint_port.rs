@@ -1,7 +1,7 @@
 //! The embedded endpoint, as the rest of this crate sees it: the one place that knows its API.
 
 pub(crate) use warp_endpoint::SignalPort;
-use warp_endpoint::{Endpoint, EndpointConfig, GrantSpec, Identity};
+use warp_endpoint::{Endpoint, EndpointConfig, GrantSpec, Identity, WebRtcOptions};
 use warp_link::Carrier;
 use warp_link_core::State;
 use warp_protocol::{ProblemCode, rest::IceServer, zone::ZoneFile};
@@ -24,12 +24,16 @@ impl EndpointPort {
         warp_endpoint::generate_identity_der()
     }
 
-    pub(crate) fn start(identity_der: &[u8]) -> Result<Self, NotAKey> {
+    /// `loopback`: launchers of this machine only, perhaps without any network.
+    pub(crate) fn start(identity_der: &[u8], loopback: bool) -> Result<Self, NotAKey> {
         let identity = Identity::from_pkcs8_der(identity_der).map_err(|_| NotAKey)?;
         let endpoint = Endpoint::start(EndpointConfig {
             identity,
             limits: Default::default(),
-            webrtc: Default::default(),
+            webrtc: WebRtcOptions {
+                include_loopback: loopback,
+                ..WebRtcOptions::default()
+            },
         });
         Ok(Self { endpoint })
     }

@@ -224,7 +224,8 @@ impl Drop for Running {
 
 fn endpoint(config: &CoordinatorConfig) -> Result<EndpointPort, StartError> {
     let (file, der) = data_dir::endpoint_key(&config.data_dir, EndpointPort::new_identity)?;
-    EndpointPort::start(&der).map_err(|_| StartError::EndpointKey { file })
+    let loopback = config.listen.ip().is_loopback();
+    EndpointPort::start(&der, loopback).map_err(|_| StartError::EndpointKey { file })
 }
 
 async fn forget_expired(app: App) {
