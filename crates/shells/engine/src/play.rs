@@ -135,19 +135,17 @@ impl Session {
     }
 
     /// Ends link and carriers, and gives the session back.
-    pub(crate) fn close(self) {
+    pub(crate) async fn close(self) {
         let paths = self.paths;
         paths.link.close(0);
-        tokio::spawn(async move {
-            if tokio::time::timeout(FAREWELL, paths.link.gone())
-                .await
-                .is_err()
-            {
-                tracing::debug!("the link did not end in time");
-            }
-            paths.stop.cancel();
-            paths.coordinator.leave(&paths.grant.session_id).await;
-        });
+        if tokio::time::timeout(FAREWELL, paths.link.gone())
+            .await
+            .is_err()
+        {
+            tracing::debug!("the link did not end in time");
+        }
+        paths.stop.cancel();
+        paths.coordinator.leave(&paths.grant.session_id).await;
     }
 }
 

@@ -8,6 +8,7 @@ use parking_lot::Mutex;
 use tokio::sync::{broadcast, mpsc};
 use tokio::time::MissedTickBehavior;
 use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
 use warp_bridge::Bridge;
 use warp_engine_core::command::Command;
 use warp_engine_core::config::Config;
@@ -29,7 +30,7 @@ use crate::tokens;
 const OUTCOMES: usize = 512;
 /// Time between two sets of numbers.
 const METRICS: Duration = Duration::from_secs(1);
-/// How long closing the bridge may hold the loop.
+/// How long closing the bridge, and giving sessions back at the end, may hold the loop.
 const CLOSE_LIMIT: Duration = Duration::from_secs(1);
 
 /// Everything of one play that has to be closed.
@@ -60,6 +61,8 @@ pub(crate) struct Engine {
     play: u64,
     held: Held,
     signed_in_as: Option<String>,
+    /// Sessions that are being given back; the engine does not end before them.
+    closing: TaskTracker,
 }
 
 impl Engine {
@@ -84,6 +87,7 @@ impl Engine {
             play: 0,
             held: Held::default(),
             signed_in_as: None,
+            closing: TaskTracker::new(),
         })
     }
 
@@ -100,6 +104,13 @@ impl Engine {
                 Some((play, outcome)) = self.inbox.recv() => self.on_outcome(play, outcome),
             }
             if self.carry_out().await {
+                self.closing.close();
+                if tokio::time::timeout(CLOSE_LIMIT, self.closing.wait())
+                    .await
+                    .is_err()
+                {
+                    tracing::debug!("the session was not given back in time");
+                }
                 return;
             }
         }
@@ -332,10 +343,11 @@ impl Engine {
 
     fn close_link(&mut self) {
         if let Some(session) = self.held.session.take() {
-            session.close();
+            self.closing.spawn(session.close());
         } else if let Some(grant) = self.held.granted.take() {
             let coordinator = self.coordinator.clone();
-            tokio::spawn(async move { coordinator.leave(&grant.session_id).await });
+            self.closing
+                .spawn(async move { coordinator.leave(&grant.session_id).await });
         }
     }
 

@@ -232,10 +232,9 @@ async fn drive(config: Config, run: Run, mut stdin: Lines<BufReader<Stdin>>) -> 
         }
     }
     drop(engine);
-    // The engine's own tasks say goodbye to the endpoint and the coordinator.
+    // The stream ends when the engine has said goodbye to the endpoint and the coordinator.
     let farewell = async { while events.recv().await.is_some() {} };
     let _ = tokio::time::timeout(END_LIMIT, farewell).await;
-    tokio::time::sleep(Duration::from_millis(50)).await;
     ExitCode::from(progress.code)
 }
 
