@@ -13,10 +13,12 @@
 //! Cost: a frame is a slice of the pushed bytes; cutting one allocates nothing.
 
 use std::fmt;
+use std::sync::Arc;
 
 use bytes::{Bytes, BytesMut};
 use serde::{Deserialize, Serialize};
 
+use crate::cipher::IdCipher;
 use crate::table::{PacketLength, PacketTable};
 use crate::{Direction, Role};
 
@@ -95,16 +97,24 @@ enum State {
     Opaque(Option<OpaqueReason>),
 }
 
-enum Head {
-    Whole { id: u16, length: usize },
+/// What stands at the front of some bytes.
+pub(crate) enum Head {
+    /// A packet that is there with its last byte; the id is the plain one.
+    Whole {
+        id: u16,
+        length: usize,
+    },
+    /// Too little to say, or the beginning of a packet.
     Incomplete,
     Unframeable(OpaqueReason),
 }
 
 /// Cuts one direction of one TCP connection into whole packets; see the module's rules.
 pub struct Framer {
-    table: &'static PacketTable,
+    table: Arc<PacketTable>,
     state: State,
+    /// In front of the next packet.
+    cipher: Option<IdCipher>,
     buffer: BytesMut,
 }
 
@@ -121,7 +131,7 @@ impl fmt::Debug for Framer {
 impl Framer {
     /// A framer for one direction of a new connection to the server `role`.
     #[must_use]
-    pub fn new(table: &'static PacketTable, role: Role, direction: Direction) -> Framer {
+    pub fn new(table: Arc<PacketTable>, role: Role, direction: Direction) -> Framer {
         let state = match (role, direction) {
             (Role::Char, Direction::ServerToClient) => State::RawAid,
             _ => State::Framing,
@@ -129,8 +139,28 @@ impl Framer {
         Framer {
             table,
             state,
+            cipher: None,
             buffer: BytesMut::new(),
         }
+    }
+
+    /// Like [`Framer::new`], for a connection whose ids `cipher` hides from its first packet on.
+    #[must_use]
+    pub fn with_cipher(
+        table: Arc<PacketTable>,
+        role: Role,
+        direction: Direction,
+        cipher: IdCipher,
+    ) -> Framer {
+        let mut framer = Framer::new(table, role, direction);
+        framer.set_cipher(cipher);
+        framer
+    }
+
+    /// From the next packet on, ids are read through `cipher`. [`FrameKind::Packet`] then carries
+    /// the plain id, [`Frame::bytes`] stay as they came.
+    pub fn set_cipher(&mut self, cipher: IdCipher) {
+        self.cipher = Some(cipher);
     }
 
     /// Takes the next bytes of the stream.
@@ -166,8 +196,13 @@ impl Framer {
             return Some(self.cut(FrameKind::RawAid, RAW_AID));
         }
         if self.state == State::Framing {
-            match head(self.table, &self.buffer) {
-                Head::Whole { id, length } => return Some(self.cut(FrameKind::Packet(id), length)),
+            match head(&self.table, self.cipher.as_ref(), &self.buffer) {
+                Head::Whole { id, length } => {
+                    if let Some(cipher) = &mut self.cipher {
+                        cipher.advance();
+                    }
+                    return Some(self.cut(FrameKind::Packet(id), length));
+                }
                 Head::Incomplete => return None,
                 Head::Unframeable(reason) => self.state = State::Opaque(Some(reason)),
             }
@@ -220,12 +255,13 @@ impl Framer {
     }
 }
 
-/// Reads the head of the packet at the front of `bytes`.
-fn head(table: &PacketTable, bytes: &[u8]) -> Head {
+/// Reads the head of the packet at the front of `bytes`, whose id is hidden by the present key of `cipher`.
+pub(crate) fn head(table: &PacketTable, cipher: Option<&IdCipher>, bytes: &[u8]) -> Head {
     let Some(&[low, high]) = bytes.first_chunk() else {
         return Head::Incomplete;
     };
     let id = u16::from_le_bytes([low, high]);
+    let id = cipher.map_or(id, |cipher| cipher.peek(id));
     let length = match table.length_of(id) {
         None => return Head::Unframeable(OpaqueReason::UnknownId(id)),
         Some(PacketLength::Fixed(length)) => usize::from(length),

@@ -4,17 +4,19 @@
 const MAP_FIELD: usize = 16;
 
 /// Where the map name lies, by packet id.
-const MAP_AT: [(u16, usize); 3] = [
+const MAP_AT: [(u16, usize); 5] = [
     (0x0AC5, 6), // HC_NOTIFY_ZONESVR: behind the character id
+    (0x0071, 6), // the same before 2017-03-15
     (0x0AC7, 2), // ZC_NPCACK_SERVERMOVE
+    (0x0092, 2), // the same before 2017-03-15
     (0x0091, 2), // ZC_NPCACK_MAPMOVE
 ];
 
 /// The map that the whole packet `frame` sends the player to: its name as the server wrote it
 /// (`prontera.gat`), or `None` if the packet names no map or a name that is not printable ASCII.
 ///
-/// Reads 0AC5 (char server: where to enter), 0AC7 (the map lies on another map server) and 0091
-/// (another map of this server, and once at a fresh login).
+/// Reads 0AC5 and 0071 (char server: where to enter), 0AC7 and 0092 (the map lies on another map
+/// server) and 0091 (another map of this server, and once at a fresh login).
 #[must_use]
 pub fn map_name(frame: &[u8]) -> Option<&str> {
     let id = u16::from_le_bytes(*frame.first_chunk()?);
@@ -39,7 +41,7 @@ mod tests {
     }
 
     #[test]
-    fn the_three_packets_name_their_map() {
+    fn packets_of_both_generations_name_their_map() {
         assert_eq!(
             map_name(&packet(0x0AC5, 6, b"prontera.gat", 156)),
             Some("prontera.gat")
@@ -51,6 +53,14 @@ mod tests {
         assert_eq!(
             map_name(&packet(0x0091, 2, b"sixteen_long.gat", 22)),
             Some("sixteen_long.gat")
+        );
+        assert_eq!(
+            map_name(&packet(0x0071, 6, b"prontera.gat", 28)),
+            Some("prontera.gat")
+        );
+        assert_eq!(
+            map_name(&packet(0x0092, 2, b"izlude.gat", 28)),
+            Some("izlude.gat")
         );
     }
 

@@ -8,7 +8,7 @@ use std::net::{Ipv4Addr, SocketAddrV4};
 use std::sync::LazyLock;
 
 use bytes::Bytes;
-use common::{Recording, recordings, table};
+use common::{Recording, joined, recordings, table};
 use proptest::prelude::*;
 use proptest::sample::Index;
 use warp_ro_packet::{
@@ -45,13 +45,6 @@ fn frame_in_pieces(
     let rest = framer.finish();
     frames.extend(rest);
     (frames, framer)
-}
-
-fn joined(frames: &[Frame]) -> Vec<u8> {
-    frames
-        .iter()
-        .flat_map(|frame| frame.bytes.to_vec())
-        .collect()
 }
 
 fn cuts_of(indices: &[Index], length: usize) -> Vec<usize> {
@@ -115,7 +108,8 @@ fn recorded_packets_travel_the_way_the_table_says() {
             frame_in_pieces(recording.role, recording.direction, &recording.bytes, &[]);
         for frame in frames {
             if let FrameKind::Packet(id) = frame.kind {
-                let info = table().info(id);
+                let table = table();
+                let info = table.info(id);
                 let info = info.unwrap_or_else(|| panic!("{id:04X} was recorded but has no name"));
                 assert_eq!(info.direction, recording.direction, "{id:04X}");
                 named += 1;
@@ -289,7 +283,9 @@ proptest! {
 
     #[test]
     fn reading_arbitrary_bytes_does_not_panic(mut bytes in proptest::collection::vec(any::<u8>(), 0..400), id in any::<u16>()) {
-        for id in [0x0AC4, 0x0AC5, 0x0AC7, 0x0091, id] {
+        for id in [
+            0x0AC4, 0x0AC5, 0x0AC7, 0x0069, 0x0071, 0x0092, 0x0091, id,
+        ] {
             if let Some(head) = bytes.first_chunk_mut() {
                 *head = u16::to_le_bytes(id);
             }

@@ -1,8 +1,11 @@
 //! The recordings in `tests/fixtures/captures`, for the tests of this crate.
 
-use std::path::PathBuf;
+#![allow(dead_code, reason = "each test program uses a part of this")]
 
-use warp_ro_packet::{Direction, PacketTable, Role};
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use warp_ro_packet::{Direction, Frame, PacketTable, Role, recording};
 
 /// One direction of one recorded TCP connection.
 #[derive(Debug)]
@@ -13,11 +16,11 @@ pub(crate) struct Recording {
     pub(crate) bytes: Vec<u8>,
 }
 
-pub(crate) fn table() -> &'static PacketTable {
+pub(crate) fn table() -> Arc<PacketTable> {
     PacketTable::for_version(20_211_103).unwrap()
 }
 
-/// Every recording; the file name `TAG-NNN-ROLE-{C,S}.txt` says what it is.
+/// Every recording, by file name.
 pub(crate) fn recordings() -> Vec<Recording> {
     let folder = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("../../../tests/fixtures/captures");
     let mut all: Vec<Recording> = std::fs::read_dir(folder)
@@ -28,7 +31,7 @@ pub(crate) fn recordings() -> Vec<Recording> {
             let name = path.file_stem().unwrap().to_str().unwrap().to_owned();
             #[allow(clippy::disallowed_methods, reason = "a test reads its fixtures")]
             let text = std::fs::read_to_string(&path).unwrap();
-            parse(name, &text)
+            read(name, &text)
         })
         .collect();
     all.sort_by(|a, b| a.name.cmp(&b.name));
@@ -36,30 +39,24 @@ pub(crate) fn recordings() -> Vec<Recording> {
     all
 }
 
-fn parse(name: String, text: &str) -> Recording {
-    let mut parts = name.rsplit('-');
-    let direction = match parts.next().unwrap() {
-        "C" => Direction::ClientToServer,
-        "S" => Direction::ServerToClient,
-        other => panic!("{name}: direction {other}"),
-    };
-    let role = match parts.next().unwrap() {
-        "login" => Role::Login,
-        "char" => Role::Char,
-        "map" => Role::Map,
-        other => panic!("{name}: role {other}"),
-    };
-    let bytes = text
-        .lines()
-        .filter(|line| !line.starts_with('#'))
-        .map(|line| line.split_whitespace().nth(2).unwrap())
-        .filter(|word| *word != "EOF")
-        .flat_map(|word| hex::decode(word).unwrap())
-        .collect();
+fn read(name: String, text: &str) -> Recording {
+    let recording = recording::parse(&name, text).unwrap();
     Recording {
         name,
-        role,
-        direction,
-        bytes,
+        role: recording.role,
+        direction: recording.direction,
+        bytes: recording
+            .items
+            .into_iter()
+            .flat_map(|(_, bytes)| bytes)
+            .collect(),
     }
+}
+
+/// The bytes of `frames`, behind one another.
+pub(crate) fn joined(frames: &[Frame]) -> Vec<u8> {
+    frames
+        .iter()
+        .flat_map(|frame| frame.bytes.to_vec())
+        .collect()
 }
