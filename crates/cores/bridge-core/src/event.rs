@@ -1,40 +1,14 @@
-//! Levels, the reasons for leaving them, and the events of a connection.
+//! The reasons for leaving a level, and the events of a connection.
 
 use std::collections::VecDeque;
 use std::net::SocketAddrV4;
 
 use serde::{Deserialize, Serialize};
+use warp_protocol::zone::ReadLevel;
 use warp_ro_packet::{Direction, OpaqueReason, Role};
 
 /// How far the bridge reads a connection. See the crate's table.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
-#[serde(rename_all = "kebab-case")]
-pub enum Level {
-    /// Frames and rewrites; other players' copies may be given to this client.
-    Assist,
-    /// Frames, and rewrites announced addresses.
-    Rewrite,
-    /// Forwards untouched bytes.
-    Opaque,
-}
-
-impl Level {
-    /// The name used in events and configuration.
-    #[must_use]
-    pub fn name(self) -> &'static str {
-        match self {
-            Level::Assist => "assist",
-            Level::Rewrite => "rewrite",
-            Level::Opaque => "opaque",
-        }
-    }
-
-    /// Whether this level reads less than `other`.
-    #[must_use]
-    pub fn is_below(self, other: Level) -> bool {
-        self as u8 > other as u8
-    }
-}
+pub type Level = ReadLevel;
 
 /// Why a connection stepped down a level.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error, Serialize, Deserialize)]
@@ -70,6 +44,27 @@ pub enum StepDownReason {
          set a known packet version in the configuration"
     )]
     NoPacketTable,
+    /// None of the packet tables fits the first packet of the client.
+    #[error(
+        "no packet table fits a client that begins with packet id {id:04X}; the connection is \
+         forwarded untouched; set the packet version of the zone, or add a packet table"
+    )]
+    UnknownVersion {
+        /// The id that the connection began with.
+        id: u16,
+    },
+    /// The client shuffles its packet ids by a key that is not known.
+    #[error(
+        "the client hides its packet ids with a key that is not known (the first reads {id:04X}); \
+         the connection is forwarded untouched; use a client without packet obfuscation"
+    )]
+    ObfuscatedIds {
+        /// The id that the connection began with, as it came.
+        id: u16,
+    },
+    /// The operator's choice for the zone.
+    #[error("the zone asks for this level")]
+    ByZone,
     /// A packet stayed unfinished for too long; the owner of the connection decides how long that is.
     #[error(
         "{waiting} bytes waited too long for the rest of their packet; the connection is \
@@ -105,6 +100,9 @@ impl StepDownReason {
             StepDownReason::UnknownPacketId { .. } => "unknown-packet-id",
             StepDownReason::BadPacketLength { .. } => "bad-packet-length",
             StepDownReason::NoPacketTable => "no-packet-table",
+            StepDownReason::UnknownVersion { .. } => "unknown-version",
+            StepDownReason::ObfuscatedIds { .. } => "obfuscated-ids",
+            StepDownReason::ByZone => "by-zone",
             StepDownReason::Stalled { .. } => "stalled",
             StepDownReason::Requested => "requested",
         }
@@ -132,6 +130,24 @@ pub enum BridgeEvent {
         upstream: SocketAddrV4,
         /// Where the client was told that it is.
         loopback: SocketAddrV4,
+        /// For a map server: the map that the player enters there, without its `.gat`.
+        map: Option<String>,
+    },
+    /// The connection belongs to this account. Told once in a connection.
+    Account {
+        /// The account id (AID).
+        account: u32,
+    },
+    /// The player typed a command into the public chat; the packet was withheld from the server.
+    Command {
+        /// What was typed, from the `/p2p` or `@p2p` on; at most [`crate::MAX_COMMAND`] bytes of it,
+        /// bytes that are no UTF-8 replaced.
+        line: String,
+    },
+    /// So many lines of an answer were dropped, because [`crate::MAX_ANSWERS`] waited already.
+    AnswersDropped {
+        /// How many lines.
+        lines: usize,
     },
     /// A stream ended inside a packet; the bytes were forwarded as they are.
     Partial {
@@ -148,20 +164,25 @@ pub enum BridgeEvent {
 }
 
 impl BridgeEvent {
-    /// Whether a later event of the kind makes up for the loss of this one.
+    /// Whether any number of them may come, so that one has to give way when too many wait.
     fn may_be_lost(&self) -> bool {
-        matches!(
-            self,
-            BridgeEvent::ServerAnnounced { .. } | BridgeEvent::MapChanged { .. }
-        )
+        match self {
+            BridgeEvent::ServerAnnounced { .. }
+            | BridgeEvent::MapChanged { .. }
+            | BridgeEvent::Command { .. }
+            | BridgeEvent::AnswersDropped { .. } => true,
+            BridgeEvent::SteppedDown { .. }
+            | BridgeEvent::Account { .. }
+            | BridgeEvent::Partial { .. } => false,
+        }
     }
 }
 
-/// How many events wait at most for being polled, about 16 KiB.
+/// How many events wait at most for being polled, about 90 KiB with the longest command lines.
 ///
-/// When that many wait, the oldest `ServerAnnounced` or `MapChanged` is dropped and counted
-/// ([`crate::BridgeConnection::events_lost`]). `SteppedDown` comes at most twice in a connection and
-/// `Partial` once per direction, so they always find room.
+/// When that many wait, the oldest of those that may come any number of times is dropped and counted
+/// ([`crate::BridgeConnection::events_lost`]). `SteppedDown` comes at most twice in a connection,
+/// `Account` once and `Partial` once per direction, so they always find room.
 pub const MAX_EVENTS: usize = 256;
 
 /// The events that wait for being polled, bounded by [`MAX_EVENTS`].
@@ -199,14 +220,6 @@ mod tests {
     use super::*;
 
     #[test]
-    fn levels_go_down_from_assist_to_opaque() {
-        assert!(Level::Rewrite.is_below(Level::Assist));
-        assert!(Level::Opaque.is_below(Level::Rewrite));
-        assert!(!Level::Assist.is_below(Level::Assist));
-        assert!(!Level::Assist.is_below(Level::Opaque));
-    }
-
-    #[test]
     fn codes_are_the_serialized_tags() {
         let direction = Direction::ServerToClient;
         for reason in [
@@ -217,6 +230,9 @@ mod tests {
                 length: 2,
             },
             StepDownReason::NoPacketTable,
+            StepDownReason::UnknownVersion { id: 1 },
+            StepDownReason::ObfuscatedIds { id: 1 },
+            StepDownReason::ByZone,
             StepDownReason::Stalled {
                 direction,
                 waiting: 3,

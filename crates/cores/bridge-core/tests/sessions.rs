@@ -6,22 +6,26 @@
 #[path = "../../../words/ro-packet/tests/common/mod.rs"]
 mod common;
 
+mod support;
+
 use std::collections::BTreeMap;
 use std::net::{Ipv4Addr, SocketAddrV4};
 use std::ops::Range;
 use std::sync::LazyLock;
 
-use bytes::Bytes;
 use common::{recordings, table};
 use proptest::prelude::*;
 use proptest::sample::Index;
-use warp_bridge_core::{
-    AddressBook, BridgeConnection, BridgeEvent, Level, StepDownReason, ToServer,
+use support::{
+    Identity, PATH, Ports, Sent, TO_CLIENT, TO_SERVER, Tap, Version, any_level, any_role, cuts, run,
 };
-use warp_ro_packet::{Direction, FrameKind, Framer, PacketClass, PacketLength, Role};
+use warp_bridge_core::{BridgeConnection, BridgeEvent, Level, Reading, StepDownReason};
+use warp_protocol::carrier::PathKind;
+use warp_ro_packet::{FrameKind, Framer, PacketClass, PacketLength, Role};
 
-const TO_SERVER: Direction = Direction::ClientToServer;
-const TO_CLIENT: Direction = Direction::ServerToClient;
+fn connection(role: Role, level: Level) -> BridgeConnection {
+    Version::new(20_211_103, false).connection(role, level)
+}
 
 /// Both directions of one recorded connection.
 #[derive(Debug)]
@@ -49,110 +53,6 @@ static SESSIONS: LazyLock<Vec<Session>> = LazyLock::new(|| {
     }
     sessions.into_values().collect()
 });
-
-/// Answers with one loopback port per upstream, as a bridge does.
-#[derive(Default)]
-struct Ports(Vec<(Role, SocketAddrV4)>);
-
-impl Ports {
-    fn answer(nth: usize) -> SocketAddrV4 {
-        SocketAddrV4::new(
-            Ipv4Addr::LOCALHOST,
-            50_000 + u16::try_from(nth).unwrap_or(0),
-        )
-    }
-}
-
-impl AddressBook for Ports {
-    fn loopback_for(&mut self, role: Role, upstream: SocketAddrV4) -> SocketAddrV4 {
-        let known = self.0.iter().position(|entry| *entry == (role, upstream));
-        let nth = known.unwrap_or(self.0.len());
-        if known.is_none() {
-            self.0.push((role, upstream));
-        }
-        Ports::answer(nth)
-    }
-}
-
-/// Leaves every address as it is.
-struct Identity;
-
-impl AddressBook for Identity {
-    fn loopback_for(&mut self, _: Role, upstream: SocketAddrV4) -> SocketAddrV4 {
-        upstream
-    }
-}
-
-/// What came out of a connection.
-#[derive(Default)]
-struct Outcome {
-    messages: Vec<ToServer>,
-    client: Vec<u8>,
-    events: Vec<BridgeEvent>,
-}
-
-impl Outcome {
-    fn to_server(&self) -> Vec<u8> {
-        let payloads = self.messages.iter().map(|message| message.payload.to_vec());
-        payloads.flatten().collect()
-    }
-
-    fn steps(&self) -> usize {
-        let steps = self
-            .events
-            .iter()
-            .filter(|event| matches!(event, BridgeEvent::SteppedDown { .. }));
-        steps.count()
-    }
-}
-
-/// Cuts both streams and feeds the pieces in turns; then both ends.
-fn run(
-    connection: &mut BridgeConnection,
-    book: &mut dyn AddressBook,
-    client: (&[u8], &[Index]),
-    server: (&[u8], &[Index]),
-) -> Outcome {
-    let mut outcome = Outcome::default();
-    let client = pieces(client.0, client.1);
-    let server = pieces(server.0, server.1);
-    for turn in 0..client.len().max(server.len()) {
-        if let Some(piece) = client.get(turn) {
-            let messages = &mut outcome.messages;
-            connection.client_bytes(piece.clone(), &mut |message| messages.push(message));
-        }
-        if let Some(piece) = server.get(turn) {
-            let bytes = &mut outcome.client;
-            let mut calls = 0;
-            connection.server_bytes(piece.clone(), book, &mut |piece| {
-                calls += 1;
-                bytes.extend_from_slice(&piece);
-            });
-            assert!(calls <= 1, "whole packets are written together");
-        }
-        while let Some(event) = connection.poll_event() {
-            outcome.events.push(event);
-        }
-    }
-    connection.finish_client(&mut |message| outcome.messages.push(message));
-    connection.finish_server(&mut |piece| outcome.client.extend_from_slice(&piece));
-    while let Some(event) = connection.poll_event() {
-        outcome.events.push(event);
-    }
-    assert_eq!(connection.events_lost(), 0);
-    assert_eq!(connection.waiting(TO_SERVER), 0);
-    assert_eq!(connection.waiting(TO_CLIENT), 0);
-    outcome
-}
-
-fn pieces(bytes: &[u8], cuts: &[Index]) -> Vec<Bytes> {
-    let mut cuts: Vec<usize> = cuts.iter().map(|cut| cut.index(bytes.len() + 1)).collect();
-    cuts.extend([0, bytes.len()]);
-    cuts.sort_unstable();
-    cuts.windows(2)
-        .map(|pair| Bytes::copy_from_slice(&bytes[pair[0]..pair[1]]))
-        .collect()
-}
 
 /// Where the addresses of a server stream lie, by the layouts of 0AC4, 0AC5 and 0AC7.
 fn address_fields(role: Role, stream: &[u8]) -> Vec<Range<usize>> {
@@ -197,7 +97,7 @@ fn assert_only_addresses_differ(session: &Session, got: &[u8], book: &Ports) -> 
     fields.len()
 }
 
-fn assert_one_whole_packet_each(role: Role, messages: &[ToServer]) {
+fn assert_one_whole_packet_each(role: Role, messages: &[Sent]) {
     for message in messages {
         let id = message.id.unwrap();
         assert_eq!(message.payload[..2], id.to_le_bytes());
@@ -211,6 +111,31 @@ fn assert_one_whole_packet_each(role: Role, messages: &[ToServer]) {
     }
 }
 
+/// A recorded session through a connection of its role, cut as said.
+fn replay(session: &Session, level: Level, client: &[Index], server: &[Index]) -> (Tap, Ports) {
+    let mut book = Ports::default();
+    let connection = connection(session.role, level);
+    let tap = run(
+        connection,
+        &mut book,
+        (&session.client, client),
+        (&session.server, server),
+    );
+    (tap, book)
+}
+
+fn session(name: &str) -> &'static Session {
+    SESSIONS.iter().find(|one| one.name == name).unwrap()
+}
+
+fn maps(events: &[BridgeEvent]) -> Vec<&str> {
+    let maps = events.iter().filter_map(|event| match event {
+        BridgeEvent::MapChanged { map } => Some(map.as_str()),
+        _ => None,
+    });
+    maps.collect()
+}
+
 #[test]
 fn recorded_sessions_pass_with_only_addresses_changed() {
     let mut addresses = 0;
@@ -218,14 +143,8 @@ fn recorded_sessions_pass_with_only_addresses_changed() {
     let mut entries = 0;
     for session in SESSIONS.iter() {
         for level in [Level::Assist, Level::Rewrite] {
-            let mut connection = BridgeConnection::new(session.role, Some(table()), level);
-            let mut book = Ports::default();
-            let outcome = run(
-                &mut connection,
-                &mut book,
-                (&session.client, &[]),
-                (&session.server, &[]),
-            );
+            let (tap, book) = replay(session, level, &[], &[]);
+            let outcome = &tap.out;
             assert_eq!(outcome.to_server(), session.client, "{}", session.name);
             assert_one_whole_packet_each(session.role, &outcome.messages);
             let here = assert_only_addresses_differ(session, &outcome.client, &book);
@@ -233,10 +152,10 @@ fn recorded_sessions_pass_with_only_addresses_changed() {
                 matches!(event, BridgeEvent::ServerAnnounced { loopback, .. } if loopback.ip().is_loopback())
             });
             assert_eq!(announced.count(), here, "{}", session.name);
-            assert_eq!(connection.level(), level);
-            assert_eq!(outcome.steps(), 0);
+            assert_eq!(tap.connection.level(), level);
+            assert_eq!(outcome.steps(), usize::from(level == Level::Rewrite));
             addresses += here;
-            maps += usize::from(connection.map().is_some());
+            maps += usize::from(tap.connection.map().is_some());
             entries += outcome.messages.iter().filter(|one| one.alone).count();
         }
     }
@@ -247,254 +166,78 @@ fn recorded_sessions_pass_with_only_addresses_changed() {
 }
 
 #[test]
-fn counters_add_up_by_class_and_direction() {
-    let session = SESSIONS.iter().find(|one| one.name == "s1-006-map");
-    let session = session.unwrap();
-    let mut connection = BridgeConnection::new(Role::Map, Some(table()), Level::Rewrite);
-    let outcome = run(
-        &mut connection,
-        &mut Ports::default(),
-        (&session.client, &[]),
-        (&session.server, &[]),
-    );
-    let counters = connection.counters();
-    let client = counters.of(TO_SERVER);
-    assert_eq!(client.total().bytes, session.client.len() as u64);
-    assert_eq!(client.total().packets, outcome.messages.len() as u64);
-    assert_eq!(client.raw().packets, 0);
-    for class in PacketClass::ALL {
-        let of_class = outcome.messages.iter().filter(|one| one.class == class);
-        assert_eq!(client.class(class).packets, of_class.count() as u64);
+fn connections_of_a_recorded_login_name_the_same_account() {
+    for (name, tag) in [
+        ("s1-003-char", "s1"),
+        ("s1-006-map", "s1"),
+        ("bw-001-login", "bw"),
+    ] {
+        let (tap, _) = replay(session(name), Level::Assist, &[], &[]);
+        let account = tap.connection.account().unwrap();
+        assert!((2_000_000..2_000_100).contains(&account), "{tag} {account}");
+        let told = tap.out.events.iter().filter(
+            |event| matches!(event, BridgeEvent::Account { account: told } if *told == account),
+        );
+        assert_eq!(told.count(), 1, "{name}");
     }
-    assert!(client.class(PacketClass::Movement).packets > 0);
-    assert!(client.class(PacketClass::Chat).packets > 0);
-    let server = counters.of(TO_CLIENT);
-    assert_eq!(server.total().bytes, session.server.len() as u64);
-    assert!(server.class(PacketClass::Movement).packets > 0);
+}
+
+#[test]
+fn counters_add_up_by_class_direction_and_path() {
+    let session = session("s1-006-map");
+    let (tap, _) = replay(session, Level::Assist, &[], &[]);
+    let counters = tap.connection.counters();
+    let messages = &tap.out.messages;
+    assert_eq!(counters.total(TO_SERVER).bytes, session.client.len() as u64);
+    assert_eq!(counters.total(TO_SERVER).packets, messages.len() as u64);
+    assert_eq!(counters.raw_total(TO_SERVER).packets, 0);
+    for class in PacketClass::ALL {
+        let of_class = messages.iter().filter(|one| one.class == class).count() as u64;
+        assert_eq!(counters.class(TO_SERVER, class).packets, of_class);
+        assert_eq!(counters.counter(TO_SERVER, class, PATH).packets, of_class);
+        for other in [None, Some(PathKind::Wss)] {
+            assert_eq!(counters.counter(TO_SERVER, class, other).packets, 0);
+        }
+    }
+    assert!(counters.class(TO_SERVER, PacketClass::Movement).packets > 0);
+    assert!(counters.class(TO_SERVER, PacketClass::Chat).packets > 0);
+    assert_eq!(counters.total(TO_CLIENT).bytes, session.server.len() as u64);
+    assert!(counters.class(TO_CLIENT, PacketClass::Movement).packets > 0);
+}
+
+#[test]
+fn a_recorded_player_on_a_map_leaves_a_packet_that_keeps_the_session() {
+    let (tap, _) = replay(session("s1-006-map"), Level::Assist, &[], &[]);
+    // All of the client comes before all of the server: it had synced, and loading ends once.
+    let syncs = tap.out.messages.iter().filter(|one| one.id == Some(0x0360));
+    let last = syncs.last().unwrap();
+    assert!(
+        tap.out
+            .kept
+            .iter()
+            .all(|kept| kept.is_empty() || *kept == last.payload)
+    );
 }
 
 #[test]
 fn map_changes_are_told_once_each() {
-    let session = SESSIONS.iter().find(|one| one.name == "s1-003-char");
-    let session = session.unwrap();
-    let mut connection = BridgeConnection::new(Role::Char, Some(table()), Level::Rewrite);
-    let mut packet = session.server.clone();
-    let outcome = run(
-        &mut connection,
-        &mut Ports::default(),
-        (&[], &[]),
-        (&packet, &[]),
-    );
-    let maps: Vec<&str> = outcome
-        .events
-        .iter()
-        .filter_map(|event| match event {
-            BridgeEvent::MapChanged { map } => Some(map.as_str()),
-            _ => None,
-        })
-        .collect();
-    assert_eq!(maps, ["prontera"]);
-    assert_eq!(connection.map(), Some("prontera"));
+    let (tap, _) = replay(session("s1-003-char"), Level::Assist, &[], &[]);
+    assert_eq!(maps(&tap.out.events), ["prontera"]);
+    assert_eq!(tap.connection.map(), Some("prontera"));
+    let announced = tap.out.events.iter().find_map(|event| match event {
+        BridgeEvent::ServerAnnounced { map, .. } => Some(map.as_deref()),
+        _ => None,
+    });
+    assert_eq!(announced, Some(Some("prontera")));
 
     // The same map again is no change.
-    let mut entered = BridgeConnection::new(Role::Map, Some(table()), Level::Rewrite);
-    packet = vec![0x91, 0x00];
+    let mut packet = vec![0x91, 0x00];
     packet.extend(b"izlude.gat\0\0\0\0\0\0");
     packet.extend([0; 4]);
     let twice = packet.repeat(2);
-    let outcome = run(
-        &mut entered,
-        &mut Ports::default(),
-        (&[], &[]),
-        (&twice, &[]),
-    );
-    let izlude = BridgeEvent::MapChanged {
-        map: "izlude".to_owned(),
-    };
-    assert_eq!(outcome.events, [izlude]);
-}
-
-#[test]
-fn only_a_map_servers_0436_travels_alone() {
-    let mut packet = vec![0x36, 0x04];
-    packet.resize(23, 0);
-    for (role, alone) in [(Role::Map, true), (Role::Char, false), (Role::Login, false)] {
-        let mut connection = BridgeConnection::new(role, Some(table()), Level::Rewrite);
-        let mut messages = Vec::new();
-        let bytes = Bytes::from([&packet[..], &[0x7D, 0x00]].concat());
-        connection.client_bytes(bytes, &mut |message| messages.push(message));
-        assert_eq!(messages.len(), 2);
-        assert_eq!(messages[0].alone, alone, "{role:?}");
-        assert!(!messages[1].alone);
-    }
-}
-
-#[test]
-fn without_a_table_the_connection_is_opaque_and_says_so() {
-    let mut connection = BridgeConnection::new(Role::Map, None, Level::Assist);
-    assert_eq!(connection.level(), Level::Opaque);
-    assert_eq!(
-        connection.poll_event(),
-        Some(BridgeEvent::SteppedDown {
-            from: Level::Assist,
-            to: Level::Opaque,
-            reason: StepDownReason::NoPacketTable
-        })
-    );
-    // Chosen opaque is no step.
-    for table in [None, Some(table())] {
-        let mut connection = BridgeConnection::new(Role::Map, table, Level::Opaque);
-        assert_eq!(connection.poll_event(), None);
-    }
-}
-
-#[test]
-fn opaque_keeps_the_clients_own_writes() {
-    let mut connection = BridgeConnection::new(Role::Map, Some(table()), Level::Opaque);
-    let writes: [&'static [u8]; 3] = [&[0x7D, 0, 0x7D, 0], &[0x5F, 3, 1], &[0xFF]];
-    let mut messages = Vec::new();
-    for write in writes {
-        connection.client_bytes(Bytes::from_static(write), &mut |one| messages.push(one));
-    }
-    let payloads: Vec<&[u8]> = messages.iter().map(|one| &one.payload[..]).collect();
-    assert_eq!(payloads, writes);
-    assert!(messages.iter().all(|one| one.id.is_none() && !one.alone));
-    assert_eq!(connection.counters().of(TO_SERVER).raw().packets, 3);
-}
-
-#[test]
-fn an_unknown_id_of_the_client_frees_what_the_server_direction_held() {
-    let mut connection = BridgeConnection::new(Role::Map, Some(table()), Level::Rewrite);
-    let mut to_client: Vec<Bytes> = Vec::new();
-    // Two bytes of a packet of twelve wait.
-    connection.server_bytes(
-        Bytes::from_static(&[0x87, 0x00]),
-        &mut Identity,
-        &mut |piece| to_client.push(piece),
-    );
-    assert!(to_client.is_empty());
-    assert_eq!(connection.waiting(TO_CLIENT), 2);
-    connection.release_to_client(&mut |piece| to_client.push(piece));
-    assert!(to_client.is_empty(), "framed bytes wait for their packet");
-
-    let mut messages = Vec::new();
-    connection.client_bytes(
-        Bytes::from_static(&[0x7D, 0x00, 0xEE, 0xFF, 0x01]),
-        &mut |message| messages.push(message),
-    );
-    assert_eq!(messages.len(), 2);
-    assert_eq!(messages[0].id, Some(0x007D));
-    assert_eq!(messages[1].id, None);
-    assert_eq!(&messages[1].payload[..], &[0xEE, 0xFF, 0x01]);
-    let step = connection.poll_event();
-    assert_eq!(
-        step,
-        Some(BridgeEvent::SteppedDown {
-            from: Level::Rewrite,
-            to: Level::Opaque,
-            reason: StepDownReason::UnknownPacketId {
-                direction: TO_SERVER,
-                id: 0xFFEE
-            }
-        })
-    );
-    connection.release_to_client(&mut |piece| to_client.push(piece));
-    assert_eq!(to_client.concat(), [0x87, 0x00]);
-    // From here on untouched, also what looks like a packet's beginning; and no second event.
-    connection.server_bytes(
-        Bytes::from_static(&[0xC5, 0x0A]),
-        &mut Ports::default(),
-        &mut |piece| to_client.push(piece),
-    );
-    assert_eq!(to_client.concat(), [0x87, 0x00, 0xC5, 0x0A]);
-    assert_eq!(connection.poll_event(), None);
-}
-
-#[test]
-fn a_stalled_direction_can_be_let_go() {
-    let mut connection = BridgeConnection::new(Role::Map, Some(table()), Level::Assist);
-    let mut messages = Vec::new();
-    connection.client_bytes(
-        Bytes::from_static(&[0xF3, 0x00, 0x00, 0x80, 0x01]),
-        &mut |message| messages.push(message),
-    );
-    let waiting = connection.waiting(TO_SERVER);
-    assert_eq!((messages.len(), waiting), (0, 5));
-    let reason = StepDownReason::Stalled {
-        direction: TO_SERVER,
-        waiting,
-    };
-    assert!(connection.step_down(Level::Opaque, reason));
-    connection.release_to_server(&mut |message| messages.push(message));
-    assert_eq!(&messages[0].payload[..], &[0xF3, 0x00, 0x00, 0x80, 0x01]);
-    assert_eq!(connection.waiting(TO_SERVER), 0);
-}
-
-#[test]
-fn levels_only_step_down() {
-    let mut connection = BridgeConnection::new(Role::Map, Some(table()), Level::Assist);
-    let requested = StepDownReason::Requested;
-    assert!(!connection.step_down(Level::Assist, requested));
-    assert!(connection.step_down(Level::Rewrite, requested));
-    assert!(!connection.step_down(Level::Assist, requested));
-    assert!(connection.step_down(Level::Opaque, requested));
-    assert!(!connection.step_down(Level::Rewrite, requested));
-    let events: Vec<BridgeEvent> = std::iter::from_fn(|| connection.poll_event()).collect();
-    assert_eq!(events.len(), 2);
-    assert_eq!(
-        serde_json::to_string(&events[0]).unwrap(),
-        r#"{"event":"stepped-down","from":"assist","to":"rewrite","reason":{"code":"requested"}}"#
-    );
-}
-
-#[test]
-fn a_stream_that_ends_inside_a_packet_is_forwarded_and_told() {
-    let mut connection = BridgeConnection::new(Role::Char, Some(table()), Level::Rewrite);
-    let outcome = run(
-        &mut connection,
-        &mut Ports::default(),
-        (&[0x5F, 0x03, 1], &[]),
-        // Three of the four raw bytes of the account id.
-        (&[1, 2, 3], &[]),
-    );
-    assert_eq!(outcome.to_server(), [0x5F, 0x03, 1]);
-    assert_eq!(outcome.client, [1, 2, 3]);
-    let partial = |direction| BridgeEvent::Partial {
-        direction,
-        bytes: 3,
-    };
-    assert_eq!(outcome.events, [partial(TO_SERVER), partial(TO_CLIENT)]);
-}
-
-#[test]
-fn debug_output_shows_no_password() {
-    let mut packet = vec![0x64, 0x00];
-    packet.resize(55, b'x');
-    let mut connection = BridgeConnection::new(Role::Login, Some(table()), Level::Rewrite);
-    connection.client_bytes(Bytes::copy_from_slice(&packet[..40]), &mut |_| {});
-    assert!(!format!("{connection:?}").contains("xx"));
-    let mut messages = Vec::new();
-    connection.client_bytes(Bytes::copy_from_slice(&packet[40..]), &mut |message| {
-        messages.push(message);
-    });
-    assert_eq!(messages[0].payload.len(), 55);
-    assert!(!format!("{messages:?}").contains("xx"));
-}
-
-fn cuts() -> impl Strategy<Value = Vec<Index>> {
-    proptest::collection::vec(any::<Index>(), 0..40)
-}
-
-fn any_role() -> impl Strategy<Value = Role> {
-    prop_oneof![Just(Role::Login), Just(Role::Char), Just(Role::Map)]
-}
-
-fn any_level() -> impl Strategy<Value = Level> {
-    prop_oneof![
-        Just(Level::Assist),
-        Just(Level::Rewrite),
-        Just(Level::Opaque)
-    ]
+    let mut tap = Tap::new(connection(Role::Map, Level::Assist));
+    tap.server(&twice);
+    assert_eq!(maps(&tap.out.events), ["izlude"]);
 }
 
 proptest! {
@@ -505,19 +248,12 @@ proptest! {
         server_cuts in cuts(),
     ) {
         let session = which.get(&SESSIONS);
-        let mut connection = BridgeConnection::new(session.role, Some(table()), Level::Rewrite);
-        let mut book = Ports::default();
-        let outcome = run(
-            &mut connection,
-            &mut book,
-            (&session.client, &client_cuts),
-            (&session.server, &server_cuts),
-        );
-        prop_assert_eq!(outcome.to_server(), session.client.clone());
-        assert_one_whole_packet_each(session.role, &outcome.messages);
-        assert_only_addresses_differ(session, &outcome.client, &book);
-        prop_assert_eq!(outcome.steps(), 0);
-        let carried = connection.counters().of(TO_CLIENT).total().bytes;
+        let (tap, book) = replay(session, Level::Assist, &client_cuts, &server_cuts);
+        prop_assert_eq!(tap.out.to_server(), session.client.clone());
+        assert_one_whole_packet_each(session.role, &tap.out.messages);
+        assert_only_addresses_differ(session, &tap.out.client, &book);
+        prop_assert_eq!(tap.out.steps(), 0);
+        let carried = tap.connection.counters().total(TO_CLIENT).bytes;
         prop_assert_eq!(carried, session.server.len() as u64);
     }
 
@@ -528,16 +264,16 @@ proptest! {
         server_cuts in cuts(),
     ) {
         let session = which.get(&SESSIONS);
-        let mut connection = BridgeConnection::new(session.role, Some(table()), Level::Opaque);
-        let outcome = run(
-            &mut connection,
-            &mut Ports::default(),
-            (&session.client, &client_cuts),
-            (&session.server, &server_cuts),
-        );
-        prop_assert_eq!(outcome.to_server(), session.client.clone());
-        prop_assert_eq!(&outcome.client, &session.server);
-        prop_assert!(outcome.events.is_empty());
+        let (tap, _) = replay(session, Level::Opaque, &client_cuts, &server_cuts);
+        prop_assert_eq!(tap.out.to_server(), session.client.clone());
+        prop_assert_eq!(&tap.out.client, &session.server);
+        let by_zone = BridgeEvent::SteppedDown {
+            from: Level::Assist,
+            to: Level::Opaque,
+            reason: StepDownReason::ByZone,
+        };
+        prop_assert_eq!(&tap.out.events, &[by_zone]);
+        prop_assert!(tap.out.kept.is_empty());
     }
 
     #[test]
@@ -552,16 +288,15 @@ proptest! {
         let mut client = session.client.clone();
         let at = at.index(client.len() + 1);
         client.splice(at..at, extra);
-        let mut connection = BridgeConnection::new(session.role, Some(table()), Level::Rewrite);
-        let outcome = run(
-            &mut connection,
+        let tap = run(
+            connection(session.role, Level::Assist),
             &mut Identity,
             (&client, &client_cuts),
             (&session.server, &server_cuts),
         );
-        prop_assert_eq!(outcome.to_server(), client);
-        prop_assert_eq!(&outcome.client, &session.server);
-        prop_assert!(outcome.steps() <= 1);
+        prop_assert_eq!(tap.out.to_server(), client);
+        prop_assert_eq!(&tap.out.client, &session.server);
+        prop_assert!(tap.out.steps() <= 1);
     }
 
     #[test]
@@ -574,48 +309,19 @@ proptest! {
         client_cuts in cuts(),
         server_cuts in cuts(),
     ) {
-        let mut connection = BridgeConnection::new(role, with_table.then(table), level);
-        let outcome = run(
-            &mut connection,
+        let reading = if with_table {
+            Version::new(20_211_103, false).reading()
+        } else {
+            Reading::Opaque(StepDownReason::NoPacketTable)
+        };
+        let tap = run(
+            BridgeConnection::new(role, level, reading, true),
             &mut Identity,
             (&client, &client_cuts),
             (&server, &server_cuts),
         );
-        prop_assert_eq!(outcome.to_server(), client);
-        prop_assert_eq!(&outcome.client, &server);
-        prop_assert!(outcome.steps() <= 1);
-    }
-
-    #[test]
-    fn known_packets_with_arbitrary_content_pass_as_they_are_without_address_packets(
-        role in any_role(),
-        packets in proptest::collection::vec((any::<Index>(), proptest::collection::vec(any::<u8>(), 160)), 1..12),
-        server_cuts in cuts(),
-    ) {
-        let ids: Vec<(u16, PacketLength)> = table()
-            .ids()
-            .filter(|(id, _)| !warp_ro_packet::announces_addresses(*id))
-            .collect();
-        let mut server = if role == Role::Char { vec![1, 2, 3, 4] } else { Vec::new() };
-        for (which, mut body) in packets {
-            let (id, length) = *which.get(&ids);
-            let length = match length {
-                PacketLength::Fixed(length) => length,
-                PacketLength::Variable => {
-                    body[2..4].copy_from_slice(&120u16.to_le_bytes());
-                    120
-                }
-            };
-            body[..2].copy_from_slice(&id.to_le_bytes());
-            body.resize(usize::from(length), 0xA5);
-            server.extend(body);
-        }
-        let mut connection = BridgeConnection::new(role, Some(table()), Level::Rewrite);
-        let mut book = Ports::default();
-        let outcome = run(&mut connection, &mut book, (&[], &[]), (&server, &server_cuts));
-        prop_assert_eq!(&outcome.client, &server);
-        prop_assert!(book.0.is_empty());
-        prop_assert_eq!(outcome.steps(), 0);
-        prop_assert_eq!(connection.counters().of(TO_CLIENT).raw().packets, 0);
+        prop_assert_eq!(tap.out.to_server(), client);
+        prop_assert_eq!(&tap.out.client, &server);
+        prop_assert!(tap.out.steps() <= 2);
     }
 }

@@ -7,10 +7,11 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use parking_lot::Mutex;
-use tokio::sync::Semaphore;
+use tokio::sync::{Notify as Bell, Semaphore};
+use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
-use warp_bridge_core::Level;
+use warp_bridge_core::{ClientChange, Clients, Counters, FORGET_AFTER, Level, Versions};
 use warp_protocol::stream::ServerRole;
 use warp_protocol::zone::GameServer;
 use warp_ro_packet::PacketTable;
@@ -34,6 +35,11 @@ pub struct BridgeLimits {
     pub announced_doors: usize,
     /// How long bytes may wait for the rest of their packet.
     pub stall_after: Duration,
+    /// How long a connection waits for the client's first packet before its stream is opened. That
+    /// packet says who the client is, and how it is to be read.
+    pub first_packet: Duration,
+    /// How long a game client without connections is remembered.
+    pub forget_after: Duration,
 }
 
 impl Default for BridgeLimits {
@@ -42,6 +48,8 @@ impl Default for BridgeLimits {
             connections: 64,
             announced_doors: 128,
             stall_after: Duration::from_secs(5),
+            first_packet: Duration::from_millis(250),
+            forget_after: FORGET_AFTER,
         }
     }
 }
@@ -49,16 +57,34 @@ impl Default for BridgeLimits {
 /// How a bridge is set up.
 #[derive(Debug, Clone)]
 pub struct BridgeConfig {
-    /// Where the game client looks for the login server; loopback. Port 0 takes a free one.
+    /// Where the game client looks for the login server; loopback. Port 0 takes a free one, in an
+    /// opaque zone the login server's own.
     pub login_listen: SocketAddr,
-    /// The servers behind the zone.
+    /// The servers behind the zone, the version that its clients speak, and how far they are read.
     pub game: GameServer,
-    /// How far connections are read at first.
-    pub level: Level,
-    /// The client's packet version. Without a table for it connections are opaque.
-    pub packet_version: u32,
+    /// The operator's packet tables. They win over compiled-in ones of the same version.
+    pub tables: Vec<Arc<PacketTable>>,
+    /// Whether `/p2p` in the game's chat is a command ([`BridgeNotice::Command`]).
+    pub commands: bool,
     /// Limits.
     pub limits: BridgeLimits,
+}
+
+/// A game client, as far as the bridge has seen it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ClientView {
+    /// Its number, from 1.
+    pub client: u64,
+    /// How many connections it has now.
+    pub connections: u32,
+    /// The map that it was last sent to, without `.gat`.
+    pub map: Option<String>,
+    /// Which server its newest connection goes to.
+    pub role: Option<ServerRole>,
+    /// How far that one is read.
+    pub level: Option<Level>,
+    /// What all its connections carried, those that have ended included.
+    pub counters: Counters,
 }
 
 /// What all connections share.
@@ -66,16 +92,25 @@ pub(crate) struct Shared {
     pub(crate) opener: Arc<dyn StreamOpener>,
     pub(crate) notify: Notify,
     pub(crate) level: Level,
-    pub(crate) table: Option<&'static PacketTable>,
+    pub(crate) commands: bool,
     pub(crate) limits: BridgeLimits,
     pub(crate) doors: Doors,
     pub(crate) stop: CancellationToken,
     pub(crate) tasks: TaskTracker,
     pub(crate) places: Arc<Semaphore>,
     next: AtomicU64,
+    // Locks are taken in this order, and none is held across an await.
+    /// Keeps the clients' notices in order.
+    telling: Mutex<()>,
     live: Mutex<BTreeMap<u64, Arc<Connection>>>,
+    clients: Mutex<Clients>,
     /// Of connections that have ended, and the counts that are no connection's.
     ended: Mutex<BridgeCounters>,
+    versions: Mutex<Versions>,
+    /// Time for the clients is counted from here.
+    start: Instant,
+    /// Rings when a client is without connections.
+    idle: Bell,
 }
 
 impl Shared {
@@ -98,12 +133,93 @@ impl Shared {
             .insert(connection.n, Arc::clone(connection));
     }
 
+    /// The connection has ended.
     pub(crate) fn leave(&self, connection: &Connection) {
-        // Both locks, so that no reader of the counters sees it twice or not at all.
-        let mut live = self.live.lock();
-        self.ended.lock().add(&connection.counters());
-        live.remove(&connection.n);
+        let _order = self.telling.lock();
+        let now = self.start.elapsed();
+        let changes = {
+            // All locks, so that no reader of the counters sees it twice or not at all.
+            let mut live = self.live.lock();
+            let mut clients = self.clients.lock();
+            let carried = connection.counters();
+            self.ended.lock().traffic.add(&carried);
+            clients.ended(connection.n, &carried, now);
+            live.remove(&connection.n);
+            changes(&mut clients)
+        };
+        self.tell_clients(changes);
     }
+
+    /// Does something with the clients, and tells who came and went.
+    pub(crate) fn with_clients<R>(&self, work: impl FnOnce(&mut Clients, Duration) -> R) -> R {
+        let _order = self.telling.lock();
+        let now = self.start.elapsed();
+        let (result, changes) = {
+            let mut clients = self.clients.lock();
+            let result = work(&mut clients, now);
+            (result, changes(&mut clients))
+        };
+        self.tell_clients(changes);
+        result
+    }
+
+    fn tell_clients(&self, changes: Vec<ClientChange>) {
+        for change in changes {
+            (self.notify)(match change {
+                ClientChange::Seen(client) => BridgeNotice::ClientSeen { client },
+                ClientChange::Gone(client) => BridgeNotice::ClientGone { client },
+            });
+        }
+        self.idle.notify_one();
+    }
+
+    pub(crate) fn client_of(&self, n: u64) -> Option<u64> {
+        self.clients.lock().of(n)
+    }
+
+    /// Asks about the packet version, and tells what is known of it if that is new.
+    pub(crate) fn with_versions<R>(&self, work: impl FnOnce(&mut Versions) -> R) -> R {
+        let (result, known) = {
+            let mut versions = self.versions.lock();
+            (work(&mut versions), versions.poll_change())
+        };
+        if let Some(known) = known {
+            tracing::info!(
+                version = known.version,
+                ciphered = known.ciphered,
+                certain = known.certain,
+                "packet version of the game clients"
+            );
+            (self.notify)(BridgeNotice::VersionKnown {
+                version: known.version,
+                ciphered: known.ciphered,
+                certain: known.certain,
+            });
+        }
+        result
+    }
+
+    /// Forgets clients that do not come back, until the bridge stops.
+    async fn forget_clients(self: Arc<Self>) {
+        loop {
+            let next = self.clients.lock().next_expiry();
+            let over = async {
+                match next {
+                    Some(next) => tokio::time::sleep_until(self.start + next).await,
+                    None => std::future::pending().await,
+                }
+            };
+            tokio::select! {
+                () = self.stop.cancelled() => return,
+                () = self.idle.notified() => {}
+                () = over => self.with_clients(Clients::expire),
+            }
+        }
+    }
+}
+
+fn changes(clients: &mut Clients) -> Vec<ClientChange> {
+    std::iter::from_fn(|| clients.poll_change()).collect()
 }
 
 /// A running bridge. Dropping it closes everything without waiting.
@@ -134,8 +250,8 @@ impl Bridge {
         let BridgeConfig {
             login_listen,
             game,
-            level,
-            packet_version,
+            tables,
+            commands,
             limits,
         } = config;
         let (doors, listeners) = Doors::bind(login_listen, &game, limits.announced_doors)?;
@@ -143,17 +259,23 @@ impl Bridge {
         let shared = Arc::new(Shared {
             opener,
             notify,
-            level,
-            table: PacketTable::for_version(packet_version),
+            level: game.level,
+            commands,
             places: Arc::new(Semaphore::new(limits.connections)),
+            clients: Mutex::new(Clients::new(limits.forget_after)),
             limits,
             doors,
             stop: CancellationToken::new(),
             tasks: TaskTracker::new(),
             next: AtomicU64::new(1),
+            telling: Mutex::new(()),
             live: Mutex::new(BTreeMap::new()),
             ended: Mutex::new(BridgeCounters::default()),
+            versions: Mutex::new(Versions::new(game.packet_version, &tables)),
+            start: Instant::now(),
+            idle: Bell::new(),
         });
+        shared.tasks.spawn(Arc::clone(&shared).forget_clients());
         for (listener, door) in listeners {
             crate::doors::serve(&shared, listener, door);
         }
@@ -173,12 +295,44 @@ impl Bridge {
 
     /// The connections that are open.
     pub fn connections(&self) -> Vec<ConnectionView> {
-        self.shared
-            .live
-            .lock()
-            .values()
-            .map(|connection| connection.view())
+        let live = self.shared.live.lock();
+        let clients = self.shared.clients.lock();
+        live.values()
+            .map(|connection| connection.view(clients.of(connection.n)))
             .collect()
+    }
+
+    /// The game clients, ascending by number; at most [`warp_bridge_core::MAX_CLIENTS`].
+    pub fn clients(&self) -> Vec<ClientView> {
+        let live = self.shared.live.lock();
+        let clients = self.shared.clients.lock();
+        let view = |(number, client): (u64, &warp_bridge_core::Client)| {
+            let mut open = client.connections.iter().filter_map(|n| live.get(n));
+            let mut counters = client.ended;
+            for connection in open.clone() {
+                counters.add(&connection.counters());
+            }
+            let newest = open.next_back();
+            ClientView {
+                client: number,
+                connections: u32::try_from(client.connections.len()).unwrap_or(u32::MAX),
+                map: client.map.clone(),
+                role: newest.map(|connection| connection.upstream.role),
+                level: newest.map(|connection| connection.core.lock().level()),
+                counters,
+            }
+        };
+        clients.iter().map(view).collect()
+    }
+
+    /// Shows lines in the game's chat of the client behind connection `n`, as soon as the player is
+    /// on a map. At most [`warp_bridge_core::MAX_ANSWERS`] lines wait, each of at most
+    /// [`warp_ro_packet::chat::MAX_LINE`] bytes; what is more is cut off.
+    ///
+    /// Returns `false` if the connection has gone, or has no chat: only framed map connections do.
+    pub fn answer(&self, n: u64, lines: &[String]) -> bool {
+        let connection = self.shared.live.lock().get(&n).cloned();
+        connection.is_some_and(|connection| connection.answer(lines))
     }
 
     /// The counters since the start, connections that have ended included.
@@ -186,7 +340,7 @@ impl Bridge {
         let live = self.shared.live.lock();
         let mut sum = *self.shared.ended.lock();
         for connection in live.values() {
-            sum.add(&connection.counters());
+            sum.traffic.add(&connection.counters());
         }
         sum
     }

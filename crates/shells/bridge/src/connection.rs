@@ -4,31 +4,32 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use bytes::{BufMut, BytesMut};
+use bytes::BytesMut;
 use parking_lot::Mutex;
 use serde::Serialize;
-use tokio::io::AsyncReadExt;
 use tokio::net::TcpStream;
-use warp_bridge_core::{BridgeConnection, Counters, Level};
+use tokio::sync::Notify;
+use tokio::time::{Instant, sleep_until};
+use warp_bridge_core::{BridgeConnection, Counters, FirstPacket, Level, Reading};
 use warp_protocol::stream::{
     Decoder, OpenAnswer, OpenRequest, ServerRole, encode_open, reset as reset_code,
 };
-use warp_ro_packet::Role;
+use warp_ro_packet::{Direction, Role};
 
 use crate::bridge::Shared;
 use crate::doors::{Upstream, reset};
 use crate::lanes::{Broken, Lanes, UpEnd};
 use crate::notice::{BridgeNotice, RefusedReason};
-use crate::opener::{GameRead, OpenedStream};
-
-/// Bytes of the client that are read before the stream takes them.
-pub(crate) const READ_SIZE: usize = 16 * 1024;
+use crate::opener::{self, GameRead, OpenedStream, Origin};
+use crate::reads::Reads;
 
 /// A connection that is open now.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct ConnectionView {
     /// Its number, from 1.
     pub n: u64,
+    /// Whose it is.
+    pub client: Option<u64>,
     /// Which server.
     pub role: ServerRole,
     /// Where it really is.
@@ -54,6 +55,9 @@ pub(crate) struct Connection {
     pub(crate) core: Mutex<BridgeConnection>,
     pub(crate) up_bytes: AtomicU64,
     pub(crate) down_bytes: AtomicU64,
+    /// Ring when something is due in a direction that nothing came in.
+    pub(crate) due_up: Notify,
+    pub(crate) due_down: Notify,
 }
 
 impl Connection {
@@ -61,13 +65,14 @@ impl Connection {
         *self.core.lock().counters()
     }
 
-    pub(crate) fn view(&self) -> ConnectionView {
+    pub(crate) fn view(&self, client: Option<u64>) -> ConnectionView {
         let (level, map) = {
             let core = self.core.lock();
             (core.level(), core.map().map(str::to_owned))
         };
         ConnectionView {
             n: self.n,
+            client,
             role: self.upstream.role,
             target: self.upstream.target,
             peer: self.peer,
@@ -75,6 +80,23 @@ impl Connection {
             map,
             up_bytes: self.up_bytes.load(Ordering::Relaxed),
             down_bytes: self.down_bytes.load(Ordering::Relaxed),
+        }
+    }
+
+    pub(crate) fn answer(&self, lines: &[String]) -> bool {
+        let mut core = self.core.lock();
+        let taken = core.answer(lines);
+        self.ring(&core);
+        taken
+    }
+
+    /// Wakes the directions in which something is due.
+    pub(crate) fn ring(&self, core: &BridgeConnection) {
+        if core.due(Direction::ClientToServer) {
+            self.due_up.notify_one();
+        }
+        if core.due(Direction::ServerToClient) {
+            self.due_down.notify_one();
         }
     }
 }
@@ -107,41 +129,48 @@ pub(crate) async fn run(
     if let Err(error) = client.set_nodelay(true) {
         tracing::debug!(n, %error, "TCP_NODELAY is not possible");
     }
-    let mut early = BytesMut::new();
+    let mut early = Reads::default();
     let opened = tokio::select! {
         biased;
         () = shared.stop.cancelled() => Err(NotOpened::Stopped),
-        gone = client_gone(&mut client, &mut early) => Err(gone),
-        opened = open(shared, upstream) => opened,
+        opened = first_packet_and_open(shared, &mut client, &mut early, n, upstream) => opened,
     };
     match opened {
-        Ok(ready) => {
+        Ok((reading, ready)) => {
             tracing::info!(n, role = role.name(), server = %target, "game connection open");
             shared.tell(BridgeNotice::Opened {
                 n,
                 role,
                 target,
                 peer,
+                client: shared.client_of(n),
             });
+            let decided = reading.is_some() || shared.level == Level::Opaque;
+            let reading = reading.unwrap_or_else(|| shared.with_versions(|all| all.guess()));
+            let core =
+                BridgeConnection::new(packet_role(role), shared.level, reading, shared.commands);
             let connection = Arc::new(Connection {
                 n,
                 upstream,
                 peer,
-                core: Mutex::new(BridgeConnection::new(
-                    packet_role(role),
-                    shared.table,
-                    shared.level,
-                )),
+                core: Mutex::new(core),
                 up_bytes: AtomicU64::new(0),
                 down_bytes: AtomicU64::new(0),
+                due_up: Notify::new(),
+                due_down: Notify::new(),
             });
             shared.enter(&connection);
+            let early = Early {
+                reads: early,
+                decided,
+            };
             carry(shared, &connection, client, early, ready).await;
             shared.leave(&connection);
         }
         Err(not_opened) => {
             reset(&client);
             drop(client);
+            shared.with_clients(|clients, now| clients.ended(n, &Counters::default(), now));
             match not_opened {
                 NotOpened::Refused(reason) => {
                     tracing::info!(n, role = role.name(), server = %target, ?reason, "game connection refused");
@@ -160,7 +189,98 @@ pub(crate) async fn run(
     }
 }
 
-async fn open(shared: &Shared, upstream: Upstream) -> Result<Ready, NotOpened> {
+/// What came before the stream was open.
+pub(crate) struct Early {
+    pub(crate) reads: Reads,
+    /// The packet table is chosen.
+    pub(crate) decided: bool,
+}
+
+async fn first_packet_and_open(
+    shared: &Shared,
+    client: &mut TcpStream,
+    early: &mut Reads,
+    n: u64,
+    upstream: Upstream,
+) -> Result<(Option<Reading>, Ready), NotOpened> {
+    let (reading, account) = first_packet(shared, client, early, upstream.role).await?;
+    // One that says nothing is nobody yet.
+    let origin = if early.is_empty() {
+        Origin::default()
+    } else {
+        origin(shared, n, upstream, account)
+    };
+    tokio::select! {
+        biased;
+        gone = client_gone(client, early) => Err(gone),
+        opened = open(shared, upstream, &origin) => Ok((reading, opened?)),
+    }
+}
+
+/// Waits for the client's first packet, but not for long. Returns how the connection is to be read
+/// and whose it is, as far as the packet says. Does not wait on opaque connections.
+async fn first_packet(
+    shared: &Shared,
+    client: &mut TcpStream,
+    early: &mut Reads,
+    role: ServerRole,
+) -> Result<(Option<Reading>, Option<u32>), NotOpened> {
+    if shared.level == Level::Opaque {
+        return Ok((None, None));
+    }
+    let role = packet_role(role);
+    let until = Instant::now() + shared.limits.first_packet;
+    let mut reading: Option<Reading> = None;
+    while !early.is_full() {
+        tokio::select! {
+            biased;
+            read = early.read(client) => match read {
+                Ok(0) if early.is_empty() => return Err(NotOpened::ClientGone),
+                // It said what it had to say.
+                Ok(0) => break,
+                Ok(_) => {}
+                Err(_) => return Err(NotOpened::ClientGone),
+            },
+            () = sleep_until(until) => break,
+        }
+        if reading.is_none() {
+            reading = shared.with_versions(|all| all.on_client(role, early.bytes()));
+        }
+        match reading
+            .as_ref()
+            .map(|by| by.first_packet(role, early.bytes()))
+        {
+            Some(FirstPacket::Account(account)) => return Ok((reading, Some(account))),
+            Some(FirstPacket::Other) => break,
+            Some(FirstPacket::Unfinished) | None => {}
+        }
+    }
+    Ok((reading, None))
+}
+
+/// Whose connection it is. One to the login server begins a new client.
+fn origin(shared: &Shared, n: u64, upstream: Upstream, account: Option<u32>) -> Origin {
+    if shared.level == Level::Opaque {
+        return Origin::default();
+    }
+    shared.with_clients(|clients, _now| {
+        let client = match (upstream.role, account) {
+            (ServerRole::Login, _) => clients.begin(n),
+            (ServerRole::Char | ServerRole::Map, Some(account)) => clients.account(n, account),
+            (ServerRole::Char | ServerRole::Map, None) => None,
+        };
+        let map = match upstream.role {
+            ServerRole::Map => client.and_then(|client| clients.map_at(client, upstream.target)),
+            ServerRole::Login | ServerRole::Char => None,
+        };
+        Origin {
+            client,
+            map: map.map(str::to_owned),
+        }
+    })
+}
+
+async fn open(shared: &Shared, upstream: Upstream, origin: &Origin) -> Result<Ready, NotOpened> {
     let gone = |_| NotOpened::Refused(RefusedReason::LinkGone);
     let bad = NotOpened::Refused(RefusedReason::BadAnswer);
     let request = OpenRequest {
@@ -169,14 +289,16 @@ async fn open(shared: &Shared, upstream: Upstream) -> Result<Ready, NotOpened> {
     };
     let mut stream = shared
         .opener
-        .open(&request)
+        .open(&request, origin)
         .await
         .map_err(|_| NotOpened::Refused(RefusedReason::LinkGone))?;
     let mut wire = BytesMut::new();
     if encode_open(&mut wire, &request).is_err() {
         return Err(bad);
     }
-    stream.writer.write(wire.freeze()).await.map_err(gone)?;
+    opener::write(&mut *stream.writer, &wire)
+        .await
+        .map_err(gone)?;
     let mut decoder = Decoder::default();
     loop {
         match decoder.next_open::<OpenAnswer>() {
@@ -188,7 +310,7 @@ async fn open(shared: &Shared, upstream: Upstream) -> Result<Ready, NotOpened> {
             Ok(None) => {}
             Err(_) => return Err(bad),
         }
-        match stream.reader.read().await {
+        match opener::read(&mut *stream.reader).await {
             GameRead::Data(bytes) => decoder.push(&bytes),
             GameRead::Closed | GameRead::Reset(reset_code::SESSION_END) => {
                 return Err(NotOpened::Refused(RefusedReason::LinkGone));
@@ -199,9 +321,9 @@ async fn open(shared: &Shared, upstream: Upstream) -> Result<Ready, NotOpened> {
 }
 
 /// Reads the client's first bytes while its stream is opened, to notice when it gives up.
-async fn client_gone(client: &mut TcpStream, early: &mut BytesMut) -> NotOpened {
-    while early.len() < READ_SIZE {
-        match read_some(client, early).await {
+async fn client_gone(client: &mut TcpStream, early: &mut Reads) -> NotOpened {
+    while !early.is_full() {
+        match early.read(client).await {
             Ok(0) if early.is_empty() => return NotOpened::ClientGone,
             // It said what it had to say; the end is read again later.
             Ok(0) => break,
@@ -212,32 +334,24 @@ async fn client_gone(client: &mut TcpStream, early: &mut BytesMut) -> NotOpened 
     std::future::pending().await
 }
 
-/// Reads what is there, until `buffer` holds [`READ_SIZE`]. Safe to cancel.
-pub(crate) async fn read_some(
-    socket: &mut (impl AsyncReadExt + Unpin),
-    buffer: &mut BytesMut,
-) -> std::io::Result<usize> {
-    let room = READ_SIZE.saturating_sub(buffer.len());
-    buffer.reserve(room);
-    socket.read_buf(&mut (&mut *buffer).limit(room)).await
-}
-
 /// Carries bytes both ways until both have ended.
 async fn carry(
     shared: &Arc<Shared>,
     connection: &Arc<Connection>,
     mut client: TcpStream,
-    early: BytesMut,
+    early: Early,
     ready: Ready,
 ) {
     let Ready {
-        stream: OpenedStream {
-            mut writer,
-            mut reader,
-        },
+        stream:
+            OpenedStream {
+                mut writer,
+                mut reader,
+                path,
+            },
         decoder,
     } = ready;
-    let lanes = Lanes::new(shared, connection);
+    let lanes = Lanes::new(shared, connection, path);
     let (outcome, up, down) = {
         let (from_client, to_client) = client.split();
         let (mut up, mut down) = (Default::default(), Default::default());
@@ -294,7 +408,7 @@ async fn carry(
     });
 }
 
-fn packet_role(role: ServerRole) -> Role {
+pub(crate) fn packet_role(role: ServerRole) -> Role {
     match role {
         ServerRole::Login => Role::Login,
         ServerRole::Char => Role::Char,

@@ -10,7 +10,7 @@ use parking_lot::Mutex;
 use tokio::net::{TcpListener, TcpStream};
 use warp_bridge_core::AddressBook;
 use warp_protocol::stream::ServerRole;
-use warp_protocol::zone::GameServer;
+use warp_protocol::zone::{GameServer, ReadLevel};
 use warp_ro_packet::Role;
 
 use crate::bridge::Shared;
@@ -52,7 +52,9 @@ pub(crate) struct Doors {
 }
 
 impl Doors {
-    /// Listens at the login address and for the servers that the zone names.
+    /// Listens at the login address and for the servers that the zone names. Nothing is rewritten
+    /// in an opaque zone: its servers have to be found where they announce themselves, at their own
+    /// port of 127.0.0.1.
     pub(crate) fn bind(
         login: SocketAddr,
         game: &GameServer,
@@ -61,6 +63,11 @@ impl Doors {
         if !login.ip().is_loopback() {
             return Err(BridgeError::NotLoopback { address: login });
         }
+        let fixed = game.level == ReadLevel::Opaque;
+        let login = match login.port() {
+            0 if fixed => SocketAddr::new(login.ip(), game.login.port()),
+            _ => login,
+        };
         let mut listeners = Vec::new();
         let listener = listen(login).map_err(|cause| BridgeError::listen(login, cause))?;
         let refused = |cause| BridgeError::PortRefused {
@@ -76,15 +83,22 @@ impl Doors {
         let (listener, nowhere) = listen_anywhere().map_err(refused)?;
         listeners.push((listener, None));
         let mut doors = HashMap::new();
+        // A server that is the login server as well is found at the login address.
+        let others = |target: &&SocketAddr| !fixed || **target != game.login;
         let named = [(ServerRole::Char, &game.char), (ServerRole::Map, &game.map)];
         for (role, targets) in named {
-            for &target in targets {
+            for &target in targets.iter().filter(others) {
                 if doors.contains_key(&target) {
                     continue;
                 }
-                let (listener, door) = listen_anywhere().map_err(refused)?;
+                let upstream = Upstream { role, target };
+                let (listener, door) = if fixed {
+                    listen_fixed(upstream)?
+                } else {
+                    listen_anywhere().map_err(refused)?
+                };
                 doors.insert(target, door);
-                listeners.push((listener, Some(Upstream { role, target })));
+                listeners.push((listener, Some(upstream)));
             }
         }
         let announced = Announced {
@@ -166,6 +180,25 @@ fn listen_anywhere() -> io::Result<(TcpListener, SocketAddrV4)> {
     match listener.local_addr()? {
         SocketAddr::V4(door) => Ok((listener, door)),
         SocketAddr::V6(_) => Err(io::ErrorKind::AddrNotAvailable.into()),
+    }
+}
+
+fn listen_fixed(upstream: Upstream) -> Result<(TcpListener, SocketAddrV4), BridgeError> {
+    let Upstream { role, target } = upstream;
+    let door = SocketAddrV4::new(Ipv4Addr::LOCALHOST, target.port());
+    match listen(door.into()) {
+        Ok(listener) => Ok((listener, door)),
+        Err(cause) if cause.kind() == io::ErrorKind::AddrInUse => {
+            Err(BridgeError::FixedPortInUse {
+                address: door.into(),
+                role: role.name(),
+                target,
+            })
+        }
+        Err(cause) => Err(BridgeError::PortRefused {
+            address: door.into(),
+            cause,
+        }),
     }
 }
 

@@ -17,6 +17,20 @@ pub enum BridgeError {
         /// Where the bridge wanted to listen.
         address: SocketAddr,
     },
+    /// Something else listens where an opaque zone's server has to be found.
+    #[error(
+        "{address} is in use by another program; the zone is opaque, so its {role} server \
+         {target} can only be found at that port of this machine; close the other program (another \
+         launcher, or a game server on this machine)"
+    )]
+    FixedPortInUse {
+        /// Where the bridge wanted to listen.
+        address: SocketAddr,
+        /// Which server.
+        role: &'static str,
+        /// Where it really is.
+        target: SocketAddr,
+    },
     /// The system does not let us listen there.
     #[error("cannot listen on {address}: {cause}; choose another login port")]
     PortRefused {
@@ -37,7 +51,9 @@ impl BridgeError {
     /// The code that a person is shown.
     pub fn code(&self) -> ProblemCode {
         match self {
-            BridgeError::PortInUse { .. } => ProblemCode::PortInUse,
+            BridgeError::PortInUse { .. } | BridgeError::FixedPortInUse { .. } => {
+                ProblemCode::PortInUse
+            }
             BridgeError::PortRefused { .. } | BridgeError::NotLoopback { .. } => {
                 ProblemCode::PortRefused
             }
@@ -48,6 +64,7 @@ impl BridgeError {
     pub fn address(&self) -> SocketAddr {
         match self {
             BridgeError::PortInUse { address }
+            | BridgeError::FixedPortInUse { address, .. }
             | BridgeError::PortRefused { address, .. }
             | BridgeError::NotLoopback { address } => *address,
         }

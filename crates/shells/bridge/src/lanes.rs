@@ -4,21 +4,20 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
-use bytes::{Bytes, BytesMut};
+use bytes::BytesMut;
 use sha2::{Digest, Sha256};
 use tokio::io::AsyncWriteExt;
 use tokio::net::tcp::{ReadHalf, WriteHalf};
-use tokio::sync::Notify;
 use tokio::time::{Instant, sleep_until};
 use warp_bridge_core::{BridgeConnection, BridgeEvent, Level, StepDownReason, ToServer};
-use warp_protocol::stream::{Decoder, MessageFlags, encode_message};
-use warp_ro_packet::Direction;
+use warp_protocol::stream::{Decoder, MessageKind, encode_keep_alive, encode_message};
+use warp_ro_packet::{Direction, Role};
 
 use crate::bridge::Shared;
-use crate::connection::{Connection, read_some};
+use crate::connection::{Connection, Early, packet_role};
 use crate::doors::{Book, server_role};
 use crate::notice::{BridgeNotice, Carried};
-use crate::opener::{GameRead, GameReader, GameWriter, WriteGone};
+use crate::opener::{self, GameRead, GameReader, GameWriter, PathNow, WriteGone};
 
 /// Why a connection did not end in good order.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -106,20 +105,17 @@ impl Stall {
 pub(crate) struct Lanes<'a> {
     shared: &'a Arc<Shared>,
     connection: &'a Connection,
-    /// Rings when bytes may be released, because the other direction made the connection opaque.
-    release_up: Notify,
-    release_down: Notify,
+    path: PathNow,
 }
 
 impl<'a> Lanes<'a> {
-    pub(crate) fn new(shared: &'a Arc<Shared>, connection: &'a Connection) -> Self {
+    pub(crate) fn new(shared: &'a Arc<Shared>, connection: &'a Connection, path: PathNow) -> Self {
         let lanes = Self {
             shared,
             connection,
-            release_up: Notify::new(),
-            release_down: Notify::new(),
+            path,
         };
-        // A connection without a packet table has stepped down already.
+        // A connection may have stepped down already: by the zone's level, or without a table.
         lanes.work(|_core| ());
         lanes
     }
@@ -131,6 +127,7 @@ impl<'a> Lanes<'a> {
             let mut core = self.connection.core.lock();
             let result = work(&mut core);
             events.extend(std::iter::from_fn(|| core.poll_event()));
+            self.connection.ring(&core);
             result
         };
         for event in events {
@@ -141,12 +138,9 @@ impl<'a> Lanes<'a> {
 
     fn on_event(&self, event: BridgeEvent) {
         let n = self.connection.n;
+        let shared = self.shared;
         let notice = match event {
             BridgeEvent::SteppedDown { from, to, reason } => {
-                if to == Level::Opaque {
-                    self.release_up.notify_one();
-                    self.release_down.notify_one();
-                }
                 tracing::info!(n, ?from, ?to, %reason, "game connection stepped down");
                 BridgeNotice::SteppedDown {
                     n,
@@ -155,68 +149,116 @@ impl<'a> Lanes<'a> {
                     reason,
                 }
             }
+            BridgeEvent::Account { account } => {
+                shared.with_clients(|clients, _now| clients.account(n, account));
+                return;
+            }
             BridgeEvent::ServerAnnounced {
                 role,
                 upstream,
                 loopback,
-            } => BridgeNotice::ServerAnnounced {
-                n,
-                role: server_role(role),
-                target: upstream.into(),
-                door: loopback.into(),
-            },
+                map,
+            } => {
+                let target = upstream.into();
+                if role == Role::Map {
+                    let map = map.as_deref();
+                    shared.with_clients(|clients, _now| clients.announced(n, target, map));
+                }
+                BridgeNotice::ServerAnnounced {
+                    n,
+                    role: server_role(role),
+                    target,
+                    door: loopback.into(),
+                }
+            }
             BridgeEvent::Partial { direction, bytes } => BridgeNotice::Partial {
                 n,
                 direction,
                 bytes,
             },
-            BridgeEvent::MapChanged { map } => BridgeNotice::MapChanged { n, map },
+            BridgeEvent::MapChanged { map } => {
+                let client = shared.with_clients(|clients, _now| {
+                    clients.map_changed(n, &map);
+                    clients.of(n)
+                });
+                BridgeNotice::MapChanged { n, client, map }
+            }
+            BridgeEvent::Command { line } => BridgeNotice::Command {
+                n,
+                client: shared.client_of(n),
+                line,
+            },
+            BridgeEvent::AnswersDropped { lines } => {
+                tracing::debug!(n, lines, "answers in the chat were dropped");
+                return;
+            }
         };
-        self.shared.tell(notice);
+        shared.tell(notice);
     }
 
-    fn stalled(&self, direction: Direction) {
+    /// `unread`: what waits outside of the core.
+    fn stalled(&self, direction: Direction, unread: usize) {
         self.work(|core| {
-            let waiting = core.waiting(direction);
+            let waiting = core.waiting(direction) + unread;
             let reason = StepDownReason::Stalled { direction, waiting };
             core.step_down(Level::Opaque, reason)
         });
     }
 
-    /// From the client to the stream. `bytes`: what was read already.
+    /// Chooses the packet table by what the client has said first. `false`: that is too little yet.
+    fn decide(&self, head: &[u8], last: bool) -> bool {
+        let role = packet_role(self.connection.upstream.role);
+        let reading = self.shared.with_versions(|all| all.on_client(role, head));
+        let decided = reading.is_some();
+        if let Some(reading) = reading {
+            self.work(|core| core.choose(reading));
+        }
+        decided || last
+    }
+
+    /// From the client to the stream. `early`: what was read already.
     pub(crate) async fn up(
         &self,
         mut client: ReadHalf<'_>,
         writer: &mut dyn GameWriter,
-        mut bytes: BytesMut,
+        early: Early,
         tally: &mut Tally,
     ) -> Result<UpEnd, Broken> {
         const UP: Direction = Direction::ClientToServer;
+        let Early {
+            mut reads,
+            mut decided,
+        } = early;
+        let mut wire = BytesMut::new();
         let mut stall = Stall::default();
         let mut ended = false;
         loop {
-            let input = bytes.split().freeze();
-            let mut outbox = Outbox {
-                wire: BytesMut::new(),
-                tally,
-                live: &self.connection.up_bytes,
-            };
+            if !decided && !reads.is_empty() {
+                decided = self.decide(reads.bytes(), ended || reads.is_full());
+            }
+            wire.clear();
+            let path = (self.path)();
             let waiting = self.work(|core| {
-                let out = &mut |message| outbox.add(&message);
-                if input.is_empty() {
-                    core.release_to_server(out);
-                } else {
-                    core.client_bytes(input, out);
+                let out = &mut |message: ToServer<'_>| {
+                    encode(&mut wire, message, tally, &self.connection.up_bytes);
+                };
+                core.release_to_server(path, out);
+                if decided {
+                    for piece in reads.pieces() {
+                        core.client_bytes(piece, path, out);
+                    }
                 }
                 if ended {
-                    core.finish_client(out);
+                    core.finish_client(path, out);
                 }
                 core.waiting(UP)
             });
-            let wire = outbox.wire.freeze();
-            stall.note(waiting, !wire.is_empty());
+            if decided {
+                reads.clear();
+            }
+            stall.note(waiting + reads.bytes().len(), !wire.is_empty());
             if !wire.is_empty() {
-                match writer.write(wire).await {
+                match opener::write(writer, &wire).await {
                     Ok(()) => {}
                     Err(WriteGone::Stopped(_)) => return Ok(UpEnd::Stopped),
                     Err(WriteGone::Closed) => return Err(Broken::Link),
@@ -228,16 +270,19 @@ impl<'a> Lanes<'a> {
             }
             tokio::select! {
                 biased;
-                code = writer.stopped() => {
+                code = opener::stopped(writer) => {
                     return code.map(|_| UpEnd::Stopped).ok_or(Broken::Link);
                 }
-                () = self.release_up.notified() => {}
-                read = read_some(&mut client, &mut bytes) => match read {
+                () = self.connection.due_up.notified() => {}
+                read = reads.read(&mut client) => match read {
                     Ok(0) => ended = true,
                     Ok(_) => {}
                     Err(_) => return Err(Broken::Client),
                 },
-                () = stall.over(self.shared.limits.stall_after) => self.stalled(UP),
+                () = stall.over(self.shared.limits.stall_after) => {
+                    decided = true;
+                    self.stalled(UP, reads.bytes().len());
+                }
             }
         }
     }
@@ -252,34 +297,44 @@ impl<'a> Lanes<'a> {
     ) -> Result<(), Broken> {
         const DOWN: Direction = Direction::ServerToClient;
         let mut stall = Stall::default();
+        let mut head = ServerHead::new(self);
+        let mut out = Vec::new();
         let mut ended = false;
         loop {
-            let mut bodies = Vec::new();
+            // One write for each message: on an opaque connection it is one read of the server's.
             while let Some(message) = decoder.next_message().map_err(|_| Broken::Framing)? {
+                if message.kind != MessageKind::Plain {
+                    return Err(Broken::Framing);
+                }
                 tally.add(&message.body, &self.connection.down_bytes);
-                bodies.push(message.body);
+                head.learn(self, &message.body);
+                let path = (self.path)();
+                let mut book = Book::new(self.shared);
+                let waiting = self.work(|core| {
+                    let push = &mut |bytes: &[u8]| out.extend_from_slice(bytes);
+                    core.server_bytes(&message.body, path, &mut book, push);
+                    core.waiting(DOWN)
+                });
+                book.tell();
+                stall.note(waiting, !out.is_empty());
+                write_out(&mut client, &mut out).await?;
             }
             if ended && decoder.buffered() > 0 {
                 return Err(Broken::Framing);
             }
-            let mut out = Vec::new();
-            let mut book = Book::new(self.shared);
+            let path = (self.path)();
             let waiting = self.work(|core| {
-                let push = &mut |bytes: Bytes| out.push(bytes);
-                core.release_to_client(push);
-                for body in bodies {
-                    core.server_bytes(body, &mut book, push);
-                }
+                let push = &mut |bytes: &[u8]| out.extend_from_slice(bytes);
+                core.release_to_client(path, push);
                 if ended {
-                    core.finish_server(push);
+                    core.finish_server(path, push);
                 }
                 core.waiting(DOWN)
             });
-            book.tell();
-            stall.note(waiting, !out.is_empty());
-            for bytes in out {
-                client.write_all(&bytes).await.map_err(|_| Broken::Client)?;
+            if waiting == 0 {
+                stall.note(0, false);
             }
+            write_out(&mut client, &mut out).await?;
             if ended {
                 // A client that has closed already needs no end.
                 let _ = client.shutdown().await;
@@ -287,32 +342,66 @@ impl<'a> Lanes<'a> {
             }
             tokio::select! {
                 biased;
-                () = self.release_down.notified() => {}
-                read = reader.read() => match read {
+                () = self.connection.due_down.notified() => {}
+                read = opener::read(reader) => match read {
                     GameRead::Data(bytes) => decoder.push(&bytes),
                     GameRead::Finished => ended = true,
                     GameRead::Reset(_) => return Err(Broken::Server),
                     GameRead::Closed => return Err(Broken::Link),
                 },
-                () = stall.over(self.shared.limits.stall_after) => self.stalled(DOWN),
+                () = stall.over(self.shared.limits.stall_after) => self.stalled(DOWN, 0),
             }
         }
     }
 }
 
-/// Messages for the endpoint, encoded.
-struct Outbox<'a> {
-    wire: BytesMut,
-    tally: &'a mut Tally,
-    live: &'a AtomicU64,
+/// Writes what has come together, and keeps the room.
+async fn write_out(client: &mut WriteHalf<'_>, out: &mut Vec<u8>) -> Result<(), Broken> {
+    if !out.is_empty() {
+        client.write_all(out).await.map_err(|_| Broken::Client)?;
+        out.clear();
+    }
+    Ok(())
 }
 
-impl Outbox<'_> {
-    fn add(&mut self, message: &ToServer) {
-        self.tally.add(&message.payload, self.live);
-        let flags = MessageFlags {
-            alone: message.alone,
+fn encode(wire: &mut BytesMut, message: ToServer<'_>, tally: &mut Tally, live: &AtomicU64) {
+    match message.kind {
+        MessageKind::KeepAlive => encode_keep_alive(wire, message.payload),
+        MessageKind::Plain | MessageKind::Alone => {
+            tally.add(message.payload, live);
+            let alone = message.kind == MessageKind::Alone;
+            encode_message(wire, message.payload, alone);
+        }
+    }
+}
+
+/// The beginning of what the server says, as long as it can still tell the packet version.
+struct ServerHead(Option<Vec<u8>>);
+
+impl ServerHead {
+    /// The first packets of any server are shorter.
+    const MOST: usize = 512;
+
+    fn new(lanes: &Lanes<'_>) -> Self {
+        let open =
+            lanes.shared.level != Level::Opaque && lanes.shared.with_versions(|all| !all.certain());
+        Self(open.then(Vec::new))
+    }
+
+    fn learn(&mut self, lanes: &Lanes<'_>, body: &[u8]) {
+        let Some(head) = &mut self.0 else {
+            return;
         };
-        encode_message(&mut self.wire, &message.payload, flags);
+        let room = Self::MOST.saturating_sub(head.len());
+        head.extend_from_slice(body.get(..room).unwrap_or(body));
+        let role = packet_role(lanes.connection.upstream.role);
+        let reading = lanes.shared.with_versions(|all| all.on_server(role, head));
+        let over = reading.is_some() || head.len() >= Self::MOST;
+        if let Some(reading) = reading {
+            lanes.work(|core| core.choose(reading));
+        }
+        if over {
+            self.0 = None;
+        }
     }
 }

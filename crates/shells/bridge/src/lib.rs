@@ -29,13 +29,18 @@ mod error;
 mod lanes;
 mod notice;
 mod opener;
+mod reads;
 mod totals;
 
-pub use bridge::{Bridge, BridgeConfig, BridgeLimits, Notify};
+pub use bridge::{Bridge, BridgeConfig, BridgeLimits, ClientView, Notify};
 pub use connection::ConnectionView;
 pub use error::BridgeError;
 pub use notice::{BridgeNotice, Carried, RefusedReason};
 pub use opener::{
-    GameRead, GameReader, GameWriter, LinkGone, OpenedStream, StreamOpener, WriteGone,
+    GameRead, GameReader, GameWriter, LinkGone, OpenedStream, Origin, PathNow, StreamOpener,
+    WriteGone,
 };
-pub use totals::{BridgeCounters, DirectionTotals};
+pub use totals::BridgeCounters;
+// What notices and views are made of.
+pub use warp_bridge_core::{Counter, Counters, Level, StepDownReason};
+pub use warp_ro_packet::{Direction, PacketClass, PacketTable};

@@ -50,7 +50,8 @@ impl RefusedReason {
     }
 }
 
-/// Something that happened. `n` numbers the connections of the client, from 1.
+/// Something that happened. `n` numbers the connections, and `client` the game clients that they
+/// belong to, both from 1.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 #[serde(tag = "notice", rename_all = "kebab-case")]
 pub enum BridgeNotice {
@@ -64,6 +65,8 @@ pub enum BridgeNotice {
         target: SocketAddr,
         /// The client's address.
         peer: SocketAddr,
+        /// Whose it is, as far as that is known by now.
+        client: Option<u64>,
     },
     /// A connection that was open has ended.
     Closed {
@@ -126,8 +129,39 @@ pub enum BridgeNotice {
     MapChanged {
         /// Which connection.
         n: u64,
+        /// Whose it is.
+        client: Option<u64>,
         /// The map, without `.gat`.
         map: String,
+    },
+    /// A game client appeared: it connects to the login server, or is there already.
+    ClientSeen {
+        /// Its number.
+        client: u64,
+    },
+    /// A game client has been without connections for two minutes, could not log in, or turned out
+    /// to be an older one: then its connection goes on as that one's.
+    ClientGone {
+        /// Its number.
+        client: u64,
+    },
+    /// The player typed a command into the game's chat; [`crate::Bridge::answer`] answers.
+    Command {
+        /// Which connection.
+        n: u64,
+        /// Whose it is.
+        client: Option<u64>,
+        /// What was typed, from the `/p2p` or `@p2p` on, in the case it was typed in.
+        line: String,
+    },
+    /// Which packet version the clients speak: found out, or said by the zone and now seen.
+    VersionKnown {
+        /// The version; the newest that fits, unless it is certain.
+        version: u32,
+        /// The clients hide the packet ids of map connections.
+        ciphered: bool,
+        /// No other version fits.
+        certain: bool,
     },
     /// A direction ended inside a packet; the bytes were passed on.
     Partial {

@@ -9,6 +9,7 @@ use warp_link_core::{Identity, LinkConfig, State};
 use warp_protocol::carrier::PathKind;
 use warp_protocol::rest::IceServer;
 use warp_protocol::signal::{ClientSignal, ServerSignal};
+use warp_protocol::stream::{KEEP_ALIVE_AFTER, KEEP_ALIVE_LIMIT};
 use warp_protocol::zone::GameServer;
 
 /// Signaling messages that wait each way. Full: whoever sends waits; the endpoint drops candidates
@@ -39,6 +40,11 @@ pub struct EndpointLimits {
     pub dial: Duration,
     /// How long the answer to a message that wants to be alone is waited for.
     pub alone: Duration,
+    /// How long nothing is written to a game server before the packet that the client left for that
+    /// is written.
+    pub keep_alive_after: Duration,
+    /// How long after the client's last message that goes on.
+    pub keep_alive_limit: Duration,
     /// How long a session may be without its first connection before its grant ends.
     pub unused: Duration,
     /// Numbers of the session link.
@@ -53,6 +59,8 @@ impl Default for EndpointLimits {
             request: Duration::from_secs(5),
             dial: Duration::from_secs(5),
             alone: Duration::from_secs(2),
+            keep_alive_after: KEEP_ALIVE_AFTER,
+            keep_alive_limit: KEEP_ALIVE_LIMIT,
             unused: Duration::from_secs(120),
             link: LinkConfig::default(),
         }

@@ -66,6 +66,7 @@ pub(crate) async fn serve(session: &Arc<Session>, stream: GameStream) {
         up,
         down,
         split,
+        kept_alive,
     } = carried;
     let (up_bytes, up_sha256) = up.finish();
     let (down_bytes, down_sha256) = down.finish();
@@ -79,6 +80,7 @@ pub(crate) async fn serve(session: &Arc<Session>, stream: GameStream) {
         up_sha256,
         down_bytes,
         down_sha256,
+        kept_alive,
         "stream closed"
     );
     if split > 0 {
@@ -177,6 +179,7 @@ struct Carried<'a> {
     up: lanes::Tally<'a>,
     down: lanes::Tally<'a>,
     split: u64,
+    kept_alive: u64,
 }
 
 /// Carries bytes both ways until both have ended.
@@ -190,7 +193,7 @@ async fn carry<'a>(
         lanes::Tally::new(&session.up_bytes),
         lanes::Tally::new(&session.down_bytes),
     );
-    let lanes = Lanes::new(session.limits.alone);
+    let lanes = Lanes::new(&session.limits);
     let outcome = {
         let (from_server, to_server) = socket.split();
         let both = async {
@@ -231,5 +234,6 @@ async fn carry<'a>(
         up,
         down,
         split: lanes.split_writes(),
+        kept_alive: lanes.kept_alive(),
     }
 }

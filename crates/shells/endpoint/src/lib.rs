@@ -11,8 +11,17 @@
 //!   write to the socket, because rAthena closes a connection whose packet comes in two pieces; after
 //!   a message flagged *alone* nothing is written before the server has answered. Towards the client
 //!   one read of the socket is one message.
+//! * A client may leave a packet that keeps its session alive: it is written when nothing else was
+//!   for 45 s, so that the server (60 s) does not close while the client or the path is away, at most
+//!   until 10 minutes after the client's last message. It is not part of the stream's digest.
 //! * Half-closing and resetting pass in both directions. A digest of each direction is logged at the
 //!   end of each stream, so that both ends of a session can be compared.
+//!
+//! # Borders
+//! What one read of the game server's socket yields, up to 65,535 bytes, is one message; the bridge
+//! writes it at once. What one message brings is one write to the server. TCP has no borders of its
+//! own, so this keeps a side's writes apart exactly as far as its TCP does: two writes that have
+//! come together before the read are one, and a write that came in two segments may be two.
 //!
 //! # Whole writes
 //! A message is written when the socket is writable. Linux calls a socket writable when at least a
@@ -28,12 +37,14 @@
 //! | signaling messages each way | 64 | the sender waits, or candidates are dropped |
 //! | WebRTC connections of a session | one open, one being made | see above |
 //! | bytes from the client, for a server that does not read | one message and one read | the stream is not read, QUIC pushes back |
-//! | bytes from the server, for a client that does not read | one read of 16 KiB | the socket is not read, TCP pushes back |
+//! | bytes from the server, for a client that does not read | one read of 64 KiB | the socket is not read, TCP pushes back |
+//! | packets kept for a silent client | one of a stream, 64 KiB | the newest counts |
 
 mod answering;
 mod config;
 mod endpoint;
 pub mod game;
+mod keep_alive;
 mod lanes;
 mod session;
 

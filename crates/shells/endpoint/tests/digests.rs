@@ -13,7 +13,7 @@ use tracing_subscriber::layer::{Context, Layer, SubscriberExt};
 use warp_bridge::BridgeNotice;
 use warp_practice::client::{self, ClientConfig};
 use warp_practice::server::{Server, ServerConfig};
-use warp_protocol::zone::GameServer;
+use warp_protocol::zone::{GameServer, ReadLevel};
 
 type Fields = BTreeMap<&'static str, String>;
 
@@ -56,6 +56,7 @@ async fn both_ends_of_every_stream_have_the_same_digests() {
     let server = Server::start(ServerConfig::loopback()).await.unwrap();
     let game = GameServer {
         packet_version: VERSION,
+        level: ReadLevel::Assist,
         login: server.login_addr(),
         char: vec![server.char_addr()],
         map: vec![server.map_addr(), server.map2_addr().unwrap()],

@@ -6,16 +6,17 @@ mod support;
 use std::time::Duration;
 
 use support::{Setup, VERSION, World, soon, wire};
-use warp_bridge::BridgeNotice;
+use warp_bridge::{BridgeNotice, Direction};
 use warp_practice::client::{self, ClientConfig, Summary};
 use warp_practice::server::{Server, ServerConfig};
 use warp_protocol::carrier::PathKind;
 use warp_protocol::stream::ServerRole;
-use warp_protocol::zone::GameServer;
+use warp_protocol::zone::{GameServer, ReadLevel};
 
 fn game_of(server: &Server) -> GameServer {
     GameServer {
         packet_version: VERSION,
+        level: ReadLevel::Assist,
         login: server.login_addr(),
         char: vec![server.char_addr()],
         map: server
@@ -68,9 +69,20 @@ async fn a_whole_session_is_right_in_every_byte() {
     // What the bridge took is what the endpoint handed on, and the other way round.
     let counters = world.bridge.counters();
     let view = world.endpoint.sessions().remove(0);
-    assert_eq!(counters.up.total().bytes, view.up_bytes);
-    assert_eq!(counters.down.total().bytes, view.down_bytes);
-    assert_eq!(counters.up.raw.bytes, 0);
+    assert_eq!(
+        counters.total(Direction::ClientToServer).bytes,
+        view.up_bytes
+    );
+    assert_eq!(
+        counters.total(Direction::ServerToClient).bytes,
+        view.down_bytes
+    );
+    assert_eq!(
+        counters
+            .raw(Direction::ClientToServer, Some(PathKind::Wss))
+            .bytes,
+        0
+    );
     assert_eq!(counters.refused, 0);
     world.shutdown().await;
     server.shutdown().await;

@@ -9,11 +9,10 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
-use support::{Setup, World, accept, connect, game_at, listener, soon};
+use support::{Setup, World, accept, connect, free_port, game_at, listener, soon};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
-use tokio::net::TcpStream;
-use warp_bridge::{BridgeNotice, RefusedReason};
-use warp_bridge_core::{Level, StepDownReason};
+use tokio::net::{TcpListener, TcpStream};
+use warp_bridge::{BridgeNotice, Direction, Level, RefusedReason, StepDownReason};
 use warp_protocol::stream::{OpenRefused, ServerRole};
 
 /// CA_LOGIN, 55 bytes.
@@ -31,6 +30,32 @@ fn enter_and_loaded() -> Vec<u8> {
     bytes
 }
 
+/// CZ_REQUEST_MOVE.
+const WALK: [u8; 5] = [0x5f, 0x03, 1, 2, 3];
+/// ZC_NOTIFY_PLAYERMOVE.
+const MOVED: [u8; 12] = [0x87, 0x00, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10];
+
+/// CZ_REQUEST_TIME.
+fn sync(tick: u8) -> [u8; 6] {
+    [0x60, 0x03, tick, tick, tick, tick]
+}
+
+/// Makes the zone opaque. Its servers are on this machine, where their own ports are taken.
+fn opaque(setup: &mut Setup) {
+    setup.bridge_game.level = Level::Opaque;
+    setup.bridge_game.char = vec![([127, 0, 0, 2], free_port()).into()];
+    setup.bridge_game.map = vec![([127, 0, 0, 2], free_port()).into()];
+    setup.login_listen = ([127, 0, 0, 1], free_port()).into();
+}
+
+/// A zone whose map server is at `address`.
+fn map_at(address: SocketAddr) -> Setup {
+    let mut setup = Setup::new(game_at("127.0.0.2:3".parse().unwrap()));
+    setup.bridge_game.map = vec![address];
+    setup.endpoint_game.map = vec![address];
+    setup
+}
+
 /// Reads to the end; the error's kind if there is one.
 async fn read_all(stream: &mut TcpStream) -> Result<Vec<u8>, ErrorKind> {
     let mut bytes = Vec::new();
@@ -46,6 +71,36 @@ async fn try_connection(address: SocketAddr) -> Result<Vec<u8>, ErrorKind> {
     match soon("connecting", TcpStream::connect(address)).await {
         Ok(mut stream) => read_all(&mut stream).await,
         Err(error) => Err(error.kind()),
+    }
+}
+
+/// A connection that is used as a clock: each round goes through the whole way and back.
+struct Rounds {
+    client: TcpStream,
+    server: TcpStream,
+}
+
+impl Rounds {
+    async fn open(door: SocketAddr, listener: &TcpListener) -> Rounds {
+        let mut client = connect(door).await;
+        client.write_all(&WALK).await.unwrap();
+        let mut server = accept(listener).await;
+        server.read_exact(&mut [0; WALK.len()]).await.unwrap();
+        Rounds { client, server }
+    }
+
+    async fn run(&mut self, rounds: usize) {
+        soon("rounds", async {
+            for _ in 0..rounds {
+                self.client.write_all(&WALK).await.unwrap();
+                let mut walk = [0; WALK.len()];
+                self.server.read_exact(&mut walk).await.unwrap();
+                self.server.write_all(&MOVED).await.unwrap();
+                let mut moved = [0; MOVED.len()];
+                self.client.read_exact(&mut moved).await.unwrap();
+            }
+        })
+        .await;
     }
 }
 
@@ -188,9 +243,7 @@ async fn a_session_has_only_so_many_connections() {
 #[tokio::test(flavor = "multi_thread")]
 async fn nothing_follows_the_packet_that_wants_to_be_alone_before_the_answer() {
     let (listener, address) = listener().await;
-    let mut setup = Setup::new(game_at("127.0.0.2:3".parse().unwrap()));
-    setup.bridge_game.map = vec![address];
-    setup.endpoint_game.map = vec![address];
+    let mut setup = map_at(address);
     setup.endpoint.alone = Duration::from_secs(3600);
     let world = World::start(setup).await;
     let door = world.bridge.door_of(ServerRole::Map, address).unwrap();
@@ -200,13 +253,16 @@ async fn nothing_follows_the_packet_that_wants_to_be_alone_before_the_answer() {
     let mut buffer = [0; 64];
     assert_eq!(soon("0436", server.read(&mut buffer)).await.unwrap(), 23);
     soon("both packets in the bridge", async {
-        while world.bridge.counters().up.total().packets < 2 {
+        while (world.bridge.counters().total(Direction::ClientToServer)).packets < 2 {
             tokio::task::yield_now().await;
         }
     })
     .await;
-    let early = tokio::time::timeout(Duration::from_millis(200), server.read(&mut buffer)).await;
-    assert!(early.is_err(), "{early:?}");
+    // The second has had time enough to arrive.
+    let mut rounds = Rounds::open(door, &listener).await;
+    rounds.run(50).await;
+    let early = server.try_read(&mut buffer).unwrap_err();
+    assert_eq!(early.kind(), ErrorKind::WouldBlock);
     // ZC_AID, 6 bytes.
     server.write_all(&[0x83, 0x02, 1, 2, 3, 4]).await.unwrap();
     assert_eq!(soon("007D", server.read(&mut buffer)).await.unwrap(), 2);
@@ -220,9 +276,7 @@ async fn nothing_follows_the_packet_that_wants_to_be_alone_before_the_answer() {
 #[tokio::test(flavor = "multi_thread")]
 async fn an_answer_that_does_not_come_is_not_waited_for_for_ever() {
     let (listener, address) = listener().await;
-    let mut setup = Setup::new(game_at("127.0.0.2:3".parse().unwrap()));
-    setup.bridge_game.map = vec![address];
-    setup.endpoint_game.map = vec![address];
+    let mut setup = map_at(address);
     setup.endpoint.alone = Duration::from_millis(10);
     let world = World::start(setup).await;
     let door = world.bridge.door_of(ServerRole::Map, address).unwrap();
@@ -331,7 +385,7 @@ async fn a_server_that_does_not_read_holds_the_client_back_and_loses_nothing() {
     const TOTAL: usize = 24 * 1024 * 1024;
     let (listener, address) = listener().await;
     let mut setup = Setup::new(game_at(address));
-    setup.level = Level::Opaque;
+    opaque(&mut setup);
     let mut world = World::start(setup).await;
     let mut client = connect(world.bridge.login_addr()).await;
     let mut server = accept(&listener).await;
@@ -347,14 +401,13 @@ async fn a_server_that_does_not_read_holds_the_client_back_and_loses_nothing() {
         client.shutdown().await.unwrap();
         client
     });
-    soon("a standstill", async {
-        let mut before = usize::MAX;
-        while before != written.load(Ordering::Relaxed) {
-            before = written.load(Ordering::Relaxed);
-            tokio::time::sleep(Duration::from_millis(300)).await;
-        }
-    })
-    .await;
+    // Everybody else goes on. At a standstill nothing more is written meanwhile.
+    let mut rounds = Rounds::open(world.bridge.login_addr(), &listener).await;
+    let mut before = usize::MAX;
+    while before != written.load(Ordering::Relaxed) {
+        before = written.load(Ordering::Relaxed);
+        rounds.run(200).await;
+    }
     assert!(
         written.load(Ordering::Relaxed) < TOTAL,
         "nobody held it back"
@@ -367,8 +420,99 @@ async fn a_server_that_does_not_read_holds_the_client_back_and_loses_nothing() {
         assert!(buffer == expected);
     }
     assert_eq!(read_all(&mut server).await.unwrap(), Vec::<u8>::new());
-    drop(server);
+    drop((server, rounds));
     drop(soon("the writer", writing).await.unwrap());
+    assert!(world.closed_clean().await);
+    world.shutdown().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_silent_clients_session_is_kept_alive_on_a_map() {
+    let (listener, address) = listener().await;
+    let mut setup = map_at(address);
+    setup.endpoint.keep_alive_after = Duration::from_millis(30);
+    let world = World::start(setup).await;
+    let door = world.bridge.door_of(ServerRole::Map, address).unwrap();
+    let mut client = connect(door).await;
+    let mut enter_and_loaded = enter_and_loaded();
+    client.write_all(&enter_and_loaded).await.unwrap();
+    let mut server = accept(&listener).await;
+    soon("0436", server.read_exact(&mut enter_and_loaded[..23]))
+        .await
+        .unwrap();
+    server.write_all(&MOVED).await.unwrap();
+    soon("007D", server.read_exact(&mut enter_and_loaded[23..]))
+        .await
+        .unwrap();
+    // Loading ends by this; both say nothing more.
+    server.write_all(&MOVED).await.unwrap();
+    let mut packet = [0; 6];
+    for _ in 0..3 {
+        soon("a kept packet", server.read_exact(&mut packet))
+            .await
+            .unwrap();
+        assert_eq!(packet, sync(0));
+    }
+    // Loading again. The packet is taken away until the server has answered the client's 007D.
+    let mut warped = vec![0x91, 0x00];
+    warped.extend(b"izlude.gat");
+    warped.resize(22, 0);
+    server.write_all(&warped).await.unwrap();
+    let mut to_client = vec![0; 2 * MOVED.len() + warped.len()];
+    soon("0091", client.read_exact(&mut to_client))
+        .await
+        .unwrap();
+    assert!(to_client.ends_with(&warped));
+    client.write_all(&[0x7d, 0x00]).await.unwrap();
+    client.write_all(&sync(7)).await.unwrap();
+    let mut head = [0; 2];
+    loop {
+        soon("007D", server.read_exact(&mut head)).await.unwrap();
+        if head == [0x7d, 0x00] {
+            break;
+        }
+        // One that was on its way.
+        assert_eq!(head, [0x60, 0x03]);
+        server.read_exact(&mut packet[2..]).await.unwrap();
+        assert_eq!(packet, sync(0));
+    }
+    soon("0360", server.read_exact(&mut packet)).await.unwrap();
+    assert_eq!(packet, sync(7));
+    server.write_all(&MOVED).await.unwrap();
+    // From now on it is the client's own.
+    soon("a kept packet", server.read_exact(&mut packet))
+        .await
+        .unwrap();
+    assert_eq!(packet, sync(7));
+    world.shutdown().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn on_an_opaque_connection_each_sides_writes_stay_apart() {
+    let (listener, address) = listener().await;
+    let mut setup = Setup::new(game_at(address));
+    opaque(&mut setup);
+    let mut world = World::start(setup).await;
+    let mut client = connect(world.bridge.login_addr()).await;
+    let mut server = accept(&listener).await;
+    let mut buffer = vec![0; 100_000];
+    // Encrypted, say: now and then it looks like a packet, or like the beginning of one.
+    let mut noise: u32 = 7;
+    for length in [1, 2, 23, 25, 700, 3, 9_000] {
+        let write: Vec<u8> = (0..length)
+            .map(|_| {
+                noise = noise.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
+                (noise >> 24) as u8
+            })
+            .collect();
+        client.write_all(&write).await.unwrap();
+        let count = soon("a write", server.read(&mut buffer)).await.unwrap();
+        assert_eq!(&buffer[..count], &write[..], "up, {length} bytes");
+        server.write_all(&write).await.unwrap();
+        let count = soon("a write", client.read(&mut buffer)).await.unwrap();
+        assert_eq!(&buffer[..count], &write[..], "down, {length} bytes");
+    }
+    drop((client, server));
     assert!(world.closed_clean().await);
     world.shutdown().await;
 }

@@ -48,6 +48,10 @@ pub enum ProblemCode {
     UnknownSession,
     /// The receiver of a signaling message is not in the room.
     PeerUnreachable,
+    /// The zone of a player's map could not be joined; the chosen zone carries its maps.
+    ZoneNotJoined,
+    /// The session in the zone of a player's map was lost; the chosen zone carries its maps.
+    ZoneLost,
     // link
     /// No path to the endpoint could be opened in time.
     NoPath,
@@ -79,6 +83,8 @@ pub enum ProblemCode {
     GameNotStarted,
     /// The game ended with a failure.
     GameFailed,
+    /// A file that the game needs beside it cannot be written, or another one is in its place.
+    GameFiles,
     // configuration and machine
     /// The configuration file is not readable.
     ConfigUnreadable,
@@ -93,6 +99,15 @@ pub enum ProblemCode {
 }
 
 impl ProblemCode {
+    /// The stable code as it is written: `no-path`.
+    pub fn name(self) -> String {
+        // A unit variant becomes a JSON string of its own name, which needs no escaping.
+        serde_json::to_string(&self).map_or_else(
+            |_| format!("{self:?}"),
+            |text| text.trim_matches('"').to_owned(),
+        )
+    }
+
     /// True when signing in again is what helps.
     pub fn needs_sign_in(self) -> bool {
         matches!(self, Self::TokenExpired | Self::NotSignedIn)
@@ -112,6 +127,8 @@ impl ProblemCode {
                 | Self::GameServerUnreachable
                 | Self::ZoneClosed
                 | Self::PeerUnreachable
+                | Self::ZoneNotJoined
+                | Self::ZoneLost
         )
     }
 }

@@ -7,6 +7,7 @@
 //! | POST auth/refresh | [`RefreshRequest`] | 200 [`Tokens`], the old refresh token is used up |
 //! | POST auth/logout | [`RefreshRequest`] | 204 |
 //! | GET zones/ | | 200 `[ZoneView]` |
+//! | GET zones/?map=NAME | | 200 `[ZoneView]` of the enabled zones that have the map, best first |
 //! | GET zones/{zone_id} | | 200 `ZoneView` |
 //! | POST zones/{zone_id}/join | [`JoinRequest`] | 201 [`SessionGrant`] |
 //! | DELETE links/{session_id} | | 204 |

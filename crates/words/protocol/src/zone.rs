@@ -53,12 +53,50 @@ pub struct ZoneFile {
     pub game: GameServer,
 }
 
+/// How far the bridge reads the connections of a zone. Each reads less than the one before it; a
+/// connection may step down, never up.
+#[derive(
+    Debug, Clone, Copy, PartialEq, Eq, Hash, Default, Serialize, Deserialize, ts_rs::TS,
+)]
+#[serde(rename_all = "kebab-case")]
+pub enum ReadLevel {
+    /// Frames and rewrites; copies of other players' packets may be given to this client.
+    #[default]
+    Assist,
+    /// Frames, and rewrites announced addresses.
+    Rewrite,
+    /// Forwards untouched bytes: what game shields need. The game servers themselves then have to
+    /// announce 127.0.0.1, with their own ports, where the bridge listens.
+    Opaque,
+}
+
+impl ReadLevel {
+    /// The name used in events and configuration.
+    pub fn name(self) -> &'static str {
+        match self {
+            ReadLevel::Assist => "assist",
+            ReadLevel::Rewrite => "rewrite",
+            ReadLevel::Opaque => "opaque",
+        }
+    }
+
+    /// Whether this level reads less than `other`.
+    pub fn is_below(self, other: ReadLevel) -> bool {
+        self as u8 > other as u8
+    }
+}
+
 /// The addresses that a zone's endpoint may dial, and nothing else.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ts_rs::TS)]
 #[serde(deny_unknown_fields)]
 pub struct GameServer {
-    /// Packet version of the game client, for instance 20211103.
+    /// Packet version of the game client, for instance 20211103; 0: find out from its first
+    /// packets.
+    #[serde(default)]
     pub packet_version: u32,
+    /// How far the bridge reads the connections of this zone.
+    #[serde(default)]
+    pub level: ReadLevel,
     /// The login server.
     #[ts(type = "string")]
     pub login: SocketAddr,
@@ -73,7 +111,24 @@ pub struct GameServer {
 impl GameServer {
     /// True when the endpoint may dial `address`.
     pub fn allows(&self, address: SocketAddr) -> bool {
-        self.login == address || self.char.contains(&address) || self.map.contains(&address)
+        self.addresses().any(|allowed| allowed == address)
+    }
+
+    /// Every address, as often as it is named.
+    pub fn addresses(&self) -> impl Iterator<Item = SocketAddr> {
+        std::iter::once(self.login)
+            .chain(self.char.iter().copied())
+            .chain(self.map.iter().copied())
+    }
+
+    /// Whether two different servers have the same port, so that they cannot both be found at
+    /// 127.0.0.1.
+    fn shares_a_port(&self) -> bool {
+        let others = |address: SocketAddr| {
+            self.addresses()
+                .any(|other| other != address && other.port() == address.port())
+        };
+        self.addresses().any(others)
     }
 }
 
@@ -111,7 +166,21 @@ pub struct ZoneRule {
     pub why: &'static str,
 }
 
+/// Whether `name` can be a map's, without its `.gat`: 1..=24 graphic ASCII characters.
+pub fn is_map_name(name: &str) -> bool {
+    (1..=24).contains(&name.len()) && name.bytes().all(|byte| byte.is_ascii_graphic())
+}
+
 impl ZoneFile {
+    /// True when the map, named without its `.gat`, belongs to the zone.
+    pub fn has_map(&self, map: &str) -> bool {
+        if self.maps.is_empty() {
+            self.map_name == map
+        } else {
+            self.maps.iter().any(|one| one == map)
+        }
+    }
+
     /// Checks the limits that the types cannot hold.
     pub fn check(&self) -> Result<(), ZoneRule> {
         let rule = |field, why| Err(ZoneRule { field, why });
@@ -147,6 +216,16 @@ impl ZoneFile {
         if self.game.char.len() > 16 || self.game.map.len() > 64 {
             return rule("game", "at most 16 char and 64 map servers");
         }
+        if self.game.addresses().any(|address| address.port() == 0) {
+            return rule("game", "every address needs its port");
+        }
+        if self.game.level == ReadLevel::Opaque && self.game.shares_a_port() {
+            return rule(
+                "game.level",
+                "opaque needs a port of its own for every server: each is found at 127.0.0.1 \
+                 under its own port",
+            );
+        }
         Ok(())
     }
 }
@@ -168,4 +247,76 @@ fn default_min_score() -> f64 {
 }
 fn default_hundred() -> u32 {
     100
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn file(game: &str) -> ZoneFile {
+        let json = format!(
+            r#"{{"zone_id":"a","zone_name":"A","zone_display_name":"A","map_name":"prontera","game":{game}}}"#
+        );
+        serde_json::from_str(&json).unwrap()
+    }
+
+    fn game(level: &str, login: &str, char: &str, maps: [&str; 2]) -> String {
+        format!(
+            r#"{{"level":"{level}","login":"{login}","char":["{char}"],"map":["{}","{}"]}}"#,
+            maps[0], maps[1]
+        )
+    }
+
+    #[test]
+    fn a_file_without_the_newer_keys_is_valid() {
+        let zone = file(
+            r#"{"packet_version":20211103,"login":"192.0.2.1:6900","char":["192.0.2.1:6121"],"map":["192.0.2.1:5121"]}"#,
+        );
+        assert_eq!(zone.game.level, ReadLevel::Assist);
+        assert_eq!(zone.check(), Ok(()));
+        let zone = file(&game(
+            "rewrite",
+            "192.0.2.1:6900",
+            "192.0.2.1:6121",
+            ["192.0.2.1:5121", "192.0.2.2:5121"],
+        ));
+        assert_eq!(zone.game.packet_version, 0);
+        assert_eq!(zone.game.level, ReadLevel::Rewrite);
+        assert_eq!(zone.check(), Ok(()));
+    }
+
+    #[test]
+    fn servers_of_an_opaque_zone_have_ports_of_their_own() {
+        let of = |login, char, maps| file(&game("opaque", login, char, maps)).check();
+        let apart = ["192.0.2.1:5121", "192.0.2.2:5122"];
+        assert_eq!(of("192.0.2.1:6900", "192.0.2.1:6121", apart), Ok(()));
+        // The same server named twice is one server.
+        let twice = ["192.0.2.1:5121", "192.0.2.1:5121"];
+        assert_eq!(of("192.0.2.1:6900", "192.0.2.1:6121", twice), Ok(()));
+        let shared = ["192.0.2.1:5121", "192.0.2.2:5121"];
+        for refused in [
+            of("192.0.2.1:6900", "192.0.2.1:6121", shared),
+            of("192.0.2.1:6121", "192.0.2.2:6121", apart),
+        ] {
+            assert_eq!(refused.unwrap_err().field, "game.level");
+        }
+    }
+
+    #[test]
+    fn an_address_without_a_port_is_refused() {
+        let maps = ["192.0.2.1:0", "192.0.2.2:5122"];
+        let zone = file(&game("assist", "192.0.2.1:6900", "192.0.2.1:6121", maps));
+        assert_eq!(zone.check().unwrap_err().field, "game");
+    }
+
+    #[test]
+    fn levels_go_down_from_assist_to_opaque() {
+        assert!(ReadLevel::Rewrite.is_below(ReadLevel::Assist));
+        assert!(ReadLevel::Opaque.is_below(ReadLevel::Rewrite));
+        assert!(!ReadLevel::Assist.is_below(ReadLevel::Assist));
+        assert!(!ReadLevel::Assist.is_below(ReadLevel::Opaque));
+        for level in [ReadLevel::Assist, ReadLevel::Rewrite, ReadLevel::Opaque] {
+            assert_eq!(serde_json::to_value(level).unwrap(), level.name());
+        }
+    }
 }

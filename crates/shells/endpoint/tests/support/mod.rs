@@ -4,6 +4,7 @@
 
 use std::net::SocketAddr;
 use std::sync::Arc;
+use std::task::{Context, Poll};
 use std::time::Duration;
 
 use async_trait::async_trait;
@@ -14,9 +15,8 @@ use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 use warp_bridge::{
     Bridge, BridgeConfig, BridgeLimits, BridgeNotice, GameRead, GameReader, GameWriter, LinkGone,
-    OpenedStream, StreamOpener, WriteGone,
+    OpenedStream, Origin, StreamOpener, WriteGone,
 };
-use warp_bridge_core::Level;
 use warp_endpoint::{
     Endpoint, EndpointConfig, EndpointLimits, GrantSpec, Identity, SignalPort, WebRtcOptions,
     generate_identity_der,
@@ -26,7 +26,7 @@ use warp_link_core::{Link, LinkConfig};
 use warp_link_driver::{LinkHandle, ReadEvent, StreamReader, StreamWriter, WriteError, spawn};
 use warp_protocol::carrier::PathKind;
 use warp_protocol::stream::OpenRequest;
-use warp_protocol::zone::GameServer;
+use warp_protocol::zone::{GameServer, ReadLevel};
 
 /// How long anything may take before a test counts as stuck.
 const STUCK: Duration = Duration::from_secs(60);
@@ -74,29 +74,39 @@ pub(crate) struct OverLink(pub(crate) LinkHandle);
 
 #[async_trait]
 impl StreamOpener for OverLink {
-    async fn open(&self, _request: &OpenRequest) -> Result<OpenedStream, LinkGone> {
+    async fn open(
+        &self,
+        _request: &OpenRequest,
+        _origin: &Origin,
+    ) -> Result<OpenedStream, LinkGone> {
         let stream = self.0.open_stream().await.map_err(|_| LinkGone)?;
         let (writer, reader) = stream.split();
+        let link = self.0.clone();
         Ok(OpenedStream {
             writer: Box::new(Writer(writer)),
             reader: Box::new(Reader(reader)),
+            path: Arc::new(move || link.status().path),
         })
     }
 }
 
 struct Writer(StreamWriter);
 
-#[async_trait]
 impl GameWriter for Writer {
-    async fn write(&mut self, data: Bytes) -> Result<(), WriteGone> {
-        self.0.write(data).await.map_err(|error| match error {
+    fn poll_write(
+        &mut self,
+        cx: &mut Context<'_>,
+        data: &mut &[u8],
+    ) -> Poll<Result<(), WriteGone>> {
+        let written = self.0.poll_write(cx, data);
+        written.map_err(|error| match error {
             WriteError::Stopped(code) => WriteGone::Stopped(code),
             WriteError::Closed => WriteGone::Closed,
         })
     }
 
-    async fn stopped(&mut self) -> Option<u32> {
-        self.0.stopped().await
+    fn poll_stopped(&mut self, cx: &mut Context<'_>) -> Poll<Option<u32>> {
+        self.0.poll_stopped(cx)
     }
 
     fn finish(&mut self) {
@@ -110,15 +120,14 @@ impl GameWriter for Writer {
 
 struct Reader(StreamReader);
 
-#[async_trait]
 impl GameReader for Reader {
-    async fn read(&mut self) -> GameRead {
-        match self.0.read().await {
+    fn poll_read(&mut self, cx: &mut Context<'_>) -> Poll<GameRead> {
+        self.0.poll_read(cx).map(|event| match event {
             ReadEvent::Data(bytes) => GameRead::Data(bytes),
             ReadEvent::Finished => GameRead::Finished,
             ReadEvent::Reset(code) => GameRead::Reset(code),
             ReadEvent::Closed => GameRead::Closed,
-        }
+        })
     }
 
     fn stop(&mut self, code: u32) {
@@ -132,9 +141,9 @@ pub(crate) struct Setup {
     pub(crate) bridge_game: GameServer,
     /// What the endpoint may dial.
     pub(crate) endpoint_game: GameServer,
-    pub(crate) level: Level,
     pub(crate) endpoint: EndpointLimits,
     pub(crate) bridge: BridgeLimits,
+    pub(crate) login_listen: SocketAddr,
     pub(crate) p2p_enabled: bool,
 }
 
@@ -143,9 +152,9 @@ impl Setup {
         Self {
             bridge_game: game.clone(),
             endpoint_game: game,
-            level: Level::Rewrite,
             endpoint: EndpointLimits::default(),
             bridge: BridgeLimits::default(),
+            login_listen: SocketAddr::from(([127, 0, 0, 1], 0)),
             p2p_enabled: true,
         }
     }
@@ -197,10 +206,10 @@ impl World {
         let (tell, notices) = mpsc::unbounded_channel();
         let bridge = Bridge::start(
             BridgeConfig {
-                login_listen: "127.0.0.1:0".parse().unwrap(),
+                login_listen: setup.login_listen,
                 game: setup.bridge_game,
-                level: setup.level,
-                packet_version: VERSION,
+                tables: Vec::new(),
+                commands: true,
                 limits: setup.bridge,
             },
             Arc::new(OverLink(link.clone())),
@@ -258,10 +267,17 @@ pub(crate) fn game_at(address: SocketAddr) -> GameServer {
     let other = |port| SocketAddr::from(([127, 0, 0, 2], port));
     GameServer {
         packet_version: VERSION,
+        level: ReadLevel::Assist,
         login: address,
         char: vec![other(1)],
         map: vec![other(2)],
     }
+}
+
+/// A port of 127.0.0.1 that is free now.
+pub(crate) fn free_port() -> u16 {
+    let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    listener.local_addr().unwrap().port()
 }
 
 pub(crate) async fn listener() -> (TcpListener, SocketAddr) {
