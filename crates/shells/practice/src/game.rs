@@ -9,7 +9,8 @@
 //! | portals | `prontera.gat` (166,188) to `geffen.gat` (120,70); `geffen.gat` (124,70) to `prontera.gat` (160,187); `izlude.gat` (128,118) to `prontera.gat` (158,187) |
 //! | chat commands | `@go 0` prontera, `@go 1` izlude, `@go 2` geffen |
 //!
-//! A change of map on the same server is announced by 0091, one to the other server by 0AC7.
+//! A change of map on the same server is announced by 0091, one to the other server by 0AC7 (0092
+//! before 2017).
 
 /// The highest account number.
 pub const ACCOUNTS: u8 = 99;
@@ -208,6 +209,14 @@ impl Map {
             Map::Izlude => izlude,
         }
     }
+}
+
+/// What is answered to a chat text that begins as a command and is none: a line to the speaker
+/// alone. `None` for a text that everybody gets to see.
+pub(crate) fn unknown_command(message: &str) -> Option<String> {
+    message
+        .starts_with('@')
+        .then(|| format!("{message} is Unknown Command."))
 }
 
 /// What a chat text asks for, if it is a command: the map of `@go N`.

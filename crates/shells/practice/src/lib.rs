@@ -1,7 +1,7 @@
-//! The practice game: a stand-in Ragnarok server and a stand-in client, packet version 20211103.
+//! The practice game: a stand-in Ragnarok server and a stand-in client.
 //!
 //! Both are test tools, and what Play starts where no game is installed. They share no code with
-//! the bridge but `warp-ro-packet` (packet lengths and packed coordinates).
+//! the bridge but `warp-ro-packet` (packet lengths, packed coordinates and the cipher of ids).
 //!
 //! * [`server`]: login, char and one or two map servers in one process, as strict about how bytes
 //!   arrive and which session numbers it takes as the real servers are.
@@ -10,6 +10,7 @@
 //! * [`report`]: what both ends say about each connection, in the same shape, so that the two
 //!   reports of one connection can be laid side by side.
 //! * [`game`]: the made-up world that both ends agree on (accounts, maps, portals).
+//! * [`version`]: the client versions that both ends can speak, 20211103 unless told otherwise.
 //!
 //! # Where the practice game differs from the real one
 //!
@@ -28,4 +29,5 @@ pub mod client;
 pub mod game;
 pub mod report;
 pub mod server;
+pub mod version;
 mod wire;

@@ -10,12 +10,16 @@ use std::process::ExitCode;
 use std::time::Duration;
 
 use anyhow::{Context, Result};
-use clap::{Args, Parser, Subcommand};
+use clap::error::ErrorKind;
+use clap::{Args, CommandFactory, Parser, Subcommand};
 use serde::Serialize;
 use tokio_util::sync::CancellationToken;
-use warp_practice::client::{self, ClientConfig, ClientEvent, Mode, Summary};
+use warp_practice::client::{
+    self, ClientConfig, ClientError, ClientEvent, MAX_LINES, Mode, Pause, Summary,
+};
 use warp_practice::report::role_name;
 use warp_practice::server::{Server, ServerConfig};
+use warp_practice::version::{self, DEFAULT_VERSION, VersionError};
 use zeroize::Zeroizing;
 
 /// The session deviated from what was expected, or something else failed.
@@ -23,7 +27,9 @@ const FAILED: u8 = 1;
 /// The client never got onto a map.
 const NOT_ENTERED: u8 = 3;
 
-/// The practice game: a stand-in Ragnarok server (packet version 20211103) and its client.
+/// The practice game: a stand-in Ragnarok server and its client.
+///
+/// Both speak packet versions 20130807, 20151029, 20170614, 20180621, 20200401 and 20211103.
 #[derive(Parser)]
 #[command(version, about, after_help = EXIT_CODES)]
 struct Cli {
@@ -36,7 +42,8 @@ Exit codes:
   0  all went well (client: every byte was as expected)
   1  client: something was not as expected; server: it could not start
   2  wrong command line
-  3  client: it never got onto a map (no connection, wrong password, refused)
+  3  client: it never got onto a map (no connection, or one that was lost or silent before;
+     wrong password; refused)
 
 SIGTERM and Ctrl-C end both within 2 s. The log goes to standard error; WARP_LOG sets its
 filter (default: warn).";
@@ -51,7 +58,8 @@ enum Command {
     /// Standard output: a line {"event":"listening","login":..,"char":..,"map":..,"map2":..}, then
     /// a line for each connection opened and closed. The closing line has the bytes, packets and
     /// SHA-256 of both directions (announced addresses left out) under the same "key" as in the
-    /// client's output.
+    /// client's output. With --tell-chat also a line {"event":"chat","user":..,"text":..} for each
+    /// line of public chat that came.
     Server(ServerArgs),
     /// Play a session and check every byte of it.
     ///
@@ -59,10 +67,59 @@ enum Command {
     /// server), goes back to the character selection, enters once more and quits. Ends at the
     /// first byte that is not as expected.
     ///
-    /// Standard output with --json: a line for each connection and map, at the end
-    /// {"event":"summary","ok":..,..}, or {"event":"error","code":..,"message":..} if it never got
-    /// onto a map.
+    /// Standard output with --json: a line for each connection, for each map entered
+    /// {"event":"on-map","map":..,"x":..,"y":..}, for each line of --say
+    /// {"event":"said","text":..,"answered_ms":..,"lines":[..]}, for a pause {"event":"paused",..}
+    /// and {"event":"resumed"}, and at the end {"event":"summary","ok":..,"entered":..,..}, or
+    /// {"event":"error","code":..,"message":..} if it could not log in, connect or enter.
     Client(ClientArgs),
+}
+
+/// What both ends have to agree on.
+#[derive(Args)]
+struct Speech {
+    /// The packet version that is spoken.
+    #[arg(long, value_name = "N", default_value_t = DEFAULT_VERSION, value_parser = spoken)]
+    packetver: u32,
+    /// The ids of what clients send to map servers are enciphered, as clients of 2011 to 2018 do
+    /// it; only with a version whose keys are known (20130807 is one).
+    #[arg(long)]
+    obfuscate: bool,
+    /// Map connections are enciphered from the first byte on, as a stand-in for a game shield:
+    /// nothing can be framed or rewritten, and the server closes a connection ("split-record") on
+    /// which a client's write did not arrive in one piece.
+    #[arg(long)]
+    shield: bool,
+}
+
+/// A version that can be spoken, with plain ids.
+fn spoken(text: &str) -> Result<u32> {
+    let version = text.parse().context("a version is a date like 20211103")?;
+    version::check(version, false)?;
+    Ok(version)
+}
+
+/// A line that can be said.
+fn said(text: &str) -> Result<String, ClientError> {
+    client::check_line(text)?;
+    Ok(text.to_owned())
+}
+
+impl Command {
+    /// What the parser cannot tell about the command line by itself.
+    fn check(&self) -> Result<(), String> {
+        let (Command::Server(ServerArgs { speech, .. })
+        | Command::Client(ClientArgs { speech, .. })) = self;
+        version::check(speech.packetver, speech.obfuscate)
+            .map_err(|error: VersionError| error.to_string())?;
+        match self {
+            Command::Client(args) if args.say.len() > MAX_LINES => {
+                let count = args.say.len();
+                Err(ClientError::Lines { count }.to_string())
+            }
+            _ => Ok(()),
+        }
+    }
 }
 
 #[derive(Args)]
@@ -91,6 +148,11 @@ struct ServerArgs {
     /// Close a map connection after this many seconds without client data.
     #[arg(long, value_name = "N", default_value_t = 60, value_parser = clap::value_parser!(u64).range(1..))]
     idle_seconds: u64,
+    #[command(flatten)]
+    speech: Speech,
+    /// Print each line of public chat that came.
+    #[arg(long)]
+    tell_chat: bool,
 }
 
 #[derive(Args)]
@@ -118,9 +180,24 @@ struct ClientArgs {
     /// How many seconds an answer may take.
     #[arg(long, value_name = "N", default_value_t = 10, value_parser = clap::value_parser!(u64).range(1..))]
     answer_timeout: u64,
-    /// Only send 20-byte chat lines and measure their round trips.
+    /// Only send 20-byte chat lines and measure their round trips (19 bytes in the versions whose
+    /// chat lines end without a zero: 20151029 to 20200401).
     #[arg(long)]
     echo_probe: bool,
+    #[command(flatten)]
+    speech: Speech,
+    /// Say this line of public chat on the first map and wait for its answer (at most 16 times).
+    /// A line that begins with the word /p2p or @p2p is a command: a bridge has to answer it with
+    /// system lines, and it must not reach the server. Any other line the server has to answer.
+    #[arg(long, value_name = "TEXT", value_parser = said, allow_hyphen_values = true)]
+    say: Vec<String>,
+    /// After this many seconds of play, send nothing for --pause-seconds while reading on, like a
+    /// client whose window is held. The pause is a part of --seconds; play does not end in it.
+    #[arg(long, value_name = "N", requires = "pause_seconds", value_parser = clap::value_parser!(u64).range(..=86_400))]
+    pause_after: Option<u64>,
+    /// How long the pause lasts, at most a day.
+    #[arg(long, value_name = "M", requires = "pause_after", value_parser = clap::value_parser!(u64).range(1..=86_400))]
+    pause_seconds: Option<u64>,
     /// One JSON object per line instead of readable lines.
     #[arg(long)]
     json: bool,
@@ -128,6 +205,11 @@ struct ClientArgs {
 
 fn main() -> ExitCode {
     let cli = Cli::parse();
+    if let Err(message) = cli.command.check() {
+        Cli::command()
+            .error(ErrorKind::ValueValidation, message)
+            .exit();
+    }
     let observe = warp_observe::ObserveConfig {
         default_filter: "warn".to_owned(),
         ..warp_observe::ObserveConfig::default()
@@ -172,6 +254,10 @@ async fn serve(args: ServerArgs) -> Result<ExitCode> {
     config.announce_map = args.announce_map;
     config.announce_map2 = args.announce_map2;
     config.idle_limit = Duration::from_secs(args.idle_seconds);
+    config.version = args.speech.packetver;
+    config.obfuscate = args.speech.obfuscate;
+    config.shield = args.speech.shield;
+    config.tell_chat = args.tell_chat;
     let signals = Signals::listen()?;
     let server = Server::start(config).await?;
     let mut events = server.events();
@@ -214,6 +300,17 @@ async fn play(args: ClientArgs) -> Result<ExitCode> {
     } else {
         Mode::Session
     };
+    config.version = args.speech.packetver;
+    config.obfuscate = args.speech.obfuscate;
+    config.shield = args.speech.shield;
+    config.say = args.say;
+    config.pause = args
+        .pause_after
+        .zip(args.pause_seconds)
+        .map(|(after, length)| Pause {
+            after: Duration::from_secs(after),
+            length: Duration::from_secs(length),
+        });
     let signals = Signals::listen()?;
     let stop: CancellationToken = config.stop.clone();
     tokio::spawn(async move {
@@ -230,7 +327,11 @@ async fn play(args: ClientArgs) -> Result<ExitCode> {
     written?;
     match outcome {
         Ok(summary) => {
-            let code = if summary.ok { 0 } else { FAILED };
+            let code = match summary.ok {
+                true => 0,
+                false if summary.never_entered() => NOT_ENTERED,
+                false => FAILED,
+            };
             show_event(&ClientEvent::Summary(Box::new(summary)), args.json)?;
             Ok(ExitCode::from(code))
         }
@@ -287,6 +388,20 @@ fn show_event(event: &ClientEvent, json: bool) -> Result<()> {
                 stream(&report.s2c)
             ))
         }
+        ClientEvent::Said {
+            text,
+            answered_ms,
+            lines,
+        } => {
+            let mut told = format!("said {text:?}, answered after {answered_ms:.1} ms:");
+            for line in lines {
+                told.push_str("\n  ");
+                told.push_str(line);
+            }
+            line(&told)
+        }
+        ClientEvent::Paused { seconds } => line(&format!("pauses for {seconds} s")),
+        ClientEvent::Resumed => line("goes on"),
         ClientEvent::Summary(summary) => line(&readable(summary)),
     }
 }
@@ -296,7 +411,7 @@ fn readable(summary: &Summary) -> String {
     let ms = |us: u64| us as f64 / 1e3;
     let mut text = format!(
         "{} {}: {} packets sent, {} received ({} about others), {} requests answered\n\
-         map changes: {} by 0091, {} by 0AC7\n\
+         map changes: {} on the same server, {} to another; {} lines said, {} server ticks unasked\n\
          round trip in ms: min {:.3}, p50 {:.3}, p99 {:.3}, p99.9 {:.3}, max {:.3}; largest gap {:.1} ms",
         summary.user,
         if summary.ok { "ok" } else { "FAILED" },
@@ -306,6 +421,8 @@ fn readable(summary: &Summary) -> String {
         summary.answered,
         summary.map_changes,
         summary.server_changes,
+        summary.said,
+        summary.extra_time,
         ms(rtt.min),
         ms(rtt.p50),
         ms(rtt.p99),

@@ -9,13 +9,14 @@ pub use warp_ro_packet::Role;
 /// One direction of one connection.
 ///
 /// The digest is over the bytes as they travelled, with the address fields of 0AC4, 0AC5 and 0AC7
-/// (IPv4, port and text) zeroed, so that it is the same on both sides of a bridge that rewrites
-/// addresses.
+/// (IPv4, port and text; in older versions of 0069, 0071 and 0092) zeroed, so that it is the same
+/// on both sides of a bridge that rewrites addresses. Enciphered packet ids are hashed as they
+/// are, and so are the bytes behind a shield.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct StreamReport {
     /// Bytes that travelled.
     pub bytes: u64,
-    /// Whole packets among them.
+    /// Whole packets among them; behind a shield whole records.
     pub packets: u64,
     /// SHA-256, lower-case hex.
     pub sha256: String,

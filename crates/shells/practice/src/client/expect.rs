@@ -1,15 +1,16 @@
 //! What the client expects, and how it judges what came.
 
-use std::collections::{HashSet, VecDeque};
-use std::net::{SocketAddr, SocketAddrV4};
+use std::collections::VecDeque;
+use std::net::SocketAddr;
+use std::sync::Arc;
 
 use tokio::time::Instant;
-use warp_ro_packet::coords::unpack_pos;
 
+use super::announced::Announced;
 use super::{Deviation, DeviationCode};
-use crate::game::{Account, Map, Place};
-use crate::wire::units::{is_sound_unit, unit_id};
-use crate::wire::{Fields, id_of, packets, tick};
+use crate::game::{Account, Map, Place, unknown_command};
+use crate::wire::units::unit_id;
+use crate::wire::{Dialect, Fields, id_of, packets, tick};
 
 /// One expected answer.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -20,7 +21,7 @@ pub(super) enum What {
     Time,
     /// 0087 with a sound tick.
     Walk { from: (u16, u16), to: (u16, u16) },
-    /// 0091 or 0AC7 to this place; in the first case followed by this line of chat.
+    /// 0091 to this place, followed by this line of chat; or the other server's address.
     Journey {
         to: Place,
         line: Option<&'static str>,
@@ -41,7 +42,7 @@ pub(super) struct Expected {
 pub(super) enum Journey {
     /// 0091: load this map.
     Map(Place),
-    /// 0AC7: go to this server.
+    /// 0AC7 or 0092: go to this server.
     Server(Place, SocketAddr),
 }
 
@@ -51,25 +52,40 @@ pub(super) enum Verdict {
     Other,
     /// The expected answer.
     Answer(Expected, Option<Journey>),
+    /// The server's tick (007F), which nothing called for: a bridge may ask for it to keep a
+    /// connection alive while its client is away.
+    ExtraTime,
+    /// A system line in answer to a command that the bridge answers.
+    Line(String),
 }
 
 /// The answers that are due, in the order in which they have to come.
 pub(super) struct Expectations {
+    dialect: Arc<Dialect>,
     own: Account,
     queue: VecDeque<Expected>,
     last: Vec<u8>,
     /// The last tick of this connection.
     tick: u32,
+    /// The message that a bridge is to answer; while it is here, system lines may come.
+    command: Option<String>,
 }
 
 impl Expectations {
-    pub(super) fn new(own: Account, first_tick: u32) -> Self {
+    pub(super) fn new(dialect: Arc<Dialect>, own: Account, first_tick: u32) -> Self {
         Self {
+            dialect,
             own,
             queue: VecDeque::new(),
             last: Vec::new(),
             tick: first_tick,
+            command: None,
         }
+    }
+
+    /// From now on system lines may come, in answer to this message; with `None` no longer.
+    pub(super) fn listen(&mut self, command: Option<String>) {
+        self.command = command;
     }
 
     /// A request was sent at `sent`, and calls for these answers.
@@ -96,10 +112,10 @@ impl Expectations {
 
     /// Judges a packet that came while standing on `map`.
     pub(super) fn judge(&mut self, frame: &[u8], map: Map) -> Result<Verdict, Deviation> {
-        if let Some(unit) = subject(frame)
+        if let Some(unit) = subject(&self.dialect, frame)
             && unit != self.own.aid()
         {
-            return if is_sound_other(frame, unit, map) {
+            return if is_sound_other(&self.dialect, frame, unit, map) {
                 Ok(Verdict::Other)
             } else {
                 let message = format!("wrong packet about unit {unit}: {}", shown(frame));
@@ -118,7 +134,7 @@ impl Expectations {
             None => None,
         };
         let (Some(journey), Some(answer)) = (journey, self.queue.front().cloned()) else {
-            return Err(self.complain(frame));
+            return self.unasked(frame);
         };
         self.queue.pop_front();
         match &answer.what {
@@ -139,6 +155,27 @@ impl Expectations {
         Ok(Verdict::Answer(answer, journey))
     }
 
+    /// Judges a packet that is not the answer that is due.
+    fn unasked(&mut self, frame: &[u8]) -> Result<Verdict, Deviation> {
+        if self.matches(&What::Time, frame).is_some() {
+            self.tick = Fields(frame).u32(2);
+            return Ok(Verdict::ExtraTime);
+        }
+        match &self.command {
+            Some(command) if id_of(frame) == Some(packets::OWN_LINE) => {
+                let line = packets::line_text(frame).ok_or_else(|| self.complain(frame))?;
+                let said = format!("{} : {command}", self.own.character());
+                if line == said || Some(line) == unknown_command(command).as_deref() {
+                    let message =
+                        format!("the server answers {command:?}, which a bridge should have");
+                    return Err(Deviation::new(DeviationCode::ReachedServer, message));
+                }
+                Ok(Verdict::Line(line.to_owned()))
+            }
+            _ => Err(self.complain(frame)),
+        }
+    }
+
     /// `None` for no match; the inner value says where a journey leads.
     fn matches(&self, what: &What, frame: &[u8]) -> Option<Option<Journey>> {
         let stamp = Fields(frame).u32(2);
@@ -153,8 +190,8 @@ impl Expectations {
                 Some(Some(Journey::Map(*to)))
             }
             What::Journey { to, .. } => {
-                let announced = Announced::of(frame, 22, 28)?;
-                (announced.plain == packets::change_server(*to, announced.binary))
+                let announced = Announced::of(&self.dialect, frame)?;
+                (announced.plain == self.dialect.change_server(*to, announced.binary))
                     .then_some(Some(Journey::Server(*to, announced.address)))
             }
         }
@@ -178,7 +215,7 @@ impl Expectations {
             .any(|later| self.matches(&later.what, frame).is_some())
         {
             DeviationCode::OutOfOrder
-        } else if due.what.may_be(id_of(frame)) {
+        } else if due.what.may_be(&self.dialect, id_of(frame)) {
             DeviationCode::WrongBytes
         } else {
             DeviationCode::UnexpectedPacket
@@ -191,12 +228,14 @@ impl Expectations {
 }
 
 impl What {
-    fn may_be(&self, id: Option<u16>) -> bool {
+    fn may_be(&self, dialect: &Dialect, id: Option<u16>) -> bool {
         match self {
             What::Bytes(bytes) => id_of(bytes) == id,
-            What::Time => id == Some(0x007F),
+            What::Time => id == Some(packets::SERVER_TIME),
             What::Walk { .. } => id == Some(0x0087),
-            What::Journey { .. } => matches!(id, Some(0x0091 | 0x0AC7)),
+            What::Journey { .. } => [0x0091, dialect.facts.announcing.change_server]
+                .map(Some)
+                .contains(&id),
         }
     }
 
@@ -207,7 +246,8 @@ impl What {
             What::Time => "007F".into(),
             What::Walk { from, to } => format!("0087 from {from:?} to {to:?}"),
             What::Journey { to, .. } => {
-                format!("0091 or 0AC7 to {} {},{}", to.map.name(), to.x, to.y)
+                let (map, x, y) = (to.map.name(), to.x, to.y);
+                format!("0091 or the other server's address, to {map} {x},{y},")
             }
         }
     }
@@ -226,65 +266,30 @@ pub(super) fn shown(frame: &[u8]) -> String {
     )
 }
 
-/// A server address that a packet announces.
-pub(super) struct Announced {
-    /// The IPv4 and port fields.
-    pub(super) binary: SocketAddrV4,
-    /// Where to go: the text field if it is filled, else the binary ones.
-    pub(super) address: SocketAddr,
-    /// The packet with its text field zeroed.
-    pub(super) plain: Vec<u8>,
-}
-
-impl Announced {
-    /// IPv4 and port at `at`, 128 bytes of text at `text`. `None` if the packet is too short, or
-    /// if the text field is filled with anything but `host:port` and zeros.
-    pub(super) fn of(frame: &[u8], at: usize, text: usize) -> Option<Self> {
-        let fields = Fields(frame);
-        let field = text..text + 128;
-        let mut plain = frame.to_vec();
-        let filled = plain.get_mut(field)?;
-        let written = fields.text(text, 128);
-        let binary = SocketAddrV4::new(fields.array::<4>(at).into(), fields.u16(at + 4));
-        if filled.iter().skip(written.len()).any(|byte| *byte != 0) {
-            return None;
-        }
-        let address = if written.is_empty() {
-            binary.into()
-        } else {
-            std::str::from_utf8(written).ok()?.parse().ok()?
-        };
-        filled.fill(0);
-        Some(Self {
-            binary,
-            address,
-            plain,
-        })
-    }
-}
-
 /// The unit that a packet is about, for packets that are about one.
-fn subject(frame: &[u8]) -> Option<u32> {
+fn subject(dialect: &Dialect, frame: &[u8]) -> Option<u32> {
     let fields = Fields(frame);
+    if dialect.is_unit(frame) {
+        return Some(unit_id(frame));
+    }
     match id_of(frame)? {
-        0x09FD..=0x09FF => Some(unit_id(frame)),
         0x008D | 0x0983 | 0x0196 => Some(fields.u32(4)),
-        0x00C0 | 0x0080 | 0x01D7 | 0x08C8 | 0x009C => Some(fields.u32(2)),
+        0x00C0 | 0x0080 | 0x01D7 | 0x009C => Some(fields.u32(2)),
+        id if id == dialect.facts.posture.0 => Some(fields.u32(2)),
         _ => None,
     }
 }
 
 /// Whether a packet about another unit is right as far as can be known.
-fn is_sound_other(frame: &[u8], unit: u32, map: Map) -> bool {
-    let id = id_of(frame);
-    if matches!(id, Some(0x09FD..=0x09FF)) {
-        return is_sound_unit(frame, map);
+fn is_sound_other(dialect: &Dialect, frame: &[u8], unit: u32, map: Map) -> bool {
+    if dialect.is_unit(frame) {
+        return dialect.is_sound_unit(frame, map);
     }
     let Some(account) = Account::by_aid(unit) else {
         return false;
     };
     let fields = Fields(frame);
-    match id {
+    match id_of(frame) {
         Some(0x008D) => {
             let Some((0, text)) = fields.rest(8).split_last() else {
                 return false;
@@ -296,55 +301,23 @@ fn is_sound_other(frame: &[u8], unit: u32, map: Map) -> bool {
         }
         Some(0x00C0) => true,
         Some(0x0080) => matches!(fields.u8(6), 0 | 2 | 3),
-        Some(0x01D7) => frame == packets::looks_changed(unit),
+        Some(0x01D7) => frame == dialect.looks_changed(unit),
         Some(0x0983) => frame == packets::sits_status(unit),
         Some(0x0196) => frame == packets::stands_status(unit),
-        Some(0x08C8) => [2, 3]
-            .iter()
-            .any(|kind| frame == packets::posture_action(unit, *kind)),
         Some(0x009C) => fields.u8(8) < 8,
-        _ => false,
-    }
-}
-
-/// Checks the units of a load burst: sound, each once, the map's portal among them.
-#[derive(Default)]
-pub(super) struct Sights(HashSet<u32>);
-
-impl Sights {
-    pub(super) fn add(&mut self, frame: &[u8], map: Map, own: Account) -> Result<(), Deviation> {
-        let unit = unit_id(frame);
-        let (x, y, _) = unpack_pos(Fields(frame).array(63));
-        let wrong = if !is_sound_unit(frame, map) || unit == own.aid() {
-            "wrong unit"
-        } else if !self.0.insert(unit) {
-            "the same unit twice"
-        } else {
-            return Ok(());
-        };
-        let message = format!("{wrong} at {x},{y} while loading: {}", shown(frame));
-        Err(Deviation::new(DeviationCode::WrongBytes, message))
-    }
-
-    pub(super) fn players(&self) -> u64 {
-        self.0
+        Some(id) if id == dialect.facts.posture.0 => [2, 3]
             .iter()
-            .filter(|id| Account::by_aid(**id).is_some())
-            .count() as u64
-    }
-
-    pub(super) fn finish(&self, map: Map) -> Result<(), Deviation> {
-        if self.0.contains(&map.portal().id) {
-            return Ok(());
-        }
-        let message = format!("the portal of {} was not announced", map.name());
-        Err(Deviation::new(DeviationCode::AnswerMissing, message))
+            .any(|kind| frame == dialect.posture_action(unit, *kind)),
+        _ => false,
     }
 }
 
 #[cfg(test)]
 mod tests {
+    use std::net::SocketAddrV4;
+
     use super::*;
+    use crate::wire::dialect::tests::{all, newest};
     use crate::wire::tick::tick_at;
     use crate::wire::units::{Looks, Posture};
 
@@ -353,7 +326,11 @@ mod tests {
     }
 
     fn due(answers: impl IntoIterator<Item = What>) -> Expectations {
-        let mut due = Expectations::new(me(), tick_at(1_000));
+        due_in(newest(), answers)
+    }
+
+    fn due_in(dialect: Arc<Dialect>, answers: impl IntoIterator<Item = What>) -> Expectations {
+        let mut due = Expectations::new(dialect, me(), tick_at(1_000));
         due.push(Instant::now(), answers);
         due
     }
@@ -399,13 +376,54 @@ mod tests {
         assert_eq!(code(&mut expect, &time), Ok(()));
         assert!(expect.is_empty());
         assert_eq!(
-            code(&mut expect, &time),
-            Err(DeviationCode::DuplicateAnswer)
-        );
-        assert_eq!(
             code(&mut expect, &line("z")),
             Err(DeviationCode::UnexpectedPacket)
         );
+    }
+
+    #[test]
+    fn a_time_may_come_unasked_but_not_a_wrong_one() {
+        let line = packets::own_line("a");
+        let mut expect = due([What::Bytes(line.clone())]);
+        let time = |ms| packets::server_time(tick_at(ms));
+        let extra = expect.judge(&time(5_000), Map::Prontera);
+        assert!(matches!(extra, Ok(Verdict::ExtraTime)));
+        let earlier = code(&mut expect, &time(2_000));
+        assert_eq!(earlier, Err(DeviationCode::UnexpectedPacket));
+        let unsound = code(&mut expect, &packets::server_time(tick_at(6_000) ^ 1));
+        assert_eq!(unsound, Err(DeviationCode::UnexpectedPacket));
+        assert_eq!(code(&mut expect, &line), Ok(()));
+        let extra = expect.judge(&time(5_000), Map::Prontera);
+        assert!(matches!(extra, Ok(Verdict::ExtraTime)));
+    }
+
+    #[test]
+    fn system_lines_may_come_only_for_a_command_and_not_from_the_server() {
+        let line = |text: &str| packets::own_line(text);
+        let answer = line("path: direct");
+        let mut expect = due([]);
+        let unexpected = Err(DeviationCode::UnexpectedPacket);
+        assert_eq!(code(&mut expect, &answer), unexpected);
+        for command in ["/p2p status", "@p2p"] {
+            expect.listen(Some(command.to_owned()));
+            let verdict = expect.judge(&answer, Map::Prontera).unwrap();
+            assert!(matches!(verdict, Verdict::Line(text) if text == "path: direct"));
+            let echo = line(&format!("{} : {command}", me().character()));
+            let reached = Err(DeviationCode::ReachedServer);
+            assert_eq!(code(&mut expect, &echo), reached);
+            let unknown = line(&format!("{command} is Unknown Command."));
+            let is_at = command.starts_with('@');
+            assert_eq!(
+                code(&mut expect, &unknown),
+                if is_at { reached } else { Ok(()) }
+            );
+            expect.listen(None);
+            assert_eq!(code(&mut expect, &answer), unexpected);
+        }
+        expect.listen(Some("/p2p".to_owned()));
+        let mut unfinished = answer;
+        unfinished.pop();
+        assert_eq!(code(&mut expect, &unfinished), unexpected);
     }
 
     #[test]
@@ -425,12 +443,15 @@ mod tests {
         assert!(stay.is_empty());
 
         let announced: SocketAddrV4 = "10.0.0.1:5122".parse().unwrap();
-        let packet = packets::change_server(to, announced);
-        let verdict = due([journey()]).judge(&packet, Map::Prontera).ok().unwrap();
-        assert!(
-            matches!(verdict, Verdict::Answer(_, Some(Journey::Server(_, address))) if address == announced.into())
-        );
+        for dialect in all() {
+            let packet = dialect.change_server(to, announced);
+            let verdict = due_in(dialect, [journey()]).judge(&packet, Map::Prontera);
+            assert!(
+                matches!(verdict, Ok(Verdict::Answer(_, Some(Journey::Server(_, address)))) if address == announced.into())
+            );
+        }
 
+        let packet = newest().change_server(to, announced);
         let mut text = packet.clone();
         text[28..44].copy_from_slice(b"127.0.0.1:55555\0");
         let verdict = due([journey()]).judge(&text, Map::Prontera).ok().unwrap();
@@ -455,62 +476,42 @@ mod tests {
         let other = Account::numbered(2).unwrap();
         let aid = other.aid();
         let looks = Looks::player(other);
-        let good = [
-            packets::others_line(aid, b"Practice 2 : hello"),
-            packets::unit_emote(aid, 3),
-            packets::vanish(aid, packets::Vanish::LoggedOff),
-            packets::looks_changed(aid),
-            packets::sits_status(aid),
-            packets::stands_status(aid),
-            packets::posture_action(aid, 2),
-            packets::unit_looks(aid, 0, 7),
-            looks.standing(1, 2, 3, Posture::Sitting),
-            looks.arriving(1, 2, 3),
-            looks.walking(tick_at(5), (1, 2), (3, 4)),
-        ];
-        for frame in &good {
-            let verdict = due([]).judge(frame, Map::Prontera).ok().unwrap();
-            assert!(matches!(verdict, Verdict::Other), "{}", shown(frame));
-        }
-        let bad = [
-            packets::others_line(aid, b"Practice 3 : hello"),
-            packets::others_line(aid, b"Practice 2 : he\0llo"),
-            packets::unit_emote(77, 3),
-            packets::posture_action(aid, 1),
-            packets::unit_looks(aid, 0, 8),
-            looks.standing(1, 2, 9, Posture::Sitting),
-            looks.walking(tick_at(5) ^ 1, (1, 2), (3, 4)),
-        ];
-        for frame in &bad {
-            assert_eq!(
-                code(&mut due([]), frame),
-                Err(DeviationCode::WrongBytes),
-                "{}",
-                shown(frame)
-            );
+        for dialect in all() {
+            let good = [
+                packets::others_line(aid, b"Practice 2 : hello"),
+                packets::unit_emote(aid, 3),
+                packets::vanish(aid, packets::Vanish::LoggedOff),
+                dialect.looks_changed(aid),
+                packets::sits_status(aid),
+                packets::stands_status(aid),
+                dialect.posture_action(aid, 2),
+                packets::unit_looks(aid, 0, 7),
+                dialect.standing(&looks, (1, 2), 3, Posture::Sitting),
+                dialect.arriving(&looks, (1, 2), 3),
+                dialect.walking(&looks, tick_at(5), (1, 2), (3, 4)),
+            ];
+            for frame in &good {
+                let verdict = due_in(Arc::clone(&dialect), []).judge(frame, Map::Prontera);
+                assert!(matches!(verdict, Ok(Verdict::Other)), "{}", shown(frame));
+            }
+            let bad = [
+                packets::others_line(aid, b"Practice 3 : hello"),
+                packets::others_line(aid, b"Practice 2 : he\0llo"),
+                packets::unit_emote(77, 3),
+                dialect.posture_action(aid, 1),
+                packets::unit_looks(aid, 0, 8),
+                dialect.standing(&looks, (1, 2), 9, Posture::Sitting),
+                dialect.walking(&looks, tick_at(5) ^ 1, (1, 2), (3, 4)),
+            ];
+            for frame in &bad {
+                let judged = code(&mut due_in(Arc::clone(&dialect), []), frame);
+                assert_eq!(judged, Err(DeviationCode::WrongBytes), "{}", shown(frame));
+            }
         }
         let own = packets::vanish(me().aid(), packets::Vanish::LoggedOff);
         assert_eq!(
             code(&mut due([]), &own),
             Err(DeviationCode::UnexpectedPacket)
         );
-    }
-
-    #[test]
-    fn a_load_burst_shows_the_portal_and_nobody_twice() {
-        let map = Map::Prontera;
-        let other =
-            Looks::player(Account::numbered(2).unwrap()).standing(1, 2, 0, Posture::Standing);
-        let portal = map.portal();
-        let gate = Looks::portal(portal).standing(portal.at.x, portal.at.y, 0, Posture::Standing);
-        let mut sights = Sights::default();
-        sights.add(&other, map, me()).ok().unwrap();
-        assert!(sights.finish(map).is_err());
-        assert!(sights.add(&other, map, me()).is_err());
-        sights.add(&gate, map, me()).ok().unwrap();
-        assert!(sights.finish(map).is_ok());
-        assert_eq!(sights.players(), 1);
-        let own = Looks::player(me()).standing(1, 2, 0, Posture::Standing);
-        assert!(Sights::default().add(&own, map, me()).is_err());
     }
 }

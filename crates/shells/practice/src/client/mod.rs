@@ -2,15 +2,18 @@
 //!
 //! # A session
 //!
-//! 1. Login (0064), character list (0065, five 09A1), selection (0066), map (0436, 007D).
+//! 1. Login (0064), character list (0065, five 09A1), selection (0066), map (0436, 007D). Then each
+//!    line of [`ClientConfig::say`] is said and has to be answered.
 //! 2. For [`ClientConfig::play_for`], at [`ClientConfig::rate`] requests a second: walk, chat,
 //!    emote, sit, stand, time sync (with a look just before it, which has no answer), name.
 //!    Every [`ClientConfig::change_every`] it changes maps instead: to izlude and back on the same
 //!    server (0091), to geffen and back through the portals (0AC7 if there is a second map
-//!    server). Rounds of these four changes are always finished, and one is made even if the time
-//!    is too short for it.
+//!    server): each round visits all three maps. Rounds of these four changes are always finished,
+//!    and one is made even if the time is too short for it.
 //! 3. Back to the character selection (00B2), onto the map once more with the same session
 //!    numbers, quit (018A).
+//!
+//! Ids are those of 20211103; other versions have others for the same.
 //!
 //! In [`Mode::EchoProbe`] part 2 is only 20-byte chat lines, and part 3 only the quitting.
 //!
@@ -22,15 +25,23 @@
 //! them, ticks by their check byte and their order. Packets about other players are rebuilt from
 //! the few fields that may vary and compared. A deviation ends the session.
 //!
+//! A server tick (007F) may come unasked at any time, since a bridge asks for it to keep the
+//! connection of an absent client alive; it is counted. System lines (008E) may come unasked only
+//! in answer to a command, `/p2p` or `@p2p`.
+//!
 //! # How it behaves on the wire
 //!
-//! `TCP_NODELAY`, one write for each packet, 0436 alone. It closes a connection by closing its
+//! `TCP_NODELAY`, one write for each packet (behind a shield: for each record), 0436 alone. It closes a connection by closing its
 //! sending side and reading on to the end of the stream, so that both ends have seen the same
 //! bytes when they compare digests.
 
+mod announced;
 mod expect;
+mod plan;
 mod play;
+mod say;
 mod session;
+mod sights;
 mod socket;
 mod tally;
 
@@ -45,6 +56,9 @@ use warp_ro_packet::Role;
 use zeroize::Zeroizing;
 
 use crate::report::{ConnectionReport, role_name};
+use crate::version::{DEFAULT_VERSION, VersionError};
+use crate::wire::Dialect;
+pub use say::{MAX_LINE_BYTES, MAX_LINES, check_line};
 pub use tally::{RoundTrips, Summary};
 
 /// How long the client may take to end after [`ClientConfig::stop`] was cancelled.
@@ -58,6 +72,16 @@ pub enum Mode {
     Session,
     /// Only 20-byte chat lines, for measuring.
     EchoProbe,
+}
+
+/// A time in which the client sends nothing and keeps reading, as if its window were held.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Pause {
+    /// How long after the beginning of play. It begins when all requests before it were answered
+    /// and no change of map is under way.
+    pub after: Duration,
+    /// How long it lasts. It counts as play; play does not end before it does.
+    pub length: Duration,
 }
 
 /// How the client is set up.
@@ -80,6 +104,17 @@ pub struct ClientConfig {
     pub answer_timeout: Duration,
     /// What to do while playing.
     pub mode: Mode,
+    /// The packet version that is spoken: one of [`crate::version::versions`].
+    pub version: u32,
+    /// The ids of what is sent to a map server are enciphered with the version's keys.
+    pub obfuscate: bool,
+    /// Map connections are enciphered as if a game shield were there.
+    pub shield: bool,
+    /// Lines of public chat to say on the first map, at most [`MAX_LINES`], each as
+    /// [`check_line`] wants it. See [`ClientEvent::Said`].
+    pub say: Vec<String>,
+    /// A pause in the middle of play.
+    pub pause: Option<Pause>,
     /// Cancelled by whoever wants the client to end early: it quits properly, within 1.5 s.
     pub stop: CancellationToken,
 }
@@ -97,6 +132,11 @@ impl ClientConfig {
             change_every: Some(Duration::from_secs(2)),
             answer_timeout: Duration::from_secs(10),
             mode: Mode::Session,
+            version: DEFAULT_VERSION,
+            obfuscate: false,
+            shield: false,
+            say: Vec::new(),
+            pause: None,
             stop: CancellationToken::new(),
         }
     }
@@ -112,6 +152,11 @@ impl fmt::Debug for ClientConfig {
             .field("change_every", &self.change_every)
             .field("answer_timeout", &self.answer_timeout)
             .field("mode", &self.mode)
+            .field("version", &self.version)
+            .field("obfuscate", &self.obfuscate)
+            .field("shield", &self.shield)
+            .field("say", &self.say)
+            .field("pause", &self.pause)
             .finish_non_exhaustive()
     }
 }
@@ -138,6 +183,22 @@ pub enum ClientEvent {
         /// Row.
         y: u16,
     },
+    /// A line of [`ClientConfig::say`] was answered.
+    Said {
+        /// The line.
+        text: String,
+        /// Milliseconds from the write to the arrival of the first line of the answer.
+        answered_ms: f64,
+        /// The answer: the server's one line, or a bridge's lines to a command.
+        lines: Vec<String>,
+    },
+    /// The pause begins.
+    Paused {
+        /// How long it lasts.
+        seconds: f64,
+    },
+    /// The pause is over.
+    Resumed,
     /// The session is over.
     Summary(Box<Summary>),
 }
@@ -190,9 +251,23 @@ pub enum ClientError {
         /// The code of 0081 or 006A.
         code: u8,
     },
-    /// The build lacks the packet lengths.
-    #[error("{0}")]
-    Unsupported(io::Error),
+    /// Too many lines to say.
+    #[error("there are {count} lines to say; at most {MAX_LINES} can be said")]
+    Lines {
+        /// How many.
+        count: usize,
+    },
+    /// A line that cannot be said.
+    #[error("{text:?} cannot be said: {wrong}")]
+    Line {
+        /// The line.
+        text: String,
+        /// What is wrong with it.
+        wrong: &'static str,
+    },
+    /// The version cannot be spoken as configured.
+    #[error(transparent)]
+    Unsupported(#[from] VersionError),
 }
 
 impl ClientError {
@@ -208,6 +283,8 @@ impl ClientError {
             ClientError::LoginRefused { .. } => "login-refused",
             ClientError::CharRefused { .. } => "char-refused",
             ClientError::MapRefused { .. } => "map-refused",
+            ClientError::Lines { .. } => "too-many-lines",
+            ClientError::Line { .. } => "line-refused",
             ClientError::Unsupported(_) => "unsupported-version",
         }
     }
@@ -235,6 +312,8 @@ pub enum DeviationCode {
     Kicked,
     /// The server did not close after the client had.
     NotClosed,
+    /// The server answered a command that a bridge should have kept from it.
+    ReachedServer,
     /// The server refused, or could not be reached, in the middle of the game.
     Refused,
 }
@@ -289,9 +368,14 @@ pub async fn run(
     if !(1..=1000).contains(&config.rate) {
         return Err(ClientError::Rate { rate: config.rate });
     }
-    let table = crate::wire::table().map_err(ClientError::Unsupported)?;
+    let count = config.say.len();
+    if count > MAX_LINES {
+        return Err(ClientError::Lines { count });
+    }
+    config.say.iter().try_for_each(|line| check_line(line))?;
+    let dialect = Dialect::of(config.version, config.obfuscate)?;
     let stop = config.stop.clone();
-    let mut session = session::Session::new(config, table, on_event);
+    let mut session = session::Session::new(config, dialect, on_event);
     let halt = tokio::select! {
         outcome = session.run() => outcome.err(),
         () = async { stop.cancelled().await; tokio::time::sleep(STOP_LIMIT).await } => None,

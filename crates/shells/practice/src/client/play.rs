@@ -1,21 +1,23 @@
 //! Playing on a map: paced requests, their answers, changes of map.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::time::{Instant, MissedTickBehavior};
 
 use super::expect::{Expectations, Journey, Verdict, What};
+use super::plan::{Change, Hold};
 use super::session::{Next, Session};
 use super::socket::Socket;
-use super::{ClientConfig, ClientEvent, Deviation, DeviationCode, Halt, Mode};
-use crate::game::{Account, CHAT_MARKER, Map, Place};
-use crate::wire::packets;
+use super::{ClientEvent, Deviation, DeviationCode, Halt, Mode};
+use crate::game::{Account, CHAT_MARKER, Place};
+use crate::wire::{Dialect, packets, requests};
 
 /// How many answers may be due before requests wait. Even 0B72-sized answers for all of them fit
 /// into the sockets' buffers, so that neither end can block the other.
 const IN_FLIGHT: usize = 256;
 
-/// The size of a probe request in bytes.
+/// The size of a probe request in bytes (19 in versions whose chat lines have no zero).
 const PROBE_SIZE: usize = 20;
 
 /// What a round of the session does, one request per tick (the look rides with the time sync).
@@ -43,103 +45,9 @@ const ROUND: [Step; 7] = [
 /// The corners of the square that the walks follow, from where the character arrived.
 const SQUARE: [(u16, u16); 4] = [(2, 0), (2, 2), (0, 2), (0, 0)];
 
-/// One change of map.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Change {
-    /// By chat command.
-    Command(Map),
-    /// By walking onto the map's portal.
-    Portal,
-}
-
-/// A round of changes: within the first server, to the other one and back.
-const CHANGES: [Change; 4] = [
-    Change::Command(Map::Izlude),
-    Change::Command(Map::Prontera),
-    Change::Portal,
-    Change::Portal,
-];
-
-/// The time between two changes: as configured, or so short that a round of them fits into the
-/// time to play.
-fn change_every(config: &ClientConfig) -> Option<Duration> {
-    let every = config.change_every?;
-    let parts = u32::try_from(CHANGES.len())
-        .unwrap_or(u32::MAX)
-        .saturating_add(1);
-    Some(
-        config
-            .play_for
-            .map_or(every, |play_for| every.min(play_for / parts)),
-    )
-}
-
-/// What the session still has to do; lasts over its map connections.
-#[derive(Default)]
-pub(super) struct Plan {
-    started: Option<Instant>,
-    /// The last visit: quit as soon as the map is loaded.
-    leaving: bool,
-    steps: usize,
-    walks: usize,
-    changes: usize,
-    next_change: Option<Instant>,
-    lines: u64,
-}
-
-impl Plan {
-    fn start(&mut self, now: Instant, config: &ClientConfig) {
-        if self.started.is_none() {
-            self.started = Some(now);
-            self.next_change = change_every(config).map(|every| now + every);
-        }
-    }
-
-    fn time_is_up(&self, now: Instant, config: &ClientConfig) -> bool {
-        match (self.started, config.play_for) {
-            (Some(started), Some(play_for)) => now >= started + play_for,
-            _ => false,
-        }
-    }
-
-    /// A round of changes has to be begun, or to be ended.
-    fn changes_are_missing(&self, config: &ClientConfig) -> bool {
-        config.mode == Mode::Session
-            && config.change_every.is_some()
-            && (self.changes == 0 || !self.changes.is_multiple_of(CHANGES.len()))
-    }
-
-    /// Nothing more is to be requested.
-    fn over(&self, now: Instant, config: &ClientConfig) -> bool {
-        self.leaving
-            || config.stop.is_cancelled()
-            || (self.time_is_up(now, config) && !self.changes_are_missing(config))
-    }
-
-    /// The change that is to be made now, if one is. After the first round another one is only
-    /// begun if there is time for all of it.
-    fn due_change(&mut self, now: Instant, config: &ClientConfig) -> Option<Change> {
-        let every = change_every(config)?;
-        let missing = self.changes_are_missing(config);
-        let due = self.next_change.is_some_and(|due| now >= due);
-        let begin = due || (missing && self.time_is_up(now, config));
-        if !begin {
-            return None;
-        }
-        let round = every * u32::try_from(CHANGES.len()).unwrap_or(u32::MAX);
-        if !missing && self.time_is_up(now + round, config) {
-            return None;
-        }
-        let change = CHANGES.get(self.changes % CHANGES.len()).copied();
-        self.changes += 1;
-        self.next_change = Some(now + every);
-        change
-    }
-}
-
 /// The character on one map connection.
 pub(super) struct Walkabout {
-    own: Account,
+    pub(super) own: Account,
     here: Place,
     /// Where it came onto the map.
     arrived: Place,
@@ -147,11 +55,13 @@ pub(super) struct Walkabout {
     /// A change of map is under way: nothing else is requested.
     travelling: bool,
     journey: Option<Journey>,
+    /// System lines in answer to a command, as they came.
+    pub(super) heard: Vec<(Instant, String)>,
     pub(super) due: Expectations,
 }
 
 impl Walkabout {
-    pub(super) fn new(own: Account, place: Place) -> Self {
+    pub(super) fn new(dialect: Arc<Dialect>, own: Account, place: Place) -> Self {
         Self {
             own,
             here: place,
@@ -159,7 +69,8 @@ impl Walkabout {
             sitting: false,
             travelling: false,
             journey: None,
-            due: Expectations::new(own, 0),
+            heard: Vec::new(),
+            due: Expectations::new(dialect, own, 0),
         }
     }
 
@@ -202,16 +113,19 @@ impl<F: FnMut(&ClientEvent) + Send> Session<F> {
     ) -> Result<Next, Halt> {
         self.plan.start(Instant::now(), &self.config);
         self.greet(socket, walk).await?;
+        self.say_lines(socket, walk).await?;
         let mut pace = tokio::time::interval(Duration::from_secs(1) / self.config.rate);
         pace.set_missed_tick_behavior(MissedTickBehavior::Delay);
         let stop = self.config.stop.clone();
         loop {
             let now = Instant::now();
+            let hold = self.hold(now, walk);
+            let held = !matches!(hold, Hold::No(_));
             let over = self.plan.over(now, &self.config);
-            if over && walk.due.is_empty() {
+            if over && !held && walk.due.is_empty() {
                 return self.leave(socket, walk).await;
             }
-            let may_request = !over && !walk.travelling && walk.due.len() < IN_FLIGHT;
+            let may_request = !over && !held && !walk.travelling && walk.due.len() < IN_FLIGHT;
             tokio::select! {
                 frame = socket.frame() => {
                     self.take(&frame?, walk)?;
@@ -224,8 +138,32 @@ impl<F: FnMut(&ClientEvent) + Send> Session<F> {
                 }
                 _tick = pace.tick(), if may_request => self.request(socket, walk).await?,
                 missing = self.missing(walk) => return Err(missing.into()),
-                () = stop.cancelled(), if !over => {}
+                () = hold.passes() => {}
+                () = stop.cancelled(), if !stop.is_cancelled() => {}
             }
+        }
+    }
+
+    /// What the pause asks for; whoever wants the client to stop is not kept waiting by it.
+    fn hold(&mut self, now: Instant, walk: &Walkabout) -> Hold {
+        if self.config.stop.is_cancelled() || self.plan.leaving {
+            return Hold::No(None);
+        }
+        let hold = self.plan.hold(now, walk.due.is_empty() && !walk.travelling);
+        match hold {
+            Hold::Begins(length) => {
+                // What was not asked for leaves no gap between answers.
+                self.tally.end_of_play();
+                self.emit(&ClientEvent::Paused {
+                    seconds: length.as_secs_f64(),
+                });
+                Hold::Until(now + length)
+            }
+            Hold::Ends => {
+                self.emit(&ClientEvent::Resumed);
+                Hold::No(None)
+            }
+            hold => hold,
         }
     }
 
@@ -233,21 +171,39 @@ impl<F: FnMut(&ClientEvent) + Send> Session<F> {
     async fn greet(&mut self, socket: &mut Socket, walk: &mut Walkabout) -> Result<(), Halt> {
         let own = walk.own;
         if self.config.mode == Mode::Session {
-            let confirmed = What::Bytes(packets::load_confirmed());
-            self.ask(socket, walk, &packets::client_ready(), [confirmed])
+            let confirmed = self.dialect.load_confirmed().map(What::Bytes);
+            self.ask(socket, walk, &requests::client_ready(), confirmed)
                 .await?;
-            let tick = self.tick();
-            self.ask(socket, walk, &packets::ask_time(tick), [What::Time])
-                .await?;
-            let name = What::Bytes(packets::player_name(own));
-            self.ask(socket, walk, &packets::ask_name(own.aid()), [name])
+            self.ask_time(socket, walk).await?;
+            self.ask_name(socket, walk, own.aid(), self.dialect.player_name(own))
                 .await?;
         }
         Ok(())
     }
 
+    pub(super) async fn ask_time(
+        &mut self,
+        socket: &mut Socket,
+        walk: &mut Walkabout,
+    ) -> Result<(), Halt> {
+        let request = self.dialect.ask_time(self.tick());
+        self.ask(socket, walk, &request, [What::Time]).await
+    }
+
+    async fn ask_name(
+        &mut self,
+        socket: &mut Socket,
+        walk: &mut Walkabout,
+        id: u32,
+        answer: Vec<u8>,
+    ) -> Result<(), Halt> {
+        let request = self.dialect.ask_name(id);
+        self.ask(socket, walk, &request, [What::Bytes(answer)])
+            .await
+    }
+
     /// Sends a request that calls for these answers.
-    async fn ask(
+    pub(super) async fn ask(
         &mut self,
         socket: &mut Socket,
         walk: &mut Walkabout,
@@ -261,10 +217,12 @@ impl<F: FnMut(&ClientEvent) + Send> Session<F> {
     }
 
     /// Takes a packet.
-    fn take(&mut self, frame: &[u8], walk: &mut Walkabout) -> Result<(), Deviation> {
+    pub(super) fn take(&mut self, frame: &[u8], walk: &mut Walkabout) -> Result<(), Deviation> {
         let now = Instant::now();
         match walk.judge(frame)? {
             Verdict::Other => self.tally.about_others += 1,
+            Verdict::ExtraTime => self.tally.extra_time += 1,
+            Verdict::Line(line) => walk.heard.push((now, line)),
             Verdict::Answer(answer, journey) => {
                 if answer.first {
                     self.tally.answered(answer.sent, now);
@@ -293,6 +251,21 @@ impl<F: FnMut(&ClientEvent) + Send> Session<F> {
         Deviation::new(DeviationCode::AnswerMissing, message)
     }
 
+    /// Takes packets until nothing is due.
+    pub(super) async fn settle(
+        &mut self,
+        socket: &mut Socket,
+        walk: &mut Walkabout,
+    ) -> Result<(), Halt> {
+        while !walk.due.is_empty() {
+            tokio::select! {
+                frame = socket.frame() => self.take(&frame?, walk)?,
+                missing = self.missing(walk) => return Err(missing.into()),
+            }
+        }
+        Ok(())
+    }
+
     /// 0091 has come: load the new map.
     async fn change_map(
         &mut self,
@@ -316,26 +289,22 @@ impl<F: FnMut(&ClientEvent) + Send> Session<F> {
         self.plan.leaving = true;
         let (request, answer, next) = if again {
             (
-                packets::to_char_select(),
+                requests::to_char_select(),
                 packets::char_select_granted(),
                 Next::CharSelect,
             )
         } else {
-            (packets::quit(), packets::quit_granted(), Next::End)
+            (requests::quit(), packets::quit_granted(), Next::End)
         };
         self.ask(socket, walk, &request, [What::Bytes(answer)])
             .await?;
-        while !walk.due.is_empty() {
-            tokio::select! {
-                frame = socket.frame() => self.take(&frame?, walk)?,
-                missing = self.missing(walk) => return Err(missing.into()),
-            }
-        }
+        self.settle(socket, walk).await?;
         Ok(next)
     }
 
     /// The next request of the plan.
     async fn request(&mut self, socket: &mut Socket, walk: &mut Walkabout) -> Result<(), Halt> {
+        let dialect = Arc::clone(&self.dialect);
         if self.config.mode == Mode::EchoProbe {
             let text = probe_text(walk.own, self.plan.lines);
             self.plan.lines += 1;
@@ -375,33 +344,28 @@ impl<F: FnMut(&ClientEvent) + Send> Session<F> {
                 // rAthena knows some 80 emotions; any will do.
                 let kind = (self.plan.steps % 64) as u8;
                 let answer = What::Bytes(packets::unit_emote(aid, kind));
-                self.ask(socket, walk, &packets::emote(kind), [answer])
+                self.ask(socket, walk, &requests::emote(kind), [answer])
                     .await
             }
             Step::Sit => {
                 walk.sitting = true;
-                let answers = [packets::sits_status(aid), packets::posture_action(aid, 2)];
-                self.ask(socket, walk, &packets::action(2), answers.map(What::Bytes))
-                    .await
+                let answers = dialect.unit_sits(aid).map(What::Bytes);
+                self.ask(socket, walk, &dialect.action(2), answers).await
             }
             Step::Stand if walk.sitting => {
                 walk.sitting = false;
-                let answers = [packets::stands_status(aid), packets::posture_action(aid, 3)];
-                self.ask(socket, walk, &packets::action(3), answers.map(What::Bytes))
-                    .await
+                let answers = dialect.unit_stands(aid).map(What::Bytes);
+                self.ask(socket, walk, &dialect.action(3), answers).await
             }
             Step::Stand | Step::Time => {
                 let direction = (self.plan.steps % 8) as u8;
-                socket.send(&packets::look(0, direction)).await?;
-                let tick = self.tick();
-                self.ask(socket, walk, &packets::ask_time(tick), [What::Time])
-                    .await
+                socket.send(&dialect.look(0, direction)).await?;
+                self.ask_time(socket, walk).await
             }
             Step::Name => {
                 let portal = walk.here.map.portal();
-                let answer = What::Bytes(packets::npc_name(portal));
-                self.ask(socket, walk, &packets::ask_name(portal.id), [answer])
-                    .await
+                let answer = dialect.npc_name(portal);
+                self.ask_name(socket, walk, portal.id, answer).await
             }
         }
     }
@@ -414,7 +378,8 @@ impl<F: FnMut(&ClientEvent) + Send> Session<F> {
         text: &str,
     ) -> Result<(), Halt> {
         let echo = What::Bytes(packets::own_line(text));
-        self.ask(socket, walk, &packets::chat(text), [echo]).await
+        let line = self.dialect.chat(text);
+        self.ask(socket, walk, &line, [echo]).await
     }
 
     async fn walk(
@@ -425,8 +390,8 @@ impl<F: FnMut(&ClientEvent) + Send> Session<F> {
     ) -> Result<(), Halt> {
         let from = (walk.here.x, walk.here.y);
         (walk.here.x, walk.here.y) = to;
-        let answer = What::Walk { from, to };
-        self.ask(socket, walk, &packets::walk_to(to.0, to.1), [answer])
+        let request = self.dialect.walk_to(to.0, to.1);
+        self.ask(socket, walk, &request, [What::Walk { from, to }])
             .await
     }
 
@@ -444,8 +409,8 @@ impl<F: FnMut(&ClientEvent) + Send> Session<F> {
                     to: map.landing(),
                     line: Some("Warped."),
                 };
-                self.ask(socket, walk, &packets::chat(&text), [journey])
-                    .await
+                let line = self.dialect.chat(&text);
+                self.ask(socket, walk, &line, [journey]).await
             }
             Change::Portal => {
                 let portal = walk.here.map.portal();
@@ -457,8 +422,8 @@ impl<F: FnMut(&ClientEvent) + Send> Session<F> {
                         line: None,
                     },
                 ];
-                self.ask(socket, walk, &packets::walk_to(to.0, to.1), answers)
-                    .await
+                let request = self.dialect.walk_to(to.0, to.1);
+                self.ask(socket, walk, &request, answers).await
             }
         }
     }
@@ -467,15 +432,17 @@ impl<F: FnMut(&ClientEvent) + Send> Session<F> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::game::Map;
+    use crate::wire::dialect::tests::newest;
 
     #[test]
     fn every_probe_has_twenty_bytes_and_neighbours_differ() {
         for number in 1..=crate::game::ACCOUNTS {
             let own = Account::numbered(number).unwrap();
             for count in 0..200 {
-                let packet = packets::chat(&probe_text(own, count));
+                let packet = newest().chat(&probe_text(own, count));
                 assert_eq!(packet.len(), PROBE_SIZE);
-                assert_ne!(packet, packets::chat(&probe_text(own, count + 1)));
+                assert_ne!(packet, newest().chat(&probe_text(own, count + 1)));
             }
         }
     }

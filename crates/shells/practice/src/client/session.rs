@@ -1,20 +1,24 @@
 //! The session: login, character selection, map connections, one after the other.
 
 use std::net::SocketAddr;
+use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::time::{Instant, sleep, timeout};
-use warp_ro_packet::{PacketTable, Role};
+use warp_ro_packet::Role;
 
-use super::expect::{Announced, Expectations, Sights, shown};
-use super::play::{Plan, Walkabout};
+use super::announced::Announced;
+use super::expect::{Expectations, Verdict, shown};
+use super::plan::Plan;
+use super::play::Walkabout;
+use super::sights::Sights;
 use super::socket::Socket;
 use super::tally::{Summary, Tally};
 use super::{ClientConfig, ClientError, ClientEvent, Deviation, DeviationCode, Halt};
 use crate::game::{Account, GREETING, Place};
 use crate::report::{role_name, session_key};
 use crate::wire::packets::{self, LoginIds};
-use crate::wire::{Fields, Head, head, id_of, tick};
+use crate::wire::{Dialect, Fields, Head, id_of, requests, tick};
 
 /// 0081 and its code for "still online".
 const STILL_ONLINE: u8 = 8;
@@ -32,7 +36,7 @@ pub(super) struct Identity {
 
 /// How a map connection ends properly.
 pub(super) enum Next {
-    /// 0AC7: on to the other map server.
+    /// 0AC7 or 0092: on to the other map server.
     Server(Place, SocketAddr),
     /// 00B3: back to the character selection.
     CharSelect,
@@ -45,7 +49,7 @@ pub(super) struct Session<F> {
     pub(super) config: ClientConfig,
     pub(super) tally: Tally,
     pub(super) plan: Plan,
-    table: &'static PacketTable,
+    pub(super) dialect: Arc<Dialect>,
     on_event: F,
     started: Instant,
     refused_logins: u32,
@@ -54,11 +58,11 @@ pub(super) struct Session<F> {
 }
 
 impl<F: FnMut(&ClientEvent) + Send> Session<F> {
-    pub(super) fn new(config: ClientConfig, table: &'static PacketTable, on_event: F) -> Self {
+    pub(super) fn new(config: ClientConfig, dialect: Arc<Dialect>, on_event: F) -> Self {
         Self {
             plan: Plan::default(),
             tally: Tally::default(),
-            table,
+            dialect,
             on_event,
             started: Instant::now(),
             refused_logins: 0,
@@ -98,7 +102,9 @@ impl<F: FnMut(&ClientEvent) + Send> Session<F> {
             }
             Some(Halt::Error(error)) => return Err(error),
         };
-        Ok(self.tally.summary(self.config.user.clone(), errors))
+        let to_say = self.config.say.len();
+        let user = self.config.user.clone();
+        Ok(self.tally.summary(user, to_say, errors))
     }
 
     pub(super) fn emit(&mut self, event: &ClientEvent) {
@@ -112,7 +118,8 @@ impl<F: FnMut(&ClientEvent) + Send> Session<F> {
 
     async fn connect(&mut self, role: Role, address: SocketAddr) -> Result<Socket, Halt> {
         let limit = self.config.answer_timeout;
-        let socket = Socket::connect(role, address, self.table, limit).await?;
+        let shield = self.config.shield;
+        let socket = Socket::connect(role, address, &self.dialect, shield, limit).await?;
         self.tally.connections += 1;
         self.emit(&ClientEvent::Connected { role, address });
         Ok(socket)
@@ -147,9 +154,19 @@ impl<F: FnMut(&ClientEvent) + Send> Session<F> {
         outcome
     }
 
-    /// The next packet, in time.
-    async fn frame(&self, socket: &mut Socket, due: &str) -> Result<Vec<u8>, Deviation> {
-        self.in_time(socket.role, due, socket.frame()).await
+    /// The next packet, in time. A server tick that nothing called for is counted and passed over.
+    async fn frame(&mut self, socket: &mut Socket, due: &str) -> Result<Vec<u8>, Deviation> {
+        loop {
+            let frame = self.in_time(socket.role, due, socket.frame()).await?;
+            let stamp = Fields(&frame).u32(2);
+            let extra = socket.role == Role::Map
+                && frame == packets::server_time(stamp)
+                && tick::is_sound(stamp);
+            if !extra {
+                return Ok(frame);
+            }
+            self.tally.extra_time += 1;
+        }
     }
 
     async fn in_time<T>(
@@ -173,12 +190,13 @@ impl<F: FnMut(&ClientEvent) + Send> Session<F> {
     /// Takes packets until they are exactly `bytes`, a row of whole packets. `first` was taken
     /// already.
     async fn expect(
-        &self,
+        &mut self,
         socket: &mut Socket,
         mut bytes: &[u8],
         mut first: Option<Vec<u8>>,
     ) -> Result<(), Deviation> {
-        while let Head::Whole(length) = head(self.table, bytes) {
+        let cutter = self.dialect.cutter();
+        while let Head::Whole(length) = cutter.head(bytes) {
             let (due, rest) = bytes.split_at(length);
             let frame = match first.take() {
                 Some(frame) => frame,
@@ -218,14 +236,17 @@ impl<F: FnMut(&ClientEvent) + Send> Session<F> {
         self.close(socket, outcome, nothing_more).await
     }
 
-    async fn login_on(&self, socket: &mut Socket) -> Result<(Identity, SocketAddr), Halt> {
+    async fn login_on(&mut self, socket: &mut Socket) -> Result<(Identity, SocketAddr), Halt> {
         socket
-            .send(&packets::login(&self.config.user, &self.config.password))
+            .send(&requests::login(&self.config.user, &self.config.password))
             .await?;
         let frame = self.frame(socket, "the answer to the login").await?;
         let fields = Fields(&frame);
+        let (accepted, _) = self.dialect.facts.announcing.login;
         match id_of(&frame) {
-            Some(0x0AC4) => Ok(accepted_login(&frame, &self.config.user)?),
+            Some(id) if id == accepted => {
+                Ok(accepted_login(&self.dialect, &frame, &self.config.user)?)
+            }
             Some(0x083E) if frame == packets::refuse_login(0) => {
                 Err(ClientError::UnknownAccount.into())
             }
@@ -241,7 +262,7 @@ impl<F: FnMut(&ClientEvent) + Send> Session<F> {
                 code: fields.u8(2).into(),
             }
             .into()),
-            id => Err(unexpected("0AC4, 083E or 0081", id, &frame).into()),
+            id => Err(unexpected(&format!("{accepted:04X}, 083E or 0081"), id, &frame).into()),
         }
     }
 
@@ -260,7 +281,8 @@ impl<F: FnMut(&ClientEvent) + Send> Session<F> {
         self.close(socket, outcome, nothing_more).await
     }
 
-    async fn select_on(&self, socket: &mut Socket, me: Identity) -> Result<SocketAddr, Halt> {
+    async fn select_on(&mut self, socket: &mut Socket, me: Identity) -> Result<SocketAddr, Halt> {
+        let dialect = Arc::clone(&self.dialect);
         let LoginIds {
             login_id1,
             login_id2,
@@ -268,7 +290,7 @@ impl<F: FnMut(&ClientEvent) + Send> Session<F> {
         } = me.ids;
         let aid = me.account.aid();
         socket
-            .send(&packets::char_enter(aid, login_id1, login_id2, sex))
+            .send(&requests::char_enter(aid, login_id1, login_id2, sex))
             .await?;
         let raw = self
             .in_time(Role::Char, "the raw account id", socket.raw::<4>())
@@ -287,31 +309,29 @@ impl<F: FnMut(&ClientEvent) + Send> Session<F> {
             }
             .into());
         }
-        self.expect(
-            socket,
-            &packets::char_burst(me.account, login_id1),
-            Some(first),
-        )
-        .await?;
+        let burst = dialect.char_burst(me.account, login_id1);
+        self.expect(socket, &burst, Some(first)).await?;
         for _ in 0..packets::LIST_PAGES {
-            socket.send(&packets::ask_list_page()).await?;
+            socket.send(&requests::ask_list_page()).await?;
         }
         for _ in 0..packets::LIST_PAGES {
-            self.expect(socket, &packets::list_page(me.account), None)
+            self.expect(socket, &dialect.list_page(me.account), None)
                 .await?;
         }
-        socket.send(&packets::select_char(0)).await?;
-        let frame = self.frame(socket, "0AC5").await?;
+        socket.send(&requests::select_char(0)).await?;
+        let id = dialect.facts.announcing.map_server;
+        let due = format!("{id:04X}");
+        let frame = self.frame(socket, &due).await?;
         let map = Place::HOME.map.name();
-        match Announced::of(&frame, 22, 28) {
-            Some(zone) if zone.plain == packets::go_to_map_server(me.account, map, zone.binary) => {
+        match Announced::of(&dialect, &frame) {
+            Some(zone) if zone.plain == dialect.go_to_map_server(me.account, map, zone.binary) => {
                 Ok(zone.address)
             }
-            _ => Err(unexpected("0AC5", Some(0x0AC5), &frame).into()),
+            _ => Err(unexpected(&due, Some(id), &frame).into()),
         }
     }
 
-    /// One map connection, from 0436 to its end.
+    /// One map connection, from the first packet to its end.
     async fn visit(
         &mut self,
         me: Identity,
@@ -328,16 +348,20 @@ impl<F: FnMut(&ClientEvent) + Send> Session<F> {
             login_id1,
             self.map_connections,
         );
-        let mut walk = Walkabout::new(me.account, place);
+        let mut walk = Walkabout::new(Arc::clone(&self.dialect), me.account, place);
         let outcome = self.visit_on(&mut socket, me, &mut walk, fresh).await;
-        let mut others = 0;
+        let (mut others, mut times) = (0, 0);
         let outcome = self
             .close(socket, outcome, |frame| {
-                others += 1;
-                walk.judge(frame).map(|_other| ())
+                match walk.judge(frame)? {
+                    Verdict::ExtraTime => times += 1,
+                    _ => others += 1,
+                }
+                Ok(())
             })
             .await;
         self.tally.about_others += others;
+        self.tally.extra_time += times;
         outcome
     }
 
@@ -349,22 +373,23 @@ impl<F: FnMut(&ClientEvent) + Send> Session<F> {
         fresh: bool,
     ) -> Result<Next, Halt> {
         let first_tick = self.enter(socket, me, walk.here(), fresh).await?;
-        walk.due = Expectations::new(me.account, first_tick);
+        walk.due = Expectations::new(Arc::clone(&self.dialect), me.account, first_tick);
         self.load(socket, me.account, walk.here()).await?;
         self.tally.entered = true;
         self.play(socket, walk).await
     }
 
-    /// 0436 and the burst after it; the server's tick.
+    /// The first packet and the burst after it; the server's tick.
     async fn enter(
-        &self,
+        &mut self,
         socket: &mut Socket,
         me: Identity,
         place: Place,
         fresh: bool,
     ) -> Result<u32, Halt> {
+        let dialect = Arc::clone(&self.dialect);
         let (aid, LoginIds { login_id1, sex, .. }) = (me.account.aid(), me.ids);
-        let enter = packets::map_enter(aid, me.account.gid(), login_id1, self.tick(), sex);
+        let enter = dialect.map_enter(aid, me.account.gid(), login_id1, self.tick(), sex);
         socket.send(&enter).await?;
         let first = self.frame(socket, "0283").await?;
         if id_of(&first) == Some(0x006A) {
@@ -375,26 +400,30 @@ impl<F: FnMut(&ClientEvent) + Send> Session<F> {
         }
         self.expect(socket, &packets::map_aid(aid), Some(first))
             .await?;
-        let second = self.frame(socket, "0B18").await?;
-        if id_of(&second) == Some(0x0081) {
+        let accepted = dialect.facts.accept_enter;
+        let due = format!("{accepted:04X}");
+        let mut frame = self.frame(socket, &due).await?;
+        if id_of(&frame) == Some(0x0081) {
             return Err(ClientError::MapRefused {
-                code: Fields(&second).u8(2),
+                code: Fields(&frame).u8(2),
             }
             .into());
         }
-        self.expect(socket, &packets::bag_slots(), Some(second))
-            .await?;
-        let frame = self.frame(socket, "02EB").await?;
+        let slots = dialect.bag_slots();
+        if !slots.is_empty() {
+            self.expect(socket, &slots, Some(frame)).await?;
+            frame = self.frame(socket, &due).await?;
+        }
         let stamp = Fields(&frame).u32(2);
-        if frame != packets::accept_enter(stamp, place) || !tick::is_sound(stamp) {
-            return Err(unexpected("02EB", Some(0x02EB), &frame).into());
+        if frame != dialect.accept_enter(stamp, place, sex) || !tick::is_sound(stamp) {
+            return Err(unexpected(&due, Some(accepted), &frame).into());
         }
         let mut burst = packets::friends();
         if fresh {
             burst.extend(packets::own_line(GREETING));
             burst.extend(packets::load_map(place));
         }
-        burst.extend(packets::entry_status());
+        burst.extend(dialect.entry_status());
         self.expect(socket, &burst, None).await?;
         Ok(stamp)
     }
@@ -406,19 +435,20 @@ impl<F: FnMut(&ClientEvent) + Send> Session<F> {
         own: Account,
         place: Place,
     ) -> Result<(), Halt> {
-        socket.send(&packets::map_loaded()).await?;
-        self.expect(socket, &packets::load_head(own), None).await?;
+        let dialect = Arc::clone(&self.dialect);
+        socket.send(&requests::map_loaded()).await?;
+        self.expect(socket, &dialect.load_head(own), None).await?;
         let mut sights = Sights::default();
         let after = loop {
             let frame = self.frame(socket, "the units in sight").await?;
-            if id_of(&frame) != Some(0x09FF) {
+            if !dialect.is_standing(&frame) {
                 break frame;
             }
-            sights.add(&frame, place.map, own)?;
+            sights.add(&dialect, &frame, place.map, own)?;
         };
         sights.finish(place.map)?;
         self.tally.about_others += sights.players();
-        self.expect(socket, &packets::load_tail(), Some(after))
+        self.expect(socket, &dialect.load_tail(), Some(after))
             .await?;
         let Place { map, x, y } = place;
         self.emit(&ClientEvent::OnMap {
@@ -430,9 +460,14 @@ impl<F: FnMut(&ClientEvent) + Send> Session<F> {
     }
 }
 
-/// Reads 0AC4: every byte of it is known but the session numbers and the address.
-fn accepted_login(frame: &[u8], user: &str) -> Result<(Identity, SocketAddr), Deviation> {
-    let wrong = || unexpected("0AC4", Some(0x0AC4), frame);
+/// Reads the answer to a login: every byte of it is known but the session numbers and the address.
+fn accepted_login(
+    dialect: &Dialect,
+    frame: &[u8],
+    user: &str,
+) -> Result<(Identity, SocketAddr), Deviation> {
+    let (id, _) = dialect.facts.announcing.login;
+    let wrong = || unexpected(&format!("{id:04X}"), Some(id), frame);
     let account = Account::by_user(user.as_bytes()).ok_or_else(wrong)?;
     let fields = Fields(frame);
     let ids = LoginIds {
@@ -440,8 +475,8 @@ fn accepted_login(frame: &[u8], user: &str) -> Result<(Identity, SocketAddr), De
         login_id2: fields.u32(12),
         sex: account.sex(),
     };
-    let char_server = Announced::of(frame, 64, 96).ok_or_else(wrong)?;
-    if char_server.plain != packets::accept_login(account, ids, char_server.binary) {
+    let char_server = Announced::of(dialect, frame).ok_or_else(wrong)?;
+    if char_server.plain != dialect.accept_login(account, ids, char_server.binary) {
         return Err(wrong());
     }
     Ok((Identity { account, ids }, char_server.address))

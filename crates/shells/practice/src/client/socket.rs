@@ -1,5 +1,6 @@
 //! A connection to one server: one write per packet, frames out of whatever arrives.
 
+use std::borrow::Cow;
 use std::io;
 use std::net::SocketAddr;
 use std::time::Duration;
@@ -7,11 +8,12 @@ use std::time::Duration;
 use tokio::io::AsyncWriteExt;
 use tokio::net::TcpStream;
 use tokio::time::{Instant, timeout};
-use warp_ro_packet::{PacketTable, Role};
+use warp_ro_packet::Role;
 
 use super::{ClientError, Deviation, DeviationCode};
 use crate::report::{ConnectionReport, role_name};
-use crate::wire::{Head, StreamDigest, head, id_of};
+use crate::wire::shield::{Opener, Sealer, Way};
+use crate::wire::{Cutter, Dialect, Head, StreamDigest, id_of};
 
 /// The most that is read at once, in bytes.
 const CHUNK: usize = 16 * 1024;
@@ -22,7 +24,10 @@ pub(super) struct Socket {
     /// The key of its report, known once the session numbers are.
     pub(super) key: String,
     stream: TcpStream,
-    table: &'static PacketTable,
+    /// Gives what is sent the ids that it travels with.
+    sending: Cutter,
+    receiving: Cutter,
+    shield: Option<(Sealer, Opener)>,
     /// Received and not yet taken: at most one packet's part beside the last read.
     received: Vec<u8>,
     chunk: Vec<u8>,
@@ -35,7 +40,8 @@ impl Socket {
     pub(super) async fn connect(
         role: Role,
         address: SocketAddr,
-        table: &'static PacketTable,
+        dialect: &Dialect,
+        shield: bool,
         limit: Duration,
     ) -> Result<Self, ClientError> {
         let stream = timeout(limit, TcpStream::connect(address))
@@ -47,15 +53,34 @@ impl Socket {
                 address,
                 source,
             })?;
+        let (raw, sending) = match role {
+            Role::Login => (0, dialect.cutter()),
+            Role::Char => (4, dialect.cutter()),
+            Role::Map => (0, dialect.map_cutter()),
+        };
+        let shield = shield && role == Role::Map;
+        let (c2s, s2c) = if shield {
+            (
+                StreamDigest::of_records(dialect),
+                StreamDigest::of_records(dialect),
+            )
+        } else {
+            (
+                StreamDigest::new(dialect, sending.clone(), 0),
+                StreamDigest::new(dialect, dialect.cutter(), raw),
+            )
+        };
         Ok(Self {
             role,
             key: String::new(),
             stream,
-            table,
+            sending,
+            receiving: dialect.cutter(),
+            shield: shield.then(|| (Sealer::new(Way::ToServer), Opener::new(Way::ToClient))),
             received: Vec::new(),
             chunk: vec![0; CHUNK],
-            c2s: StreamDigest::new(table, 0),
-            s2c: StreamDigest::new(table, if role == Role::Char { 4 } else { 0 }),
+            c2s,
+            s2c,
             timeout: limit,
         })
     }
@@ -72,10 +97,18 @@ impl Socket {
 
     /// Sends one packet with one write (more only if the system takes a part of it).
     pub(super) async fn send(&mut self, packet: &[u8]) -> Result<(), Deviation> {
-        let sending = timeout(self.timeout, self.stream.write_all(packet)).await;
+        let mut wire = self.sending.pass(packet);
+        if let Some((sealer, _)) = &mut self.shield {
+            // No packet of a client is longer than a record.
+            wire = Cow::Owned(sealer.seal(&mut wire.into_owned()));
+        }
+        let sending = timeout(self.timeout, self.stream.write_all(&wire)).await;
         match sending {
             Ok(Ok(())) => {
-                self.c2s.feed(packet);
+                self.c2s.feed(&wire);
+                if self.shield.is_some() {
+                    self.c2s.count();
+                }
                 Ok(())
             }
             Ok(Err(error)) => Err(self.lost(&format!("broke while sending: {error}"))),
@@ -114,7 +147,7 @@ impl Socket {
     /// The next packet, or `None` at the end of the stream. Cancel safe.
     async fn frame_or_end(&mut self) -> Result<Option<Vec<u8>>, Deviation> {
         loop {
-            match head(self.table, &self.received) {
+            match self.receiving.head(&self.received) {
                 Head::Whole(length) => {
                     let rest = self.received.split_off(length);
                     return Ok(Some(std::mem::replace(&mut self.received, rest)));
@@ -136,6 +169,11 @@ impl Socket {
                 }
             }
             if !self.read().await? {
+                if let Some((_, opener)) = &self.shield
+                    && !opener.at_border()
+                {
+                    return Err(self.lost("ended inside of a record of the shield"));
+                }
                 return match id_of(&self.received) {
                     None if self.received.is_empty() => Ok(None),
                     id => {
@@ -159,7 +197,16 @@ impl Socket {
                 Ok(count) => {
                     let bytes = self.chunk.get(..count).unwrap_or(&[]);
                     self.s2c.feed(bytes);
-                    self.received.extend_from_slice(bytes);
+                    match &mut self.shield {
+                        None => self.received.extend_from_slice(bytes),
+                        Some((_, opener)) => {
+                            opener.read(bytes);
+                            while let Some(record) = opener.record() {
+                                self.s2c.count();
+                                self.received.extend_from_slice(&record);
+                            }
+                        }
+                    }
                     return Ok(true);
                 }
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}

@@ -5,7 +5,7 @@ use std::time::Duration;
 use serde::Serialize;
 use tokio::time::Instant;
 
-use super::Deviation;
+use super::{Deviation, DeviationCode};
 
 /// How many round trips are kept; older ones make room for newer ones (8 MiB).
 const SAMPLES: usize = 1 << 20;
@@ -31,8 +31,12 @@ pub struct RoundTrips {
 /// The outcome of a session.
 #[derive(Debug, Clone, Serialize)]
 pub struct Summary {
-    /// Every byte was as expected.
+    /// Every byte was as expected, and all of [`ClientConfig::say`] was answered.
+    ///
+    /// [`ClientConfig::say`]: super::ClientConfig::say
     pub ok: bool,
+    /// The character has stood on a map.
+    pub entered: bool,
     /// Who played.
     pub user: String,
     /// Ended early by request.
@@ -57,12 +61,33 @@ pub struct Summary {
     pub server_changes: u64,
     /// How often the login server said that the account is still online before it let us in.
     pub login_retries: u64,
+    /// Lines of [`ClientConfig::say`] that were answered.
+    ///
+    /// [`ClientConfig::say`]: super::ClientConfig::say
+    pub said: u64,
+    /// Server ticks (007F) that nothing of ours had asked for.
+    pub extra_time: u64,
     /// Round trips in microseconds.
     pub rtt_us: RoundTrips,
     /// The longest time between two expected answers while playing, in milliseconds.
     pub largest_gap_ms: f64,
     /// What was not as expected.
     pub errors: Vec<Deviation>,
+}
+
+impl Summary {
+    /// Whether the session ended before the character stood on a map, for want of a connection or
+    /// of an answer: nothing that came was wrong.
+    #[must_use]
+    pub fn never_entered(&self) -> bool {
+        let without_bytes = |error: &Deviation| {
+            matches!(
+                error.code,
+                DeviationCode::ConnectionLost | DeviationCode::AnswerMissing
+            )
+        };
+        !self.entered && !self.errors.is_empty() && self.errors.iter().all(without_bytes)
+    }
 }
 
 /// Counts as the session goes on.
@@ -79,6 +104,8 @@ pub(super) struct Tally {
     pub(super) map_changes: u64,
     pub(super) server_changes: u64,
     pub(super) login_retries: u64,
+    pub(super) said: u64,
+    pub(super) extra_time: u64,
     answered: u64,
     samples: Vec<u64>,
     last_answer: Option<Instant>,
@@ -109,10 +136,17 @@ impl Tally {
         self.last_answer = None;
     }
 
-    pub(super) fn summary(mut self, user: String, errors: Vec<Deviation>) -> Summary {
+    /// `to_say`: how many lines had to be answered.
+    pub(super) fn summary(
+        mut self,
+        user: String,
+        to_say: usize,
+        errors: Vec<Deviation>,
+    ) -> Summary {
         self.samples.sort_unstable();
         Summary {
-            ok: errors.is_empty() && self.entered,
+            ok: errors.is_empty() && self.entered && self.said == to_say as u64,
+            entered: self.entered,
             user,
             interrupted: self.interrupted,
             connections: self.connections,
@@ -125,6 +159,8 @@ impl Tally {
             map_changes: self.map_changes,
             server_changes: self.server_changes,
             login_retries: self.login_retries,
+            said: self.said,
+            extra_time: self.extra_time,
             rtt_us: round_trips(self.answered, &self.samples),
             largest_gap_ms: self.largest_gap.as_secs_f64() * 1e3,
             errors,
@@ -166,6 +202,35 @@ mod tests {
     }
 
     #[test]
+    fn who_never_entered_is_told_from_who_saw_wrong_bytes() {
+        let ended = |entered: bool, codes: &[DeviationCode]| {
+            let tally = Tally {
+                entered,
+                ..Tally::default()
+            };
+            let errors = codes.iter().map(|code| Deviation::new(*code, ""));
+            tally.summary("test1".into(), 0, errors.collect())
+        };
+        let lost = DeviationCode::ConnectionLost;
+        assert!(ended(false, &[lost]).never_entered());
+        assert!(ended(false, &[DeviationCode::AnswerMissing]).never_entered());
+        assert!(!ended(true, &[lost]).never_entered());
+        assert!(!ended(false, &[lost, DeviationCode::WrongBytes]).never_entered());
+        assert!(!ended(false, &[]).never_entered());
+    }
+
+    #[test]
+    fn a_line_without_an_answer_is_not_ok() {
+        let tally = || Tally {
+            entered: true,
+            said: 1,
+            ..Tally::default()
+        };
+        assert!(tally().summary("test1".into(), 1, Vec::new()).ok);
+        assert!(!tally().summary("test1".into(), 2, Vec::new()).ok);
+    }
+
+    #[test]
     fn the_largest_gap_is_between_answers_of_one_play() {
         let start = Instant::now();
         let at = |ms| start + Duration::from_millis(ms);
@@ -179,7 +244,7 @@ mod tests {
         }
         tally.end_of_play();
         tally.answer_in_play(at(9_000));
-        let summary = tally.summary("test1".into(), Vec::new());
+        let summary = tally.summary("test1".into(), 0, Vec::new());
         assert!((summary.largest_gap_ms - 250.0).abs() < 1e-9);
         assert_eq!(summary.rtt_us.max, 1000);
         assert!(summary.ok);

@@ -6,7 +6,7 @@ use super::state::Seat;
 use crate::game::{Account, Place};
 use crate::report::Role;
 use crate::wire::packets::LoginIds;
-use crate::wire::{Fields, id_of, packets};
+use crate::wire::{Fields, id_of, packets, requests};
 
 /// One char connection. It is never closed by the server for what it asks, as the real one.
 #[derive(Default)]
@@ -26,25 +26,25 @@ impl CharSide {
 
     /// Before the right ids everything but 0065 is ignored.
     pub(super) fn handle(&mut self, context: &Context, frame: &[u8]) {
+        let dialect = &context.shared.dialect;
         let Some((account, ids)) = self.session else {
-            if id_of(frame) == Some(0x0065) {
+            if id_of(frame) == Some(requests::CHAR_ENTER) {
                 self.enter(context, Fields(frame));
             }
             return;
         };
         match id_of(frame) {
-            Some(0x09A1) => context.outbox.push(&packets::list_page(account)),
-            Some(0x0066) if Fields(frame).u8(2) == 0 => {
+            Some(requests::LIST_PAGE) => context.outbox.push(&dialect.list_page(account)),
+            Some(requests::SELECT_CHAR) if Fields(frame).u8(2) == 0 => {
                 let world = &context.shared.world;
                 if world.select_character(account, ids) {
                     let server = reachable(world.map_server(0), context.reached);
                     let map = Place::HOME.map.name();
-                    context
-                        .outbox
-                        .push(&packets::go_to_map_server(account, map, server));
+                    let way = dialect.go_to_map_server(account, map, server);
+                    context.outbox.push(&way);
                 }
             }
-            Some(0x0066) => context.outbox.push(&packets::refuse_char(0)),
+            Some(requests::SELECT_CHAR) => context.outbox.push(&packets::refuse_char(0)),
             // 0187 keep-alive and whatever the practice game does not have.
             _ => {}
         }
@@ -68,9 +68,8 @@ impl CharSide {
         let seat = Seat::new(context.id, &context.outbox);
         if world.enter_char(account, ids, seat) {
             self.session = Some((account, ids));
-            context
-                .outbox
-                .push(&packets::char_burst(account, login_id1));
+            let burst = context.shared.dialect.char_burst(account, login_id1);
+            context.outbox.push(&burst);
         } else {
             context.outbox.push(&packets::refuse_char(0));
         }

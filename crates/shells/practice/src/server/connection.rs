@@ -7,7 +7,7 @@ use std::time::Duration;
 use tokio::io::AsyncWriteExt;
 use tokio::net::TcpStream;
 use tokio::time::Instant;
-use warp_ro_packet::{MAP_ENTER, PacketTable, Role};
+use warp_ro_packet::Role;
 
 use super::char_server::CharSide;
 use super::login_server::LoginSide;
@@ -15,7 +15,8 @@ use super::map_server::MapSide;
 use super::outbox::Outbox;
 use super::{CloseReason, Door, ServerEvent, Shared};
 use crate::report::{ConnectionReport, role_name};
-use crate::wire::{Head, StreamDigest, head, id_of, packets};
+use crate::wire::shield::{Opener, Sealer, Way};
+use crate::wire::{Cutter, Head, StreamDigest, packets};
 
 /// The largest read in bytes. A client that sends more at once can have a packet cut by it, as
 /// with the real server's buffer.
@@ -42,19 +43,56 @@ enum Side {
     Map(MapSide),
 }
 
+/// What was taken from the outbox and is not yet sent.
+struct Outgoing {
+    /// Not yet begun.
+    plain: Vec<u8>,
+    /// As it travels: behind a shield one record, which is one write unless the system takes only
+    /// a part of it.
+    wire: Vec<u8>,
+    sealer: Option<Sealer>,
+}
+
+impl Outgoing {
+    fn is_empty(&self) -> bool {
+        self.plain.is_empty() && self.wire.is_empty()
+    }
+
+    /// What to write next.
+    fn next(&mut self) -> &[u8] {
+        if self.wire.is_empty() && !self.plain.is_empty() {
+            self.wire = match &mut self.sealer {
+                Some(sealer) => sealer.seal(&mut self.plain),
+                None => std::mem::take(&mut self.plain),
+            };
+        }
+        &self.wire
+    }
+
+    /// Counts and takes off what was written.
+    fn written(&mut self, count: usize, digest: &mut StreamDigest) {
+        digest.feed(self.wire.get(..count).unwrap_or(&[]));
+        self.wire.drain(..count);
+        if self.sealer.is_some() && self.wire.is_empty() {
+            digest.count();
+        }
+    }
+}
+
 pub(super) struct Connection {
     context: Context,
     door: Door,
     side: Side,
     stream: TcpStream,
     peer: SocketAddr,
-    table: &'static PacketTable,
+    cutter: Cutter,
+    /// What opens the records of the client's shield.
+    opener: Option<Opener>,
     c2s: StreamDigest,
     s2c: StreamDigest,
     /// Received and not yet handled: at most one packet's part beside the last read.
     received: Vec<u8>,
-    /// Taken from the outbox and not yet sent.
-    pending: Vec<u8>,
+    outgoing: Outgoing,
 }
 
 impl Connection {
@@ -63,16 +101,28 @@ impl Connection {
         door: Door,
         stream: TcpStream,
         peer: SocketAddr,
-        table: &'static PacketTable,
     ) -> Self {
         let reached = stream
             .local_addr()
             .map_or(IpAddr::V4(Ipv4Addr::LOCALHOST), |local| local.ip());
         let id = shared.world.next_connection();
-        let (side, raw) = match door {
-            Door::Login => (Side::Login(LoginSide::default()), 0),
-            Door::Char => (Side::Char(CharSide::default()), 4),
-            Door::Map(server) => (Side::Map(MapSide::new(server)), 0),
+        let dialect = &shared.dialect;
+        let (side, raw, cutter) = match door {
+            Door::Login => (Side::Login(LoginSide::default()), 0, dialect.cutter()),
+            Door::Char => (Side::Char(CharSide::default()), 4, dialect.cutter()),
+            Door::Map(server) => (Side::Map(MapSide::new(server)), 0, dialect.map_cutter()),
+        };
+        let shield = shared.shield && door.role() == Role::Map;
+        let (c2s, s2c) = if shield {
+            (
+                StreamDigest::of_records(dialect),
+                StreamDigest::of_records(dialect),
+            )
+        } else {
+            (
+                StreamDigest::new(dialect, cutter.clone(), 0),
+                StreamDigest::new(dialect, dialect.cutter(), raw),
+            )
         };
         Self {
             context: Context {
@@ -85,11 +135,16 @@ impl Connection {
             side,
             stream,
             peer,
-            table,
-            c2s: StreamDigest::new(table, 0),
-            s2c: StreamDigest::new(table, raw),
+            cutter,
+            opener: shield.then(|| Opener::new(Way::ToServer)),
+            c2s,
+            s2c,
             received: Vec::new(),
-            pending: Vec::new(),
+            outgoing: Outgoing {
+                plain: Vec::new(),
+                wire: Vec::new(),
+                sealer: shield.then(|| Sealer::new(Way::ToClient)),
+            },
         }
     }
 
@@ -139,8 +194,8 @@ impl Connection {
         let mut last_sent = Instant::now();
         let mut closing = None;
         loop {
-            if self.pending.is_empty() {
-                closing = self.context.outbox.drain_into(&mut self.pending);
+            if self.outgoing.is_empty() {
+                closing = self.context.outbox.drain_into(&mut self.outgoing.plain);
                 last_sent = Instant::now();
             }
             match self.send_pending() {
@@ -148,7 +203,7 @@ impl Connection {
                 Ok(false) => {}
                 Err(reason) => return reason,
             }
-            let idle = self.pending.is_empty();
+            let idle = self.outgoing.is_empty();
             if idle && let Some(reason) = closing {
                 return reason;
             }
@@ -169,9 +224,7 @@ impl Connection {
                         Ok(count) => {
                             last_data = Instant::now();
                             let bytes = chunk.get(..count).unwrap_or(&[]);
-                            self.c2s.feed(bytes);
-                            self.received.extend_from_slice(bytes);
-                            if let Err(reason) = self.handle_received() {
+                            if let Err(reason) = self.receive(bytes) {
                                 self.context.outbox.close(reason);
                             }
                         }
@@ -189,12 +242,11 @@ impl Connection {
     /// Sends as much as the socket takes; whether that was anything.
     fn send_pending(&mut self) -> Result<bool, CloseReason> {
         let mut progress = false;
-        while !self.pending.is_empty() {
-            match self.stream.try_write(&self.pending) {
+        while !self.outgoing.is_empty() {
+            match self.stream.try_write(self.outgoing.next()) {
                 Ok(0) => return Err(CloseReason::ClientReset),
                 Ok(count) => {
-                    self.s2c.feed(self.pending.get(..count).unwrap_or(&[]));
-                    self.pending.drain(..count);
+                    self.outgoing.written(count, &mut self.s2c);
                     progress = true;
                 }
                 Err(error) if error.kind() == std::io::ErrorKind::WouldBlock => break,
@@ -204,6 +256,33 @@ impl Connection {
         Ok(progress)
     }
 
+    /// Takes the bytes of one read. Behind a shield it has to be whole records: what a client
+    /// wrote at once has to arrive at once.
+    fn receive(&mut self, bytes: &[u8]) -> Result<(), CloseReason> {
+        self.c2s.feed(bytes);
+        let Some(mut opener) = self.opener.take() else {
+            self.received.extend_from_slice(bytes);
+            return self.handle_received();
+        };
+        opener.read(bytes);
+        let mut outcome = Ok(());
+        while outcome.is_ok()
+            && let Some(record) = opener.record()
+        {
+            self.c2s.count();
+            self.received.extend_from_slice(&record);
+            outcome = match record.is_empty() {
+                true => Err(CloseReason::BadLength),
+                false => self.handle_received(),
+            };
+        }
+        if outcome.is_ok() && !opener.at_border() {
+            outcome = Err(CloseReason::SplitRecord);
+        }
+        self.opener = Some(opener);
+        outcome
+    }
+
     /// Handles the whole packets in the buffer; the table in the module doc of `server` says what
     /// happens to the rest.
     fn handle_received(&mut self) -> Result<(), CloseReason> {
@@ -211,17 +290,19 @@ impl Connection {
         if let Side::Map(side) = &self.side
             && !side.entered()
         {
-            match id_of(&received) {
+            let head = self.cutter.head(&received);
+            match self.cutter.id(&received) {
                 None => {
                     self.received = received;
                     return Ok(());
                 }
-                Some(MAP_ENTER) if head(self.table, &received) == Head::Whole(received.len()) => {}
-                Some(MAP_ENTER) => {
-                    self.context.outbox.push(&packets::malformed_enter(1));
-                    return Err(CloseReason::MalformedEnter);
+                Some(id) if id == self.context.shared.dialect.facts.enter => {
+                    if head != Head::Whole(received.len()) {
+                        self.context.outbox.push(&packets::malformed_enter(1));
+                        return Err(CloseReason::MalformedEnter);
+                    }
                 }
-                Some(id) if self.table.length_of(id).is_none() => {
+                Some(_) if matches!(head, Head::Unknown(_)) => {
                     return Err(CloseReason::UnknownPacket);
                 }
                 Some(_) => return Err(CloseReason::NotEntered),
@@ -229,10 +310,11 @@ impl Connection {
         }
         let mut rest = received.as_slice();
         loop {
-            match head(self.table, rest) {
+            match self.cutter.head(rest) {
                 Head::Whole(length) => {
                     let (frame, tail) = rest.split_at(length);
                     rest = tail;
+                    let frame = &*self.cutter.pass(frame);
                     match &mut self.side {
                         Side::Login(side) => side.handle(&self.context, frame),
                         Side::Char(side) => side.handle(&self.context, frame),

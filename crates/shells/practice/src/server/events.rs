@@ -18,13 +18,15 @@ pub enum CloseReason {
     ClientReset,
     /// A read ended inside a packet.
     SplitPacket,
+    /// A read did not end where a record of the shield does: somebody has cut a write.
+    SplitRecord,
     /// A packet id that the version does not have.
     UnknownPacket,
-    /// A variable packet shorter than its header.
+    /// A variable packet shorter than its header, or an empty record of the shield.
     BadLength,
-    /// 0436 did not come whole and alone.
+    /// The packet that enters a map did not come whole and alone.
     MalformedEnter,
-    /// Something else than 0436 came first on a map connection.
+    /// Something else came first on a map connection.
     NotEntered,
     /// The ids were wrong or used up.
     Refused,
@@ -48,6 +50,7 @@ impl CloseReason {
             CloseReason::ClientClosed => "client-closed",
             CloseReason::ClientReset => "client-reset",
             CloseReason::SplitPacket => "split-packet",
+            CloseReason::SplitRecord => "split-record",
             CloseReason::UnknownPacket => "unknown-packet",
             CloseReason::BadLength => "bad-length",
             CloseReason::MalformedEnter => "malformed-enter",
@@ -82,6 +85,15 @@ pub enum ServerEvent {
         /// What travelled.
         #[serde(flatten)]
         report: ConnectionReport,
+    },
+    /// A line of public chat has reached a map server ([`ServerConfig::tell_chat`]).
+    ///
+    /// [`ServerConfig::tell_chat`]: super::ServerConfig::tell_chat
+    Chat {
+        /// Who said it.
+        user: String,
+        /// The line as it came, with the speaker's name; what is no UTF-8 is replaced.
+        text: String,
     },
     /// The reader was too slow: this many events are missing here.
     EventsMissed {

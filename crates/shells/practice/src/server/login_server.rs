@@ -1,10 +1,10 @@
-//! The login server: 0064 in, 0AC4, 083E or 0081 out.
+//! The login server: 0064 in; accepted, 083E or 0081 out.
 
 use super::connection::Context;
 use super::reachable;
 use crate::game::Account;
 use crate::report::{Role, session_key};
-use crate::wire::{Fields, id_of, packets};
+use crate::wire::{Fields, id_of, packets, requests};
 
 /// Answers of 083E.
 const UNKNOWN_ACCOUNT: u32 = 0;
@@ -25,7 +25,7 @@ impl LoginSide {
 
     /// Everything but 0064 has no answer: the practice accounts know no other way to log in.
     pub(super) fn handle(&mut self, context: &Context, frame: &[u8]) {
-        if id_of(frame) != Some(0x0064) {
+        if id_of(frame) != Some(requests::LOGIN) {
             return;
         }
         let fields = Fields(frame);
@@ -47,8 +47,10 @@ impl LoginSide {
         };
         self.key = Some(session_key(Role::Login, &account.user(), ids.login_id1, 1));
         let char_server = reachable(world.char_server(), context.reached);
-        context
-            .outbox
-            .push(&packets::accept_login(account, ids, char_server));
+        let accepted = context
+            .shared
+            .dialect
+            .accept_login(account, ids, char_server);
+        context.outbox.push(&accepted);
     }
 }

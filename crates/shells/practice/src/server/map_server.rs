@@ -1,17 +1,14 @@
 //! A map server: entering, playing, leaving.
 
-use warp_ro_packet::MAP_ENTER;
-use warp_ro_packet::coords::unpack_pos;
-
 use super::connection::Context;
 use super::login_server::STILL_ONLINE;
 use super::state::{Entry, MapClaim, MapTicket, Seat, State};
 use super::{CloseReason, reachable};
-use crate::game::{Account, GREETING, MAP_SIZE, Place, WALK_RANGE, go_target};
+use crate::game::{Account, GREETING, MAP_SIZE, Place, WALK_RANGE, go_target, unknown_command};
 use crate::report::Role;
-use crate::wire::bytes::until_zero;
+use crate::wire::requests::{MapEnter, Request};
 use crate::wire::units::{Looks, Posture};
-use crate::wire::{Fields, id_of, packets};
+use crate::wire::{Dialect, packets};
 
 /// 0081: the ids are wrong or used up.
 const NOT_AUTHENTICATED: u8 = 0;
@@ -49,26 +46,30 @@ impl MapSide {
     }
 
     pub(super) fn handle(&mut self, context: &Context, frame: &[u8]) -> Result<(), CloseReason> {
-        let fields = Fields(frame);
-        match (self.account, id_of(frame)) {
-            (None, Some(MAP_ENTER)) => self.enter(context, fields),
+        match (self.account, context.shared.dialect.request(frame)) {
+            (None, Some(Request::Enter(enter))) => self.enter(context, enter),
             (None, _) => Err(CloseReason::NotEntered),
-            (Some(account), id) => {
-                if let Some(id) = id {
-                    Player { context, account }.handle(id, fields);
+            (Some(account), request) => {
+                if let Some(request) = request {
+                    Player { context, account }.handle(request);
                 }
                 Ok(())
             }
         }
     }
 
-    fn enter(&mut self, context: &Context, fields: Fields<'_>) -> Result<(), CloseReason> {
+    fn enter(&mut self, context: &Context, enter: MapEnter) -> Result<(), CloseReason> {
         let world = &context.shared.world;
-        let aid = fields.u32(2);
+        let MapEnter {
+            aid,
+            gid,
+            login_id1,
+            sex,
+        } = enter;
         let claim = MapClaim {
-            gid: fields.u32(6),
-            login_id1: fields.u32(10),
-            sex: fields.u8(22),
+            gid,
+            login_id1,
+            sex,
             server: self.server,
         };
         // First the account id, before anything is checked.
@@ -82,7 +83,9 @@ impl MapSide {
         match world.enter_map(account, &claim, Seat::new(context.id, &context.outbox)) {
             Entry::Accepted(ticket) => {
                 self.account = Some(account);
-                context.outbox.push(&welcome(world.tick(), ticket));
+                let dialect = &context.shared.dialect;
+                let burst = welcome(dialect, world.tick(), ticket, account);
+                context.outbox.push(&burst);
                 Ok(())
             }
             Entry::StillOnline => {
@@ -97,16 +100,16 @@ impl MapSide {
     }
 }
 
-/// The burst after an accepted 0436. After a change of map server it lacks greeting and 0091.
-fn welcome(tick: u32, ticket: MapTicket) -> Vec<u8> {
-    let mut burst = packets::bag_slots();
-    burst.extend(packets::accept_enter(tick, ticket.place));
+/// The burst for who may enter. After a change of map server it lacks greeting and 0091.
+fn welcome(dialect: &Dialect, tick: u32, ticket: MapTicket, account: Account) -> Vec<u8> {
+    let mut burst = dialect.bag_slots();
+    burst.extend(dialect.accept_enter(tick, ticket.place, account.sex()));
     burst.extend(packets::friends());
     if ticket.fresh {
         burst.extend(packets::own_line(GREETING));
         burst.extend(packets::load_map(ticket.place));
     }
-    burst.extend(packets::entry_status());
+    burst.extend(dialect.entry_status());
     burst
 }
 
@@ -119,34 +122,41 @@ struct Player<'a> {
 impl Player<'_> {
     /// Until 007D has come nothing else is heard; then what the practice game does not have is
     /// ignored.
-    fn handle(&self, id: u16, fields: Fields<'_>) {
+    fn handle(&self, request: Request<'_>) {
         let mut state = self.context.shared.world.lock();
         let Some(unit) = state.unit(self.account, self.context.id) else {
             return; // handed over to another server, or kicked
         };
-        match (unit.loaded, id) {
-            (false, 0x007D) => self.load(&mut state),
+        match (unit.loaded, request) {
+            (false, Request::Loaded) => self.load(&mut state),
             (false, _) => {}
-            (true, 0x0447) => self.tell(&packets::load_confirmed()),
-            (true, 0x0360) => self.tell(&packets::server_time(self.context.shared.world.tick())),
-            (true, 0x035F) => self.walk(&mut state, fields),
-            (true, 0x00F3) => self.chat(&mut state, fields.rest(4)),
-            (true, 0x00BF) => {
-                self.tell_all(
-                    &state,
-                    &packets::unit_emote(self.account.aid(), fields.u8(2)),
-                );
+            (true, Request::Ready) => {
+                if let Some(confirmed) = self.dialect().load_confirmed() {
+                    self.tell(&confirmed);
+                }
             }
-            (true, 0x0437) => self.act(&mut state, fields.u8(6)),
-            (true, 0x0361) => self.look(&mut state, fields.u16(2), fields.u8(4)),
-            (true, 0x0368) => self.name(&state, fields.u32(2)),
-            (true, 0x00B2) if fields.u8(2) == 1 => {
+            (true, Request::Time) => {
+                self.tell(&packets::server_time(self.context.shared.world.tick()));
+            }
+            (true, Request::Walk { x, y }) => self.walk(&mut state, (x, y)),
+            (true, Request::Chat(text)) => self.chat(&mut state, text),
+            (true, Request::Emote(kind)) => {
+                self.tell_all(&state, &packets::unit_emote(self.account.aid(), kind));
+            }
+            (true, Request::Act(action)) => self.act(&mut state, action),
+            (true, Request::Turn { head, direction }) => self.look(&mut state, head, direction),
+            (true, Request::Name(id)) => self.name(&state, id),
+            (true, Request::CharSelect) => {
                 state.renew_char_ticket(self.account);
                 self.tell(&packets::char_select_granted());
             }
-            (true, 0x018A) => self.tell(&packets::quit_granted()),
-            (true, _) => {}
+            (true, Request::Quit) => self.tell(&packets::quit_granted()),
+            (true, Request::Enter(_) | Request::Loaded) => {}
         }
+    }
+
+    fn dialect(&self) -> &Dialect {
+        &self.context.shared.dialect
     }
 
     fn tell(&self, packets: &[u8]) {
@@ -168,25 +178,26 @@ impl Player<'_> {
         unit.loaded = true;
         let (place, direction) = (unit.place, unit.direction);
         let portal = place.map.portal();
-        let mut burst = packets::load_head(self.account);
-        let at = portal.at;
-        burst.extend(Looks::portal(portal).standing(at.x, at.y, 0, Posture::Standing));
+        let dialect = self.dialect();
+        let mut burst = dialect.load_head(self.account);
+        let (gate, at) = (Looks::portal(portal), (portal.at.x, portal.at.y));
+        burst.extend(dialect.standing(&gate, at, 0, Posture::Standing));
         for other in state.others(self.account, place.map) {
-            burst.extend(other.standing());
+            burst.extend(other.standing(dialect));
         }
-        burst.extend(packets::load_tail());
+        burst.extend(dialect.load_tail());
         self.tell(&burst);
+        let looks = Looks::player(self.account);
         let arrival = [
-            packets::looks_changed(self.account.aid()),
-            Looks::player(self.account).arriving(place.x, place.y, direction),
+            dialect.looks_changed(self.account.aid()),
+            dialect.arriving(&looks, (place.x, place.y), direction),
         ];
         state.tell_others(self.account, place.map, &arrival.concat());
     }
 
-    /// 035F: out of reach, off the map or sitting, the request has no answer. Else the walker
-    /// stands on its target at once, and may have walked onto a portal.
-    fn walk(&self, state: &mut State, fields: Fields<'_>) {
-        let (x, y, _) = unpack_pos(fields.array(2));
+    /// Out of reach, off the map or sitting, the request has no answer. Else the walker stands on
+    /// its target at once, and may have walked onto a portal.
+    fn walk(&self, state: &mut State, (x, y): (u16, u16)) {
         let Some(unit) = state.unit(self.account, self.context.id) else {
             return;
         };
@@ -200,7 +211,8 @@ impl Player<'_> {
         let place = unit.place;
         let tick = self.context.shared.world.tick();
         self.tell(&packets::own_walk(tick, from, (x, y)));
-        let seen = Looks::player(self.account).walking(tick, from, (x, y));
+        let looks = Looks::player(self.account);
+        let seen = self.dialect().walking(&looks, tick, from, (x, y));
         state.tell_others(self.account, place.map, &seen);
         let portal = place.map.portal();
         if place == portal.at {
@@ -208,7 +220,8 @@ impl Player<'_> {
         }
     }
 
-    /// Leads to another place: 0091 on the same server (with a line of chat), 0AC7 on the other.
+    /// Leads to another place: 0091 on the same server (with a line of chat), the other server's
+    /// address if it lies there.
     fn go(&self, state: &mut State, to: Place, line: Option<&str>) {
         let world = &self.context.shared.world;
         let Some(here) = state.map_of(self.account) else {
@@ -231,56 +244,49 @@ impl Player<'_> {
                 },
             );
             let address = reachable(world.map_server(server), self.context.reached);
-            self.tell(&packets::change_server(to, address));
+            self.tell(&self.dialect().change_server(to, address));
         }
     }
 
-    /// 00F3: `Name : message` and a zero. A wrong name has no answer.
+    /// 00F3: `Name : message`. A wrong name has no answer.
     fn chat(&self, state: &mut State, text: &[u8]) {
-        let line = until_zero(text);
-        if line.len() + 1 != text.len() {
-            return; // not ended by its only zero
-        }
+        self.context.shared.count_line(self.account, text);
         let prefix = format!("{} : ", self.account.character());
-        let (Some(message), Ok(line)) = (
-            line.strip_prefix(prefix.as_bytes()),
-            std::str::from_utf8(line),
-        ) else {
+        let Some(line) = self.dialect().chat_line(text) else {
             return;
         };
-        let message = String::from_utf8_lossy(message);
-        match go_target(&message) {
-            Some(map) => self.go(state, map.landing(), Some("Warped.")),
-            None if message.starts_with('@') => {
-                self.tell(&packets::own_line(&format!(
-                    "{message} is Unknown Command."
-                )));
-            }
-            None => {
-                self.tell(&packets::own_line(line));
-                let others = packets::others_line(self.account.aid(), line.as_bytes());
-                if let Some(map) = state.map_of(self.account) {
-                    state.tell_others(self.account, map, &others);
-                }
+        let Some(message) = line.strip_prefix(&prefix) else {
+            return;
+        };
+        if let Some(map) = go_target(message) {
+            self.go(state, map.landing(), Some("Warped."));
+        } else if let Some(unknown) = unknown_command(message) {
+            self.tell(&packets::own_line(&unknown));
+        } else {
+            self.tell(&packets::own_line(line));
+            let others = packets::others_line(self.account.aid(), line.as_bytes());
+            if let Some(map) = state.map_of(self.account) {
+                state.tell_others(self.account, map, &others);
             }
         }
     }
 
-    /// 0437: 2 sits down, 3 stands up; doing it twice has no answer.
+    /// 2 sits down, 3 stands up; doing it twice has no answer.
     fn act(&self, state: &mut State, action: u8) {
+        let aid = self.account.aid();
         let (posture, packets) = match action {
-            2 => (Posture::Sitting, packets::unit_sits(self.account.aid())),
-            3 => (Posture::Standing, packets::unit_stands(self.account.aid())),
+            2 => (Posture::Sitting, self.dialect().unit_sits(aid)),
+            3 => (Posture::Standing, self.dialect().unit_stands(aid)),
             _ => return,
         };
         match state.unit(self.account, self.context.id) {
             Some(unit) if unit.posture != posture => unit.posture = posture,
             _ => return,
         }
-        self.tell_all(state, &packets);
+        self.tell_all(state, &packets.concat());
     }
 
-    /// 0361: only the others are told.
+    /// Only the others are told.
     fn look(&self, state: &mut State, head: u16, direction: u8) {
         let Some(unit) = state.unit(self.account, self.context.id) else {
             return;
@@ -294,18 +300,18 @@ impl Player<'_> {
         state.tell_others(self.account, map, &packet);
     }
 
-    /// 0368: a player or the portal of this map; anybody else has no answer.
+    /// A player or the portal of this map; anybody else has no answer.
     fn name(&self, state: &State, id: u32) {
         let Some(map) = state.map_of(self.account) else {
             return;
         };
         let portal = map.portal();
         if id == portal.id {
-            self.tell(&packets::npc_name(portal));
+            self.tell(&self.dialect().npc_name(portal));
         } else if let Some(account) = Account::by_aid(id)
             && state.stands_on(account, map)
         {
-            self.tell(&packets::player_name(account));
+            self.tell(&self.dialect().player_name(account));
         }
     }
 }

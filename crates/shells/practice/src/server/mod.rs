@@ -12,14 +12,22 @@
 //! | three bytes of a variable packet | waits | waits | waits |
 //! | any other part of a packet | closed | waits | closed |
 //! | whole packets and a part of the next | handled, then closed | waits | handled, then closed |
-//! | 0436 with less or more than its 23 bytes | | | 006A code 1, closed |
+//! | the packet that enters a map (0436) with less or more than its bytes | | | 006A code 1, closed |
 //! | an unknown id | closed | closed | closed |
+//!
+//! # Behind a shield
+//!
+//! With [`ServerConfig::shield`] the map connections are enciphered from the first byte on, as a
+//! stand-in for a game shield. What either end writes at once is one record (a `u16` length and
+//! that many bytes, all of it enciphered); a read that does not end at a record's end closes the
+//! connection ([`CloseReason::SplitRecord`]), and the table above goes for each record. A report
+//! counts records instead of packets then.
 //!
 //! # Session numbers (ro-protocol section 8)
 //!
 //! Every ticket works once: the login's at the char server, the char server's at the map server
 //! that it named. 00B2 makes the login's ticket good for the char server once more, and 0AC7
-//! makes one for the other map server.
+//! (0092) makes one for the other map server.
 //!
 //! # Bounds
 //!
@@ -38,6 +46,7 @@ mod state;
 use std::io;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr, SocketAddrV4};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use tokio::net::TcpListener;
@@ -50,6 +59,9 @@ pub use connection::READ_BUFFER;
 pub use events::{CloseReason, EventReceiver, ServerEvent};
 pub use outbox::OUTBOX_BUDGET;
 
+use crate::game::Account;
+use crate::version::DEFAULT_VERSION;
+use crate::wire::Dialect;
 use connection::Connection;
 use events::EventSender;
 use state::World;
@@ -80,6 +92,14 @@ pub struct ServerConfig {
     pub announce_map2: Option<SocketAddrV4>,
     /// A map connection without client data for this long is closed. The real server: 60 s.
     pub idle_limit: Duration,
+    /// The packet version that is spoken: one of [`crate::version::versions`].
+    pub version: u32,
+    /// The ids that clients send to a map server are enciphered with the version's keys.
+    pub obfuscate: bool,
+    /// Map connections are enciphered as if a game shield were there.
+    pub shield: bool,
+    /// Tell each line of public chat ([`ServerEvent::Chat`]).
+    pub tell_chat: bool,
     /// How many events are kept for a slow reader before the oldest are dropped (at least 1).
     pub event_capacity: usize,
 }
@@ -109,6 +129,10 @@ impl ServerConfig {
             announce_map: None,
             announce_map2: None,
             idle_limit: Duration::from_secs(60),
+            version: DEFAULT_VERSION,
+            obfuscate: false,
+            shield: false,
+            tell_chat: false,
             event_capacity: 1024,
         }
     }
@@ -138,7 +162,25 @@ struct Shared {
     world: World,
     events: EventSender,
     idle_limit: Duration,
+    dialect: Arc<Dialect>,
+    shield: bool,
+    tell_chat: bool,
+    chat_lines: AtomicU64,
     stop: CancellationToken,
+}
+
+impl Shared {
+    /// A line of public chat has come.
+    fn count_line(&self, account: Account, text: &[u8]) {
+        self.chat_lines.fetch_add(1, Ordering::Relaxed);
+        if self.tell_chat {
+            let text = text.strip_suffix(&[0]).unwrap_or(text);
+            self.events.send(ServerEvent::Chat {
+                user: account.user(),
+                text: String::from_utf8_lossy(text).into_owned(),
+            });
+        }
+    }
 }
 
 /// A running practice server. Dropping it stops it without waiting.
@@ -156,10 +198,12 @@ impl Server {
     ///
     /// # Errors
     ///
-    /// If an address cannot be bound, or if char or map servers listen on an IPv6 address without
-    /// an IPv4 address to announce: the game's packets carry IPv4 only.
+    /// If an address cannot be bound; if char or map servers listen on an IPv6 address without an
+    /// IPv4 address to announce: the game's packets carry IPv4 only; or if the version cannot be
+    /// spoken as configured ([`crate::version::check`]).
     pub async fn start(config: ServerConfig) -> io::Result<Server> {
-        let table = crate::wire::table()?;
+        let dialect = Dialect::of(config.version, config.obfuscate)
+            .map_err(|error| io::Error::new(io::ErrorKind::Unsupported, error))?;
         let login = bind("login", config.login).await?;
         let char = bind("char", config.char).await?;
         let map = bind("map", config.map).await?;
@@ -187,6 +231,10 @@ impl Server {
             ),
             events: EventSender::new(config.event_capacity.max(1)),
             idle_limit: config.idle_limit,
+            dialect,
+            shield: config.shield,
+            tell_chat: config.tell_chat,
+            chat_lines: AtomicU64::new(0),
             stop,
         });
         let tasks = TaskTracker::new();
@@ -206,7 +254,6 @@ impl Server {
                 Arc::clone(&places),
                 listener,
                 door,
-                table,
             );
             tasks.spawn(accepting);
         }
@@ -256,6 +303,12 @@ impl Server {
     #[must_use]
     pub fn players_online(&self) -> usize {
         self.shared.world.players_online()
+    }
+
+    /// How many lines of public chat have come to the map servers.
+    #[must_use]
+    pub fn chat_lines(&self) -> u64 {
+        self.shared.chat_lines.load(Ordering::Relaxed)
     }
 
     /// Closes every connection and listener; waits for them for at most 1.5 s.
@@ -316,7 +369,6 @@ async fn accept(
     places: Arc<Semaphore>,
     listener: TcpListener,
     door: Door,
-    table: &'static warp_ro_packet::PacketTable,
 ) {
     loop {
         let accepted = async {
@@ -332,7 +384,7 @@ async fn accept(
         };
         match accepted {
             Ok((stream, peer)) => {
-                let connection = Connection::new(Arc::clone(&shared), door, stream, peer, table);
+                let connection = Connection::new(Arc::clone(&shared), door, stream, peer);
                 tasks.spawn(async move {
                     connection.run().await;
                     drop(place);

@@ -15,6 +15,7 @@ use super::CloseReason;
 use super::outbox::Outbox;
 use crate::game::{Account, Map, Place};
 use crate::report::{Role, role_name, session_key};
+use crate::wire::Dialect;
 use crate::wire::packets::{self, LoginIds, Vanish};
 use crate::wire::tick::tick_at;
 use crate::wire::units::{Looks, Posture};
@@ -42,7 +43,7 @@ impl Seat {
     }
 }
 
-/// Good for one 0436 at one map server.
+/// Good for entering one map server once.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct MapTicket {
     pub(super) server: usize,
@@ -51,7 +52,7 @@ pub(super) struct MapTicket {
     pub(super) fresh: bool,
 }
 
-/// What a 0436 shows.
+/// What somebody shows who enters a map server.
 pub(super) struct MapClaim {
     pub(super) gid: u32,
     pub(super) login_id1: u32,
@@ -59,7 +60,7 @@ pub(super) struct MapClaim {
     pub(super) server: usize,
 }
 
-/// The answer to a 0436.
+/// The answer to that.
 pub(super) enum Entry {
     Accepted(MapTicket),
     /// The same ids are on the map already.
@@ -104,13 +105,10 @@ pub(super) struct Unit {
 }
 
 impl Unit {
-    pub(super) fn standing(&self) -> Vec<u8> {
-        Looks::player(self.account).standing(
-            self.place.x,
-            self.place.y,
-            self.direction,
-            self.posture,
-        )
+    pub(super) fn standing(&self, dialect: &Dialect) -> Vec<u8> {
+        let at = (self.place.x, self.place.y);
+        let looks = Looks::player(self.account);
+        dialect.standing(&looks, at, self.direction, self.posture)
     }
 }
 
@@ -367,7 +365,7 @@ impl World {
             .take_if(|seat| seat.connection == connection);
     }
 
-    /// 0436: takes the map ticket if everything is right.
+    /// Takes the map ticket if everything is right.
     pub(super) fn enter_map(&self, account: Account, claim: &MapClaim, seat: Seat) -> Entry {
         let mut guard = self.lock();
         let state = guard.accounts.entry(account).or_default();

@@ -30,8 +30,10 @@ impl Packet {
         self
     }
 
-    pub(crate) fn u64(mut self, value: u64) -> Self {
-        self.0.extend_from_slice(&value.to_le_bytes());
+    /// A number in `width` bytes, at most 8; what does not fit is cut off.
+    pub(crate) fn number(mut self, value: u32, width: usize) -> Self {
+        let bytes = u64::from(value).to_le_bytes();
+        self.0.extend(bytes.into_iter().take(width));
         self
     }
 
@@ -126,7 +128,7 @@ mod tests {
             .u8(7)
             .u16(0x0203)
             .u32(0x0405_0607)
-            .u64(9)
+            .number(9, 8)
             .text("abcdef", 4)
             .text("x", 3)
             .finish();

@@ -1,13 +1,14 @@
-//! Units as others see them: 09FF (standing), 09FE (just appeared), 09FD (walking).
+//! Units as others see them: standing, just appeared, walking (09FF, 09FE, 09FD since 2015).
 //!
-//! Offsets: ro-protocol section 4.3, checked against recordings in the tests below.
+//! Offsets: ro-protocol section 4.3, checked against recordings in the tests below; older versions
+//! lack some of the fields.
 
 use warp_ro_packet::coords::{pack_move, pack_pos, unpack_move, unpack_pos};
 
-use super::{Fields, Packet, id_of};
+use super::{Dialect, Fields, Packet, id_of};
 use crate::game::{Account, Map, Portal};
 
-/// The posture field of 09FF.
+/// The posture field of a unit that stands there already.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Posture {
     Standing = 0,
@@ -65,19 +66,6 @@ impl Looks {
         }
     }
 
-    /// Common head up to the field where the three packets part.
-    fn head(&self, id: u16) -> Packet {
-        Packet::sized(id)
-            .u8(self.kind)
-            .u32(self.id)
-            .u32(self.gid)
-            .u16(self.speed)
-            .zeros(8) // body state, health state, option
-            .u16(self.class)
-            .u16(self.hair)
-            .zeros(10) // weapon, shield, head low
-    }
-
     /// From head top to sex.
     fn middle(&self, packet: Packet) -> Packet {
         packet
@@ -87,96 +75,174 @@ impl Looks {
             .zeros(13) // guild, emblem, manner, virtue, pk
             .u8(self.sex)
     }
+}
 
-    /// From base level to name.
-    fn tail(&self, packet: Packet) -> Vec<u8> {
+/// Where the fields lie that a reader of the three packets wants.
+#[derive(Debug, Clone, Copy)]
+struct Offsets {
+    /// The tick of a walk.
+    tick: usize,
+    /// The position of a unit that stands or has arrived.
+    place: usize,
+    /// From where to where a unit walks.
+    walk: usize,
+    posture: usize,
+}
+
+/// From head top to sex: the same length in every version.
+const MIDDLE: usize = 26;
+
+impl Dialect {
+    fn offsets(&self) -> Offsets {
+        let units = self.facts.units;
+        let more = [units.character, units.shield];
+        let tick = 29 + 4 * more.into_iter().filter(|there| *there).count();
+        Offsets {
+            tick,
+            place: tick + MIDDLE,
+            walk: tick + 4 + MIDDLE,
+            posture: tick + MIDDLE + 5,
+        }
+    }
+
+    /// Common head up to the field where the three packets part.
+    fn unit_head(&self, id: u16, looks: &Looks) -> Packet {
+        let units = self.facts.units;
+        let packet = Packet::sized(id).u8(looks.kind).u32(looks.id);
+        let packet = if units.character {
+            packet.u32(looks.gid)
+        } else {
+            packet
+        };
         packet
-            .u16(self.level)
+            .u16(looks.speed)
+            .zeros(8) // body state, health state, option
+            .u16(looks.class)
+            .u16(looks.hair)
+            .zeros(if units.shield { 8 } else { 4 }) // weapon, shield
+            .zeros(2) // head low
+    }
+
+    /// From base level to the end.
+    fn unit_tail(&self, packet: Packet, looks: &Looks) -> Vec<u8> {
+        let packet = packet
+            .u16(looks.level)
             .u16(0) // font
             .u32(u32::MAX) // max hp unknown
             .u32(u32::MAX) // hp unknown
-            .zeros(3) // boss, body
-            .text(&self.name, 24)
-            .finish()
+            .u8(0); // boss
+        if self.facts.units.name {
+            packet.u16(0).text(&looks.name, 24).finish() // body style, name
+        } else {
+            packet.finish()
+        }
     }
 
-    /// 09FF: the unit stands (or sits) there already.
-    pub(crate) fn standing(&self, x: u16, y: u16, direction: u8, posture: Posture) -> Vec<u8> {
-        let packet = self
-            .middle(self.head(0x09FF))
+    /// The unit stands (or sits) there already.
+    pub(crate) fn standing(
+        &self,
+        looks: &Looks,
+        (x, y): (u16, u16),
+        direction: u8,
+        posture: Posture,
+    ) -> Vec<u8> {
+        let packet = looks
+            .middle(self.unit_head(self.facts.units.standing, looks))
             .bytes(&pack_pos(x, y, direction))
-            .u8(self.size)
-            .u8(self.size)
+            .u8(looks.size)
+            .u8(looks.size)
             .u8(posture as u8);
-        self.tail(packet)
+        self.unit_tail(packet, looks)
     }
 
-    /// 09FE: the unit has just arrived.
-    pub(crate) fn arriving(&self, x: u16, y: u16, direction: u8) -> Vec<u8> {
-        let packet = self
-            .middle(self.head(0x09FE))
+    /// The unit has just arrived.
+    pub(crate) fn arriving(&self, looks: &Looks, (x, y): (u16, u16), direction: u8) -> Vec<u8> {
+        let packet = looks
+            .middle(self.unit_head(self.facts.units.arriving, looks))
             .bytes(&pack_pos(x, y, direction))
-            .u8(self.size)
-            .u8(self.size);
-        self.tail(packet)
+            .u8(looks.size)
+            .u8(looks.size);
+        self.unit_tail(packet, looks)
     }
 
-    /// 09FD: the unit walks.
-    pub(crate) fn walking(&self, tick: u32, from: (u16, u16), to: (u16, u16)) -> Vec<u8> {
-        let packet = self
-            .middle(self.head(0x09FD).u32(tick))
+    /// The unit walks.
+    pub(crate) fn walking(
+        &self,
+        looks: &Looks,
+        tick: u32,
+        from: (u16, u16),
+        to: (u16, u16),
+    ) -> Vec<u8> {
+        let packet = looks
+            .middle(self.unit_head(self.facts.units.walking, looks).u32(tick))
             .bytes(&pack_move(from.0, from.1, to.0, to.1))
-            .u8(self.size)
-            .u8(self.size);
-        self.tail(packet)
+            .u8(looks.size)
+            .u8(looks.size);
+        self.unit_tail(packet, looks)
+    }
+
+    /// Whether a packet shows a unit.
+    pub(crate) fn is_unit(&self, frame: &[u8]) -> bool {
+        let units = self.facts.units;
+        id_of(frame).is_some_and(|id| [units.standing, units.arriving, units.walking].contains(&id))
+    }
+
+    /// Whether a packet shows a unit that stands there already.
+    pub(crate) fn is_standing(&self, frame: &[u8]) -> bool {
+        id_of(frame) == Some(self.facts.units.standing)
+    }
+
+    /// Where a unit stands that stands there already, or has arrived.
+    pub(crate) fn unit_place(&self, frame: &[u8]) -> (u16, u16) {
+        let (x, y, _) = unpack_pos(Fields(frame).array(self.offsets().place));
+        (x, y)
+    }
+
+    /// Whether a packet that shows a unit is right in every byte that does not say where or when:
+    /// it is built anew from its position (and posture, and tick) and compared.
+    pub(crate) fn is_sound_unit(&self, frame: &[u8], map: Map) -> bool {
+        let (fields, offsets, units) = (Fields(frame), self.offsets(), self.facts.units);
+        let id = unit_id(frame);
+        let portal = map.portal();
+        let looks = match Account::by_aid(id) {
+            Some(account) => Looks::player(account),
+            None if id == portal.id => {
+                let at = (portal.at.x, portal.at.y);
+                return frame == self.standing(&Looks::portal(portal), at, 0, Posture::Standing);
+            }
+            None => return false,
+        };
+        let id = id_of(frame);
+        if id == Some(units.walking) {
+            let tick = fields.u32(offsets.tick);
+            let (x0, y0, x1, y1) = unpack_move(fields.array(offsets.walk));
+            return super::tick::is_sound(tick)
+                && frame == self.walking(&looks, tick, (x0, y0), (x1, y1));
+        }
+        let (x, y, direction) = unpack_pos(fields.array(offsets.place));
+        if direction >= 8 {
+            false
+        } else if id == Some(units.arriving) {
+            frame == self.arriving(&looks, (x, y), direction)
+        } else {
+            let posture = match fields.u8(offsets.posture) {
+                2 => Posture::Sitting,
+                _ => Posture::Standing,
+            };
+            frame == self.standing(&looks, (x, y), direction, posture)
+        }
     }
 }
 
-/// The unit id in 09FF, 09FE or 09FD.
+/// The unit id in a packet that shows a unit.
 pub(crate) fn unit_id(frame: &[u8]) -> u32 {
     Fields(frame).u32(5)
-}
-
-/// Whether a 09FF, 09FE or 09FD is right in every byte that does not say where or when: it is
-/// built anew from its position (and posture, and tick) and compared.
-pub(crate) fn is_sound_unit(frame: &[u8], map: Map) -> bool {
-    let fields = Fields(frame);
-    let id = unit_id(frame);
-    let portal = map.portal();
-    let looks = match Account::by_aid(id) {
-        Some(account) => Looks::player(account),
-        None if id == portal.id => {
-            let (x, y) = (portal.at.x, portal.at.y);
-            return frame == Looks::portal(portal).standing(x, y, 0, Posture::Standing);
-        }
-        None => return false,
-    };
-    match id_of(frame) {
-        Some(0x09FF) => {
-            let (x, y, direction) = unpack_pos(fields.array(63));
-            let posture = match fields.u8(68) {
-                0 => Posture::Standing,
-                2 => Posture::Sitting,
-                _ => return false,
-            };
-            direction < 8 && frame == looks.standing(x, y, direction, posture)
-        }
-        Some(0x09FE) => {
-            let (x, y, direction) = unpack_pos(fields.array(63));
-            direction < 8 && frame == looks.arriving(x, y, direction)
-        }
-        Some(0x09FD) => {
-            let tick = fields.u32(37);
-            let (x0, y0, x1, y1) = unpack_move(fields.array(67));
-            super::tick::is_sound(tick) && frame == looks.walking(tick, (x0, y0), (x1, y1))
-        }
-        _ => false,
-    }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::wire::dialect::tests::{all, newest};
 
     fn bot_two() -> Looks {
         Looks {
@@ -197,16 +263,20 @@ mod tests {
     /// From the recordings `s1-006` (standing, walking) and `s1-006` at 16763 ms (arriving).
     #[test]
     fn units_look_as_they_were_recorded() {
+        let dialect = newest();
         let standing = "ff096c000082841e00f24902009600000000000000000000000200000000000000000000000000000002000000000000000000000000000000000000000000264bc00505000a000000ffffffffffffffff000000426f7454776f000000000000000000000000000000000000";
         assert_eq!(
-            hex::encode(bot_two().standing(153, 188, 0, Posture::Standing)),
+            hex::encode(dialect.standing(&bot_two(), (153, 188), 0, Posture::Standing)),
             standing
         );
         let arriving = "fe096b000082841e00f24902009600000000000000000000000200000000000000000000000000000002000000000000000000000000000000000000000000264bc005050a000000ffffffffffffffff000000426f7454776f000000000000000000000000000000000000";
-        assert_eq!(hex::encode(bot_two().arriving(153, 188, 0)), arriving);
+        assert_eq!(
+            hex::encode(dialect.arriving(&bot_two(), (153, 188), 0)),
+            arriving
+        );
         let walking = "fd0972000082841e00f24902009600000000000000000000000200000000000000000000003a7d27000000000002000000000000000000000000000000000000000000264bc278ba8805050a000000ffffffffffffffff000000426f7454776f000000000000000000000000000000000000";
         assert_eq!(
-            hex::encode(bot_two().walking(0x0027_7d3a, (153, 188), (158, 186))),
+            hex::encode(dialect.walking(&bot_two(), 0x0027_7d3a, (153, 188), (158, 186))),
             walking
         );
         let portal = "ff096c00063a788e0600000000c80000000000000000002d000000000000000000000000000000000000000000000000000000000000000000000000000000298bc000000000000000ffffffffffffffff00000070726f62655f746f5f67656666656e000000000000000000";
@@ -216,7 +286,7 @@ mod tests {
             ..*Map::Prontera.portal()
         };
         assert_eq!(
-            hex::encode(Looks::portal(&npc).standing(166, 188, 0, Posture::Standing)),
+            hex::encode(dialect.standing(&Looks::portal(&npc), (166, 188), 0, Posture::Standing)),
             portal
         );
     }
@@ -225,28 +295,37 @@ mod tests {
     fn a_changed_byte_of_a_unit_is_noticed_unless_it_is_where_it_stands() {
         let map = Map::Prontera;
         let looks = Looks::player(Account::numbered(3).unwrap());
-        let frames = [
-            (looks.standing(100, 200, 3, Posture::Sitting), 63..66),
-            (looks.arriving(100, 200, 3), 63..66),
-            (
-                looks.walking(super::super::tick::tick_at(9_999), (1, 2), (3, 4)),
-                67..73,
-            ),
-            (
-                Looks::portal(map.portal()).standing(166, 188, 0, Posture::Standing),
-                0..0,
-            ),
-        ];
-        for (frame, place) in frames {
-            assert!(is_sound_unit(&frame, map));
-            for at in (0..frame.len()).filter(|at| !place.contains(at)) {
-                let mut bad = frame.clone();
-                bad[at] ^= 0x40;
-                assert!(
-                    !is_sound_unit(&bad, map),
-                    "byte {at} of {:02x?}",
-                    id_of(&frame)
-                );
+        let tick = super::super::tick::tick_at(9_999);
+        for dialect in all() {
+            let Offsets { place, walk, .. } = dialect.offsets();
+            let gate = Looks::portal(map.portal());
+            let frames = [
+                (
+                    dialect.standing(&looks, (100, 200), 3, Posture::Sitting),
+                    place..place + 3,
+                ),
+                (dialect.arriving(&looks, (100, 200), 3), place..place + 3),
+                (
+                    dialect.walking(&looks, tick, (1, 2), (3, 4)),
+                    walk..walk + 6,
+                ),
+                (
+                    dialect.standing(&gate, (166, 188), 0, Posture::Standing),
+                    0..0,
+                ),
+            ];
+            for (frame, place) in frames {
+                assert!(dialect.is_unit(&frame) && dialect.is_sound_unit(&frame, map));
+                for at in (0..frame.len()).filter(|at| !place.contains(at)) {
+                    let mut bad = frame.clone();
+                    bad[at] ^= 0x40;
+                    assert!(
+                        !dialect.is_sound_unit(&bad, map),
+                        "byte {at} of {:02x?} in {}",
+                        id_of(&frame),
+                        dialect.facts.version
+                    );
+                }
             }
         }
     }

@@ -31,12 +31,15 @@ async fn next(lines: &mut Lines<BufReader<ChildStdout>>) -> Value {
 }
 
 async fn start_server() -> (Child, Lines<BufReader<ChildStdout>>, String) {
+    start_server_with(&[]).await
+}
+
+async fn start_server_with(more: &[&str]) -> (Child, Lines<BufReader<ChildStdout>>, String) {
     let any = "127.0.0.1:0";
-    let mut child = program(&[
+    let common = [
         "server", "--login", any, "--char", any, "--map", any, "--map2", any,
-    ])
-    .spawn()
-    .unwrap();
+    ];
+    let mut child = program(&[&common[..], more].concat()).spawn().unwrap();
     let mut lines = BufReader::new(child.stdout.take().unwrap()).lines();
     let listening = next(&mut lines).await;
     assert_eq!(listening["event"], "listening");
@@ -133,8 +136,77 @@ async fn client_and_server_report_the_same_and_exit_codes_tell() {
     assert_eq!(events(&refused).last().unwrap()["code"], "wrong-password");
     drop(server);
 
-    let usage = client(&login, "test7", "x", &["--rate", "0"]).await;
-    assert_eq!(usage.status.code(), Some(2));
+    let many = ["--say", "x"].repeat(17);
+    for (wrong, told) in [
+        (&["--rate", "0"][..], "--rate"),
+        (&["--packetver", "20010101"], "20130807, "),
+        (&["--packetver", "new"], "20211103"),
+        (&["--obfuscate"], "20130807"),
+        (&["--say", "@go 1"], "another map"),
+        (&["--pause-after", "1"], "--pause-seconds"),
+        (&many, "at most 16"),
+    ] {
+        let usage = client(&login, "test7", "x", wrong).await;
+        assert_eq!(usage.status.code(), Some(2), "{wrong:?}");
+        let error = String::from_utf8(usage.stderr).unwrap();
+        assert!(error.contains(told), "{wrong:?}: {error}");
+    }
+}
+
+#[tokio::test]
+async fn the_help_names_every_version() {
+    let help = program(&["--help"]).output().await.unwrap();
+    let text = String::from_utf8(help.stdout).unwrap();
+    for version in warp_practice::version::versions() {
+        assert!(text.contains(&version.to_string()), "{version}: {text}");
+    }
+}
+
+#[tokio::test]
+async fn a_login_connection_that_is_cut_is_told_as_never_entered() {
+    // What a bridge does whose game server cannot be reached.
+    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let login = listener.local_addr().unwrap().to_string();
+    tokio::spawn(async move {
+        while let Ok((connection, _)) = listener.accept().await {
+            drop(connection);
+        }
+    });
+    let played = client(&login, "test1", "test1", &["--json"]).await;
+    assert_eq!(played.status.code(), Some(3));
+    let told = events(&played);
+    let summary = told.last().unwrap();
+    assert_eq!(summary["event"], "summary");
+    assert_eq!(summary["entered"], Value::from(false));
+    assert_eq!(summary["errors"][0]["code"], "connection-lost");
+}
+
+#[tokio::test]
+async fn both_programs_speak_an_old_version_and_tell_what_was_said() {
+    let speech = ["--packetver", "20130807", "--obfuscate", "--shield"];
+    let (server, mut lines, login) =
+        start_server_with(&[&speech[..], &["--tell-chat"]].concat()).await;
+    let more = ["--seconds", "1", "--say", "good morning", "--json"];
+    let played = client(&login, "test2", "test2", &[&speech[..], &more].concat()).await;
+    let told = events(&played);
+    assert_eq!(played.status.code(), Some(0), "{told:?}");
+    let said: Vec<&Value> = told
+        .iter()
+        .filter(|event| event["event"] == "said")
+        .collect();
+    assert_eq!(said.len(), 1);
+    assert_eq!(said[0]["text"], "good morning");
+    assert_eq!(said[0]["lines"][0], "Practice 2 : good morning");
+    assert!(said[0]["answered_ms"].is_f64());
+    let chat = loop {
+        let event = next(&mut lines).await;
+        if event["event"] == "chat" {
+            break event;
+        }
+    };
+    assert_eq!(chat["user"], "test2");
+    assert_eq!(chat["text"], "Practice 2 : good morning");
+    drop(server);
 }
 
 #[tokio::test]

@@ -1,4 +1,4 @@
-//! The negative test: a relay between client and server that changes one byte.
+//! Relays between client and server that change what passes: a byte, or where writes are cut.
 
 use std::net::SocketAddr;
 use std::time::Duration;
@@ -27,8 +27,41 @@ pub(crate) struct Flip {
     pub(crate) at: usize,
 }
 
+/// What a relay does to what it passes on.
+#[derive(Debug, Clone, Copy)]
+pub(crate) enum Change {
+    Nothing,
+    Flip(Flip),
+    /// What one read brought goes on with two writes, one way, at map servers.
+    Halve(Way),
+}
+
+impl Change {
+    fn at(self, door: usize, way: Way) -> Pumping {
+        match self {
+            Change::Flip(flip) if flip.door == door && flip.way == way => Pumping::Flip(flip.at),
+            Change::Halve(halved) if door >= 2 && halved == way => Pumping::Halve,
+            _ => Pumping::Plain,
+        }
+    }
+}
+
+/// The same for one direction of one connection.
+#[derive(Debug, Clone, Copy)]
+enum Pumping {
+    Plain,
+    Flip(usize),
+    Halve,
+}
+
 /// Starts a server whose announced addresses, and whose returned login address, are a relay's.
 pub(crate) async fn relayed(flip: Option<Flip>) -> (Server, SocketAddr) {
+    let change = flip.map_or(Change::Nothing, Change::Flip);
+    relayed_with(ServerConfig::loopback(), change).await
+}
+
+/// The same for a server with this configuration.
+pub(crate) async fn relayed_with(mut config: ServerConfig, change: Change) -> (Server, SocketAddr) {
     let mut listeners = Vec::new();
     for _ in 0..4 {
         listeners.push(TcpListener::bind("127.0.0.1:0").await.unwrap());
@@ -37,7 +70,6 @@ pub(crate) async fn relayed(flip: Option<Flip>) -> (Server, SocketAddr) {
         SocketAddr::V4(address) => address,
         SocketAddr::V6(_) => unreachable!("bound to IPv4"),
     };
-    let mut config = ServerConfig::loopback();
     config.announce_char = Some(address(&listeners[1]));
     config.announce_map = Some(address(&listeners[2]));
     config.announce_map2 = Some(address(&listeners[3]));
@@ -50,7 +82,6 @@ pub(crate) async fn relayed(flip: Option<Flip>) -> (Server, SocketAddr) {
         server.map2_addr().unwrap(),
     ];
     for (door, (listener, target)) in listeners.into_iter().zip(doors).enumerate() {
-        let flip = flip.filter(|flip| flip.door == door);
         tokio::spawn(async move {
             while let Ok((client, _)) = listener.accept().await {
                 let server = TcpStream::connect(target).await.unwrap();
@@ -58,28 +89,45 @@ pub(crate) async fn relayed(flip: Option<Flip>) -> (Server, SocketAddr) {
                 server.set_nodelay(true).unwrap();
                 let (from_client, to_client) = client.into_split();
                 let (from_server, to_server) = server.into_split();
-                let at = |way| flip.filter(|flip| flip.way == way).map(|flip| flip.at);
-                tokio::spawn(pump(from_client, to_server, at(Way::ToServer)));
-                tokio::spawn(pump(from_server, to_client, at(Way::ToClient)));
+                let (up, down) = (
+                    change.at(door, Way::ToServer),
+                    change.at(door, Way::ToClient),
+                );
+                tokio::spawn(pump(from_client, to_server, up));
+                tokio::spawn(pump(from_server, to_client, down));
             }
         });
     }
     (server, login.into())
 }
 
-/// One write per read, so that packets stay whole.
-async fn pump(mut from: OwnedReadHalf, mut to: OwnedWriteHalf, flip: Option<usize>) {
+/// One write per read, so that packets stay whole, unless they are to be halved.
+async fn pump(mut from: OwnedReadHalf, mut to: OwnedWriteHalf, pumping: Pumping) {
     let mut buffer = vec![0; 64 * 1024];
     let mut position = 0;
     while let Ok(count @ 1..) = from.read(&mut buffer).await {
-        if let Some(at) = flip.and_then(|at| at.checked_sub(position))
-            && at < count
-        {
-            buffer[at] ^= 0x01;
+        let mut cut = count;
+        match pumping {
+            Pumping::Plain => {}
+            Pumping::Flip(at) => {
+                if let Some(at) = at.checked_sub(position)
+                    && at < count
+                {
+                    buffer[at] ^= 0x01;
+                }
+            }
+            Pumping::Halve => cut = count / 2,
         }
         position += count;
-        if to.write_all(&buffer[..count]).await.is_err() {
+        if to.write_all(&buffer[..cut]).await.is_err() {
             return;
+        }
+        if cut < count {
+            // Long enough for the other end to read the first half by itself.
+            tokio::time::sleep(Duration::from_millis(20)).await;
+            if to.write_all(&buffer[cut..count]).await.is_err() {
+                return;
+            }
         }
     }
     let _gone = to.shutdown().await;

@@ -10,23 +10,23 @@ use warp_practice::server::{EventReceiver, Server, ServerConfig, ServerEvent};
 
 use crate::raw::{PATIENCE, server};
 
-fn config(server: &Server, user: &str) -> ClientConfig {
+pub(crate) fn config(server: &Server, user: &str) -> ClientConfig {
     let mut config = ClientConfig::new(server.login_addr(), user, user);
     config.rate = 50;
     config.play_for = Some(Duration::from_millis(1_500));
     config
 }
 
-type Streams = BTreeMap<String, (StreamReport, StreamReport)>;
+pub(crate) type Streams = BTreeMap<String, (StreamReport, StreamReport)>;
 
-fn streams(reports: impl IntoIterator<Item = ConnectionReport>) -> Streams {
+pub(crate) fn streams(reports: impl IntoIterator<Item = ConnectionReport>) -> Streams {
     reports
         .into_iter()
         .map(|report| (report.key, (report.c2s, report.s2c)))
         .collect()
 }
 
-async fn played(config: ClientConfig) -> (Summary, Streams) {
+pub(crate) async fn played(config: ClientConfig) -> (Summary, Streams) {
     let mut reports = Vec::new();
     let playing = client::run(config, |event| {
         if let ClientEvent::ConnectionClosed(report) = event {
@@ -37,13 +37,13 @@ async fn played(config: ClientConfig) -> (Summary, Streams) {
     (summary, streams(reports))
 }
 
-async fn server_streams(server: Server, mut events: EventReceiver) -> Streams {
+pub(crate) async fn server_streams(server: Server, mut events: EventReceiver) -> Streams {
     server.shutdown().await;
     let mut reports = Vec::new();
     while let Some(event) = events.recv().await {
         match event {
             ServerEvent::ConnectionClosed { report, .. } => reports.push(report),
-            ServerEvent::ConnectionOpened { .. } => {}
+            ServerEvent::ConnectionOpened { .. } | ServerEvent::Chat { .. } => {}
             ServerEvent::EventsMissed { count } => panic!("{count} events missed"),
         }
     }
