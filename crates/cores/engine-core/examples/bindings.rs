@@ -28,14 +28,17 @@ use warp_engine_core::{
     command::{Command, P2pCommand},
     event::{ConsoleAnswer, Event, PlayStep, TokenStore},
     snapshot::{About, Snapshot},
-    view::{LinkState, Metrics, PathPhase, PathView, StreamDigest, SwitchReason},
+    view::{
+        ClassCount, ClientMetrics, Counter, LinkState, Metrics, PathPhase, PathView, StreamDigest,
+        SwitchReason,
+    },
 };
 use warp_protocol::{
     Problem, ProblemCode,
     carrier::PathKind,
     rest::{AccountRole, AccountView, MAX_NAME, MAX_PASSWORD, MIN_PASSWORD},
     stream::ServerRole,
-    zone::{GameServer, ZoneFile, ZoneStatus, ZoneView},
+    zone::{GameServer, ReadLevel, ZoneFile, ZoneStatus, ZoneView},
 };
 
 fn main() -> Result<ExitCode, Box<dyn Error>> {
@@ -196,6 +199,7 @@ fn recording() -> Result<String, Box<dyn Error>> {
 fn zone() -> Result<ZoneView, Box<dyn Error>> {
     let game = GameServer {
         packet_version: 20_211_103,
+        level: ReadLevel::Assist,
         login: "192.0.2.10:6900".parse()?,
         char: vec!["192.0.2.10:6121".parse()?],
         map: vec!["192.0.2.10:5121".parse()?],
@@ -223,6 +227,10 @@ fn zone() -> Result<ZoneView, Box<dyn Error>> {
     })
 }
 
+fn counter(packets: u64, bytes: u64) -> Counter {
+    Counter { packets, bytes }
+}
+
 fn metrics(path: PathKind, phase: PathPhase) -> Metrics {
     Metrics {
         at_ms: 1_000,
@@ -247,6 +255,31 @@ fn metrics(path: PathKind, phase: PathPhase) -> Metrics {
         failovers: 1,
         refused: 0,
         duplicated: 2,
+        classes: vec![ClassCount {
+            class: "movement".into(),
+            lane: true,
+            path: Some(path),
+            up: counter(10, 50),
+            down: counter(12, 144),
+        }],
+        clients: vec![ClientMetrics {
+            client: 1,
+            map: Some("geffen".into()),
+            connections: 1,
+            bytes_up: 300,
+            bytes_down: 900,
+            packets_up: 40,
+            packets_down: 60,
+        }],
+    }
+}
+
+fn game_started(game: u64) -> Event {
+    Event::GameStarted {
+        game,
+        pid: 4_241 + game as u32,
+        program: "game".into(),
+        since_ms: game * 1_000,
     }
 }
 
@@ -294,16 +327,44 @@ fn events() -> Result<Vec<Event>, Box<dyn Error>> {
             login: "127.0.0.1:6900".parse()?,
         },
         playing(PlayStep::StartingGame),
-        Event::GameStarted {
-            pid: 4_242,
-            program: "game".into(),
-        },
+        game_started(1),
         playing(PlayStep::Ready),
         Event::StreamOpened {
             stream: 0,
             role: ServerRole::Login,
             target: "192.0.2.10:6900".parse()?,
         },
+        Event::ClientSeen { client: 1 },
+        Event::VersionKnown {
+            version: 20_211_103,
+            ciphered: false,
+            certain: true,
+        },
+        Event::MapChanged {
+            client: 1,
+            map: "geffen".into(),
+            zone: None,
+        },
+        Event::ZoneJoined {
+            zone: "geffen".into(),
+        },
+        Event::MapChanged {
+            client: 1,
+            map: "geffen".into(),
+            zone: Some("geffen".into()),
+        },
+        Event::MapChanged {
+            client: 0,
+            map: "prontera".into(),
+            zone: None,
+        },
+        game_started(2),
+        Event::GameExited {
+            game: 1,
+            code: Some(0),
+            ok: true,
+        },
+        Event::ClientSeen { client: 2 },
         Event::Metrics {
             metrics: metrics(PathKind::Wss, PathPhase::InUse),
         },
@@ -342,7 +403,12 @@ fn events() -> Result<Vec<Event>, Box<dyn Error>> {
         Event::Problem {
             problem: Problem::new(ProblemCode::LinkLost, "prontera").with_detail("held for 30 s"),
         },
+        Event::ClientGone { client: 1 },
+        Event::ZoneLeft {
+            zone: "geffen".into(),
+        },
         Event::GameExited {
+            game: 2,
             code: None,
             ok: true,
         },

@@ -34,14 +34,23 @@ pub enum Command {
     SignOut,
     /// Ask the coordinator for the zones.
     RefreshZones,
-    /// Join the zone, open the link and the bridge, and start the game if there is one to start.
+    /// Join the zone, open the link and the bridge, and start the first game client if there is a
+    /// program to start.
     Play {
         /// Zone id.
         zone: String,
         /// Start the game; false: only open the bridge (`--no-game`).
         launch: bool,
     },
-    /// End the game and close bridge and link; stay signed in.
+    /// Start another game client beside those that run; only while a zone is played.
+    Launch,
+    /// End one game client; bridge, link and the other clients stay.
+    StopGame {
+        /// Its number, from [`Event::GameStarted`](crate::event::Event::GameStarted).
+        #[ts(type = "number")]
+        game: u64,
+    },
+    /// End every game client and close bridge and links; stay signed in.
     Stop,
     /// A console line: `/p2p status | metrics | debug on | debug off | reconnect | failover | help`.
     Console {

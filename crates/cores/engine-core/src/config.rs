@@ -13,6 +13,11 @@ use serde::{Deserialize, Serialize};
 use warp_link_core::{LinkConfig, Redundancy};
 use warp_protocol::carrier::PathKind;
 use warp_protocol::{Problem, ProblemCode};
+use warp_ro_packet::PacketClass;
+
+mod game;
+
+pub use game::{ClientInfoSection, GameSection, PracticeSection, has_separator};
 
 /// Keys of the older client that have no meaning here, with the reason.
 pub const RETIRED: &[(&str, &str)] = &[
@@ -128,6 +133,13 @@ pub struct P2pSection {
     pub redundant_sending: RedundantSending,
     /// How long Play waits for the best path before it starts on another, 0..=30000 ms.
     pub prefer_wait_ms: u64,
+    /// Classes of packets that may use the peer lane: `movement`, `chat`, `emote`, `skill`, `item`,
+    /// `npc`, `party-guild`, `system`, `other`.
+    pub packet_types: Vec<String>,
+    /// Join the zone of the map that a player is sent to; false: the chosen zone carries all maps.
+    pub follow_map: bool,
+    /// How long a zone that nobody needs any more stays joined, 0..=600 s.
+    pub zone_linger_seconds: u64,
 }
 
 impl Default for P2pSection {
@@ -140,6 +152,11 @@ impl Default for P2pSection {
             hold_seconds: 30,
             redundant_sending: RedundantSending::Auto,
             prefer_wait_ms: 3000,
+            packet_types: [PacketClass::Movement, PacketClass::Chat, PacketClass::Emote]
+                .map(|class| class.as_str().to_owned())
+                .into(),
+            follow_map: true,
+            zone_linger_seconds: 20,
         }
     }
 }
@@ -161,48 +178,28 @@ pub enum RedundantSending {
 pub struct BridgeSection {
     /// Loopback address that the game is pointed at; port 0: any free one.
     pub login_listen: SocketAddr,
+    /// Packet tables of one's own, at most 16 of different versions. One of a version that is
+    /// compiled in takes its place.
+    pub packet_tables: Vec<PacketTableFile>,
+    /// Answer `/p2p` and `@p2p` lines that are typed in the game's chat.
+    pub commands: bool,
+}
+
+/// One of `bridge.packet_tables`.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct PacketTableFile {
+    /// Packet version of the clients that it describes, for instance 20211103.
+    pub version: u32,
+    /// File in OpenKore's `recvpackets.txt` format; see [`Config::relative_to`].
+    pub file: String,
 }
 
 impl Default for BridgeSection {
     fn default() -> Self {
         Self {
             login_listen: SocketAddr::from(([127, 0, 0, 1], 6900)),
-        }
-    }
-}
-
-/// `game`.
-#[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
-#[serde(default)]
-pub struct GameSection {
-    /// Program to start; empty: none, unless `practice` is set.
-    pub executable: String,
-    /// Its arguments; `{login}` becomes the bridge's address.
-    pub arguments: Vec<String>,
-    /// Where it is started; empty: its own folder.
-    pub working_directory: String,
-    /// Start the practice client as the game.
-    pub practice: Option<PracticeSection>,
-}
-
-/// `game.practice`: what Play starts where no game is installed.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(default)]
-pub struct PracticeSection {
-    /// Account on the practice server, `test1`..`test99`; its password is its name.
-    pub account: String,
-    /// Requests per second, 1..=100.
-    pub rate: u32,
-    /// How long it plays, 1..=86400 s.
-    pub seconds: u64,
-}
-
-impl Default for PracticeSection {
-    fn default() -> Self {
-        Self {
-            account: "test1".into(),
-            rate: 10,
-            seconds: 600,
+            packet_tables: Vec::new(),
+            commands: true,
         }
     }
 }
@@ -301,81 +298,155 @@ fn warning(path: &str) -> String {
     }
 }
 
-fn check(name: &str, config: &Config) -> Result<(), Problem> {
-    let refuse = |key: &str, value: &dyn std::fmt::Display, allowed: &str| {
-        Err(
-            Problem::new(ProblemCode::ConfigValue, format!("{name}: {key}"))
-                .with_detail(format!("{value} is not allowed here: {allowed}")),
-        )
-    };
-    let url = &config.coordinator.rest_api_url;
-    if !(url.starts_with("http://") || url.starts_with("https://")) {
-        return refuse("coordinator.rest_api_url", url, "http://... or https://...");
-    }
-    let socket = &config.coordinator.websocket_url;
-    if !(socket.is_empty() || socket.starts_with("ws://") || socket.starts_with("wss://")) {
-        return refuse(
-            "coordinator.websocket_url",
-            socket,
-            "ws://..., wss://... or empty",
-        );
-    }
-    let ranges: [(&str, u64, std::ops::RangeInclusive<u64>); 8] = [
-        (
-            "coordinator.timeout_seconds",
-            config.coordinator.timeout_seconds,
-            1..=300,
-        ),
-        (
-            "coordinator.reconnect_backoff_ms",
-            config.coordinator.reconnect_backoff_ms,
-            100..=60_000,
-        ),
-        (
-            "webrtc.connection_timeout_ms",
-            config.webrtc.connection_timeout_ms,
-            500..=120_000,
-        ),
-        ("p2p.heartbeat_ms", config.p2p.heartbeat_ms, 50..=5000),
-        (
-            "p2p.silence_heartbeats",
-            u64::from(config.p2p.silence_heartbeats),
-            2..=20,
-        ),
-        ("p2p.hold_seconds", config.p2p.hold_seconds, 5..=300),
-        ("p2p.prefer_wait_ms", config.p2p.prefer_wait_ms, 0..=30_000),
-        (
-            "game.practice.rate",
-            u64::from(
-                config
-                    .game
-                    .practice
-                    .as_ref()
-                    .map_or(1, |practice| practice.rate),
-            ),
-            1..=100,
-        ),
-    ];
-    for (key, value, range) in ranges {
-        if !range.contains(&value) {
-            let allowed = format!("{} to {}", range.start(), range.end());
-            return refuse(key, &value, &allowed);
+/// A value that is not allowed.
+pub(crate) struct Wrong {
+    /// Path of the key.
+    pub(crate) key: String,
+    /// The value.
+    pub(crate) value: String,
+    /// What is allowed.
+    pub(crate) allowed: String,
+}
+
+impl Wrong {
+    pub(crate) fn new(
+        key: &str,
+        value: &dyn std::fmt::Display,
+        allowed: impl Into<String>,
+    ) -> Self {
+        Self {
+            key: key.to_owned(),
+            value: value.to_string(),
+            allowed: allowed.into(),
         }
     }
-    if !config.bridge.login_listen.ip().is_loopback() {
-        return refuse(
-            "bridge.login_listen",
-            &config.bridge.login_listen,
-            "a loopback address such as 127.0.0.1:6900; the bridge is never open to others",
-        );
+
+    /// `Err` when `value` is outside `range`.
+    pub(crate) fn unless_in(
+        key: &str,
+        value: u64,
+        range: std::ops::RangeInclusive<u64>,
+    ) -> Result<(), Self> {
+        if range.contains(&value) {
+            return Ok(());
+        }
+        let allowed = format!("{} to {}", range.start(), range.end());
+        Err(Self::new(key, &value, allowed))
     }
-    if config.p2p.paths.is_empty() {
-        return refuse("p2p.paths", &"[]", "at least one of direct, wss");
+}
+
+fn check(name: &str, config: &Config) -> Result<(), Problem> {
+    config
+        .coordinator
+        .check()
+        .and_then(|()| {
+            let timeout = config.webrtc.connection_timeout_ms;
+            Wrong::unless_in("webrtc.connection_timeout_ms", timeout, 500..=120_000)
+        })
+        .and_then(|()| config.p2p.check())
+        .and_then(|()| config.bridge.check())
+        .and_then(|()| config.game.check())
+        .map_err(|wrong| {
+            Problem::new(ProblemCode::ConfigValue, format!("{name}: {}", wrong.key)).with_detail(
+                format!("{} is not allowed here: {}", wrong.value, wrong.allowed),
+            )
+        })
+}
+
+impl CoordinatorSection {
+    fn check(&self) -> Result<(), Wrong> {
+        let url = &self.rest_api_url;
+        if !(url.starts_with("http://") || url.starts_with("https://")) {
+            let allowed = "http://... or https://...";
+            return Err(Wrong::new("coordinator.rest_api_url", url, allowed));
+        }
+        let socket = &self.websocket_url;
+        if !(socket.is_empty() || socket.starts_with("ws://") || socket.starts_with("wss://")) {
+            let allowed = "ws://..., wss://... or empty";
+            return Err(Wrong::new("coordinator.websocket_url", socket, allowed));
+        }
+        Wrong::unless_in("coordinator.timeout_seconds", self.timeout_seconds, 1..=300)?;
+        Wrong::unless_in(
+            "coordinator.reconnect_backoff_ms",
+            self.reconnect_backoff_ms,
+            100..=60_000,
+        )
     }
-    Ok(())
+}
+
+impl P2pSection {
+    fn check(&self) -> Result<(), Wrong> {
+        Wrong::unless_in("p2p.heartbeat_ms", self.heartbeat_ms, 50..=5000)?;
+        let silence = u64::from(self.silence_heartbeats);
+        Wrong::unless_in("p2p.silence_heartbeats", silence, 2..=20)?;
+        Wrong::unless_in("p2p.hold_seconds", self.hold_seconds, 5..=300)?;
+        Wrong::unless_in("p2p.prefer_wait_ms", self.prefer_wait_ms, 0..=30_000)?;
+        Wrong::unless_in("p2p.zone_linger_seconds", self.zone_linger_seconds, 0..=600)?;
+        if self.paths.is_empty() {
+            let allowed = "at least one of direct, wss";
+            return Err(Wrong::new("p2p.paths", &"[]", allowed));
+        }
+        let names = PacketClass::ALL.map(PacketClass::as_str);
+        match self
+            .packet_types
+            .iter()
+            .enumerate()
+            .find(|(_, name)| !names.contains(&name.as_str()))
+        {
+            Some((place, name)) => Err(Wrong::new(
+                &format!("p2p.packet_types[{place}]"),
+                name,
+                format!("one of {}", names.join(", ")),
+            )),
+            None => Ok(()),
+        }
+    }
+}
+
+/// Most `bridge.packet_tables`.
+const MAX_TABLES: usize = 16;
+
+impl BridgeSection {
+    fn check(&self) -> Result<(), Wrong> {
+        if !self.login_listen.ip().is_loopback() {
+            return Err(Wrong::new(
+                "bridge.login_listen",
+                &self.login_listen,
+                "a loopback address such as 127.0.0.1:6900; the bridge is never open to others",
+            ));
+        }
+        if self.packet_tables.len() > MAX_TABLES {
+            let allowed = format!("at most {MAX_TABLES} tables");
+            let count = self.packet_tables.len();
+            return Err(Wrong::new("bridge.packet_tables", &count, allowed));
+        }
+        for (place, table) in self.packet_tables.iter().enumerate() {
+            let before = self.packet_tables.iter().take(place);
+            if before
+                .map(|other| other.version)
+                .any(|version| version == table.version)
+            {
+                let key = format!("bridge.packet_tables[{place}].version");
+                let allowed = "a version that no other table of the list has";
+                return Err(Wrong::new(&key, &table.version, allowed));
+            }
+        }
+        Ok(())
+    }
 }
 
 impl Config {
+    /// Makes relative paths absolute by `folder`, the configuration file's: those of the game
+    /// ([`GameSection::relative_to`]) and of `bridge.packet_tables`.
+    pub fn relative_to(&mut self, folder: &std::path::Path) {
+        self.game.relative_to(folder);
+        for table in &mut self.bridge.packet_tables {
+            if let Some(rooted) = folder.join(&table.file).to_str() {
+                table.file = rooted.to_owned();
+            }
+        }
+    }
+
     /// The paths that may be used, best first.
     pub fn paths(&self) -> Vec<PathKind> {
         self.p2p
@@ -403,88 +474,5 @@ impl Config {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn an_empty_object_is_a_whole_configuration() {
-        let loaded = parse("p2p_config.json", "{}").unwrap();
-        assert_eq!(loaded.config, Config::default());
-        assert!(loaded.warnings.is_empty());
-    }
-
-    #[test]
-    fn unknown_and_retired_keys_are_named() {
-        let text = r#"{"p2p": {"max_perrs": 5}, "webrtc": {"enable_dtls": true},
-                       "performance": {"worker_threads": 4}, "overlay": {}}"#;
-        let warnings = parse("c.json", text).unwrap().warnings;
-        assert!(
-            warnings
-                .iter()
-                .any(|line| line.starts_with("p2p.max_perrs: unknown key"))
-        );
-        assert!(
-            warnings
-                .iter()
-                .any(|line| line.starts_with("webrtc.enable_dtls: no longer"))
-        );
-        assert!(
-            warnings
-                .iter()
-                .any(|line| line.starts_with("performance: no longer"))
-        );
-        assert!(
-            warnings
-                .iter()
-                .any(|line| line.starts_with("overlay: unknown key"))
-        );
-    }
-
-    #[test]
-    fn a_wrong_value_is_refused_with_its_path_the_value_and_what_is_allowed() {
-        for (text, path, value) in [
-            (r#"{"p2p": {"heartbeat_ms": 1}}"#, "p2p.heartbeat_ms", "1 "),
-            (
-                r#"{"p2p": {"heartbeat_ms": "soon"}}"#,
-                "p2p.heartbeat_ms",
-                "soon",
-            ),
-            (
-                r#"{"p2p": {"paths": ["tunnel"]}}"#,
-                "p2p.paths[0]",
-                "tunnel",
-            ),
-            (r#"{"p2p": {"paths": []}}"#, "p2p.paths", "[]"),
-            (
-                r#"{"bridge": {"login_listen": "0.0.0.0:6900"}}"#,
-                "bridge.login_listen",
-                "0.0.0.0",
-            ),
-            (
-                r#"{"coordinator": {"rest_api_url": "ftp://x"}}"#,
-                "coordinator.rest_api_url",
-                "ftp://x",
-            ),
-        ] {
-            let problem = parse("c.json", text).unwrap_err();
-            assert_eq!(problem.code, ProblemCode::ConfigValue, "{text}");
-            assert_eq!(problem.subject, format!("c.json: {path}"));
-            let detail = problem.detail.unwrap();
-            assert!(detail.contains(value), "{detail}");
-        }
-    }
-
-    #[test]
-    fn what_is_not_json_is_refused_with_the_place() {
-        for text in ["", "{", "[] x", "{} {}"] {
-            let problem = parse("c.json", text).unwrap_err();
-            assert!(problem.detail.unwrap().contains("line"), "{text}");
-        }
-    }
-
-    #[test]
-    fn p2p_off_leaves_the_websocket() {
-        let config = parse("c", r#"{"p2p": {"enabled": false}}"#).unwrap().config;
-        assert_eq!(config.link().preference, vec![PathKind::Wss]);
-    }
-}
+#[path = "config/tests.rs"]
+mod tests;

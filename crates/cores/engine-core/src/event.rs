@@ -106,6 +106,50 @@ pub enum Event {
         /// Bytes of the server as they came from the link, before addresses are rewritten.
         down: StreamDigest,
     },
+    /// A game client showed itself on the bridge: its first connection, before it is known which
+    /// account it plays.
+    ClientSeen {
+        /// Its number on this bridge, counting from 1. Not the number of a process.
+        #[ts(type = "number")]
+        client: u64,
+    },
+    /// A game client has had no connection for two minutes, or turned out to be one that was seen
+    /// before.
+    ClientGone {
+        /// Its number.
+        #[ts(type = "number")]
+        client: u64,
+    },
+    /// A game client was sent to a map. Told once when the server announces it, and again when the
+    /// zone that the map is played in changes meanwhile.
+    MapChanged {
+        /// The client; 0 when it is not known which.
+        #[ts(type = "number")]
+        client: u64,
+        /// The map, without `.gat`.
+        map: String,
+        /// Its zone, when it has one and that is joined now; `None`: the chosen zone carries it.
+        zone: Option<String>,
+    },
+    /// A session in a zone beside the chosen one is open.
+    ZoneJoined {
+        /// Zone id.
+        zone: String,
+    },
+    /// A session in a zone beside the chosen one has ended.
+    ZoneLeft {
+        /// Zone id.
+        zone: String,
+    },
+    /// The bridge found out, from what the clients of this zone sent, which version they speak.
+    VersionKnown {
+        /// Packet version.
+        version: u32,
+        /// The ids of packets to the map server are ciphered.
+        ciphered: bool,
+        /// No other version fits.
+        certain: bool,
+    },
     /// A connection's handling stepped down a level.
     SteppedDown {
         /// Number of the connection.
@@ -116,15 +160,24 @@ pub enum Event {
         /// Stable reason, for instance `unknown-id`.
         reason: String,
     },
-    /// The game was started.
+    /// A game client was started.
     GameStarted {
+        /// Its number, counting from 1 while the engine runs.
+        #[ts(type = "number")]
+        game: u64,
         /// Process id.
         pid: u32,
         /// The program.
         program: String,
+        /// Milliseconds of play, counted like [`Metrics::at_ms`].
+        #[ts(type = "number")]
+        since_ms: u64,
     },
-    /// The game ended.
+    /// A game client ended.
     GameExited {
+        /// Its number.
+        #[ts(type = "number")]
+        game: u64,
         /// Exit code; `None`: ended by a signal.
         code: Option<i32>,
         /// True for exit code 0 or an end that was asked for.
@@ -142,7 +195,8 @@ pub enum Event {
         /// It.
         problem: Problem,
     },
-    /// Play ended; the engine is back at the zone list.
+    /// Play ended; the engine is back at the zone list. Sessions in other zones, clients and games
+    /// are forgotten with it.
     Stopped,
     /// The engine has ended; no event follows.
     Ended,
@@ -180,8 +234,14 @@ pub enum ConsoleAnswer {
         reason: Option<SwitchReason>,
         /// Paths that could take over at once.
         standby: Vec<PathKind>,
-        /// The zone, when one is played.
+        /// The zone that was chosen, when one is played.
         zone: Option<String>,
+        /// The map of the client that asked, or of the only one that there is.
+        map: Option<String>,
+        /// The zone of that map, when it has one and that is joined.
+        map_zone: Option<String>,
+        /// Game clients that were started here and run.
+        games: u32,
     },
     /// The numbers.
     Metrics {

@@ -2,7 +2,11 @@
 
 pub mod command;
 pub mod config;
+mod effect;
 pub mod event;
+mod games;
 pub mod machine;
+pub mod roaming;
 pub mod snapshot;
+pub mod text;
 pub mod view;

@@ -9,154 +9,58 @@
 //! ```
 //!
 //! A failure at any step of Play undoes the steps before it, newest first, and tells one problem.
+//! While a zone is played, game clients come and go by themselves, and so do sessions in other
+//! zones (`roaming`).
+//!
+//! Time is an argument of every call and never goes back. After each call carry out the effects,
+//! tell which map connections are open ([`Machine::set_streams`]), call [`Machine::on_time`] and
+//! carry out again; then sleep until [`Machine::next_time`].
+//!
+//! What is told of the connection ([`Event::State`], [`Event::Moved`]) is of the *shown* link: the
+//! one that carries the newest map connection, else the chosen zone's.
 
-use std::collections::VecDeque;
+use std::collections::{BTreeMap, VecDeque};
 use std::net::SocketAddr;
+use std::time::Duration;
 
 use warp_link_core::{CloseReason, LinkEvent};
 use warp_protocol::carrier::PathKind;
-use warp_protocol::rest::{AccountView, SessionGrant};
-use warp_protocol::stream::ServerRole;
+use warp_protocol::rest::SessionGrant;
 use warp_protocol::zone::ZoneView;
 use warp_protocol::{Problem, ProblemCode, Secret};
 
-use crate::command::{Command, P2pCommand};
-use crate::event::{ConsoleAnswer, Event, PlayStep, TokenStore};
+use crate::command::Command;
+use crate::config::Config;
+use crate::event::{Event, PlayStep};
+use crate::games::Games;
+use crate::roaming::{Roaming, RoamingSettings};
 use crate::snapshot::Snapshot;
-use crate::view::{LinkState, Metrics, PathPhase, SwitchReason};
+use crate::view::{LinkState, SwitchReason};
 
-/// Something for the shell to do. Each is answered by the [`Outcome`] named in its text.
-#[derive(Debug, Clone, PartialEq)]
-pub enum Effect {
-    /// Tell everybody.
-    Emit(Event),
-    /// Sign in or register: [`Outcome::SignedIn`] or [`Outcome::SignInFailed`].
-    SignIn {
-        /// Account name.
-        user: String,
-        /// Password.
-        password: Secret,
-        /// Keep the refresh token.
-        remember: bool,
-        /// Make the account first.
-        register: bool,
-    },
-    /// Sign in with the kept refresh token: same outcomes.
-    Resume {
-        /// Account name.
-        user: String,
-    },
-    /// Revoke and forget the tokens.
-    SignOut,
-    /// [`Outcome::Zones`] or [`Outcome::Failed`].
-    FetchZones,
-    /// [`Outcome::Joined`] or [`Outcome::PlayFailed`].
-    Join {
-        /// Zone id.
-        zone: String,
-    },
-    /// Open carriers and link: [`Outcome::LinkReady`] or [`Outcome::PlayFailed`], and
-    /// [`Outcome::Link`] events all along.
-    OpenLink {
-        /// What the coordinator granted.
-        grant: Box<SessionGrant>,
-    },
-    /// [`Outcome::BridgeReady`] or [`Outcome::PlayFailed`].
-    OpenBridge {
-        /// The zone.
-        zone: Box<ZoneView>,
-    },
-    /// [`Outcome::GameStarted`], [`Outcome::GameExited`] or [`Outcome::GameFailed`].
-    StartGame {
-        /// Where the bridge listens.
-        login: SocketAddr,
-    },
-    /// End the game process.
-    StopGame,
-    /// Close the loopback listeners and their connections.
-    CloseBridge,
-    /// Close link and carriers, and leave the session at the coordinator.
-    CloseLink,
-    /// Move to the standby: [`Outcome::Console`].
-    FailOver {
-        /// The console line that asked.
-        line: String,
-    },
-    /// Open the WebRTC carrier anew: [`Outcome::Console`].
-    Reconnect {
-        /// The console line that asked.
-        line: String,
-    },
-    /// More in the log, or less.
-    SetDebug(bool),
-    /// Everything is closed: end the loop.
-    End,
+pub use crate::effect::{Asked, Asker, Effect, LinkId, MapStream, Outcome, Routes, Way};
+
+mod console;
+
+/// What the configuration says to the machine.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Settings {
+    /// Game clients at once.
+    pub max_games: u32,
+    /// How zones follow the map.
+    pub roaming: RoamingSettings,
 }
 
-/// What became of an effect, or what happened by itself.
-#[derive(Debug, Clone, PartialEq)]
-pub enum Outcome {
-    /// Signed in.
-    SignedIn {
-        /// Who.
-        account: AccountView,
-        /// Where the refresh token is.
-        kept: TokenStore,
-    },
-    /// Not signed in.
-    SignInFailed(Problem),
-    /// The tokens were refused meanwhile.
-    SignedOut(Problem),
-    /// The zones.
-    Zones(Vec<ZoneView>),
-    /// Something failed that nothing waits for.
-    Failed(Problem),
-    /// The coordinator granted a session.
-    Joined(Box<SessionGrant>),
-    /// A step of Play failed.
-    PlayFailed(Problem),
-    /// The link is connected, over the preferred path if that came in time.
-    LinkReady,
-    /// The bridge listens.
-    BridgeReady(SocketAddr),
-    /// Something happened on the link.
-    Link(LinkEvent),
-    /// The numbers of the last second.
-    Metrics(Box<Metrics>),
-    /// An event of the bridge that is told as it is.
-    Bridge(Event),
-    /// A connection of the game was refused.
-    ConnectionRefused {
-        /// Which server it wanted.
-        role: ServerRole,
-        /// Its address.
-        target: SocketAddr,
-        /// Why.
-        code: ProblemCode,
-    },
-    /// The game runs.
-    GameStarted {
-        /// Process id.
-        pid: u32,
-        /// The program.
-        program: String,
-    },
-    /// The game ended.
-    GameExited {
-        /// Exit code, `None` for a signal.
-        code: Option<i32>,
-        /// The last lines of its error output.
-        last_lines: Vec<String>,
-    },
-    /// The game could not be started.
-    GameFailed(Problem),
-    /// The answer to a console line.
-    Console {
-        /// The line.
-        line: String,
-        /// The answer.
-        answer: ConsoleAnswer,
-    },
+impl Settings {
+    /// Those of `config`.
+    pub fn of(config: &Config) -> Self {
+        Self {
+            max_games: config.game.max_instances,
+            roaming: RoamingSettings {
+                follow: config.p2p.follow_map,
+                linger: Duration::from_secs(config.p2p.zone_linger_seconds),
+            },
+        }
+    }
 }
 
 #[derive(Debug, Clone, PartialEq)]
@@ -187,33 +91,50 @@ impl Play {
     }
 }
 
+/// How long the end of the engine waits for the games that it has asked to end.
+const GAMES_END: Duration = Duration::from_millis(1200);
+
+/// State, path and reason of a link.
+type Status = (LinkState, Option<PathKind>, Option<SwitchReason>);
+
 /// The machine.
 #[derive(Debug)]
 pub struct Machine {
     account: Account,
     play: Play,
-    game_running: bool,
-    game_stopping: bool,
-    ending: bool,
+    /// When the bridge began to listen.
+    played_since: Duration,
+    login: Option<SocketAddr>,
+    games: Games,
+    /// The game client that Play itself asked for.
+    first_game: Option<u64>,
+    roaming: Roaming,
+    /// What each link said last.
+    statuses: BTreeMap<LinkId, Status>,
+    /// The link whose state is told.
+    shown: LinkId,
+    /// The engine is ending: by then, or as soon as every game has.
+    ending: Option<Duration>,
+    over: bool,
     snapshot: Snapshot,
     effects: VecDeque<Effect>,
 }
 
-impl Default for Machine {
-    fn default() -> Self {
-        Self::new()
-    }
-}
-
 impl Machine {
     /// Signed out, at the zone list.
-    pub fn new() -> Self {
+    pub fn new(settings: Settings) -> Self {
         Self {
             account: Account::Out,
             play: Play::Idle,
-            game_running: false,
-            game_stopping: false,
-            ending: false,
+            played_since: Duration::ZERO,
+            login: None,
+            games: Games::new(settings.max_games),
+            first_game: None,
+            roaming: Roaming::new(settings.roaming),
+            statuses: BTreeMap::new(),
+            shown: LinkId::CHOSEN,
+            ending: None,
+            over: false,
             snapshot: Snapshot::default(),
             effects: VecDeque::new(),
         }
@@ -229,6 +150,45 @@ impl Machine {
         self.effects.pop_front()
     }
 
+    /// The link whose numbers are shown.
+    pub fn shown_link(&self) -> LinkId {
+        self.shown
+    }
+
+    /// Milliseconds of play; 0 before the bridge listens.
+    pub fn play_ms(&self, now: Duration) -> u64 {
+        if !matches!(self.play, Play::Playing { .. }) {
+            return 0;
+        }
+        let played = now.saturating_sub(self.played_since);
+        u64::try_from(played.as_millis()).unwrap_or(u64::MAX)
+    }
+
+    /// When [`Machine::on_time`] has something to do by itself.
+    pub fn next_time(&self) -> Option<Duration> {
+        let ending = self.ending.filter(|_| !self.over);
+        self.roaming.next_time().into_iter().chain(ending).min()
+    }
+
+    /// Time has passed.
+    pub fn on_time(&mut self, now: Duration) {
+        self.roaming.on_time(now);
+        self.drain_roaming();
+        let ended = self
+            .ending
+            .is_some_and(|by| now >= by || self.games.is_empty());
+        if ended && !std::mem::replace(&mut self.over, true) {
+            self.emit(Event::Ended);
+            self.effects.push_back(Effect::End);
+        }
+    }
+
+    /// The map connections that are open now.
+    pub fn set_streams(&mut self, streams: Vec<MapStream>) {
+        self.roaming.set_streams(streams);
+        self.show();
+    }
+
     fn emit(&mut self, event: Event) {
         self.snapshot.apply(&event);
         self.effects.push_back(Effect::Emit(event));
@@ -238,13 +198,13 @@ impl Machine {
         self.emit(Event::Problem { problem });
     }
 
-    fn refuse(&mut self, command: &str, why: &str) {
+    fn refuse(&mut self, command: &str, why: impl Into<String>) {
         self.problem(Problem::new(ProblemCode::BadCommand, command).with_detail(why));
     }
 
     /// A command came in.
-    pub fn on_command(&mut self, command: Command) {
-        if self.ending {
+    pub fn on_command(&mut self, now: Duration, command: Command) {
+        if self.ending.is_some() {
             return;
         }
         match command {
@@ -275,6 +235,16 @@ impl Machine {
                 }
             }
             Command::Play { zone, launch } => self.start_play(zone, launch),
+            Command::Launch => {
+                self.launch();
+            }
+            Command::StopGame { game } => {
+                if self.games.stop(game) {
+                    self.effects.push_back(Effect::StopGame { game });
+                } else {
+                    self.refuse("stop-game", format!("no game {game} runs here"));
+                }
+            }
             Command::Stop => {
                 if self.play == Play::Idle {
                     self.refuse("stop", "nothing is being played");
@@ -282,16 +252,18 @@ impl Machine {
                     self.stop_play();
                 }
             }
-            Command::Console { line } => self.console(line),
+            Command::Console { line } => self.console(Asked {
+                line,
+                by: Asker::Console,
+            }),
             Command::Quit => {
-                self.ending = true;
+                self.ending = Some(now + GAMES_END);
                 if self.play != Play::Idle {
                     self.stop_play();
                 }
-                self.emit(Event::Ended);
-                self.effects.push_back(Effect::End);
             }
         }
+        self.drain_roaming();
     }
 
     fn sign_in(&mut self, user: String, password: Secret, remember: bool, register: bool) {
@@ -325,6 +297,8 @@ impl Machine {
         if self.play != Play::Idle {
             return self.refuse("play", "a zone is being played already; stop it first");
         }
+        self.statuses.clear();
+        self.shown = LinkId::CHOSEN;
         self.emit(Event::Playing {
             zone: zone.clone(),
             step: PlayStep::Joining,
@@ -334,8 +308,28 @@ impl Machine {
             path: None,
             reason: None,
         });
-        self.effects.push_back(Effect::Join { zone: zone.clone() });
+        self.effects.push_back(Effect::Join {
+            link: LinkId::CHOSEN,
+            zone: zone.clone(),
+        });
         self.play = Play::Joining { zone, launch };
+    }
+
+    /// Starts another game client, and gives its number.
+    fn launch(&mut self) -> Option<u64> {
+        let (Play::Playing { .. }, Some(login)) = (&self.play, self.login) else {
+            self.refuse("launch", "no zone is being played");
+            return None;
+        };
+        let Some((game, slot)) = self.games.launch() else {
+            let max = self.games.max();
+            let why = format!("{max} games run already; game.max_instances allows no more");
+            self.refuse("launch", why);
+            return None;
+        };
+        self.effects
+            .push_back(Effect::StartGame { game, slot, login });
+        Some(game)
     }
 
     fn step(&mut self, step: PlayStep) {
@@ -347,18 +341,22 @@ impl Machine {
 
     /// Undoes what Play has done so far, newest first.
     fn stop_play(&mut self) {
-        if self.game_running {
-            self.game_stopping = true;
-            self.effects.push_back(Effect::StopGame);
+        for game in self.games.to_stop() {
+            self.games.stop(game);
+            self.effects.push_back(Effect::StopGame { game });
         }
+        let link = LinkId::CHOSEN;
         match std::mem::replace(&mut self.play, Play::Idle) {
             Play::Idle | Play::Joining { .. } => {}
-            Play::Opening { .. } => self.effects.push_back(Effect::CloseLink),
+            Play::Opening { .. } => self.effects.push_back(Effect::CloseLink { link }),
             Play::Bridging { .. } | Play::Playing { .. } => {
                 self.effects.push_back(Effect::CloseBridge);
-                self.effects.push_back(Effect::CloseLink);
+                self.roaming.stop();
+                self.drain_roaming();
+                self.effects.push_back(Effect::CloseLink { link });
             }
         }
+        self.login = None;
         self.emit(Event::State {
             state: LinkState::Disconnected,
             path: None,
@@ -367,39 +365,12 @@ impl Machine {
         self.emit(Event::Stopped);
     }
 
-    fn console(&mut self, line: String) {
-        let answer = match P2pCommand::parse(&line) {
-            None => ConsoleAnswer::Unknown,
-            Some(P2pCommand::Help) => ConsoleAnswer::Help,
-            Some(P2pCommand::Debug(on)) => {
-                self.snapshot.debug = on;
-                self.effects.push_back(Effect::SetDebug(on));
-                ConsoleAnswer::Debug { on }
-            }
-            Some(P2pCommand::Status) => self.status(),
-            Some(P2pCommand::Metrics) => match &self.snapshot.metrics {
-                Some(metrics) => ConsoleAnswer::Metrics {
-                    metrics: metrics.clone(),
-                },
-                None => ConsoleAnswer::NotConnected,
-            },
-            Some(P2pCommand::FailOver) if self.has_link() => {
-                return self.effects.push_back(Effect::FailOver { line });
-            }
-            Some(P2pCommand::Reconnect) if self.has_link() => {
-                return self.effects.push_back(Effect::Reconnect { line });
-            }
-            Some(P2pCommand::FailOver | P2pCommand::Reconnect) => ConsoleAnswer::NotConnected,
-        };
-        self.emit(Event::Console { line, answer });
-    }
-
     fn has_link(&self) -> bool {
         matches!(self.play, Play::Bridging { .. } | Play::Playing { .. })
     }
 
     /// An effect is done, or something happened.
-    pub fn on_outcome(&mut self, outcome: Outcome) {
+    pub fn on_outcome(&mut self, now: Duration, outcome: Outcome) {
         match outcome {
             Outcome::SignedIn { account, kept } => {
                 if self.account == Account::SigningIn {
@@ -419,43 +390,142 @@ impl Machine {
             }
             Outcome::Zones(zones) => self.emit(Event::Zones { zones }),
             Outcome::Failed(problem) => self.problem(problem),
-            Outcome::Joined(grant) => self.on_joined(grant),
-            Outcome::PlayFailed(problem) => {
-                if self.play != Play::Idle {
-                    self.problem(problem);
-                    self.stop_play();
-                }
+            Outcome::PlayFailed(problem) => self.play_failed(problem),
+            Outcome::BridgeReady(login) => self.on_bridge_ready(now, login),
+            Outcome::Joined { link, grant } if link.is_chosen() => self.on_joined(grant),
+            Outcome::LinkReady { link } if link.is_chosen() => self.on_link_ready(),
+            Outcome::LinkFailed { link, problem } if link.is_chosen() => self.play_failed(problem),
+            Outcome::Link { link, event } => self.on_link_event(now, link, event),
+            Outcome::Joined { link, grant } => self.roaming.joined(link, grant),
+            Outcome::LinkReady { link } => self.roaming.ready(now, link),
+            Outcome::LinkFailed { link, problem } => self.roaming.failed(now, link, &problem),
+            Outcome::LinkLeft { link } => self.roaming.left(link),
+            Outcome::ZonesFound { map, zones } => self.roaming.zones_found(now, &map, &zones),
+            Outcome::LookupFailed { map, problem } => {
+                self.roaming.lookup_failed(now, &map, problem);
             }
-            Outcome::LinkReady => self.on_link_ready(),
-            Outcome::BridgeReady(login) => self.on_bridge_ready(login),
-            Outcome::Link(event) => self.on_link_event(event),
+            Outcome::MapChanged { client, map } => self.roaming.map_changed(now, client, map),
+            Outcome::ClientGone { client } => {
+                self.emit(Event::ClientGone { client });
+                self.roaming.client_gone(now, client);
+            }
             Outcome::Metrics(metrics) => {
                 if self.has_link() {
                     self.emit(Event::Metrics { metrics: *metrics });
                 }
             }
+            Outcome::Measured {
+                asked,
+                link,
+                metrics,
+            } => self.on_measured(asked, link, *metrics),
             Outcome::Bridge(event) => self.emit(event),
+            Outcome::GameCommand {
+                connection,
+                client,
+                line,
+            } => self.console(Asked {
+                line,
+                by: Asker::Game { connection, client },
+            }),
             Outcome::ConnectionRefused { role, target, code } => {
                 let subject = format!("{} server {target}", role.name());
                 self.problem(Problem::new(code, subject));
             }
-            Outcome::GameStarted { pid, program } => {
-                self.game_running = true;
-                self.emit(Event::GameStarted { pid, program });
+            Outcome::GameStarted { game, pid, program } => {
+                self.games.started(game);
+                self.emit(Event::GameStarted {
+                    game,
+                    pid,
+                    program,
+                    since_ms: self.play_ms(now),
+                });
             }
-            Outcome::GameExited { code, last_lines } => self.on_game_exited(code, &last_lines),
-            Outcome::GameFailed(problem) => {
-                self.game_running = false;
+            Outcome::GameExited {
+                game,
+                code,
+                ok,
+                how,
+                last_lines,
+            } => {
+                let ok = self.games.ended(game) || ok;
+                self.emit(Event::GameExited { game, code, ok });
+                if !ok {
+                    let mut lines = vec![how];
+                    lines.extend(last_lines);
+                    let problem = Problem::new(ProblemCode::GameFailed, format!("game {game}"));
+                    self.problem(problem.with_detail(lines.join("\n")));
+                }
+            }
+            Outcome::GameFailed { game, problem } => {
+                self.games.ended(game);
                 self.problem(problem);
             }
-            Outcome::Console { line, answer } => self.emit(Event::Console { line, answer }),
+            Outcome::NoGame { game } => {
+                let stopped = self.games.ended(game);
+                // Play opens the bridge alone where there is nothing to start; a person who asks
+                // for a game is told.
+                if !stopped && self.first_game != Some(game) {
+                    self.refuse("launch", "no game is configured; set game.executable");
+                }
+            }
+            Outcome::Answered { asked, answer } => self.tell_answer(asked, answer),
+        }
+        self.drain_roaming();
+    }
+
+    /// Takes over what roaming wants done, and tells of another link if that is the shown one now.
+    fn drain_roaming(&mut self) {
+        while let Some(effect) = self.roaming.poll() {
+            match effect {
+                Effect::Emit(event) => self.emit(event),
+                other => self.effects.push_back(other),
+            }
+        }
+        let roaming = &self.roaming;
+        self.statuses
+            .retain(|link, _| link.is_chosen() || roaming.has(*link));
+        self.show();
+    }
+
+    /// The link of the newest map connection, or the chosen zone's, is the shown one.
+    fn show(&mut self) {
+        if !self.has_link() {
+            return;
+        }
+        let newest = self.roaming.newest(None);
+        let link = if self.statuses.contains_key(&newest) {
+            newest
+        } else {
+            LinkId::CHOSEN
+        };
+        if std::mem::replace(&mut self.shown, link) == link {
+            return;
+        }
+        let Some((state, path, reason)) = self.statuses.get(&link).copied() else {
+            return;
+        };
+        if (state, path) != (self.snapshot.state, self.snapshot.path) {
+            self.emit(Event::State {
+                state,
+                path,
+                reason,
+            });
+        }
+    }
+
+    fn play_failed(&mut self, problem: Problem) {
+        if self.play != Play::Idle {
+            self.problem(problem);
+            self.stop_play();
         }
     }
 
     fn on_joined(&mut self, grant: Box<SessionGrant>) {
+        let link = LinkId::CHOSEN;
         let Play::Joining { launch, .. } = self.play else {
             // Stopped meanwhile: give the session back.
-            self.effects.push_back(Effect::CloseLink);
+            self.effects.push_back(Effect::CloseLink { link });
             return;
         };
         self.play = Play::Opening {
@@ -463,7 +533,7 @@ impl Machine {
             launch,
         };
         self.step(PlayStep::OpeningPath);
-        self.effects.push_back(Effect::OpenLink { grant });
+        self.effects.push_back(Effect::OpenLink { link, grant });
     }
 
     fn on_link_ready(&mut self) {
@@ -479,23 +549,26 @@ impl Machine {
         self.effects.push_back(Effect::OpenBridge { zone });
     }
 
-    fn on_bridge_ready(&mut self, login: SocketAddr) {
+    fn on_bridge_ready(&mut self, now: Duration, login: SocketAddr) {
         let Play::Bridging { zone, launch } = &self.play else {
             return;
         };
         let (zone, launch) = (zone.clone(), *launch);
         let id = zone.zone.zone_id.clone();
+        self.roaming.start(&zone.zone);
         self.play = Play::Playing { zone };
+        self.played_since = now;
+        self.login = Some(login);
         self.emit(Event::BridgeReady { zone: id, login });
         if launch {
             self.step(PlayStep::StartingGame);
-            self.effects.push_back(Effect::StartGame { login });
+            self.first_game = self.launch();
         }
         self.step(PlayStep::Ready);
     }
 
-    fn on_link_event(&mut self, event: LinkEvent) {
-        if self.play == Play::Idle {
+    fn on_link_event(&mut self, now: Duration, link: LinkId, event: LinkEvent) {
+        if self.play == Play::Idle || !(link.is_chosen() || self.roaming.has(link)) {
             return;
         }
         match event {
@@ -504,15 +577,18 @@ impl Machine {
                 path,
                 reason,
             } => {
-                if state == LinkState::Authenticating {
+                if state == LinkState::Authenticating && link.is_chosen() {
                     self.step(PlayStep::Authenticating);
                 }
                 if state != LinkState::Disconnected {
-                    self.emit(Event::State {
-                        state,
-                        path,
-                        reason,
-                    });
+                    self.statuses.insert(link, (state, path, reason));
+                    if link == self.shown {
+                        self.emit(Event::State {
+                            state,
+                            path,
+                            reason,
+                        });
+                    }
                 }
             }
             LinkEvent::Moved {
@@ -520,7 +596,7 @@ impl Machine {
                 to,
                 reason,
                 silent,
-            } => self.emit(Event::Moved {
+            } if link == self.shown => self.emit(Event::Moved {
                 from,
                 to,
                 reason,
@@ -532,7 +608,7 @@ impl Machine {
                     SwitchReason::First | SwitchReason::Better | SwitchReason::Asked => 0.0,
                 },
             }),
-            LinkEvent::Closed(reason) => {
+            LinkEvent::Closed(reason) if link.is_chosen() => {
                 let code = match reason {
                     CloseReason::Untrusted => ProblemCode::EndpointUntrusted,
                     _ => ProblemCode::LinkLost,
@@ -541,47 +617,10 @@ impl Machine {
                 self.problem(Problem::new(code, zone).with_detail(close_detail(&reason)));
                 self.stop_play();
             }
+            LinkEvent::Closed(reason) => self.roaming.closed(now, link, close_detail(&reason)),
             _ => {}
         }
     }
-
-    fn on_game_exited(&mut self, code: Option<i32>, last_lines: &[String]) {
-        self.game_running = false;
-        let asked = std::mem::take(&mut self.game_stopping);
-        let ok = asked || code == Some(0);
-        self.emit(Event::GameExited { code, ok });
-        if !ok {
-            let mut how = code.map_or("ended by a signal".to_owned(), |code| {
-                format!("exit code {code}")
-            });
-            for line in last_lines {
-                how.push('\n');
-                how.push_str(line);
-            }
-            self.problem(Problem::new(ProblemCode::GameFailed, "game").with_detail(how));
-        }
-    }
-
-    fn status(&self) -> ConsoleAnswer {
-        let shown = &self.snapshot;
-        ConsoleAnswer::Status {
-            state: shown.state,
-            path: shown.path,
-            reason: shown.reason,
-            standby: shown.metrics.as_ref().map(standby).unwrap_or_default(),
-            zone: shown.zone.clone(),
-        }
-    }
-}
-
-/// Paths that could take over at once.
-fn standby(metrics: &Metrics) -> Vec<PathKind> {
-    metrics
-        .paths
-        .iter()
-        .filter(|path| path.phase == PathPhase::Standby)
-        .map(|path| path.kind)
-        .collect()
 }
 
 fn close_detail(reason: &CloseReason) -> String {
@@ -597,5 +636,4 @@ fn close_detail(reason: &CloseReason) -> String {
 }
 
 #[cfg(test)]
-#[path = "machine_tests.rs"]
 mod tests;

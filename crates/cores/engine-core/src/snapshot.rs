@@ -11,8 +11,11 @@ use warp_protocol::{carrier::PathKind, rest::AccountView, zone::ZoneView};
 
 use crate::{
     event::{ConsoleAnswer, Event, PlayStep},
-    view::{LinkState, Metrics, SwitchReason},
+    view::{ClientView, GameView, LinkState, Metrics, SwitchReason},
 };
+
+/// Game clients of the bridge that a snapshot holds; further ones are not shown.
+pub const MAX_CLIENTS: usize = 64;
 
 /// The present state, without its history. It never holds a secret.
 #[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize, ts_rs::TS)]
@@ -36,8 +39,12 @@ pub struct Snapshot {
     pub reason: Option<SwitchReason>,
     /// The latest numbers.
     pub metrics: Option<Metrics>,
-    /// Process id of the game, while it runs.
-    pub game: Option<u32>,
+    /// The game clients that were started here and run, oldest first.
+    pub games: Vec<GameView>,
+    /// The game clients that the bridge sees, by number; at most [`MAX_CLIENTS`].
+    pub clients: Vec<ClientView>,
+    /// Zones beside the chosen one in which there is a session, in the order they were joined.
+    pub joined: Vec<String>,
     /// Debug logging is on.
     pub debug: bool,
 }
@@ -79,8 +86,34 @@ impl Snapshot {
                 self.reason = Some(*reason);
             }
             Event::Metrics { metrics } => self.metrics = Some(metrics.clone()),
-            Event::GameStarted { pid, .. } => self.game = Some(*pid),
-            Event::GameExited { .. } => self.game = None,
+            Event::GameStarted {
+                game,
+                pid,
+                program,
+                since_ms,
+            } => self.games.push(GameView {
+                game: *game,
+                pid: *pid,
+                program: program.clone(),
+                since_ms: *since_ms,
+            }),
+            Event::GameExited { game, .. } => self.games.retain(|view| view.game != *game),
+            Event::ClientSeen { client } => {
+                self.client(*client);
+            }
+            Event::ClientGone { client } => self.clients.retain(|view| view.client != *client),
+            Event::MapChanged { client, map, zone } => {
+                if let Some(view) = self.client(*client) {
+                    view.map = Some(map.clone());
+                    view.zone.clone_from(zone);
+                }
+            }
+            Event::ZoneJoined { zone } => {
+                if !self.joined.contains(zone) {
+                    self.joined.push(zone.clone());
+                }
+            }
+            Event::ZoneLeft { zone } => self.joined.retain(|joined| joined != zone),
             Event::Console {
                 answer: ConsoleAnswer::Debug { on },
                 ..
@@ -98,9 +131,34 @@ impl Snapshot {
             Event::StreamOpened { .. }
             | Event::StreamClosed { .. }
             | Event::SteppedDown { .. }
+            | Event::VersionKnown { .. }
             | Event::Console { .. }
             | Event::Problem { .. } => {}
         }
+    }
+
+    /// The view of a client, made if there is none yet; `None` for client 0, which is nobody, and
+    /// when there are [`MAX_CLIENTS`] others.
+    fn client(&mut self, client: u64) -> Option<&mut ClientView> {
+        let place = match self
+            .clients
+            .binary_search_by_key(&client, |view| view.client)
+        {
+            Ok(place) => place,
+            Err(_) if client == 0 || self.clients.len() >= MAX_CLIENTS => return None,
+            Err(place) => {
+                self.clients.insert(
+                    place,
+                    ClientView {
+                        client,
+                        map: None,
+                        zone: None,
+                    },
+                );
+                place
+            }
+        };
+        self.clients.get_mut(place)
     }
 }
 
@@ -150,8 +208,10 @@ mod tests {
                 login: ([127, 0, 0, 1], 6900).into(),
             },
             Event::GameStarted {
+                game: 1,
                 pid: 77,
                 program: "game".into(),
+                since_ms: 5,
             },
         ] {
             snapshot.apply(&event);
@@ -165,7 +225,8 @@ mod tests {
         assert_eq!(snapshot.zone.as_deref(), Some("prontera"));
         assert_eq!(snapshot.step, Some(PlayStep::OpeningPath));
         assert_eq!(snapshot.bridge, Some(([127, 0, 0, 1], 6900).into()));
-        assert_eq!(snapshot.game, Some(77));
+        assert_eq!(snapshot.games.len(), 1);
+        assert_eq!((snapshot.games[0].pid, snapshot.games[0].since_ms), (77, 5));
         snapshot.apply(&Event::Console {
             line: "/p2p debug on".into(),
             answer: ConsoleAnswer::Debug { on: true },
@@ -180,6 +241,53 @@ mod tests {
         assert_eq!(snapshot, expected);
         snapshot.apply(&Event::SignedOut);
         assert_eq!(snapshot.account, None);
+    }
+
+    #[test]
+    fn games_and_clients_and_zones_come_and_go_one_by_one() {
+        let mut snapshot = play();
+        snapshot.apply(&Event::GameStarted {
+            game: 2,
+            pid: 78,
+            program: "game".into(),
+            since_ms: 9,
+        });
+        snapshot.apply(&Event::GameExited {
+            game: 1,
+            code: Some(0),
+            ok: true,
+        });
+        let pids: Vec<u32> = snapshot.games.iter().map(|game| game.pid).collect();
+        assert_eq!(pids, [78]);
+
+        for client in [2, 1] {
+            snapshot.apply(&Event::ClientSeen { client });
+        }
+        for client in [0, 2] {
+            snapshot.apply(&Event::MapChanged {
+                client,
+                map: "geffen".into(),
+                zone: Some("west".into()),
+            });
+        }
+        snapshot.apply(&Event::ClientGone { client: 1 });
+        let expected = ClientView {
+            client: 2,
+            map: Some("geffen".into()),
+            zone: Some("west".into()),
+        };
+        assert_eq!(snapshot.clients, [expected]);
+        for client in 3..200 {
+            snapshot.apply(&Event::ClientSeen { client });
+        }
+        assert_eq!(snapshot.clients.len(), MAX_CLIENTS);
+
+        let west = || String::from("west");
+        snapshot.apply(&Event::ZoneJoined { zone: west() });
+        snapshot.apply(&Event::ZoneJoined { zone: west() });
+        assert_eq!(snapshot.joined, [west()]);
+        snapshot.apply(&Event::ZoneLeft { zone: west() });
+        assert!(snapshot.joined.is_empty());
     }
 
     #[test]

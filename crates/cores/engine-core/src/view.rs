@@ -6,7 +6,11 @@ use warp_protocol::carrier::PathKind;
 pub use warp_link_core::State as LinkState;
 pub use warp_link_core::view::{PathPhase, PathView, SwitchReason};
 
-/// The numbers of a session.
+/// The numbers of play.
+///
+/// `state`, `path`, `rtt_ms`, `jitter_ms`, `loss_percent` and `paths` are of one link: the one that
+/// carries the newest map connection, or the chosen zone's while there is none. Everything else is
+/// the sum over all links and clients.
 #[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize, ts_rs::TS)]
 pub struct Metrics {
     /// Milliseconds since Play.
@@ -22,7 +26,7 @@ pub struct Metrics {
     pub jitter_ms: Option<f64>,
     /// Packets lost of those sent on that path in the last 10 s, percent.
     pub loss_percent: Option<f64>,
-    /// Every path.
+    /// Every path of that link.
     pub paths: Vec<PathView>,
     /// Open connections of the game.
     pub streams: u32,
@@ -40,6 +44,87 @@ pub struct Metrics {
     /// Datagrams sent a second time over the standby.
     #[ts(type = "number")]
     pub duplicated: u64,
+    /// Packets and bytes by class and path; rows that are not zero, at most 40.
+    pub classes: Vec<ClassCount>,
+    /// The game clients, at most 64.
+    pub clients: Vec<ClientMetrics>,
+}
+
+/// Packets and bytes since Play.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize, ts_rs::TS)]
+pub struct Counter {
+    /// Whole packets; of bytes that are not framed, the pieces they came in.
+    #[ts(type = "number")]
+    pub packets: u64,
+    /// Bytes.
+    #[ts(type = "number")]
+    pub bytes: u64,
+}
+
+/// What one class of packets carried over one path.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ts_rs::TS)]
+pub struct ClassCount {
+    /// Name of the class, as `p2p.packet_types` has it; `raw` for bytes that are not framed.
+    pub class: String,
+    /// `p2p.packet_types` has it: it may use the peer lane.
+    pub lane: bool,
+    /// The path that carried them; `None`: there was none at that moment.
+    pub path: Option<PathKind>,
+    /// From the clients.
+    pub up: Counter,
+    /// To the clients.
+    pub down: Counter,
+}
+
+/// The numbers of one game client.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ts_rs::TS)]
+pub struct ClientMetrics {
+    /// Its number on the bridge.
+    #[ts(type = "number")]
+    pub client: u64,
+    /// Its map, where that is known.
+    pub map: Option<String>,
+    /// Its open connections.
+    pub connections: u32,
+    /// Bytes from it.
+    #[ts(type = "number")]
+    pub bytes_up: u64,
+    /// Bytes to it.
+    #[ts(type = "number")]
+    pub bytes_down: u64,
+    /// Packets from it.
+    #[ts(type = "number")]
+    pub packets_up: u64,
+    /// Packets to it.
+    #[ts(type = "number")]
+    pub packets_down: u64,
+}
+
+/// A game client that was started here and runs.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ts_rs::TS)]
+pub struct GameView {
+    /// Its number, counting from 1 while the engine runs.
+    #[ts(type = "number")]
+    pub game: u64,
+    /// Process id.
+    pub pid: u32,
+    /// The program.
+    pub program: String,
+    /// When it was started, milliseconds of play.
+    #[ts(type = "number")]
+    pub since_ms: u64,
+}
+
+/// A game client that the bridge sees.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ts_rs::TS)]
+pub struct ClientView {
+    /// Its number on the bridge.
+    #[ts(type = "number")]
+    pub client: u64,
+    /// Its map, once it was sent to one.
+    pub map: Option<String>,
+    /// The zone of that map, when it has one and that is joined; `None`: the chosen zone carries it.
+    pub zone: Option<String>,
 }
 
 /// What went through one direction of a connection.

@@ -90,6 +90,7 @@ fn zone(practice: &Server) -> ZoneFile {
         ),
         game: GameServer {
             packet_version: 20211103,
+            level: Default::default(),
             login: practice.login_addr(),
             char: vec![practice.char_addr()],
             map,

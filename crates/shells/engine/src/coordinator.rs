@@ -165,6 +165,12 @@ impl Coordinator {
         self.authorised(Method::GET, "zones/", None::<&()>).await
     }
 
+    /// The enabled zones that have `map`, best first; it is a map name that was checked.
+    pub(crate) async fn zones_with_map(&self, map: &str) -> Result<Vec<ZoneView>, Problem> {
+        let route = format!("zones/?map={}", percent_encoded(map));
+        self.authorised(Method::GET, &route, None::<&()>).await
+    }
+
     pub(crate) async fn join(
         &self,
         zone: &str,
@@ -311,5 +317,32 @@ impl Coordinator {
         // The first words repeat the address; the last ones are the system's.
         let detail = words.pop().unwrap_or_default();
         Problem::new(code, &self.base).with_detail(detail)
+    }
+}
+
+/// As a value in a query: everything but letters, digits, `-`, `.`, `_` and `~` (RFC 3986 2.3) as
+/// `%XX`.
+fn percent_encoded(text: &str) -> String {
+    use std::fmt::Write as _;
+    let mut encoded = String::with_capacity(text.len());
+    for byte in text.bytes() {
+        if byte.is_ascii_alphanumeric() || b"-._~".contains(&byte) {
+            encoded.push(char::from(byte));
+        } else {
+            // Writing to a string cannot fail.
+            let _ = write!(encoded, "%{byte:02X}");
+        }
+    }
+    encoded
+}
+
+#[cfg(test)]
+mod tests {
+    use super::percent_encoded;
+
+    #[test]
+    fn map_names_pass_as_values_of_a_query() {
+        assert_eq!(percent_encoded("prt_fild08"), "prt_fild08");
+        assert_eq!(percent_encoded("001@a#&=%+"), "001%40a%23%26%3D%25%2B");
     }
 }

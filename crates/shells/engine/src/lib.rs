@@ -8,23 +8,38 @@
 //! | module | does |
 //! |---|---|
 //! | `run` | the loop |
+//! | `outbox` | how outcomes come to the loop |
+//! | `account` | signing in |
 //! | `coordinator` | REST client with token refresh |
 //! | `tokens` | refresh tokens in the system's secret store |
+//! | `links` | the session links of a play: the chosen zone's, and those of visits to others |
+//! | `session` | one of them with its carriers |
 //! | `paths` | keeps a carrier of each kind open, with backoff |
 //! | `signaling` | one WebRTC set-up through the coordinator |
-//! | `play` | what one session holds: link, bridge, their events |
-//! | `game` | the game's process |
+//! | `router` | which link carries a connection of the game |
+//! | `opener` | the streams of a link as the bridge takes them |
+//! | `play` | the bridge, its events and its numbers |
+//! | `tables` | the operator's packet tables |
+//! | `instances` | the game clients that were started here |
+//! | `game` | one game's process |
 //! | `doctor` | checks of what play needs |
 
+mod account;
 mod coordinator;
 mod doctor;
-mod game;
+pub mod game;
 mod handle;
+mod instances;
+mod links;
 mod opener;
+mod outbox;
 mod paths;
 mod play;
+mod router;
 mod run;
+mod session;
 mod signaling;
+mod tables;
 mod tokens;
 
 pub use doctor::{Check, doctor};

@@ -1,64 +1,93 @@
-//! Game streams of the bridge over the session link.
+//! Game streams of the bridge over a session link.
 
-use async_trait::async_trait;
-use bytes::Bytes;
-use warp_bridge::{
-    GameRead, GameReader, GameWriter, LinkGone, OpenedStream, StreamOpener, WriteGone,
-};
-use warp_link_driver::{LinkHandle, ReadEvent, StreamReader, StreamWriter, WriteError};
-use warp_protocol::stream::OpenRequest;
+use std::sync::Arc;
+use std::task::{Context, Poll};
 
-pub(crate) struct LinkOpener(pub(crate) LinkHandle);
+use warp_bridge::{GameRead, GameReader, GameWriter, LinkGone, OpenedStream, WriteGone};
+use warp_link_driver::{GameStream, LinkHandle, ReadEvent, StreamReader, StreamWriter, WriteError};
 
-struct Writer(StreamWriter);
-struct Reader(StreamReader);
+use crate::router::Counted;
 
-#[async_trait]
-impl StreamOpener for LinkOpener {
-    async fn open(&self, _request: &OpenRequest) -> Result<OpenedStream, LinkGone> {
-        let stream = self.0.open_stream().await.map_err(|_| LinkGone)?;
-        let (writer, reader) = stream.split();
-        Ok(OpenedStream {
-            writer: Box::new(Writer(writer)),
-            reader: Box::new(Reader(reader)),
-        })
+struct Writer {
+    stream: StreamWriter,
+    /// Dropped with the last half.
+    _counted: Option<Arc<Counted>>,
+}
+
+struct Reader {
+    stream: StreamReader,
+    _counted: Option<Arc<Counted>>,
+}
+
+/// Opens a stream; waits while the link is not connected.
+pub(crate) async fn open(
+    handle: &LinkHandle,
+    counted: Option<Counted>,
+) -> Result<OpenedStream, LinkGone> {
+    let stream = handle.open_stream().await.map_err(|_| LinkGone)?;
+    Ok(wrap(handle, stream, counted))
+}
+
+/// A stream of `handle` as the bridge takes it.
+pub(crate) fn wrap(
+    handle: &LinkHandle,
+    stream: GameStream,
+    counted: Option<Counted>,
+) -> OpenedStream {
+    let counted = counted.map(Arc::new);
+    let (writer, reader) = stream.split();
+    let status = handle.watch_status();
+    OpenedStream {
+        writer: Box::new(Writer {
+            stream: writer,
+            _counted: counted.clone(),
+        }),
+        reader: Box::new(Reader {
+            stream: reader,
+            _counted: counted,
+        }),
+        path: Arc::new(move || status.borrow().path),
     }
 }
 
-#[async_trait]
 impl GameWriter for Writer {
-    async fn write(&mut self, data: Bytes) -> Result<(), WriteGone> {
-        self.0.write(data).await.map_err(|error| match error {
-            WriteError::Stopped(code) => WriteGone::Stopped(code),
-            WriteError::Closed => WriteGone::Closed,
-        })
+    fn poll_write(
+        &mut self,
+        cx: &mut Context<'_>,
+        data: &mut &[u8],
+    ) -> Poll<Result<(), WriteGone>> {
+        self.stream
+            .poll_write(cx, data)
+            .map_err(|error| match error {
+                WriteError::Stopped(code) => WriteGone::Stopped(code),
+                WriteError::Closed => WriteGone::Closed,
+            })
     }
 
-    async fn stopped(&mut self) -> Option<u32> {
-        self.0.stopped().await
+    fn poll_stopped(&mut self, cx: &mut Context<'_>) -> Poll<Option<u32>> {
+        self.stream.poll_stopped(cx)
     }
 
     fn finish(&mut self) {
-        self.0.finish();
+        self.stream.finish();
     }
 
     fn reset(&mut self, code: u32) {
-        self.0.reset(code);
+        self.stream.reset(code);
     }
 }
 
-#[async_trait]
 impl GameReader for Reader {
-    async fn read(&mut self) -> GameRead {
-        match self.0.read().await {
+    fn poll_read(&mut self, cx: &mut Context<'_>) -> Poll<GameRead> {
+        self.stream.poll_read(cx).map(|event| match event {
             ReadEvent::Data(bytes) => GameRead::Data(bytes),
             ReadEvent::Finished => GameRead::Finished,
             ReadEvent::Reset(code) => GameRead::Reset(code),
             ReadEvent::Closed => GameRead::Closed,
-        }
+        })
     }
 
     fn stop(&mut self, code: u32) {
-        self.0.stop(code);
+        self.stream.stop(code);
     }
 }

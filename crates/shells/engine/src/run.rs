@@ -1,30 +1,34 @@
 //! The loop: one owner of the state machine, commands and outcomes in, effects carried out.
 
-use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use parking_lot::Mutex;
-use tokio::sync::{broadcast, mpsc};
+use tokio::sync::{Notify, broadcast, mpsc};
 use tokio::time::MissedTickBehavior;
-use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
-use warp_bridge::Bridge;
+use warp_bridge::{Bridge, PacketTable};
 use warp_engine_core::command::Command;
 use warp_engine_core::config::Config;
-use warp_engine_core::event::{ConsoleAnswer, Event, TokenStore};
-use warp_engine_core::machine::{Effect, Machine, Outcome};
+use warp_engine_core::event::{ConsoleAnswer, Event};
+use warp_engine_core::machine::{
+    Asked, Effect, LinkId, Machine, Outcome, Settings,
+};
 use warp_engine_core::snapshot::Snapshot;
-use warp_engine_core::view::SwitchReason;
-use warp_link_core::{Identity, LinkEvent};
-use warp_protocol::rest::{AccountView, JoinRequest, SessionGrant};
-use warp_protocol::{Problem, ProblemCode, Secret};
+use warp_engine_core::view::{Metrics, SwitchReason};
+use warp_link_core::LinkEvent;
+use warp_protocol::Problem;
+use warp_protocol::rest::SessionGrant;
+use warp_protocol::zone::ZoneView;
 
+use crate::account::{SignIn, signed_out_or};
 use crate::coordinator::Coordinator;
-use crate::game;
 use crate::handle::EngineOptions;
-use crate::play::{self, Outbox, Session, Tagged};
-use crate::tokens;
+use crate::instances::Instances;
+use crate::links::Links;
+use crate::outbox::{Outbox, Tagged};
+use crate::router::Router;
+use crate::{play, tables, tokens};
 
 /// Outcomes that may wait; senders wait too when it is full.
 const OUTCOMES: usize = 512;
@@ -34,25 +38,22 @@ const METRICS: Duration = Duration::from_secs(1);
 const CLOSE_LIMIT: Duration = Duration::from_secs(1);
 
 /// Everything of one play that has to be closed.
-#[derive(Default)]
 struct Held {
-    identity: Option<Identity>,
-    /// Granted, and not yet a session.
-    granted: Option<SessionGrant>,
-    session: Option<Session>,
+    links: Links,
+    router: Option<Arc<Router>>,
     bridge: Option<Bridge>,
-    since: Option<Instant>,
-    game: CancellationToken,
     failovers: u32,
 }
 
 pub(crate) struct Engine {
     config: Config,
+    tables: Vec<Arc<PacketTable>>,
     keyring: bool,
-    programs: Option<PathBuf>,
     set_debug: Box<dyn Fn(bool) + Send>,
     coordinator: Arc<Coordinator>,
     machine: Machine,
+    /// The machine's time counts from here.
+    start: Instant,
     events: broadcast::Sender<Event>,
     snapshot: Arc<Mutex<Snapshot>>,
     outcomes: mpsc::Sender<Tagged>,
@@ -60,50 +61,82 @@ pub(crate) struct Engine {
     /// Number of the present play; outcomes of earlier ones are dropped.
     play: u64,
     held: Held,
+    /// Rings when a map connection came or went.
+    streams_changed: Arc<Notify>,
+    games: Instances,
     signed_in_as: Option<String>,
     /// Sessions that are being given back; the engine does not end before them.
     closing: TaskTracker,
 }
 
 impl Engine {
+    /// To be called on a tokio runtime.
     pub(crate) fn new(
         options: EngineOptions,
         events: broadcast::Sender<Event>,
         snapshot: Arc<Mutex<Snapshot>>,
     ) -> Result<Self, Problem> {
         let coordinator = Arc::new(Coordinator::new(&options.config.coordinator)?);
+        let tables = tables::read(&options.config.bridge)?;
         let (outcomes, inbox) = mpsc::channel(OUTCOMES);
+        let outbox = |play| Outbox {
+            play,
+            sender: outcomes.clone(),
+        };
+        let config = options.config;
+        let links = Links::new(coordinator.clone(), config.clone(), outbox(0));
+        let games = Instances::new(config.game.clone(), options.programs, outbox(0));
         Ok(Self {
-            config: options.config,
+            machine: Machine::new(Settings::of(&config)),
+            config,
+            tables,
             keyring: options.keyring,
-            programs: options.programs,
             set_debug: options.set_debug,
             coordinator,
-            machine: Machine::new(),
+            start: Instant::now(),
             events,
             snapshot,
             outcomes,
             inbox,
             play: 0,
-            held: Held::default(),
+            held: Held {
+                links,
+                router: None,
+                bridge: None,
+                failovers: 0,
+            },
+            streams_changed: Arc::new(Notify::new()),
+            games,
             signed_in_as: None,
             closing: TaskTracker::new(),
         })
     }
 
+    fn now(&self) -> Duration {
+        self.start.elapsed()
+    }
+
     pub(crate) async fn run(mut self, mut commands: mpsc::Receiver<Command>) {
         let mut ticks = tokio::time::interval(METRICS);
         ticks.set_missed_tick_behavior(MissedTickBehavior::Skip);
+        let streams_changed = self.streams_changed.clone();
+        let mut held = true;
         loop {
+            let wake = self.machine.next_time();
+            let wake_at = tokio::time::Instant::from_std(self.start + wake.unwrap_or_default());
             tokio::select! {
                 _ = ticks.tick(), if self.held.bridge.is_some() => self.collect_metrics(),
-                command = commands.recv() => {
+                command = commands.recv(), if held => {
                     // Every handle is gone: nobody can ask for anything any more.
-                    self.machine.on_command(command.unwrap_or(Command::Quit));
+                    held = command.is_some();
+                    let now = self.now();
+                    self.machine.on_command(now, command.unwrap_or(Command::Quit));
                 }
                 Some((play, outcome)) = self.inbox.recv() => self.on_outcome(play, outcome),
+                () = streams_changed.notified() => {}
+                () = tokio::time::sleep_until(wake_at), if wake.is_some() => {}
             }
-            if self.carry_out().await {
+            if self.carry_out().await || self.settle().await {
                 self.closing.close();
                 if tokio::time::timeout(CLOSE_LIMIT, self.closing.wait())
                     .await
@@ -116,33 +149,76 @@ impl Engine {
         }
     }
 
+    /// Lets the machine join and leave zones, once the router works by its newest routes; true when
+    /// the engine has ended.
+    async fn settle(&mut self) -> bool {
+        if let Some(router) = &self.held.router {
+            self.machine.set_streams(router.streams());
+        }
+        let now = self.now();
+        self.machine.on_time(now);
+        self.carry_out().await
+    }
+
     fn on_outcome(&mut self, play: u64, outcome: Outcome) {
         match &outcome {
-            // A grant is kept even when it comes too late, so that it can be given back.
-            Outcome::Joined(grant) => {
-                self.held.granted = Some(SessionGrant::clone(grant));
+            Outcome::Joined { grant, .. } if play != self.play => {
+                let (coordinator, session) = (self.coordinator.clone(), grant.session_id.clone());
+                self.closing
+                    .spawn(async move { coordinator.leave(&session).await });
+                return;
             }
             _ if play != 0 && play != self.play => return,
-            Outcome::Link(LinkEvent::Moved {
-                reason: SwitchReason::Silence | SwitchReason::CarrierClosed,
+            Outcome::Joined { link, grant } => self.held.links.granted(*link, grant),
+            Outcome::Link {
+                event:
+                    LinkEvent::Moved {
+                        reason: SwitchReason::Silence | SwitchReason::CarrierClosed,
+                        ..
+                    },
                 ..
-            }) => self.held.failovers += 1,
+            } => self.held.failovers += 1,
             Outcome::SignedIn { account, .. } => self.signed_in_as = Some(account.name.clone()),
+            Outcome::GameExited { game, .. }
+            | Outcome::GameFailed { game, .. }
+            | Outcome::NoGame { game } => self.games.forget(*game),
             _ => {}
         }
-        self.machine.on_outcome(outcome);
+        self.tell(outcome);
+    }
+
+    /// Hands an outcome to the machine.
+    fn tell(&mut self, outcome: Outcome) {
+        let now = self.now();
+        self.machine.on_outcome(now, outcome);
     }
 
     fn collect_metrics(&mut self) {
-        let (Some(session), Some(bridge), Some(since)) =
-            (&self.held.session, &self.held.bridge, self.held.since)
-        else {
-            return;
-        };
-        let at_ms = u64::try_from(since.elapsed().as_millis()).unwrap_or(u64::MAX);
-        let link = &session.paths.link;
-        let metrics = play::metrics(link, bridge, at_ms, self.held.failovers);
-        self.machine.on_outcome(Outcome::Metrics(Box::new(metrics)));
+        if let Some(metrics) = self.numbers(self.machine.shown_link()) {
+            self.tell(Outcome::Metrics(Box::new(metrics)));
+        }
+    }
+
+    /// The numbers as they are now; paths and state of `link`, or of the chosen zone's where that is
+    /// gone.
+    fn numbers(&self, link: LinkId) -> Option<Metrics> {
+        let Held {
+            links,
+            bridge,
+            failovers,
+            ..
+        } = &self.held;
+        let handle = links
+            .handle(link)
+            .or_else(|| links.handle(LinkId::CHOSEN))?;
+        let (refused, duplicated) = links.counted();
+        Some(Metrics {
+            at_ms: self.machine.play_ms(self.now()),
+            failovers: *failovers,
+            refused,
+            duplicated,
+            ..play::metrics(&self.config, handle, bridge.as_ref()?)
+        })
     }
 
     /// True when the engine has ended.
@@ -164,19 +240,16 @@ impl Engine {
         let _ = self.events.send(event);
     }
 
-    fn outbox(&self) -> Outbox {
+    fn outbox(&self, play: u64) -> Outbox {
         Outbox {
-            play: self.play,
+            play,
             sender: self.outcomes.clone(),
         }
     }
 
-    /// Runs something of the account side, which belongs to no play.
-    fn spawn(&self, work: impl Future<Output = Outcome> + Send + 'static) {
-        let outbox = Outbox {
-            play: 0,
-            sender: self.outcomes.clone(),
-        };
+    /// Runs something whose outcome belongs to `play`; to none, if that is 0.
+    fn spawn(&self, play: u64, work: impl Future<Output = Outcome> + Send + 'static) {
+        let outbox = self.outbox(play);
         tokio::spawn(async move { outbox.send(work.await).await });
     }
 
@@ -188,43 +261,70 @@ impl Engine {
                 remember,
                 register,
             } => {
-                let sign_in = SignIn {
-                    coordinator: self.coordinator.clone(),
-                    server: self.config.coordinator.rest_api_url.clone(),
-                    keyring: self.keyring && remember,
-                    remember,
-                };
-                self.spawn(sign_in.with_password(user, password, register));
+                let sign_in = self.sign_in(remember);
+                self.spawn(0, sign_in.with_password(user, password, register));
             }
             Effect::Resume { user } => {
-                let sign_in = SignIn {
-                    coordinator: self.coordinator.clone(),
-                    server: self.config.coordinator.rest_api_url.clone(),
-                    keyring: self.keyring,
-                    remember: true,
-                };
-                self.spawn(sign_in.with_kept_token(user));
+                let sign_in = self.sign_in(true);
+                self.spawn(0, sign_in.with_kept_token(user));
             }
             Effect::SignOut => self.sign_out(),
             Effect::FetchZones => {
                 let coordinator = self.coordinator.clone();
-                self.spawn(async move {
+                self.spawn(0, async move {
                     match coordinator.zones().await {
                         Ok(zones) => Outcome::Zones(zones),
                         Err(problem) => signed_out_or(problem, Outcome::Failed),
                     }
                 });
             }
-            Effect::Join { zone } => self.join(zone),
-            Effect::OpenLink { grant } => self.open_link(*grant),
+            Effect::FindZones { map } => {
+                let coordinator = self.coordinator.clone();
+                self.spawn(self.play, async move {
+                    match coordinator.zones_with_map(&map).await {
+                        Ok(zones) => Outcome::ZonesFound { map, zones },
+                        Err(problem) => Outcome::LookupFailed { map, problem },
+                    }
+                });
+            }
+            Effect::Join { link, zone } => self.join(link, zone),
+            Effect::OpenLink { link, grant } => self.open_link(link, *grant),
+            Effect::CloseLink { link } => self.close_link(link),
+            Effect::SetRoutes(routes) => {
+                if let Some(router) = &self.held.router {
+                    router.set_routes(routes);
+                }
+            }
             Effect::OpenBridge { zone } => self.open_bridge(&zone),
-            Effect::StartGame { login } => self.start_game(login),
-            Effect::StopGame => self.held.game.cancel(),
-            Effect::CloseLink => self.close_link(),
-            Effect::FailOver { line } => self.fail_over(line),
-            Effect::Reconnect { line } => self.reconnect(line),
+            Effect::StartGame { game, slot, login } => self.games.start(game, slot, login),
+            Effect::StopGame { game } => self.games.stop(game),
+            Effect::Measure { asked, link } => self.measure(asked, link),
+            Effect::FailOver { asked, links } => {
+                let answer = self.held.links.fail_over(&links);
+                self.tell(Outcome::Answered { asked, answer });
+            }
+            Effect::Reconnect { asked, links } => {
+                let answer = self.held.links.reconnect(&links);
+                self.tell(Outcome::Answered { asked, answer });
+            }
+            Effect::AnswerGame { connection, lines } => {
+                if let Some(bridge) = &self.held.bridge
+                    && !bridge.answer(connection, &lines)
+                {
+                    tracing::debug!(connection, "whoever asked in the game is gone");
+                }
+            }
             Effect::SetDebug(on) => (self.set_debug)(on),
             Effect::Emit(_) | Effect::End | Effect::CloseBridge => {}
+        }
+    }
+
+    fn sign_in(&self, remember: bool) -> SignIn {
+        SignIn {
+            coordinator: self.coordinator.clone(),
+            server: self.config.coordinator.rest_api_url.clone(),
+            keyring: self.keyring && remember,
+            remember,
         }
     }
 
@@ -244,91 +344,50 @@ impl Engine {
         });
     }
 
-    fn join(&mut self, zone: String) {
-        self.play += 1;
-        self.held = Held::default();
-        let outbox = self.outbox();
-        let coordinator = self.coordinator.clone();
-        match play::device_key() {
-            Ok((identity, device_key)) => {
-                self.held.identity = Some(identity);
-                tokio::spawn(async move {
-                    let request = JoinRequest { device_key };
-                    let outcome = match coordinator.join(&zone, &request).await {
-                        Ok(grant) => Outcome::Joined(Box::new(grant)),
-                        Err(problem) => Outcome::PlayFailed(about(problem, zone)),
-                    };
-                    outbox.send(outcome).await;
-                });
-            }
-            Err(problem) => self.machine.on_outcome(Outcome::PlayFailed(problem)),
+    fn join(&mut self, link: LinkId, zone: String) {
+        if link.is_chosen() {
+            self.play += 1;
+            let outbox = self.outbox(self.play);
+            self.held = Held {
+                links: Links::new(self.coordinator.clone(), self.config.clone(), outbox),
+                router: None,
+                bridge: None,
+                failovers: 0,
+            };
+        }
+        if let Err(problem) = self.held.links.join(link, zone) {
+            self.tell(Outcome::LinkFailed { link, problem });
         }
     }
 
-    fn open_link(&mut self, grant: SessionGrant) {
-        let opened = match &self.held.identity {
-            Some(identity) => Session::open(
-                self.coordinator.clone(),
-                &self.config,
-                grant,
-                identity,
-                &self.outbox(),
-            ),
-            None => Err(Problem::new(ProblemCode::Internal, "device key")),
-        };
-        match opened {
-            Ok(session) => {
-                self.held.granted = None;
-                self.held.session = Some(session);
+    fn open_link(&mut self, link: LinkId, grant: SessionGrant) {
+        let game = grant.zone.zone.game.clone();
+        match self.held.links.open(link, grant) {
+            Ok(handle) => {
+                if let Some(router) = &self.held.router {
+                    router.add(link, handle, game);
+                }
             }
-            Err(problem) => self.machine.on_outcome(Outcome::PlayFailed(problem)),
+            Err(problem) => self.tell(Outcome::LinkFailed { link, problem }),
         }
     }
 
-    fn open_bridge(&mut self, zone: &warp_protocol::zone::ZoneView) {
-        let outbox = self.outbox();
-        let Some(session) = &self.held.session else {
+    fn open_bridge(&mut self, zone: &ZoneView) {
+        let Some(chosen) = self.held.links.handle(LinkId::CHOSEN) else {
             return;
         };
-        let link = session.paths.link.clone();
-        match play::open_bridge(&self.config, zone, link, &outbox) {
+        let router = Router::new(chosen.clone(), self.streams_changed.clone());
+        let outbox = self.outbox(self.play);
+        let tables = self.tables.clone();
+        match play::open_bridge(&self.config, tables, zone, router.clone(), &outbox) {
             Ok(bridge) => {
                 let login = bridge.login_addr();
                 self.held.bridge = Some(bridge);
-                self.held.since = Some(Instant::now());
-                self.machine.on_outcome(Outcome::BridgeReady(login));
+                self.held.router = Some(router);
+                self.tell(Outcome::BridgeReady(login));
             }
-            Err(problem) => self.machine.on_outcome(Outcome::PlayFailed(problem)),
+            Err(problem) => self.tell(Outcome::PlayFailed(problem)),
         }
-    }
-
-    fn start_game(&mut self, login: std::net::SocketAddr) {
-        let Some(program) = game::program(&self.config.game, self.programs.as_deref()) else {
-            return;
-        };
-        let section = self.config.game.clone();
-        let stop = self.held.game.clone();
-        // The game's end matters also after Stop, so its outcomes belong to no play.
-        let outbox = Outbox {
-            play: 0,
-            sender: self.outcomes.clone(),
-        };
-        tokio::spawn(async move {
-            match game::start(&section, &program, login).await {
-                Ok(game) => {
-                    let (pid, program) = (game.pid, game.program.clone());
-                    outbox.send(Outcome::GameStarted { pid, program }).await;
-                    let ended = game.watch(stop).await;
-                    outbox
-                        .send(Outcome::GameExited {
-                            code: ended.code,
-                            last_lines: ended.last_lines,
-                        })
-                        .await;
-                }
-                Err(problem) => outbox.send(Outcome::GameFailed(problem)).await,
-            }
-        });
     }
 
     async fn close_bridge(&mut self) {
@@ -339,112 +398,28 @@ impl Engine {
         {
             tracing::warn!("the bridge did not close in time");
         }
+        self.held.router = None;
     }
 
-    fn close_link(&mut self) {
-        if let Some(session) = self.held.session.take() {
-            self.closing.spawn(session.close());
-        } else if let Some(grant) = self.held.granted.take() {
-            let coordinator = self.coordinator.clone();
-            self.closing
-                .spawn(async move { coordinator.leave(&grant.session_id).await });
+    fn close_link(&mut self, link: LinkId) {
+        if let Some(router) = &self.held.router {
+            router.remove(link);
         }
+        self.held.links.close(link, &self.closing);
     }
 
-    fn fail_over(&mut self, line: String) {
-        let moved = self
-            .held
-            .session
-            .as_ref()
-            .and_then(|session| session.paths.link.fail_over());
-        let answer = match moved {
-            Some((from, to)) => ConsoleAnswer::FailedOver { from, to },
-            None => ConsoleAnswer::NoStandby,
+    fn measure(&mut self, asked: Asked, link: LinkId) {
+        let outcome = match self.numbers(link) {
+            Some(metrics) => Outcome::Measured {
+                asked,
+                link,
+                metrics: Box::new(metrics),
+            },
+            None => Outcome::Answered {
+                asked,
+                answer: ConsoleAnswer::NotConnected,
+            },
         };
-        self.machine.on_outcome(Outcome::Console { line, answer });
-    }
-
-    fn reconnect(&mut self, line: String) {
-        let answer = match &self.held.session {
-            Some(session) => {
-                session.paths.link.unbench();
-                session.paths.renew_direct.notify_one();
-                ConsoleAnswer::Reconnecting
-            }
-            None => ConsoleAnswer::NotConnected,
-        };
-        self.machine.on_outcome(Outcome::Console { line, answer });
-    }
-}
-
-/// A problem of Play is about the zone, unless it names something closer.
-fn about(mut problem: Problem, zone: String) -> Problem {
-    let of_the_zone = matches!(
-        problem.code,
-        ProblemCode::UnknownZone | ProblemCode::ZoneClosed | ProblemCode::NotFound
-    );
-    if of_the_zone {
-        problem.subject = zone;
-    }
-    problem
-}
-
-/// An expired sign-in signs out; everything else is what it is.
-fn signed_out_or(problem: Problem, otherwise: impl FnOnce(Problem) -> Outcome) -> Outcome {
-    if problem.code.needs_sign_in() {
-        Outcome::SignedOut(problem)
-    } else {
-        otherwise(problem)
-    }
-}
-
-struct SignIn {
-    coordinator: Arc<Coordinator>,
-    server: String,
-    keyring: bool,
-    remember: bool,
-}
-
-impl SignIn {
-    async fn with_password(self, user: String, password: Secret, register: bool) -> Outcome {
-        match self.coordinator.sign_in(&user, password, register).await {
-            Ok(account) => self.keep(account).await,
-            Err(mut problem) => {
-                if problem.code == ProblemCode::WrongPassword
-                    || problem.code == ProblemCode::NameTaken
-                {
-                    problem.subject = user;
-                }
-                Outcome::SignInFailed(problem)
-            }
-        }
-    }
-
-    async fn with_kept_token(self, user: String) -> Outcome {
-        let token = match tokens::read(&self.server, &user).await {
-            Ok(token) => token,
-            Err(problem) => return Outcome::SignInFailed(problem),
-        };
-        match self.coordinator.resume(token).await {
-            Ok(account) => self.keep(account).await,
-            Err(problem) => Outcome::SignInFailed(problem),
-        }
-    }
-
-    async fn keep(self, account: AccountView) -> Outcome {
-        let kept = match self.coordinator.refresh_token() {
-            Some(token) if self.keyring => {
-                match tokens::keep(&self.server, &account.name, token).await {
-                    Ok(()) => TokenStore::Keyring,
-                    Err(problem) => {
-                        tracing::info!(detail = ?problem.detail, "no secret store; kept in memory");
-                        TokenStore::MemoryNoKeyring
-                    }
-                }
-            }
-            _ if self.remember => TokenStore::MemoryNoKeyring,
-            _ => TokenStore::Memory,
-        };
-        Outcome::SignedIn { account, kept }
+        self.tell(outcome);
     }
 }

@@ -4,7 +4,7 @@ use std::future::poll_fn;
 use std::sync::Arc;
 use std::task::{Context, Poll, Waker};
 
-use bytes::{Buf, Bytes};
+use bytes::Bytes;
 use warp_link_core::{ReadOutcome, StreamId, WriteOutcome};
 use warp_protocol::stream::reset;
 
@@ -121,11 +121,21 @@ impl StreamWriter {
     ///
     /// # Errors
     /// See [`WriteError`]; the stream takes nothing more then.
-    pub async fn write(&mut self, mut data: Bytes) -> Result<(), WriteError> {
-        poll_fn(|cx| self.poll_write(cx, &mut data)).await
+    pub async fn write(&mut self, data: Bytes) -> Result<(), WriteError> {
+        let mut rest: &[u8] = &data;
+        poll_fn(|cx| self.poll_write(cx, &mut rest)).await
     }
 
-    fn poll_write(&self, cx: &Context<'_>, data: &mut Bytes) -> Poll<Result<(), WriteError>> {
+    /// Takes from `data` what the link has room for, and moves it past that; ready when all of it
+    /// was taken.
+    ///
+    /// # Errors
+    /// As [`StreamWriter::write`].
+    pub fn poll_write(
+        &mut self,
+        cx: &Context<'_>,
+        data: &mut &[u8],
+    ) -> Poll<Result<(), WriteError>> {
         if self.ended {
             return Poll::Ready(Err(WriteError::Closed));
         }
@@ -140,7 +150,9 @@ impl StreamWriter {
                     return Poll::Ready(Err(WriteError::Closed));
                 }
                 match inner.link.write(id, data) {
-                    WriteOutcome::Written(count) => data.advance(count.min(data.len())),
+                    WriteOutcome::Written(count) => {
+                        *data = data.get(count..).unwrap_or_default();
+                    }
                     WriteOutcome::Closed => return Poll::Ready(Err(WriteError::Closed)),
                     WriteOutcome::Blocked => {
                         if let Some(entry) = inner.streams.get_mut(&id) {
@@ -159,22 +171,24 @@ impl StreamWriter {
     /// Waits until the other side does not want more, and says its code; `None` at the link's end.
     /// Safe to cancel.
     pub async fn stopped(&mut self) -> Option<u32> {
+        poll_fn(|cx| self.poll_stopped(cx)).await
+    }
+
+    /// Ready when the other side does not want more, with its code; with `None` at the link's end.
+    pub fn poll_stopped(&mut self, cx: &Context<'_>) -> Poll<Option<u32>> {
         let id = self.half.id;
-        poll_fn(|cx| {
-            let result = self.half.shared.with(|inner| {
-                let over = inner.ended || inner.link.is_closed();
-                let Some(entry) = inner.streams.get_mut(&id) else {
-                    return Poll::Ready(None);
-                };
-                if entry.stopped.is_some() || over {
-                    return Poll::Ready(entry.stopped);
-                }
-                park(&mut entry.stop_watcher, cx);
-                Poll::Pending
-            });
-            result.unwrap_or(Poll::Ready(None))
-        })
-        .await
+        let result = self.half.shared.with(|inner| {
+            let over = inner.ended || inner.link.is_closed();
+            let Some(entry) = inner.streams.get_mut(&id) else {
+                return Poll::Ready(None);
+            };
+            if entry.stopped.is_some() || over {
+                return Poll::Ready(entry.stopped);
+            }
+            park(&mut entry.stop_watcher, cx);
+            Poll::Pending
+        });
+        result.unwrap_or(Poll::Ready(None))
     }
 
     /// Nothing more will be written (half-close). What was written still arrives.
@@ -214,12 +228,11 @@ pub struct StreamReader {
 impl StreamReader {
     /// The next bytes, or the end. Bytes are taken from QUIC only here. Safe to cancel.
     pub async fn read(&mut self) -> ReadEvent {
-        let event = poll_fn(|cx| self.poll_read(cx)).await;
-        self.ended |= !matches!(event, ReadEvent::Data(_));
-        event
+        poll_fn(|cx| self.poll_read(cx)).await
     }
 
-    fn poll_read(&self, cx: &Context<'_>) -> Poll<ReadEvent> {
+    /// Ready with the next bytes, or the end; see [`StreamReader::read`].
+    pub fn poll_read(&mut self, cx: &Context<'_>) -> Poll<ReadEvent> {
         if self.ended {
             return Poll::Ready(ReadEvent::Closed);
         }
@@ -242,7 +255,8 @@ impl StreamReader {
             })
         });
         let event = result.unwrap_or(Poll::Ready(ReadEvent::Closed));
-        if event.is_ready() {
+        if let Poll::Ready(event) = &event {
+            self.ended |= !matches!(event, ReadEvent::Data(_));
             // The window that was freed, or the stream itself, has to be given back.
             self.half.shared.work.notify_one();
         }

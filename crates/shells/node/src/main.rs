@@ -5,6 +5,7 @@
     reason = "this program's output"
 )]
 
+mod inspect;
 mod play;
 mod setup;
 mod text;
@@ -25,8 +26,8 @@ struct Cli {
 const EXIT_CODES: &str = "\
 Exit codes:
   0  ended as asked, or the game ended well
-  1  play ended because of a problem, or the game failed
-  2  wrong arguments, or a configuration that cannot be used
+  1  play ended because of a problem, or the game failed; inspect: a stream is not whole packets
+  2  wrong arguments, or a configuration or file that cannot be used
   3  not signed in: name, password or token refused
   4  the coordinator cannot be reached or is not trusted
   5  the zone could not be played: unknown, closed, no path, port in use";
@@ -34,11 +35,16 @@ Exit codes:
 #[derive(Subcommand)]
 enum Subcommands {
     /// Sign in, join a zone, open the bridge, start the game.
+    ///
+    /// Standard input, one line each: `/p2p ...` as in the game's chat, `/launch` for another game
+    /// client, `/stop-game N` to end one, `/quit`.
     Play(PlayArgs),
     /// Everything on this machine: embedded coordinator, one zone, the practice game.
     Try(TryArgs),
     /// Check what play needs.
     Doctor(DoctorArgs),
+    /// Show the packets of recorded or captured game connections.
+    Inspect(inspect::InspectArgs),
 }
 
 #[derive(Args)]
@@ -65,6 +71,10 @@ struct PlayArgs {
     /// Only open the bridge; start no game.
     #[arg(long)]
     no_game: bool,
+    /// Start so many game clients; the practice game gives each the next account.
+    #[arg(long, value_name = "N", default_value_t = 1, conflicts_with = "no_game",
+          value_parser = clap::value_parser!(u32).range(1..=64))]
+    clients: u32,
     /// One JSON event per line on standard output.
     #[arg(long)]
     json: bool,
@@ -116,5 +126,6 @@ async fn run(command: Subcommands) -> ExitCode {
         Subcommands::Play(args) => play::play(args).await,
         Subcommands::Try(args) => play::try_out(args).await,
         Subcommands::Doctor(args) => setup::doctor(args).await,
+        Subcommands::Inspect(args) => inspect::inspect(args),
     }
 }

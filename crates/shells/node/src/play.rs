@@ -23,6 +23,8 @@ struct Run {
     sign_in: Command,
     zone: String,
     launch: bool,
+    /// Game clients to start.
+    clients: u32,
     json: bool,
     /// End by itself after this long.
     limit: Option<Duration>,
@@ -42,6 +44,7 @@ pub(crate) async fn play(args: PlayArgs) -> ExitCode {
         sign_in,
         zone: args.zone,
         launch: !args.no_game,
+        clients: args.clients,
         json: args.json,
         limit: None,
     };
@@ -93,6 +96,7 @@ pub(crate) async fn try_out(args: TryArgs) -> ExitCode {
         },
         bridge: warp_engine_core::config::BridgeSection {
             login_listen: ([127, 0, 0, 1], 0).into(),
+            ..Default::default()
         },
         game: warp_engine_core::config::GameSection {
             practice: Some(PracticeSection {
@@ -122,6 +126,7 @@ pub(crate) async fn try_out(args: TryArgs) -> ExitCode {
                 },
                 zone: ZONE_ID.into(),
                 launch: true,
+                clients: 1,
                 json: args.json,
                 limit: Some(Duration::from_secs(args.seconds)),
             };
@@ -189,9 +194,13 @@ fn print_event(event: &Event, json: bool) {
 struct Progress {
     playing: bool,
     code: u8,
+    /// Game clients that were started, and that have ended.
+    started: u32,
+    ended: u32,
 }
 
-async fn drive(config: Config, run: Run, mut stdin: Lines<BufReader<Stdin>>) -> ExitCode {
+async fn drive(mut config: Config, run: Run, mut stdin: Lines<BufReader<Stdin>>) -> ExitCode {
+    config.game.max_instances = config.game.max_instances.max(run.clients);
     let engine = match options(config).and_then(EngineHandle::start) {
         Ok(engine) => engine,
         Err(problem) => return refuse(&problem, run.json),
@@ -200,6 +209,8 @@ async fn drive(config: Config, run: Run, mut stdin: Lines<BufReader<Stdin>>) -> 
     let mut progress = Progress {
         playing: false,
         code: 0,
+        started: 0,
+        ended: 0,
     };
     send(&engine, run.sign_in.clone(), run.json);
     let limit = run.limit.unwrap_or(Duration::MAX);
@@ -219,9 +230,7 @@ async fn drive(config: Config, run: Run, mut stdin: Lines<BufReader<Stdin>>) -> 
                 quit = on_event(&event, &engine, &run, &mut progress);
             }
             line = stdin.next_line(), if input => match line {
-                Ok(Some(line)) if line.trim() == "/quit" => quit = true,
-                Ok(Some(line)) if line.trim().is_empty() => {}
-                Ok(Some(line)) => send(&engine, Command::Console { line }, run.json),
+                Ok(Some(line)) => quit = on_line(line, &engine, run.json),
                 Ok(None) | Err(_) => input = false,
             },
             () = signals.next() => quit = true,
@@ -236,6 +245,23 @@ async fn drive(config: Config, run: Run, mut stdin: Lines<BufReader<Stdin>>) -> 
     let farewell = async { while events.recv().await.is_some() {} };
     let _ = tokio::time::timeout(END_LIMIT, farewell).await;
     ExitCode::from(progress.code)
+}
+
+/// What was typed; true for `/quit`.
+fn on_line(line: String, engine: &EngineHandle, json: bool) -> bool {
+    let mut words = line.split_whitespace();
+    let command = match (words.next(), words.next(), words.next()) {
+        (None, ..) => return false,
+        (Some("/quit"), None, _) => return true,
+        (Some("/launch"), None, _) => Command::Launch,
+        (Some("/stop-game"), Some(game), None) => match game.parse() {
+            Ok(game) => Command::StopGame { game },
+            Err(_) => Command::Console { line },
+        },
+        _ => Command::Console { line },
+    };
+    send(engine, command, json);
+    false
 }
 
 fn send(engine: &EngineHandle, command: Command, json: bool) {
@@ -257,6 +283,14 @@ fn on_event(event: &Event, engine: &EngineHandle, run: &Run, progress: &mut Prog
         }
         Event::BridgeReady { .. } => {
             progress.playing = true;
+            // The first is started by Play itself.
+            for _ in 1..run.clients {
+                send(engine, Command::Launch, run.json);
+            }
+            false
+        }
+        Event::GameStarted { .. } => {
+            progress.started += 1;
             false
         }
         Event::Problem { problem } if !progress.playing => {
@@ -277,8 +311,11 @@ fn on_event(event: &Event, engine: &EngineHandle, run: &Run, progress: &mut Prog
             ends
         }
         Event::GameExited { ok, .. } => {
-            progress.code = u8::from(!ok);
-            true
+            progress.ended += 1;
+            if !ok {
+                progress.code = 1;
+            }
+            progress.ended == progress.started && progress.started >= run.clients
         }
         Event::Stopped => true,
         _ => false,

@@ -21,7 +21,10 @@ pub(crate) fn load(path: &Path) -> Result<Config, Problem> {
     let text = std::fs::read_to_string(path).map_err(|error| {
         Problem::new(ProblemCode::ConfigUnreadable, &name).with_detail(error.to_string())
     })?;
-    let loaded = parse(&name, &text)?;
+    let mut loaded = parse(&name, &text)?;
+    if let Some(folder) = path.parent() {
+        loaded.config.relative_to(folder);
+    }
     for warning in loaded.warnings {
         eprintln!("{name}: {warning}");
     }

@@ -1,8 +1,7 @@
 //! English for the terminal: what happened, to what, and what the person can do.
 
-use warp_engine_core::command::P2pCommand;
-use warp_engine_core::event::{ConsoleAnswer, Event, PlayStep, TokenStore};
-use warp_engine_core::view::{LinkState, Metrics, PathPhase, SwitchReason};
+use warp_engine_core::event::{Event, PlayStep, TokenStore};
+use warp_engine_core::text::{answer_lines, brief, reason, state};
 use warp_protocol::{Problem, ProblemCode};
 
 /// A problem in one or more lines.
@@ -65,6 +64,14 @@ fn explain(code: ProblemCode) -> (&'static str, &'static str) {
             "the zone is closed for now",
             "Choose another, or try later.",
         ),
+        C::ZoneNotJoined => (
+            "the zone of this map could not be joined",
+            "Play goes on through the zone that was chosen.",
+        ),
+        C::ZoneLost => (
+            "the connection to the zone of this map is lost",
+            "Its connections are closed; the chosen zone goes on.",
+        ),
         C::UnknownSession => (
             "the coordinator no longer knows the session",
             "Press Play again.",
@@ -108,6 +115,10 @@ fn explain(code: ProblemCode) -> (&'static str, &'static str) {
             "Check its permissions.",
         ),
         C::GameFailed => ("the game ended with a failure", ""),
+        C::GameFiles => (
+            "the game's clientinfo file cannot be put in its place",
+            "Check that you may write in the game's folder and that no other launcher uses it.",
+        ),
         C::ConfigUnreadable => (
             "the configuration cannot be read",
             "It must be a JSON object.",
@@ -122,108 +133,6 @@ fn explain(code: ProblemCode) -> (&'static str, &'static str) {
         ),
         C::BadCommand => ("this cannot be done now", ""),
         C::Internal => ("a fault of the launcher", "Please report it."),
-    }
-}
-
-fn state(state: LinkState) -> &'static str {
-    match state {
-        LinkState::Disconnected => "disconnected",
-        LinkState::Connecting => "connecting",
-        LinkState::Authenticating => "authenticating",
-        LinkState::Connected => "connected",
-        LinkState::Reconnecting => "reconnecting, the game is held",
-        LinkState::FailingOver => "failing over",
-    }
-}
-
-fn reason(reason: SwitchReason) -> &'static str {
-    match reason {
-        SwitchReason::First => "the first to open",
-        SwitchReason::Better => "a better path has proven itself",
-        SwitchReason::Silence => "the other path fell silent",
-        SwitchReason::CarrierClosed => "the other path closed",
-        SwitchReason::Asked => "asked for",
-    }
-}
-
-fn phase(phase: PathPhase) -> &'static str {
-    match phase {
-        PathPhase::Opening => "opening",
-        PathPhase::Proving => "proving itself",
-        PathPhase::Standby => "standing by",
-        PathPhase::InUse => "in use",
-        PathPhase::Suspect => "suspect",
-        PathPhase::Down => "down",
-    }
-}
-
-fn ms(value: Option<f64>) -> String {
-    value.map_or("-".into(), |value| format!("{value:.1} ms"))
-}
-
-/// The numbers in one line.
-fn brief(metrics: &Metrics) -> String {
-    let path = metrics.path.map_or("no path", |path| path.name());
-    format!(
-        "{path}: round trip {}, jitter {}, loss {:.1} %; {} connections, {} B up, {} B down, {} failovers",
-        ms(metrics.rtt_ms),
-        ms(metrics.jitter_ms),
-        metrics.loss_percent.unwrap_or_default(),
-        metrics.streams,
-        metrics.bytes_up,
-        metrics.bytes_down,
-        metrics.failovers
-    )
-}
-
-fn answer(answer: &ConsoleAnswer) -> String {
-    match answer {
-        ConsoleAnswer::Status {
-            state: now,
-            path,
-            reason: why,
-            standby,
-            zone,
-        } => {
-            let zone = zone.as_deref().unwrap_or("none");
-            let path = path.map_or("none", |path| path.name());
-            let why = why.map_or(String::new(), |why| format!(" ({})", reason(why)));
-            let standby: Vec<&str> = standby.iter().map(|path| path.name()).collect();
-            let standby = if standby.is_empty() {
-                "nothing".to_owned()
-            } else {
-                standby.join(", ")
-            };
-            format!(
-                "{}; zone {zone}; path {path}{why}; standing by: {standby}",
-                state(*now)
-            )
-        }
-        ConsoleAnswer::Metrics { metrics } => {
-            let mut text = brief(metrics);
-            for path in &metrics.paths {
-                text.push_str(&format!(
-                    "\n  {:<6} {:<14} round trip {}, jitter {}, loss {:.1} %",
-                    path.kind.name(),
-                    phase(path.phase),
-                    ms(path.rtt_ms),
-                    ms(path.jitter_ms),
-                    path.loss_percent
-                ));
-            }
-            text.push_str(&format!(
-                "\n  refused {}, sent twice {}",
-                metrics.refused, metrics.duplicated
-            ));
-            text
-        }
-        ConsoleAnswer::Debug { on } => format!("debug logging {}", if *on { "on" } else { "off" }),
-        ConsoleAnswer::Reconnecting => "the WebRTC path is being opened anew".into(),
-        ConsoleAnswer::FailedOver { from, to } => format!("moved from {from} to {to}"),
-        ConsoleAnswer::NoStandby => "there is no other path to move to".into(),
-        ConsoleAnswer::NotConnected => "there is no connection now".into(),
-        ConsoleAnswer::Help => P2pCommand::WORDS.join("\n"),
-        ConsoleAnswer::Unknown => "no such command; /p2p help lists them".into(),
     }
 }
 
@@ -279,12 +188,41 @@ pub(crate) fn event(event: &Event) -> Option<String> {
             level,
             reason,
         } => format!("connection {stream} is now handled as {level} ({reason})"),
-        Event::GameStarted { pid, program } => format!("game started: {program} (process {pid})"),
-        Event::GameExited { code, ok } => {
+        Event::GameStarted {
+            game, pid, program, ..
+        } => format!("game {game} started: {program} (process {pid})"),
+        Event::GameExited { game, code, ok } => {
             let how = code.map_or("by a signal".to_owned(), |code| format!("with code {code}"));
-            format!("game ended {how}{}", if *ok { "" } else { ": a failure" })
+            let failure = if *ok { "" } else { ": a failure" };
+            format!("game {game} ended {how}{failure}")
         }
-        Event::Console { answer: told, .. } => answer(told),
+        Event::ClientSeen { .. } | Event::ClientGone { .. } => return None,
+        Event::MapChanged { client, map, zone } => {
+            let who = match client {
+                0 => "a client".to_owned(),
+                client => format!("client {client}"),
+            };
+            let zone = zone
+                .as_deref()
+                .map_or(String::new(), |zone| format!(" (zone {zone})"));
+            format!("{who} goes to {map}{zone}")
+        }
+        Event::ZoneJoined { zone } => format!("also joined: zone {zone}"),
+        Event::ZoneLeft { zone } => format!("left: zone {zone}"),
+        Event::VersionKnown {
+            version,
+            ciphered,
+            certain,
+        } => {
+            let ciphered = if *ciphered { ", with ciphered ids" } else { "" };
+            let certain = if *certain {
+                ""
+            } else {
+                ", as far as can be told yet"
+            };
+            format!("the game client speaks packet version {version}{ciphered}{certain}")
+        }
+        Event::Console { answer: told, .. } => answer_lines(told).join("\n"),
         Event::Problem { problem: told } => problem(told),
         Event::Stopped => "stopped".into(),
         Event::Ended => return None,

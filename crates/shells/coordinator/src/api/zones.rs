@@ -1,16 +1,17 @@
 //! Zones, and the sessions that are joined in them.
 
 use axum::{Json, extract::State, http::StatusCode};
+use serde::Deserialize;
 use warp_coordinator_core::{NewSession, may_join};
 use warp_protocol::{
     ProblemCode,
     rest::{JoinRequest, SessionGrant},
-    zone::{ZoneFile, ZoneStatus, ZoneView},
+    zone::{ZoneFile, ZoneStatus, ZoneView, is_map_name},
 };
 
 use crate::{
     app::App,
-    extract::{Body, Caller, PathId},
+    extract::{Body, Caller, PathId, QueryOf},
     live::ENDPOINT_PEER,
     problem::Refused,
     tokens::random_hex,
@@ -21,14 +22,33 @@ const ED25519_SPKI: [u8; 12] = [
     0x30, 0x2a, 0x30, 0x05, 0x06, 0x03, 0x2b, 0x65, 0x70, 0x03, 0x21, 0x00,
 ];
 
+/// Which zones are asked for.
+#[derive(Debug, Deserialize)]
+pub(crate) struct Wanted {
+    /// Only enabled zones that have this map.
+    map: Option<String>,
+}
+
 pub(crate) async fn list(
     State(app): State<App>,
     _: Caller,
+    QueryOf(Wanted { map }): QueryOf<Wanted>,
 ) -> Result<Json<Vec<ZoneView>>, Refused> {
+    if map.as_deref().is_some_and(|map| !is_map_name(map)) {
+        return Err(Refused::new(
+            ProblemCode::BadRequest,
+            "`map` is a map's name without `.gat`, 1 to 24 printable ASCII characters",
+        ));
+    }
+    let wanted = |zone: &ZoneFile, status| {
+        map.as_deref()
+            .is_none_or(|map| status == ZoneStatus::Enabled && zone.has_map(map))
+    };
     let zones = app.store.zones().await?;
     Ok(Json(
         zones
             .into_iter()
+            .filter(|(zone, status)| wanted(zone, *status))
             .map(|(zone, status)| view(&app, zone, status))
             .collect(),
     ))

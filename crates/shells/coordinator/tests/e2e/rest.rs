@@ -247,6 +247,39 @@ async fn zones_are_listed_joined_and_left() {
 }
 
 #[tokio::test]
+async fn the_zones_of_a_map_are_found() {
+    let server = start().await;
+    let client = &server.client;
+    let alice = client.player("alice").await;
+    let mut town = zone("town");
+    town.maps = vec!["prontera".into(), "prt_in".into()];
+    town.p2p_priority = 2;
+    let mut field = zone("field");
+    field.maps = Vec::new();
+    field.map_name = "prt_in".into();
+    field.p2p_priority = 9;
+    for zone in [&town, &field] {
+        server.running.put_zone(zone).await.unwrap();
+    }
+    for (map, found) in [
+        ("prontera", &["town"][..]),
+        ("prt_in", &["field", "town"]),
+        ("geffen", &[]),
+        ("PRONTERA", &[]),
+    ] {
+        let (status, list) = client.get(&format!("zones/?map={map}"), &alice).await;
+        assert_eq!(status, StatusCode::OK);
+        let list: Vec<ZoneView> = serde_json::from_value(list).unwrap();
+        let ids: Vec<_> = list.iter().map(|z| z.zone.zone_id.as_str()).collect();
+        assert_eq!(ids, found, "{map}");
+    }
+    for bad in ["", "a%20b", "0123456789012345678901234"] {
+        let answer = client.get(&format!("zones/?map={bad}"), &alice).await;
+        refused(&answer, 400, "bad-request");
+    }
+}
+
+#[tokio::test]
 async fn one_session_per_device_and_a_newer_one_wins() {
     let server = start().await;
     let client = &server.client;

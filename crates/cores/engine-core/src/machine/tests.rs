@@ -1,8 +1,11 @@
-//! Tests of the state machine.
+//! Tests of the state machine, in virtual time.
 
 use super::*;
-use warp_protocol::rest::AccountRole;
-use warp_protocol::zone::{GameServer, ZoneFile, ZoneStatus};
+use crate::command::P2pCommand;
+use crate::event::{ConsoleAnswer, TokenStore};
+use crate::view::Metrics;
+use warp_protocol::rest::{AccountRole, AccountView};
+use warp_protocol::zone::{GameServer, ReadLevel, ZoneFile, ZoneStatus};
 
 fn zone() -> ZoneView {
     let address: SocketAddr = "127.0.0.1:6900".parse().unwrap();
@@ -24,6 +27,7 @@ fn zone() -> ZoneView {
             description: None,
             game: GameServer {
                 packet_version: 20211103,
+                level: ReadLevel::Assist,
                 login: address,
                 char: vec![address],
                 map: vec![address],
@@ -32,6 +36,15 @@ fn zone() -> ZoneView {
         status: ZoneStatus::Enabled,
         players: 0,
     }
+}
+
+const CLOSE_CHOSEN: Effect = Effect::CloseLink {
+    link: LinkId::CHOSEN,
+};
+const NOW: Duration = Duration::from_secs(1000);
+
+fn machine() -> Machine {
+    Machine::new(Settings::of(&Config::default()))
 }
 
 fn grant() -> Box<SessionGrant> {
@@ -60,36 +73,60 @@ fn problems(effects: &[Effect]) -> Vec<ProblemCode> {
 }
 
 fn signed_in() -> Machine {
-    let mut machine = Machine::new();
-    machine.on_command(Command::SignIn {
-        user: "poring".into(),
-        password: Secret::new("secret"),
-        remember: false,
-    });
-    machine.on_outcome(Outcome::SignedIn {
-        account: AccountView {
-            name: "poring".into(),
-            role: AccountRole::Player,
+    let mut machine = machine();
+    machine.on_command(
+        NOW,
+        Command::SignIn {
+            user: "poring".into(),
+            password: Secret::new("secret"),
+            remember: false,
         },
-        kept: TokenStore::Memory,
-    });
+    );
+    machine.on_outcome(
+        NOW,
+        Outcome::SignedIn {
+            account: AccountView {
+                name: "poring".into(),
+                role: AccountRole::Player,
+            },
+            kept: TokenStore::Memory,
+        },
+    );
     drain(&mut machine);
     machine
 }
 
 fn playing() -> Machine {
     let mut machine = signed_in();
-    machine.on_command(Command::Play {
-        zone: "prontera".into(),
-        launch: true,
-    });
-    machine.on_outcome(Outcome::Joined(grant()));
-    machine.on_outcome(Outcome::LinkReady);
-    machine.on_outcome(Outcome::BridgeReady("127.0.0.1:6900".parse().unwrap()));
-    machine.on_outcome(Outcome::GameStarted {
-        pid: 5,
-        program: "game".into(),
-    });
+    machine.on_command(
+        NOW,
+        Command::Play {
+            zone: "prontera".into(),
+            launch: true,
+        },
+    );
+    machine.on_outcome(
+        NOW,
+        Outcome::Joined {
+            link: LinkId::CHOSEN,
+            grant: grant(),
+        },
+    );
+    machine.on_outcome(
+        NOW,
+        Outcome::LinkReady {
+            link: LinkId::CHOSEN,
+        },
+    );
+    machine.on_outcome(NOW, Outcome::BridgeReady("127.0.0.1:6900".parse().unwrap()));
+    machine.on_outcome(
+        NOW,
+        Outcome::GameStarted {
+            game: 1,
+            pid: 5,
+            program: "game".into(),
+        },
+    );
     machine
 }
 
@@ -110,18 +147,24 @@ fn play_goes_step_by_step_and_starts_the_game_once_the_bridge_listens() {
             Effect::StartGame { .. }
         ]
     ));
-    assert_eq!(machine.snapshot().game, Some(5));
+    assert_eq!(machine.snapshot().games.len(), 1);
 }
 
 #[test]
 fn stop_undoes_everything_newest_first_and_the_asked_end_of_the_game_is_no_failure() {
     let mut machine = playing();
     drain(&mut machine);
-    machine.on_command(Command::Stop);
-    machine.on_outcome(Outcome::GameExited {
-        code: None,
-        last_lines: Vec::new(),
-    });
+    machine.on_command(NOW, Command::Stop);
+    machine.on_outcome(
+        NOW,
+        Outcome::GameExited {
+            game: 1,
+            code: None,
+            ok: false,
+            how: "ended by signal 15 (SIGTERM)".into(),
+            last_lines: Vec::new(),
+        },
+    );
     let effects = drain(&mut machine);
     let done: Vec<&Effect> = effects
         .iter()
@@ -129,14 +172,22 @@ fn stop_undoes_everything_newest_first_and_the_asked_end_of_the_game_is_no_failu
         .collect();
     assert_eq!(
         done,
-        [&Effect::StopGame, &Effect::CloseBridge, &Effect::CloseLink]
+        [
+            &Effect::StopGame { game: 1 },
+            &Effect::CloseBridge,
+            &CLOSE_CHOSEN
+        ]
     );
     assert!(problems(&effects).is_empty());
-    machine.on_command(Command::Play {
-        zone: "prontera".into(),
-        launch: false,
-    });
+    machine.on_command(
+        NOW,
+        Command::Play {
+            zone: "prontera".into(),
+            launch: false,
+        },
+    );
     assert!(drain(&mut machine).contains(&Effect::Join {
+        link: LinkId::CHOSEN,
         zone: "prontera".into()
     }));
 }
@@ -144,38 +195,61 @@ fn stop_undoes_everything_newest_first_and_the_asked_end_of_the_game_is_no_failu
 #[test]
 fn a_failed_step_tells_one_problem_and_undoes_the_steps_before() {
     let mut machine = signed_in();
-    machine.on_command(Command::Play {
-        zone: "prontera".into(),
-        launch: true,
-    });
-    machine.on_outcome(Outcome::Joined(grant()));
-    machine.on_outcome(Outcome::LinkReady);
-    machine.on_outcome(Outcome::PlayFailed(Problem::new(
-        ProblemCode::PortInUse,
-        "127.0.0.1:6900",
-    )));
+    machine.on_command(
+        NOW,
+        Command::Play {
+            zone: "prontera".into(),
+            launch: true,
+        },
+    );
+    machine.on_outcome(
+        NOW,
+        Outcome::Joined {
+            link: LinkId::CHOSEN,
+            grant: grant(),
+        },
+    );
+    machine.on_outcome(
+        NOW,
+        Outcome::LinkReady {
+            link: LinkId::CHOSEN,
+        },
+    );
+    machine.on_outcome(
+        NOW,
+        Outcome::PlayFailed(Problem::new(ProblemCode::PortInUse, "127.0.0.1:6900")),
+    );
     let effects = drain(&mut machine);
     assert_eq!(problems(&effects), [ProblemCode::PortInUse]);
-    assert!(effects.contains(&Effect::CloseLink));
+    assert!(effects.contains(&CLOSE_CHOSEN));
     assert_eq!(machine.snapshot().zone, None);
 }
 
 #[test]
 fn a_grant_that_comes_after_stop_is_given_back() {
     let mut machine = signed_in();
-    machine.on_command(Command::Play {
-        zone: "prontera".into(),
-        launch: true,
-    });
-    machine.on_command(Command::Stop);
+    machine.on_command(
+        NOW,
+        Command::Play {
+            zone: "prontera".into(),
+            launch: true,
+        },
+    );
+    machine.on_command(NOW, Command::Stop);
     drain(&mut machine);
-    machine.on_outcome(Outcome::Joined(grant()));
-    assert_eq!(drain(&mut machine), [Effect::CloseLink]);
+    machine.on_outcome(
+        NOW,
+        Outcome::Joined {
+            link: LinkId::CHOSEN,
+            grant: grant(),
+        },
+    );
+    assert_eq!(drain(&mut machine), [CLOSE_CHOSEN]);
 }
 
 #[test]
 fn commands_that_do_not_fit_are_refused_and_change_nothing() {
-    let mut machine = Machine::new();
+    let mut machine = machine();
     for command in [
         Command::RefreshZones,
         Command::Play {
@@ -184,17 +258,20 @@ fn commands_that_do_not_fit_are_refused_and_change_nothing() {
         },
         Command::Stop,
     ] {
-        machine.on_command(command);
+        machine.on_command(NOW, command);
         let effects = drain(&mut machine);
         assert_eq!(problems(&effects).len(), 1, "{effects:?}");
         assert_eq!(effects.len(), 1);
     }
     let mut machine = playing();
     drain(&mut machine);
-    machine.on_command(Command::Play {
-        zone: "prontera".into(),
-        launch: true,
-    });
+    machine.on_command(
+        NOW,
+        Command::Play {
+            zone: "prontera".into(),
+            launch: true,
+        },
+    );
     assert_eq!(problems(&drain(&mut machine)), [ProblemCode::BadCommand]);
 }
 
@@ -202,10 +279,16 @@ fn commands_that_do_not_fit_are_refused_and_change_nothing() {
 fn a_crashed_game_is_told_and_the_bridge_stays() {
     let mut machine = playing();
     drain(&mut machine);
-    machine.on_outcome(Outcome::GameExited {
-        code: Some(3),
-        last_lines: vec!["no memory".into()],
-    });
+    machine.on_outcome(
+        NOW,
+        Outcome::GameExited {
+            game: 1,
+            code: Some(3),
+            ok: false,
+            how: "exit code 3".into(),
+            last_lines: vec!["no memory".into()],
+        },
+    );
     let effects = drain(&mut machine);
     assert_eq!(problems(&effects), [ProblemCode::GameFailed]);
     assert!(!effects.contains(&Effect::CloseBridge));
@@ -216,7 +299,13 @@ fn a_crashed_game_is_told_and_the_bridge_stays() {
 fn a_lost_link_ends_play_with_its_reason() {
     let mut machine = playing();
     drain(&mut machine);
-    machine.on_outcome(Outcome::Link(LinkEvent::Closed(CloseReason::Untrusted)));
+    machine.on_outcome(
+        NOW,
+        Outcome::Link {
+            link: LinkId::CHOSEN,
+            event: LinkEvent::Closed(CloseReason::Untrusted),
+        },
+    );
     let effects = drain(&mut machine);
     assert_eq!(problems(&effects), [ProblemCode::EndpointUntrusted]);
     assert!(effects.contains(&Effect::CloseBridge));
@@ -224,16 +313,19 @@ fn a_lost_link_ends_play_with_its_reason() {
 
 #[test]
 fn console_lines_are_answered_in_every_state() {
-    for mut machine in [Machine::new(), playing()] {
+    for mut machine in [machine(), playing()] {
         for word in P2pCommand::WORDS {
             drain(&mut machine);
-            machine.on_command(Command::Console { line: word.into() });
+            machine.on_command(NOW, Command::Console { line: word.into() });
             let effects = drain(&mut machine);
             assert!(!effects.is_empty(), "{word}");
         }
-        machine.on_command(Command::Console {
-            line: "/p2p what".into(),
-        });
+        machine.on_command(
+            NOW,
+            Command::Console {
+                line: "/p2p what".into(),
+            },
+        );
         assert!(drain(&mut machine).iter().any(|effect| matches!(
             effect,
             Effect::Emit(Event::Console {
@@ -242,16 +334,4 @@ fn console_lines_are_answered_in_every_state() {
             })
         )));
     }
-}
-
-#[test]
-fn quit_closes_everything_and_ends() {
-    let mut machine = playing();
-    drain(&mut machine);
-    machine.on_command(Command::Quit);
-    let effects = drain(&mut machine);
-    assert_eq!(effects.last(), Some(&Effect::End));
-    assert!(effects.contains(&Effect::StopGame));
-    machine.on_command(Command::RefreshZones);
-    assert!(drain(&mut machine).is_empty());
 }

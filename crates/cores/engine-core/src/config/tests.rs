@@ -1,0 +1,136 @@
+//! Tests of the configuration.
+
+use super::*;
+
+#[test]
+fn an_empty_object_is_a_whole_configuration() {
+    let loaded = parse("p2p_config.json", "{}").unwrap();
+    assert_eq!(loaded.config, Config::default());
+    assert!(loaded.warnings.is_empty());
+}
+
+#[test]
+fn unknown_and_retired_keys_are_named() {
+    let text = r#"{"p2p": {"max_perrs": 5}, "webrtc": {"enable_dtls": true},
+                   "performance": {"worker_threads": 4}, "overlay": {}}"#;
+    let warnings = parse("c.json", text).unwrap().warnings;
+    assert!(
+        warnings
+            .iter()
+            .any(|line| line.starts_with("p2p.max_perrs: unknown key"))
+    );
+    assert!(
+        warnings
+            .iter()
+            .any(|line| line.starts_with("webrtc.enable_dtls: no longer"))
+    );
+    assert!(
+        warnings
+            .iter()
+            .any(|line| line.starts_with("performance: no longer"))
+    );
+    assert!(
+        warnings
+            .iter()
+            .any(|line| line.starts_with("overlay: unknown key"))
+    );
+}
+
+#[test]
+fn a_wrong_value_is_refused_with_its_path_the_value_and_what_is_allowed() {
+    for (text, path, value) in [
+        (r#"{"p2p": {"heartbeat_ms": 1}}"#, "p2p.heartbeat_ms", "1 "),
+        (
+            r#"{"p2p": {"heartbeat_ms": "soon"}}"#,
+            "p2p.heartbeat_ms",
+            "soon",
+        ),
+        (
+            r#"{"p2p": {"paths": ["tunnel"]}}"#,
+            "p2p.paths[0]",
+            "tunnel",
+        ),
+        (r#"{"p2p": {"paths": []}}"#, "p2p.paths", "[]"),
+        (
+            r#"{"bridge": {"login_listen": "0.0.0.0:6900"}}"#,
+            "bridge.login_listen",
+            "0.0.0.0",
+        ),
+        (
+            r#"{"coordinator": {"rest_api_url": "ftp://x"}}"#,
+            "coordinator.rest_api_url",
+            "ftp://x",
+        ),
+        (
+            r#"{"p2p": {"packet_types": ["chat", "chatter"]}}"#,
+            "p2p.packet_types[1]",
+            "chatter",
+        ),
+        (
+            r#"{"p2p": {"zone_linger_seconds": 601}}"#,
+            "p2p.zone_linger_seconds",
+            "601",
+        ),
+        (
+            r#"{"bridge": {"packet_tables": [{"version": 20180621}]}}"#,
+            "bridge.packet_tables[0]",
+            "file",
+        ),
+        (
+            r#"{"bridge": {"packet_tables": [{"version": 1, "file": "a"}, {"version": 1, "file": "b"}]}}"#,
+            "bridge.packet_tables[1].version",
+            "1 ",
+        ),
+        (
+            r#"{"game": {"max_instances": 0}}"#,
+            "game.max_instances",
+            "0 ",
+        ),
+    ] {
+        let problem = parse("c.json", text).unwrap_err();
+        assert_eq!(problem.code, ProblemCode::ConfigValue, "{text}");
+        assert_eq!(problem.subject, format!("c.json: {path}"));
+        let detail = problem.detail.unwrap();
+        assert!(detail.contains(value), "{detail}");
+    }
+}
+
+#[test]
+fn what_is_not_json_is_refused_with_the_place() {
+    for text in ["", "{", "[] x", "{} {}"] {
+        let problem = parse("c.json", text).unwrap_err();
+        assert!(problem.detail.unwrap().contains("line"), "{text}");
+    }
+}
+
+#[test]
+fn p2p_off_leaves_the_websocket() {
+    let config = parse("c", r#"{"p2p": {"enabled": false}}"#).unwrap().config;
+    assert_eq!(config.link().preference, vec![PathKind::Wss]);
+}
+
+#[test]
+fn every_class_of_packets_may_use_the_lane() {
+    let text = r#"{"p2p": {"packet_types": ["movement", "chat", "emote", "skill", "item", "npc",
+                  "party-guild", "system", "other"]}}"#;
+    assert_eq!(parse("c", text).unwrap().config.p2p.packet_types.len(), 9);
+    let default = Config::default().p2p.packet_types;
+    assert_eq!(default, ["movement", "chat", "emote"]);
+}
+
+#[test]
+fn practice_clients_play_one_account_each() {
+    let section = |account: &str| PracticeSection {
+        account: account.into(),
+        ..PracticeSection::default()
+    };
+    for (account, slot, expected) in [
+        ("test1", 0, "test1"),
+        ("test1", 3, "test4"),
+        ("test9", 1, "test10"),
+        ("poring", 0, "poring"),
+        ("poring", 1, "poring2"),
+    ] {
+        assert_eq!(section(account).account_of(slot), expected);
+    }
+}

@@ -1,0 +1,379 @@
+//! What the machine wants done, and what it is told.
+
+use std::collections::BTreeMap;
+use std::net::SocketAddr;
+
+use warp_link_core::LinkEvent;
+use warp_protocol::rest::{AccountView, SessionGrant};
+use warp_protocol::stream::ServerRole;
+use warp_protocol::zone::ZoneView;
+use warp_protocol::{Problem, ProblemCode, Secret};
+
+use crate::event::{ConsoleAnswer, Event, TokenStore};
+use crate::snapshot::MAX_CLIENTS;
+use crate::view::Metrics;
+
+/// A session link of this play: that of the chosen zone, or of a visit to another one. Numbers of
+/// visits are never used twice.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct LinkId(u64);
+
+impl LinkId {
+    /// The link of the zone that was chosen.
+    pub const CHOSEN: Self = Self(0);
+
+    /// The link of the `number`-th visit, counting from 1.
+    pub(crate) fn visit(number: u64) -> Self {
+        Self(number)
+    }
+
+    /// True for the link of the chosen zone.
+    pub fn is_chosen(self) -> bool {
+        self == Self::CHOSEN
+    }
+
+    /// For logs: 0 is the chosen zone's.
+    pub fn number(self) -> u64 {
+        self.0
+    }
+}
+
+/// A map connection that is open.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct MapStream {
+    /// Grows with every map connection.
+    pub number: u64,
+    /// Whose it is.
+    pub client: Option<u64>,
+    /// The link that carries it.
+    pub link: LinkId,
+}
+
+/// Where the map connections of the clients go; at most [`MAX_CLIENTS`] of them.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Routes {
+    clients: BTreeMap<u64, Route>,
+}
+
+/// Where the map connection of a client goes.
+#[derive(Debug, Clone, PartialEq, Eq)]
+struct Route {
+    map: String,
+    to: Way,
+}
+
+/// The way of a map connection.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Way {
+    /// Over the chosen zone's link.
+    Chosen,
+    /// Not decided yet: wait a little.
+    Wait,
+    /// Over this visit's link.
+    Visit(LinkId),
+}
+
+impl Routes {
+    /// The way for `client`, whom a server has just sent to `map`. While another map is entered
+    /// here the news of this one is still on its way: wait.
+    pub fn way(&self, client: u64, map: &str) -> Way {
+        match self.clients.get(&client) {
+            Some(route) if route.map == map => route.to,
+            None if self.clients.len() >= MAX_CLIENTS => Way::Chosen,
+            _ => Way::Wait,
+        }
+    }
+
+    pub(crate) fn enter(&mut self, client: u64, map: &str, to: Way) {
+        let map = map.to_owned();
+        self.clients.insert(client, Route { map, to });
+    }
+}
+
+/// Who asked for something on the console.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Asker {
+    /// The window or the terminal.
+    Console,
+    /// A player, in the chat of the game.
+    Game {
+        /// The connection that the line came on, and that the answer goes to.
+        connection: u64,
+        /// The game client, where it is known.
+        client: Option<u64>,
+    },
+}
+
+/// A console line, and whose it is.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Asked {
+    /// As it was typed.
+    pub line: String,
+    /// By whom.
+    pub by: Asker,
+}
+
+/// Something for the shell to do. Each is answered by the [`Outcome`] named in its text.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Effect {
+    /// Tell everybody.
+    Emit(Event),
+    /// Sign in or register: [`Outcome::SignedIn`] or [`Outcome::SignInFailed`].
+    SignIn {
+        /// Account name.
+        user: String,
+        /// Password.
+        password: Secret,
+        /// Keep the refresh token.
+        remember: bool,
+        /// Make the account first.
+        register: bool,
+    },
+    /// Sign in with the kept refresh token: same outcomes.
+    Resume {
+        /// Account name.
+        user: String,
+    },
+    /// Revoke and forget the tokens.
+    SignOut,
+    /// [`Outcome::Zones`] or [`Outcome::Failed`].
+    FetchZones,
+    /// Ask for a session, with a device key of its own: [`Outcome::Joined`] or
+    /// [`Outcome::LinkFailed`].
+    Join {
+        /// For which link.
+        link: LinkId,
+        /// Zone id.
+        zone: String,
+    },
+    /// Open carriers and link: [`Outcome::LinkReady`] or [`Outcome::LinkFailed`], and
+    /// [`Outcome::Link`] events all along.
+    OpenLink {
+        /// Which.
+        link: LinkId,
+        /// What the coordinator granted.
+        grant: Box<SessionGrant>,
+    },
+    /// Close link and carriers, and leave the session at the coordinator: [`Outcome::LinkLeft`]
+    /// when there was a session. A session that is being asked for is granted all the same; it is
+    /// closed by another of these.
+    CloseLink {
+        /// Which.
+        link: LinkId,
+    },
+    /// Ask the coordinator for the zones of a map: [`Outcome::ZonesFound`] or
+    /// [`Outcome::LookupFailed`].
+    FindZones {
+        /// The map.
+        map: String,
+    },
+    /// New map connections go this way from now on.
+    SetRoutes(Routes),
+    /// [`Outcome::BridgeReady`] or [`Outcome::PlayFailed`].
+    OpenBridge {
+        /// The zone.
+        zone: Box<ZoneView>,
+    },
+    /// Close the loopback listeners and their connections.
+    CloseBridge,
+    /// [`Outcome::GameStarted`] and later [`Outcome::GameExited`]; else [`Outcome::GameFailed`] or
+    /// [`Outcome::NoGame`].
+    StartGame {
+        /// Its number.
+        game: u64,
+        /// The lowest place, from 0, that no other game client has.
+        slot: u32,
+        /// Where the bridge listens.
+        login: SocketAddr,
+    },
+    /// End that game client, also one that is still being started.
+    StopGame {
+        /// Its number.
+        game: u64,
+    },
+    /// Take the numbers now: [`Outcome::Measured`].
+    Measure {
+        /// For whom.
+        asked: Asked,
+        /// The link that paths and state are taken from.
+        link: LinkId,
+    },
+    /// Move to the standby on these links: [`Outcome::Answered`] with the first that moved.
+    FailOver {
+        /// For whom.
+        asked: Asked,
+        /// Which.
+        links: Vec<LinkId>,
+    },
+    /// Open the WebRTC carriers of these links anew: [`Outcome::Answered`].
+    Reconnect {
+        /// For whom.
+        asked: Asked,
+        /// Which.
+        links: Vec<LinkId>,
+    },
+    /// Show these lines in the game, on that connection.
+    AnswerGame {
+        /// The connection.
+        connection: u64,
+        /// ASCII, at most [`crate::text::MAX_LINE`] bytes each.
+        lines: Vec<String>,
+    },
+    /// More in the log, or less.
+    SetDebug(bool),
+    /// Everything is closed: end the loop.
+    End,
+}
+
+/// What became of an effect, or what happened by itself.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Outcome {
+    /// Signed in.
+    SignedIn {
+        /// Who.
+        account: AccountView,
+        /// Where the refresh token is.
+        kept: TokenStore,
+    },
+    /// Not signed in.
+    SignInFailed(Problem),
+    /// The tokens were refused meanwhile.
+    SignedOut(Problem),
+    /// The zones.
+    Zones(Vec<ZoneView>),
+    /// Something failed that nothing waits for.
+    Failed(Problem),
+    /// The coordinator granted a session.
+    Joined {
+        /// For which link.
+        link: LinkId,
+        /// The session.
+        grant: Box<SessionGrant>,
+    },
+    /// The link is connected; that of the chosen zone over the preferred path if that came in time.
+    LinkReady {
+        /// Which.
+        link: LinkId,
+    },
+    /// There is no session, or no path of it could be opened.
+    LinkFailed {
+        /// Which.
+        link: LinkId,
+        /// Why.
+        problem: Problem,
+    },
+    /// Something happened on a link.
+    Link {
+        /// Which.
+        link: LinkId,
+        /// What.
+        event: LinkEvent,
+    },
+    /// A closed link is gone, and its session was given back.
+    LinkLeft {
+        /// Which.
+        link: LinkId,
+    },
+    /// The zones of a map, best first.
+    ZonesFound {
+        /// The map.
+        map: String,
+        /// Enabled zones that have it; none: the map has no zone.
+        zones: Vec<ZoneView>,
+    },
+    /// The coordinator could not be asked.
+    LookupFailed {
+        /// The map.
+        map: String,
+        /// Why.
+        problem: Problem,
+    },
+    /// A step of Play failed.
+    PlayFailed(Problem),
+    /// The bridge listens.
+    BridgeReady(SocketAddr),
+    /// The numbers of the last second.
+    Metrics(Box<Metrics>),
+    /// The numbers as they are now.
+    Measured {
+        /// For whom.
+        asked: Asked,
+        /// The link that paths and state are of.
+        link: LinkId,
+        /// Them.
+        metrics: Box<Metrics>,
+    },
+    /// An event of the bridge that is told as it is.
+    Bridge(Event),
+    /// A server sent a client to a map.
+    MapChanged {
+        /// Which client, where that is known.
+        client: Option<u64>,
+        /// The map, without `.gat`.
+        map: String,
+    },
+    /// A client has no connection any more, or is another that was seen before.
+    ClientGone {
+        /// Which.
+        client: u64,
+    },
+    /// A player typed a `/p2p` line in the game's chat.
+    GameCommand {
+        /// On which connection.
+        connection: u64,
+        /// In which client, where that is known.
+        client: Option<u64>,
+        /// As it was typed.
+        line: String,
+    },
+    /// A connection of the game was refused.
+    ConnectionRefused {
+        /// Which server it wanted.
+        role: ServerRole,
+        /// Its address.
+        target: SocketAddr,
+        /// Why.
+        code: ProblemCode,
+    },
+    /// A game client runs.
+    GameStarted {
+        /// Its number.
+        game: u64,
+        /// Process id.
+        pid: u32,
+        /// The program.
+        program: String,
+    },
+    /// A game client ended.
+    GameExited {
+        /// Its number.
+        game: u64,
+        /// Exit code, `None` for a signal.
+        code: Option<i32>,
+        /// It ended well, or because somebody asked it to.
+        ok: bool,
+        /// How it ended, in words: `exit code 3`, `ended by signal 11 (SIGSEGV)`.
+        how: String,
+        /// The last that it said.
+        last_lines: Vec<String>,
+    },
+    /// A game client could not be started.
+    GameFailed {
+        /// Its number.
+        game: u64,
+        /// Why.
+        problem: Problem,
+    },
+    /// The configuration names no game to start.
+    NoGame {
+        /// The number that it would have had.
+        game: u64,
+    },
+    /// The answer to a console line.
+    Answered {
+        /// For whom.
+        asked: Asked,
+        /// The answer.
+        answer: ConsoleAnswer,
+    },
+}

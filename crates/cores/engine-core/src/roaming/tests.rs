@@ -1,0 +1,625 @@
+//! Tests of roaming, in virtual time.
+
+use super::*;
+use warp_protocol::zone::{GameServer, ReadLevel};
+
+mod walks;
+
+const LINGER: Duration = Duration::from_secs(20);
+
+fn seconds(count: u64) -> Duration {
+    Duration::from_secs(count)
+}
+
+fn file(id: &str, maps: &[&str]) -> ZoneFile {
+    let address = "127.0.0.1:6900".parse().unwrap();
+    ZoneFile {
+        zone_id: id.into(),
+        zone_name: id.into(),
+        zone_display_name: id.into(),
+        map_name: "town".into(),
+        maps: maps.iter().map(|map| (*map).to_owned()).collect(),
+        max_players: 100,
+        recommended_players: 50,
+        p2p_enabled: true,
+        p2p_priority: 1,
+        fallback_enabled: true,
+        min_host_quality_score: 7.0,
+        min_bandwidth_mbps: 100,
+        max_latency_ms: 100,
+        description: None,
+        game: GameServer {
+            packet_version: 20_211_103,
+            level: ReadLevel::Assist,
+            login: address,
+            char: vec![address],
+            map: vec![address],
+        },
+    }
+}
+
+fn view(id: &str) -> ZoneView {
+    ZoneView {
+        zone: file(id, &[]),
+        status: ZoneStatus::Enabled,
+        players: 0,
+    }
+}
+
+fn grant(id: &str) -> Box<SessionGrant> {
+    Box::new(SessionGrant {
+        session_id: format!("session-{id}"),
+        peer_id: "player".into(),
+        endpoint_peer_id: "endpoint".into(),
+        endpoint_key: String::new(),
+        zone: view(id),
+        ice_servers: Vec::new(),
+    })
+}
+
+fn problem() -> Problem {
+    Problem::new(ProblemCode::NoPath, "somewhere").with_detail("direct: no answer")
+}
+
+/// Roaming with its clock, and what it wanted so far.
+struct World {
+    roaming: Roaming,
+    now: Duration,
+    seen: Vec<Effect>,
+}
+
+impl World {
+    /// Plays zone `base`, which has the maps `town` and `field`.
+    fn with(settings: RoamingSettings) -> Self {
+        let mut roaming = Roaming::new(settings);
+        roaming.start(&file("base", &["town", "field"]));
+        Self {
+            roaming,
+            now: seconds(1000),
+            seen: Vec::new(),
+        }
+    }
+
+    fn new() -> Self {
+        Self::with(RoamingSettings {
+            follow: true,
+            linger: LINGER,
+        })
+    }
+
+    fn settle(&mut self) {
+        self.seen.extend(std::iter::from_fn(|| self.roaming.poll()));
+        self.roaming.on_time(self.now);
+        self.seen.extend(std::iter::from_fn(|| self.roaming.poll()));
+    }
+
+    /// What was wanted since the last call.
+    fn take(&mut self) -> Vec<Effect> {
+        std::mem::take(&mut self.seen)
+    }
+
+    fn goes(&mut self, client: u64, map: &str) {
+        self.roaming.map_changed(self.now, Some(client), map.into());
+        self.settle();
+    }
+
+    fn found(&mut self, map: &str, zones: &[&str]) {
+        let zones: Vec<ZoneView> = zones.iter().map(|zone| view(zone)).collect();
+        self.roaming.zones_found(self.now, map, &zones);
+        self.settle();
+    }
+
+    fn away(&mut self, map: &str) {
+        self.roaming.lookup_failed(self.now, map, problem());
+        self.settle();
+    }
+
+    fn joined(&mut self, link: LinkId, zone: &str) {
+        self.roaming.joined(link, grant(zone));
+        self.settle();
+    }
+
+    fn ready(&mut self, link: LinkId) {
+        self.roaming.ready(self.now, link);
+        self.settle();
+    }
+
+    fn failed(&mut self, link: LinkId) {
+        self.roaming.failed(self.now, link, &problem());
+        self.settle();
+    }
+
+    fn closed(&mut self, link: LinkId) {
+        self.roaming.closed(self.now, link, "gone".into());
+        self.settle();
+    }
+
+    fn left(&mut self, link: LinkId) {
+        self.roaming.left(link);
+        self.settle();
+    }
+
+    fn streams(&mut self, streams: &[(u64, LinkId)]) {
+        let numbered = streams.iter().zip(1..);
+        let streams = numbered.map(|((client, link), number)| MapStream {
+            number,
+            client: Some(*client),
+            link: *link,
+        });
+        self.roaming.set_streams(streams.collect());
+        self.settle();
+    }
+
+    fn pass(&mut self, time: Duration) {
+        self.now += time;
+        self.settle();
+    }
+
+    /// Sends a client to `map` of `zone`, and opens the visit.
+    fn visits(&mut self, client: u64, map: &str, zone: &str) -> LinkId {
+        self.goes(client, map);
+        if asked(&self.take()).contains(&map.to_owned()) {
+            self.found(map, &[zone]);
+        }
+        let link = joins(&self.take(), zone);
+        self.joined(link, zone);
+        self.ready(link);
+        link
+    }
+
+    fn way(&self, client: u64, map: &str) -> Way {
+        self.roaming.routes.way(client, map)
+    }
+}
+
+/// Maps that the coordinator is asked for.
+fn asked(effects: &[Effect]) -> Vec<String> {
+    let maps = effects.iter().filter_map(|effect| match effect {
+        Effect::FindZones { map } => Some(map.clone()),
+        _ => None,
+    });
+    maps.collect()
+}
+
+/// The link with which `zone` is joined; it is joined once.
+fn joins(effects: &[Effect], zone: &str) -> LinkId {
+    let mut links = effects.iter().filter_map(|effect| match effect {
+        Effect::Join { link, zone: joined } if joined == zone => Some(*link),
+        _ => None,
+    });
+    let link = links.next();
+    assert_eq!(links.next(), None, "{zone} is joined twice: {effects:?}");
+    link.unwrap_or_else(|| panic!("{zone} is not joined: {effects:?}"))
+}
+
+fn closes(effects: &[Effect], link: LinkId) -> bool {
+    effects.contains(&Effect::CloseLink { link })
+}
+
+fn told(effects: &[Effect]) -> Vec<(u64, String, Option<String>)> {
+    let told = effects.iter().filter_map(|effect| match effect {
+        Effect::Emit(Event::MapChanged { client, map, zone }) => {
+            Some((*client, map.clone(), zone.clone()))
+        }
+        _ => None,
+    });
+    told.collect()
+}
+
+fn map(client: u64, map: &str, zone: Option<&str>) -> (u64, String, Option<String>) {
+    (client, map.into(), zone.map(str::to_owned))
+}
+
+fn problems(effects: &[Effect]) -> Vec<(ProblemCode, String)> {
+    let told = effects.iter().filter_map(|effect| match effect {
+        Effect::Emit(Event::Problem { problem }) => Some((problem.code, problem.subject.clone())),
+        _ => None,
+    });
+    told.collect()
+}
+
+fn events(effects: &[Effect], wanted: fn(&Event) -> Option<&String>) -> Vec<String> {
+    let zones = effects.iter().filter_map(|effect| match effect {
+        Effect::Emit(event) => wanted(event).cloned(),
+        _ => None,
+    });
+    zones.collect()
+}
+
+fn zones_joined(effects: &[Effect]) -> Vec<String> {
+    events(effects, |event| match event {
+        Event::ZoneJoined { zone } => Some(zone),
+        _ => None,
+    })
+}
+
+fn zones_left(effects: &[Effect]) -> Vec<String> {
+    events(effects, |event| match event {
+        Event::ZoneLeft { zone } => Some(zone),
+        _ => None,
+    })
+}
+
+#[test]
+fn maps_of_the_chosen_zone_are_told_at_once_and_nobody_is_asked() {
+    let mut world = World::new();
+    world.goes(1, "town");
+    world.goes(1, "town");
+    world.goes(1, "field");
+    let effects = world.take();
+    let expected = [map(1, "town", Some("base")), map(1, "field", Some("base"))];
+    assert_eq!(told(&effects), expected);
+    assert!(asked(&effects).is_empty());
+    assert_eq!(world.way(1, "field"), Way::Chosen);
+    // The news of another map is still on its way.
+    assert_eq!(world.way(1, "cave"), Way::Wait);
+    assert_eq!(world.way(9, "town"), Way::Wait);
+}
+
+#[test]
+fn a_zone_is_joined_and_opened_when_the_map_is_announced_and_told_when_it_is_open() {
+    let mut world = World::new();
+    world.goes(1, "cave");
+    let effects = world.take();
+    assert_eq!(asked(&effects), ["cave"]);
+    assert_eq!(told(&effects), []);
+    assert_eq!(world.way(1, "cave"), Way::Wait);
+
+    world.found("cave", &["west", "north"]);
+    let link = joins(&world.take(), "west");
+    assert_eq!(world.way(1, "cave"), Way::Wait);
+    world.joined(link, "west");
+    assert!(matches!(
+        world.take().as_slice(),
+        [Effect::OpenLink { link: opened, .. }] if *opened == link
+    ));
+    world.ready(link);
+    let effects = world.take();
+    assert_eq!(zones_joined(&effects), ["west"]);
+    assert_eq!(told(&effects), [map(1, "cave", Some("west"))]);
+    assert_eq!(world.way(1, "cave"), Way::Visit(link));
+    // A second client finds it open.
+    world.goes(2, "cave");
+    assert_eq!(told(&world.take()), [map(2, "cave", Some("west"))]);
+    assert_eq!(world.way(2, "cave"), Way::Visit(link));
+}
+
+#[test]
+fn the_answer_for_a_map_counts_for_a_minute_also_when_there_is_no_zone() {
+    let mut world = World::new();
+    world.goes(1, "cave");
+    world.goes(2, "cave");
+    assert_eq!(asked(&world.take()), ["cave"], "asked once for both");
+    world.found("cave", &[]);
+    assert_eq!(
+        told(&world.take()),
+        [map(1, "cave", None), map(2, "cave", None)]
+    );
+    assert_eq!(world.way(1, "cave"), Way::Chosen);
+    world.goes(1, "town");
+    world.pass(LOOKUP_KEPT - Duration::from_millis(1));
+    world.goes(1, "cave");
+    assert!(asked(&world.take()).is_empty());
+    world.goes(1, "town");
+    world.pass(Duration::from_millis(1));
+    world.goes(1, "cave");
+    assert_eq!(asked(&world.take()), ["cave"]);
+}
+
+#[test]
+fn the_chosen_zone_is_not_joined_again_when_it_has_the_map_by_now() {
+    let mut world = World::new();
+    world.goes(1, "cave");
+    world.found("cave", &["west", "base"]);
+    let effects = world.take();
+    assert_eq!(told(&effects), [map(1, "cave", Some("base"))]);
+    assert!(
+        !effects
+            .iter()
+            .any(|effect| matches!(effect, Effect::Join { .. }))
+    );
+    world.goes(1, "town");
+    world.goes(1, "cave");
+    assert_eq!(
+        told(&world.take()).last(),
+        Some(&map(1, "cave", Some("base")))
+    );
+}
+
+#[test]
+fn a_zone_that_is_closed_is_not_joined() {
+    let mut world = World::new();
+    world.goes(1, "cave");
+    let mut closed = view("west");
+    closed.status = ZoneStatus::Maintenance;
+    world.roaming.zones_found(world.now, "cave", &[closed]);
+    world.settle();
+    assert_eq!(told(&world.take()), [map(1, "cave", None)]);
+}
+
+#[test]
+fn an_unused_zone_is_left_after_the_linger_time_and_not_before() {
+    let mut world = World::new();
+    let link = world.visits(1, "cave", "west");
+    world.streams(&[(1, link)]);
+    world.goes(1, "town");
+    world.pass(LINGER * 3);
+    assert!(!closes(&world.take(), link), "a stream is on its link");
+    world.streams(&[]);
+    assert_eq!(world.roaming.next_time(), Some(world.now + LINGER));
+    world.pass(LINGER - Duration::from_millis(1));
+    assert!(!closes(&world.take(), link));
+    world.pass(Duration::from_millis(1));
+    let effects = world.take();
+    assert!(closes(&effects, link));
+    assert_eq!(zones_left(&effects), ["west"]);
+    assert_eq!(world.roaming.next_time(), None);
+}
+
+#[test]
+fn whoever_comes_back_in_time_keeps_the_zone() {
+    let mut world = World::new();
+    let link = world.visits(1, "cave", "west");
+    world.goes(1, "town");
+    world.pass(LINGER / 2);
+    world.goes(1, "cave");
+    world.pass(LINGER * 2);
+    let effects = world.take();
+    assert!(!closes(&effects, link));
+    assert_eq!(told(&effects).last(), Some(&map(1, "cave", Some("west"))));
+    // And a client that goes away for good does not.
+    world.roaming.client_gone(world.now, 1);
+    world.settle();
+    world.pass(LINGER);
+    assert!(closes(&world.take(), link));
+}
+
+#[test]
+fn a_walk_without_a_new_connection_changes_the_membership_and_not_the_link() {
+    let mut world = World::new();
+    let west = world.visits(1, "cave", "west");
+    world.streams(&[(1, west)]);
+    let north = world.visits(1, "peak", "north");
+    assert_eq!(world.way(1, "peak"), Way::Visit(north));
+    assert_eq!(world.roaming.newest(Some(1)), west);
+    world.pass(LINGER * 2);
+    assert!(!closes(&world.take(), west), "its stream is still there");
+    world.streams(&[]);
+    world.pass(LINGER);
+    let effects = world.take();
+    assert!(closes(&effects, west) && !closes(&effects, north));
+}
+
+#[test]
+fn a_failed_join_is_told_once_and_tried_again_only_when_a_client_comes_anew() {
+    let mut world = World::new();
+    world.goes(1, "cave");
+    world.found("cave", &["west"]);
+    let link = joins(&world.take(), "west");
+    world.failed(link);
+    let effects = world.take();
+    let expected = (ProblemCode::ZoneNotJoined, "west".to_owned());
+    assert_eq!(problems(&effects), [expected]);
+    assert_eq!(told(&effects), [map(1, "cave", None)]);
+    assert_eq!(world.way(1, "cave"), Way::Chosen);
+    assert!(!closes(&effects, link), "there is no session");
+    // Not in a loop, and not because the same map is announced again.
+    world.pass(LINGER * 10);
+    world.goes(1, "cave");
+    assert_eq!(world.take(), []);
+    // The next change to it.
+    world.goes(1, "town");
+    world.goes(1, "cave");
+    world.found("cave", &["west"]);
+    let link = joins(&world.take(), "west");
+    world.joined(link, "west");
+    world.failed(link);
+    let effects = world.take();
+    assert_eq!(problems(&effects), [], "it was told");
+    assert!(closes(&effects, link), "its session is given back");
+    // Once it works it may fail and be told anew.
+    world.goes(1, "town");
+    let link = world.visits(1, "cave", "west");
+    world.closed(link);
+    let expected = (ProblemCode::ZoneLost, "west".to_owned());
+    assert_eq!(problems(&world.take()), [expected]);
+}
+
+#[test]
+fn a_lost_link_ends_the_visit_and_the_same_map_may_be_tried_again() {
+    let mut world = World::new();
+    let link = world.visits(1, "cave", "west");
+    world.take();
+    world.closed(link);
+    let effects = world.take();
+    assert!(closes(&effects, link));
+    assert_eq!(zones_left(&effects), ["west"]);
+    assert_eq!(told(&effects), [map(1, "cave", None)]);
+    assert_eq!(world.way(1, "cave"), Way::Chosen);
+    world.left(link);
+    // The player logs in again and lands where he was.
+    let again = world.visits(1, "cave", "west");
+    assert_ne!(again, link);
+    assert_eq!(world.way(1, "cave"), Way::Visit(again));
+}
+
+#[test]
+fn without_the_coordinator_an_old_answer_is_used_or_the_chosen_zone_and_it_is_told_once() {
+    let mut world = World::new();
+    let link = world.visits(1, "cave", "west");
+    world.goes(1, "town");
+    world.pass(LOOKUP_KEPT);
+    world.left(link);
+    world.goes(1, "cave");
+    world.take();
+    world.away("cave");
+    let effects = world.take();
+    joins(&effects, "west");
+    assert_eq!(
+        problems(&effects),
+        [(ProblemCode::NoPath, "somewhere".into())]
+    );
+    world.goes(2, "peak");
+    world.take();
+    world.away("peak");
+    let effects = world.take();
+    assert_eq!(told(&effects), [map(2, "peak", None)]);
+    assert_eq!(problems(&effects), []);
+    // The same map again asks again; and after an answer the next outage is told.
+    world.goes(2, "peak");
+    assert_eq!(asked(&world.take()), ["peak"]);
+    world.found("peak", &[]);
+    world.goes(2, "bridge");
+    world.take();
+    world.away("bridge");
+    assert_eq!(problems(&world.take()).len(), 1);
+}
+
+#[test]
+fn a_map_is_told_without_its_zone_when_that_takes_too_long_and_again_with_it() {
+    let mut world = World::new();
+    world.goes(1, "cave");
+    assert_eq!(world.roaming.next_time(), Some(world.now + ROUTE_WAIT));
+    world.pass(ROUTE_WAIT);
+    assert_eq!(told(&world.take()), [map(1, "cave", None)]);
+    world.found("cave", &["west"]);
+    let link = joins(&world.take(), "west");
+    world.joined(link, "west");
+    world.ready(link);
+    assert_eq!(told(&world.take()), [map(1, "cave", Some("west"))]);
+    assert_eq!(world.way(1, "cave"), Way::Visit(link));
+}
+
+#[test]
+fn a_map_that_was_left_before_it_was_decided_is_not_told() {
+    let mut world = World::new();
+    world.goes(1, "cave");
+    world.goes(1, "town");
+    world.found("cave", &["west"]);
+    let effects = world.take();
+    assert_eq!(told(&effects), [map(1, "town", Some("base"))]);
+    assert!(
+        !effects
+            .iter()
+            .any(|effect| matches!(effect, Effect::Join { .. }))
+    );
+}
+
+#[test]
+fn six_zones_are_visited_and_the_one_unused_longest_makes_room() {
+    let mut world = World::new();
+    let mut links = Vec::new();
+    for number in 0..6_u64 {
+        let (map, zone) = (format!("map{number}"), format!("zone{number}"));
+        links.push(world.visits(number + 1, &map, &zone));
+        world.pass(seconds(1));
+    }
+    // All are used: the chosen zone carries the seventh, and nobody is told of a problem.
+    world.goes(7, "map6");
+    world.found("map6", &["zone6"]);
+    let effects = world.take();
+    assert_eq!(told(&effects).last(), Some(&map(7, "map6", None)));
+    assert_eq!(problems(&effects), []);
+    assert_eq!(world.way(7, "map6"), Way::Chosen);
+    // Two fall free, the third zone first.
+    world.goes(3, "town");
+    world.pass(seconds(2));
+    world.goes(1, "town");
+    world.pass(seconds(2));
+    world.take();
+    world.goes(7, "map6");
+    let effects = world.take();
+    assert!(closes(&effects, links[2]) && !closes(&effects, links[0]));
+    let seventh = joins(&effects, "zone6");
+    // One at a time: the next waits until that one is gone.
+    world.goes(8, "map7");
+    world.found("map7", &["zone7"]);
+    assert!(!closes(&world.take(), links[0]));
+    assert_eq!(world.way(8, "map7"), Way::Wait);
+    world.left(links[2]);
+    let effects = world.take();
+    assert!(closes(&effects, links[0]));
+    joins(&effects, "zone7");
+    world.joined(seventh, "zone6");
+    world.ready(seventh);
+    assert_eq!(world.way(7, "map6"), Way::Visit(seventh));
+}
+
+#[test]
+fn stop_leaves_everything_also_what_is_only_being_asked_for() {
+    let mut world = World::new();
+    let west = world.visits(1, "cave", "west");
+    world.goes(2, "peak");
+    world.found("peak", &["north"]);
+    let north = joins(&world.take(), "north");
+    world.roaming.stop();
+    world.settle();
+    let effects = world.take();
+    assert!(closes(&effects, west) && closes(&effects, north));
+    assert_eq!(
+        zones_left(&effects),
+        ["west"],
+        "north was never told as joined"
+    );
+    assert_eq!(world.roaming.next_time(), None);
+    // The grant that comes now is given back.
+    world.joined(north, "north");
+    assert_eq!(world.take(), [Effect::CloseLink { link: north }]);
+    // Nothing that comes now does anything.
+    world.goes(1, "cave");
+    world.found("peak", &["north"]);
+    assert_eq!(world.take(), []);
+}
+
+#[test]
+fn switched_off_the_chosen_zone_carries_all_maps() {
+    let mut world = World::with(RoamingSettings {
+        follow: false,
+        linger: LINGER,
+    });
+    world.goes(1, "cave");
+    world.goes(1, "town");
+    let effects = world.take();
+    let expected = [map(1, "cave", None), map(1, "town", Some("base"))];
+    assert_eq!(told(&effects), expected);
+    assert!(asked(&effects).is_empty());
+    assert_eq!(world.way(1, "town"), Way::Chosen);
+}
+
+#[test]
+fn nobody_knows_whose_map_it_is_or_there_are_too_many() {
+    let mut world = World::new();
+    let unknown = |world: &mut World, name: &str| {
+        world.roaming.map_changed(world.now, None, name.into());
+        world.settle();
+        told(&world.take())
+    };
+    assert_eq!(unknown(&mut world, "cave"), [map(0, "cave", None)]);
+    assert_eq!(unknown(&mut world, "town"), [map(0, "town", Some("base"))]);
+    for client in 1..=100 {
+        world.goes(client, "cave");
+    }
+    let effects = world.take();
+    assert_eq!(told(&effects).len(), 100 - MAX_CLIENTS);
+    assert_eq!(world.way(100, "cave"), Way::Chosen);
+    // A name that no map can have is not sent anywhere.
+    world.goes(1, "no map of\nthis name");
+    assert!(asked(&world.take()).is_empty());
+}
+
+#[test]
+fn answers_are_forgotten_oldest_first() {
+    let mut world = World::new();
+    for number in 0..MAX_LOOKUPS + 10 {
+        let map = format!("map{number}");
+        world.goes(1, &map);
+        world.found(&map, &[]);
+        world.pass(Duration::from_millis(1));
+    }
+    assert_eq!(world.roaming.lookups.len(), MAX_LOOKUPS);
+    world.take();
+    world.goes(1, "map9");
+    assert_eq!(asked(&world.take()), ["map9"]);
+    world.goes(1, &format!("map{}", MAX_LOOKUPS + 8));
+    assert!(asked(&world.take()).is_empty());
+}

@@ -1,0 +1,339 @@
+//! English for the answers to `/p2p` lines, as the terminal and the chat of the game show them.
+//!
+//! Lines for the chat: ASCII, at most [`MAX_LINE`] bytes and [`MAX_LINES`] of them, because a client
+//! draws longer ones over each other and its chat window holds few.
+
+use crate::command::P2pCommand;
+use crate::event::ConsoleAnswer;
+use crate::view::{ClassCount, Counter, LinkState, Metrics, PathPhase, PathView, SwitchReason};
+
+/// Longest line, bytes.
+pub const MAX_LINE: usize = 100;
+/// Most lines.
+pub const MAX_LINES: usize = 12;
+
+/// A state of the connection.
+pub fn state(state: LinkState) -> &'static str {
+    match state {
+        LinkState::Disconnected => "disconnected",
+        LinkState::Connecting => "connecting",
+        LinkState::Authenticating => "authenticating",
+        LinkState::Connected => "connected",
+        LinkState::Reconnecting => "reconnecting, the game is held",
+        LinkState::FailingOver => "failing over",
+    }
+}
+
+/// Why a path is in use.
+pub fn reason(reason: SwitchReason) -> &'static str {
+    match reason {
+        SwitchReason::First => "the first to open",
+        SwitchReason::Better => "a better path has proven itself",
+        SwitchReason::Silence => "the other path fell silent",
+        SwitchReason::CarrierClosed => "the other path closed",
+        SwitchReason::Asked => "asked for",
+    }
+}
+
+fn phase(phase: PathPhase) -> &'static str {
+    match phase {
+        PathPhase::Opening => "opening",
+        PathPhase::Proving => "proving itself",
+        PathPhase::Standby => "standing by",
+        PathPhase::InUse => "in use",
+        PathPhase::Suspect => "suspect",
+        PathPhase::Down => "down",
+    }
+}
+
+fn ms(value: Option<f64>) -> String {
+    value.map_or("-".into(), |value| format!("{value:.1} ms"))
+}
+
+/// The numbers in one line.
+pub fn brief(metrics: &Metrics) -> String {
+    format!("{}; {}", quality(metrics), volume(metrics))
+}
+
+fn quality(metrics: &Metrics) -> String {
+    let path = metrics.path.map_or("no path", |path| path.name());
+    format!(
+        "{path}: round trip {}, jitter {}, loss {:.1} %",
+        ms(metrics.rtt_ms),
+        ms(metrics.jitter_ms),
+        metrics.loss_percent.unwrap_or_default(),
+    )
+}
+
+fn volume(metrics: &Metrics) -> String {
+    format!(
+        "{} connections, {} B up, {} B down, {} failovers",
+        metrics.streams, metrics.bytes_up, metrics.bytes_down, metrics.failovers
+    )
+}
+
+fn path_line(path: &PathView) -> String {
+    format!(
+        "  {:<6} {:<14} round trip {}, jitter {}, loss {:.1} %",
+        path.kind.name(),
+        phase(path.phase),
+        ms(path.rtt_ms),
+        ms(path.jitter_ms),
+        path.loss_percent
+    )
+}
+
+/// The answer in lines of at most [`MAX_LINE`] ASCII bytes, at most [`MAX_LINES`] of them.
+pub fn answer_lines(answer: &ConsoleAnswer) -> Vec<String> {
+    let mut lines = match answer {
+        ConsoleAnswer::Status {
+            state: now,
+            path,
+            reason: why,
+            standby,
+            zone,
+            map,
+            map_zone,
+            games,
+        } => {
+            let why = why.map_or(String::new(), |why| format!(" ({})", reason(why)));
+            let path = path.map_or("none", |path| path.name());
+            let standby: Vec<&str> = standby.iter().map(|path| path.name()).collect();
+            let standby = match standby.as_slice() {
+                [] => "nothing".to_owned(),
+                kinds => kinds.join(", "),
+            };
+            let mut pieces = vec![
+                state(*now).to_owned(),
+                format!("zone {}", zone.as_deref().unwrap_or("none")),
+                format!("path {path}{why}"),
+                format!("standing by: {standby}"),
+            ];
+            if let Some(map) = map {
+                pieces.push(match map_zone {
+                    Some(zone) => format!("map {map} in zone {zone}"),
+                    None => format!("map {map} has no zone of its own here"),
+                });
+            }
+            if *games > 0 {
+                pieces.push(format!("games started here: {games}"));
+            }
+            joined(pieces)
+        }
+        ConsoleAnswer::Metrics { metrics } => metrics_lines(metrics),
+        ConsoleAnswer::Debug { on } => {
+            vec![format!("debug logging {}", if *on { "on" } else { "off" })]
+        }
+        ConsoleAnswer::Reconnecting => vec!["the WebRTC path is being opened anew".into()],
+        ConsoleAnswer::FailedOver { from, to } => vec![format!("moved from {from} to {to}")],
+        ConsoleAnswer::NoStandby => vec!["there is no other path to move to".into()],
+        ConsoleAnswer::NotConnected => vec!["there is no connection now".into()],
+        ConsoleAnswer::Help => P2pCommand::WORDS.map(str::to_owned).into(),
+        ConsoleAnswer::Unknown => vec!["no such command; /p2p help lists them".into()],
+    };
+    lines.truncate(MAX_LINES);
+    for line in &mut lines {
+        *line = ascii(line);
+        line.truncate(MAX_LINE);
+    }
+    lines
+}
+
+fn metrics_lines(metrics: &Metrics) -> Vec<String> {
+    let mut lines = vec![quality(metrics), volume(metrics)];
+    lines.extend(metrics.paths.iter().map(path_line));
+    lines.push(format!(
+        "  refused {}, sent twice {}",
+        metrics.refused, metrics.duplicated
+    ));
+    if metrics.classes.is_empty() {
+        return lines;
+    }
+    lines.push("packets/bytes up, down by class and path (* may use the peer lane):".into());
+    let mut rows: Vec<&ClassCount> = metrics.classes.iter().collect();
+    rows.sort_by_key(|row| std::cmp::Reverse(row.up.bytes.saturating_add(row.down.bytes)));
+    let room = MAX_LINES.saturating_sub(lines.len());
+    let mut shown = joined(rows.iter().map(|row| class_piece(row)).collect());
+    if shown.len() > room {
+        // The rest is in the window; what carried most comes first.
+        shown.truncate(room.saturating_sub(1));
+        shown.push("more in the window and in the events".into());
+    }
+    lines.extend(shown.into_iter().map(|line| format!("  {line}")));
+    lines
+}
+
+fn class_piece(row: &ClassCount) -> String {
+    let lane = if row.lane { "*" } else { "" };
+    let path = row.path.map_or("no path", |path| path.name());
+    let (up, down) = (count(row.up), count(row.down));
+    format!("{}{lane} {path} {up}, {down}", row.class)
+}
+
+fn count(counter: Counter) -> String {
+    format!("{}/{}", short(counter.packets), short(counter.bytes))
+}
+
+/// At most four digits and a letter: 9999, 10k, 12M.
+fn short(number: u64) -> String {
+    match number {
+        0..10_000 => number.to_string(),
+        10_000..10_000_000 => format!("{}k", number / 1_000),
+        10_000_000..10_000_000_000 => format!("{}M", number / 1_000_000),
+        _ => format!("{}G", number / 1_000_000_000),
+    }
+}
+
+/// The pieces with `; ` between them, in as few lines as hold them with room for an indent.
+fn joined(pieces: Vec<String>) -> Vec<String> {
+    const WIDTH: usize = MAX_LINE - 2;
+    let mut lines: Vec<String> = Vec::new();
+    for piece in pieces {
+        match lines.last_mut() {
+            Some(line) if line.len() + 2 + piece.len() <= WIDTH => {
+                line.push_str("; ");
+                line.push_str(&piece);
+            }
+            _ => lines.push(piece),
+        }
+    }
+    lines
+}
+
+/// Zone ids and map names are checked elsewhere; whatever else is not ASCII must not reach a client.
+fn ascii(line: &str) -> String {
+    let plain = |letter: char| {
+        let fits = letter.is_ascii_graphic() || letter == ' ';
+        if fits { letter } else { '?' }
+    };
+    line.chars().map(plain).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use warp_protocol::carrier::PathKind;
+
+    fn status(map: &str, games: u32) -> ConsoleAnswer {
+        ConsoleAnswer::Status {
+            state: LinkState::Connected,
+            path: Some(PathKind::Direct),
+            reason: Some(SwitchReason::Better),
+            standby: vec![PathKind::Wss],
+            zone: Some("practice".into()),
+            map: Some(map.into()),
+            map_zone: None,
+            games,
+        }
+    }
+
+    fn busy() -> Metrics {
+        let path = |kind| PathView {
+            kind,
+            phase: PathPhase::Proving,
+            rtt_ms: Some(12345.6),
+            jitter_ms: Some(12345.6),
+            loss_percent: 100.0,
+            sent_bytes: u64::MAX,
+            received_bytes: u64::MAX,
+            silent_ms: None,
+        };
+        let most = Counter {
+            packets: u64::MAX,
+            bytes: u64::MAX,
+        };
+        let kinds = [
+            None,
+            Some(PathKind::Direct),
+            Some(PathKind::Host),
+            Some(PathKind::Wss),
+        ];
+        let classes = warp_ro_packet::PacketClass::ALL.iter().flat_map(|class| {
+            kinds.map(|path| ClassCount {
+                class: class.as_str().into(),
+                lane: true,
+                path,
+                up: most,
+                down: most,
+            })
+        });
+        Metrics {
+            path: Some(PathKind::Direct),
+            rtt_ms: Some(12345.6),
+            jitter_ms: Some(12345.6),
+            loss_percent: Some(100.0),
+            streams: u32::MAX,
+            bytes_up: u64::MAX,
+            bytes_down: u64::MAX,
+            refused: u64::MAX,
+            duplicated: u64::MAX,
+            paths: kinds.into_iter().flatten().map(path).collect(),
+            classes: classes.collect(),
+            ..Metrics::default()
+        }
+    }
+
+    #[test]
+    fn every_answer_fits_the_chat_of_the_game() {
+        let answers = [
+            status("prontera", 3),
+            status(&"m".repeat(300), 1),
+            status("\u{e9}glise", 0),
+            ConsoleAnswer::Metrics { metrics: busy() },
+            ConsoleAnswer::Metrics {
+                metrics: Metrics::default(),
+            },
+            ConsoleAnswer::Debug { on: true },
+            ConsoleAnswer::Reconnecting,
+            ConsoleAnswer::FailedOver {
+                from: PathKind::Direct,
+                to: PathKind::Wss,
+            },
+            ConsoleAnswer::NoStandby,
+            ConsoleAnswer::NotConnected,
+            ConsoleAnswer::Help,
+            ConsoleAnswer::Unknown,
+        ];
+        for answer in answers {
+            let lines = answer_lines(&answer);
+            assert!((1..=MAX_LINES).contains(&lines.len()), "{lines:#?}");
+            for line in &lines {
+                assert!(line.len() <= MAX_LINE && line.is_ascii(), "{line}");
+            }
+        }
+    }
+
+    #[test]
+    fn a_status_says_where_the_player_is() {
+        let text = answer_lines(&status("prontera", 2)).join("\n");
+        for part in ["connected", "practice", "direct", "wss", "prontera", "2"] {
+            assert!(text.contains(part), "{part}: {text}");
+        }
+    }
+
+    #[test]
+    fn metrics_name_what_carried_most_first() {
+        let mut metrics = busy();
+        for (place, row) in metrics.classes.iter_mut().enumerate() {
+            row.up = Counter::default();
+            row.down = Counter {
+                packets: 1,
+                bytes: place as u64,
+            };
+        }
+        let lines = answer_lines(&ConsoleAnswer::Metrics { metrics });
+        assert_eq!(lines.len(), MAX_LINES);
+        let first = lines
+            .iter()
+            .position(|line| line.contains("other* wss 0/0, 1/35"));
+        assert_eq!(first, Some(7), "{lines:#?}");
+        assert!(lines[MAX_LINES - 1].contains("more"));
+    }
+
+    #[test]
+    fn long_numbers_are_short() {
+        let shown = [0, 9_999, 10_000, 9_999_999, 10_000_000, u64::MAX].map(short);
+        let expected = ["0", "9999", "10k", "9999k", "10M", "18446744073G"];
+        assert_eq!(shown, expected);
+    }
+}

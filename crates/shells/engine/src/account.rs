@@ -1,0 +1,73 @@
+//! Signing in, with a password or a kept token.
+
+use std::sync::Arc;
+
+use warp_engine_core::event::TokenStore;
+use warp_engine_core::machine::Outcome;
+use warp_protocol::rest::AccountView;
+use warp_protocol::{Problem, ProblemCode, Secret};
+
+use crate::coordinator::Coordinator;
+use crate::tokens;
+
+/// An expired sign-in signs out; everything else is what it is.
+pub(crate) fn signed_out_or(problem: Problem, otherwise: impl FnOnce(Problem) -> Outcome) -> Outcome {
+    if problem.code.needs_sign_in() {
+        Outcome::SignedOut(problem)
+    } else {
+        otherwise(problem)
+    }
+}
+
+/// Signs in, and keeps the sign-in where that is wanted.
+pub(crate) struct SignIn {
+    pub(crate) coordinator: Arc<Coordinator>,
+    /// What kept sign-ins are filed under.
+    pub(crate) server: String,
+    pub(crate) keyring: bool,
+    pub(crate) remember: bool,
+}
+
+impl SignIn {
+    pub(crate) async fn with_password(self, user: String, password: Secret, register: bool) -> Outcome {
+        match self.coordinator.sign_in(&user, password, register).await {
+            Ok(account) => self.keep(account).await,
+            Err(mut problem) => {
+                if problem.code == ProblemCode::WrongPassword
+                    || problem.code == ProblemCode::NameTaken
+                {
+                    problem.subject = user;
+                }
+                Outcome::SignInFailed(problem)
+            }
+        }
+    }
+
+    pub(crate) async fn with_kept_token(self, user: String) -> Outcome {
+        let token = match tokens::read(&self.server, &user).await {
+            Ok(token) => token,
+            Err(problem) => return Outcome::SignInFailed(problem),
+        };
+        match self.coordinator.resume(token).await {
+            Ok(account) => self.keep(account).await,
+            Err(problem) => Outcome::SignInFailed(problem),
+        }
+    }
+
+    async fn keep(self, account: AccountView) -> Outcome {
+        let kept = match self.coordinator.refresh_token() {
+            Some(token) if self.keyring => {
+                match tokens::keep(&self.server, &account.name, token).await {
+                    Ok(()) => TokenStore::Keyring,
+                    Err(problem) => {
+                        tracing::info!(detail = ?problem.detail, "no secret store; kept in memory");
+                        TokenStore::MemoryNoKeyring
+                    }
+                }
+            }
+            _ if self.remember => TokenStore::MemoryNoKeyring,
+            _ => TokenStore::Memory,
+        };
+        Outcome::SignedIn { account, kept }
+    }
+}

@@ -1,0 +1,179 @@
+//! The session links of one play: that of the chosen zone, and those of visits.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use tokio_util::task::TaskTracker;
+use warp_engine_core::config::Config;
+use warp_engine_core::event::ConsoleAnswer;
+use warp_engine_core::machine::{LinkId, Outcome};
+use warp_link_core::Identity;
+use warp_link_driver::LinkHandle;
+use warp_protocol::rest::{JoinRequest, SessionGrant};
+use warp_protocol::{Problem, ProblemCode};
+
+use crate::coordinator::Coordinator;
+use crate::outbox::Outbox;
+use crate::session::{self, Session};
+
+/// What is held of one link.
+#[derive(Default)]
+struct Held {
+    /// The device key that was told with the request to join.
+    identity: Option<Identity>,
+    /// Granted, and not yet a session.
+    granted: Option<SessionGrant>,
+    session: Option<Session>,
+}
+
+/// Bounded by what the machine asks for: the chosen zone's link and those of six visits.
+pub(crate) struct Links {
+    coordinator: Arc<Coordinator>,
+    config: Config,
+    outbox: Outbox,
+    held: BTreeMap<LinkId, Held>,
+    /// Of links that were closed: datagrams that were refused, and sent twice.
+    ended: (u64, u64),
+}
+
+impl Links {
+    pub(crate) fn new(coordinator: Arc<Coordinator>, config: Config, outbox: Outbox) -> Self {
+        Self {
+            coordinator,
+            config,
+            outbox,
+            held: BTreeMap::new(),
+            ended: (0, 0),
+        }
+    }
+
+    /// Asks for a session with a device key of its own; the answer comes as an outcome.
+    ///
+    /// # Errors
+    /// The system gave no key.
+    pub(crate) fn join(&mut self, link: LinkId, zone: String) -> Result<(), Problem> {
+        let (identity, device_key) = session::device_key()?;
+        self.held.entry(link).or_default().identity = Some(identity);
+        let (coordinator, outbox) = (self.coordinator.clone(), self.outbox.clone());
+        tokio::spawn(async move {
+            let request = JoinRequest { device_key };
+            let outcome = match coordinator.join(&zone, &request).await {
+                Ok(grant) => Outcome::Joined {
+                    link,
+                    grant: Box::new(grant),
+                },
+                Err(problem) => Outcome::LinkFailed {
+                    link,
+                    problem: about(problem, zone),
+                },
+            };
+            outbox.send(outcome).await;
+        });
+        Ok(())
+    }
+
+    /// A grant is kept even when it comes too late, so that it can be given back.
+    pub(crate) fn granted(&mut self, link: LinkId, grant: &SessionGrant) {
+        self.held.entry(link).or_default().granted = Some(grant.clone());
+    }
+
+    /// Starts the link of a session and its carriers.
+    pub(crate) fn open(&mut self, link: LinkId, grant: SessionGrant) -> Result<LinkHandle, Problem> {
+        let held = self.held.entry(link).or_default();
+        let Some(identity) = &held.identity else {
+            return Err(Problem::new(ProblemCode::Internal, "device key"));
+        };
+        let session = Session::open(
+            link,
+            self.coordinator.clone(),
+            &self.config,
+            grant,
+            identity,
+            &self.outbox,
+        )?;
+        let handle = session.paths.link.clone();
+        held.granted = None;
+        held.session = Some(session);
+        Ok(handle)
+    }
+
+    /// Closes a link and gives its session back, in `closing`. While the session is only being asked
+    /// for there is nothing to close.
+    pub(crate) fn close(&mut self, link: LinkId, closing: &TaskTracker) {
+        let Some(held) = self.held.remove(&link) else {
+            return;
+        };
+        let (coordinator, outbox) = (self.coordinator.clone(), self.outbox.clone());
+        match (held.session, held.granted) {
+            (Some(session), _) => {
+                self.ended = add(self.ended, &session.paths.link);
+                closing.spawn(async move {
+                    session.close().await;
+                    outbox.send(Outcome::LinkLeft { link }).await;
+                });
+            }
+            (None, Some(grant)) => {
+                closing.spawn(async move {
+                    coordinator.leave(&grant.session_id).await;
+                    outbox.send(Outcome::LinkLeft { link }).await;
+                });
+            }
+            (None, None) => {}
+        }
+    }
+
+    pub(crate) fn handle(&self, link: LinkId) -> Option<&LinkHandle> {
+        let session = self.held.get(&link)?.session.as_ref()?;
+        Some(&session.paths.link)
+    }
+
+    /// Datagrams that were refused, and sent twice, over all links of this play.
+    pub(crate) fn counted(&self) -> (u64, u64) {
+        let sessions = self.held.values().filter_map(|held| held.session.as_ref());
+        sessions.fold(self.ended, |sum, session| add(sum, &session.paths.link))
+    }
+
+    /// Moves the game to the standby on these links; tells of the first that moved.
+    pub(crate) fn fail_over(&self, links: &[LinkId]) -> ConsoleAnswer {
+        let handles = links.iter().filter_map(|link| self.handle(*link));
+        // Each of them moves; only what is told is the first's.
+        let moved: Vec<_> = handles.filter_map(LinkHandle::fail_over).collect();
+        match moved.first() {
+            Some((from, to)) => ConsoleAnswer::FailedOver {
+                from: *from,
+                to: *to,
+            },
+            None => ConsoleAnswer::NoStandby,
+        }
+    }
+
+    /// Opens the WebRTC carriers of these links anew.
+    pub(crate) fn reconnect(&self, links: &[LinkId]) -> ConsoleAnswer {
+        let mut answer = ConsoleAnswer::NotConnected;
+        for link in links {
+            if let Some(session) = self.held.get(link).and_then(|held| held.session.as_ref()) {
+                session.paths.link.unbench();
+                session.paths.renew_direct.notify_one();
+                answer = ConsoleAnswer::Reconnecting;
+            }
+        }
+        answer
+    }
+}
+
+fn add((refused, duplicated): (u64, u64), link: &LinkHandle) -> (u64, u64) {
+    let counters = link.counters();
+    (refused + counters.refused, duplicated + counters.duplicated)
+}
+
+/// A problem of joining is about the zone, unless it names something closer.
+fn about(mut problem: Problem, zone: String) -> Problem {
+    let of_the_zone = matches!(
+        problem.code,
+        ProblemCode::UnknownZone | ProblemCode::ZoneClosed | ProblemCode::NotFound
+    );
+    if of_the_zone {
+        problem.subject = zone;
+    }
+    problem
+}

@@ -1,0 +1,243 @@
+//! One session: the link with its carriers, and what happens to them.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use parking_lot::Mutex;
+use tokio::sync::Notify;
+use tokio::time::Instant;
+use tokio_util::sync::CancellationToken;
+use warp_engine_core::config::Config;
+use warp_engine_core::machine::{LinkId, Outcome};
+use warp_engine_core::view::LinkState;
+use warp_link_core::{CloseReason, Identity, Link, LinkEvent};
+use warp_link_driver::{LinkEnd, LinkNotice, LinkNotices};
+use warp_protocol::carrier::PathKind;
+use warp_protocol::rest::SessionGrant;
+use warp_protocol::{Problem, ProblemCode};
+
+use crate::coordinator::Coordinator;
+use crate::outbox::Outbox;
+use crate::paths::Paths;
+
+/// How long a closing link may take to tell the endpoint.
+const FAREWELL: Duration = Duration::from_millis(500);
+
+/// Link and carriers.
+pub(crate) struct Session {
+    pub(crate) paths: Arc<Paths>,
+    kinds: Vec<PathKind>,
+}
+
+/// A key pair that lives as long as the session, and its public half in hex.
+pub(crate) fn device_key() -> Result<(Identity, String), Problem> {
+    let fault = |why: &str| Problem::new(ProblemCode::Internal, "device key").with_detail(why);
+    let rng = ring::rand::SystemRandom::new();
+    let der = ring::signature::Ed25519KeyPair::generate_pkcs8(&rng)
+        .map_err(|_| fault("the system gave no random numbers"))?;
+    let identity =
+        Identity::from_pkcs8_der(der.as_ref()).map_err(|error| fault(&error.to_string()))?;
+    let public = hex::encode(identity.public_key());
+    Ok((identity, public))
+}
+
+impl Session {
+    /// Starts link and carriers; tells `outbox` what happens to them.
+    pub(crate) fn open(
+        id: LinkId,
+        coordinator: Arc<Coordinator>,
+        config: &Config,
+        grant: SessionGrant,
+        identity: &Identity,
+        outbox: &Outbox,
+    ) -> Result<Self, Problem> {
+        let refused = |why: String| {
+            Problem::new(ProblemCode::CoordinatorProtocol, &grant.session_id).with_detail(why)
+        };
+        let endpoint_key = hex::decode(&grant.endpoint_key)
+            .map_err(|error| refused(format!("endpoint key: {error}")))?;
+        let mut link_config = config.link();
+        if !grant.zone.zone.p2p_enabled {
+            link_config.preference.retain(|kind| *kind == PathKind::Wss);
+        }
+        let kinds = link_config.preference.clone();
+        if kinds.is_empty() {
+            return Err(Problem::new(ProblemCode::NoPath, &grant.zone.zone.zone_id)
+                .with_detail("the configuration leaves no path: p2p.paths needs wss here"));
+        }
+        let link = Link::client(link_config, identity, &endpoint_key, seed()?)
+            .map_err(|error| refused(error.to_string()))?;
+        let (link, notices, _incoming) = warp_link_driver::spawn(link);
+        let teller = Teller {
+            link: id,
+            outbox: outbox.clone(),
+        };
+        let reporter = outbox.clone();
+        let paths = Arc::new(Paths {
+            coordinator,
+            config: config.clone(),
+            grant,
+            link,
+            stop: CancellationToken::new(),
+            renew_direct: Notify::new(),
+            last_failure: Mutex::new(None),
+            report: Box::new(move |problem| reporter.offer(Outcome::Failed(problem))),
+        });
+        paths.run(&kinds);
+        let session = Self { paths, kinds };
+        session.forward(notices, teller);
+        Ok(session)
+    }
+
+    /// Passes on what happens to the link, and tells when it may be used: the chosen zone's when the
+    /// preferred path is in use, or any path after the configured wait; that of a visit at once,
+    /// because a player is on the way to it.
+    fn forward(&self, notices: LinkNotices, teller: Teller) {
+        let start = Instant::now();
+        let config = &self.paths.config;
+        let settle = if teller.link.is_chosen() {
+            Duration::from_millis(config.p2p.prefer_wait_ms)
+        } else {
+            Duration::ZERO
+        };
+        let opening = Duration::from_millis(config.webrtc.connection_timeout_ms) + FAREWELL;
+        let opening = Opening {
+            preferred: self.kinds.first().copied(),
+            settle: start + settle,
+            give_up: start + opening,
+        };
+        let paths = self.paths.clone();
+        tokio::spawn(async move {
+            if let Some(notices) = opening.run(&paths, notices, &teller).await {
+                teller.pass_on(notices).await;
+            }
+        });
+    }
+
+    /// Ends link and carriers, and gives the session back.
+    pub(crate) async fn close(self) {
+        let paths = self.paths;
+        paths.link.close(0);
+        if tokio::time::timeout(FAREWELL, paths.link.gone())
+            .await
+            .is_err()
+        {
+            tracing::debug!("the link did not end in time");
+        }
+        paths.stop.cancel();
+        paths.coordinator.leave(&paths.grant.session_id).await;
+    }
+}
+
+/// The time until the link may be used.
+struct Opening {
+    preferred: Option<PathKind>,
+    /// From then on any path will do.
+    settle: Instant,
+    /// Without any path by then it has failed.
+    give_up: Instant,
+}
+
+impl Opening {
+    /// Done when the link may be used; `None` when it may not.
+    async fn run(
+        self,
+        paths: &Paths,
+        mut notices: LinkNotices,
+        teller: &Teller,
+    ) -> Option<LinkNotices> {
+        loop {
+            let status = paths.link.status();
+            let connected = status.state == LinkState::Connected;
+            let deadline = if connected { self.settle } else { self.give_up };
+            tokio::select! {
+                notice = notices.recv() => {
+                    let notice = notice?;
+                    let arrived = matches!(&notice, LinkNotice::State(status)
+                        if status.state == LinkState::Connected && status.path == self.preferred);
+                    if !teller.tell(notice).await {
+                        return None;
+                    }
+                    if arrived {
+                        break;
+                    }
+                }
+                () = tokio::time::sleep_until(deadline) => {
+                    if connected {
+                        break;
+                    }
+                    let zone = &paths.grant.zone.zone.zone_id;
+                    let mut problem = Problem::new(ProblemCode::NoPath, zone);
+                    problem.detail = paths.last_failure.lock().take();
+                    let link = teller.link;
+                    teller.outbox.send(Outcome::LinkFailed { link, problem }).await;
+                    return None;
+                }
+                () = paths.stop.cancelled() => return None,
+            }
+        }
+        let link = teller.link;
+        teller.outbox.send(Outcome::LinkReady { link }).await;
+        Some(notices)
+    }
+}
+
+/// Tells the engine what happens to one link.
+struct Teller {
+    link: LinkId,
+    outbox: Outbox,
+}
+
+impl Teller {
+    async fn pass_on(&self, mut notices: LinkNotices) {
+        while let Some(notice) = notices.recv().await {
+            if !self.tell(notice).await {
+                return;
+            }
+        }
+    }
+
+    /// False when nothing can follow.
+    async fn tell(&self, notice: LinkNotice) -> bool {
+        let event = match notice {
+            LinkNotice::State(status) => LinkEvent::State {
+                state: status.state,
+                path: status.path,
+                reason: status.reason,
+            },
+            LinkNotice::Moved {
+                from,
+                to,
+                reason,
+                silent,
+            } => LinkEvent::Moved {
+                from,
+                to,
+                reason,
+                silent,
+            },
+            LinkNotice::Closed(LinkEnd::Closed(CloseReason::Local)) => return false,
+            LinkNotice::Closed(LinkEnd::Closed(reason)) => LinkEvent::Closed(reason),
+            LinkNotice::Closed(LinkEnd::Fault) => LinkEvent::Closed(CloseReason::Protocol),
+            LinkNotice::Missed(count) => {
+                tracing::warn!(count, "link events were lost");
+                return true;
+            }
+            LinkNotice::Proven(_) | LinkNotice::GivenUp(_) | LinkNotice::CarrierEnded { .. } => {
+                return true;
+            }
+        };
+        let link = self.link;
+        self.outbox.send(Outcome::Link { link, event }).await;
+        true
+    }
+}
+
+fn seed() -> Result<[u8; 32], Problem> {
+    let rng = ring::rand::SystemRandom::new();
+    let random: ring::rand::Random<[u8; 32]> = ring::rand::generate(&rng).map_err(|_| {
+        Problem::new(ProblemCode::Internal, "random numbers").with_detail("the system gave none")
+    })?;
+    Ok(random.expose())
+}
+
