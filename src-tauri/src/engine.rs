@@ -5,7 +5,12 @@ use std::{future::Future, pin::Pin, sync::Arc};
 use tokio::task::AbortHandle;
 use warp_embedded::Embedded;
 use warp_engine::{EngineHandle, EngineOptions, EventStream};
-use warp_engine_core::{command::Command, config::Config, event::Event, snapshot::Snapshot};
+use warp_engine_core::{
+    command::Command,
+    config::{Config, GameSection, PracticeSection},
+    event::Event,
+    snapshot::Snapshot,
+};
 use warp_protocol::{Problem, ProblemCode};
 
 use crate::{batch, options::Places, settings};
@@ -35,6 +40,8 @@ pub(crate) trait Engine: Send + Sync {
 pub(crate) struct Running {
     pub(crate) engine: Arc<dyn Engine>,
     pub(crate) server: Server,
+    /// Game clients that may run at once; 0: there is no program to start.
+    pub(crate) max_games: u32,
     /// The coordinator and the practice game inside this program, where no other was configured.
     pub(crate) embedded: Option<Embedded>,
 }
@@ -77,6 +84,7 @@ pub(crate) async fn start(places: &Places, debug: DebugSwitch) -> Result<Running
         coordinator: config.coordinator.rest_api_url.clone(),
         embedded: embedded.is_some(),
     };
+    let max_games = max_games(&config.game);
     let handle = EngineHandle::start(EngineOptions {
         set_debug: Box::new(move |on| debug(on)),
         ..EngineOptions::new(config)
@@ -84,8 +92,16 @@ pub(crate) async fn start(places: &Places, debug: DebugSwitch) -> Result<Running
     Ok(Running {
         engine: Arc::new(handle),
         server,
+        max_games,
         embedded,
     })
+}
+
+fn max_games(game: &GameSection) -> u32 {
+    if game.executable.is_empty() && game.practice.is_none() {
+        return 0;
+    }
+    game.max_instances
 }
 
 /// Opens the embedded coordinator and points `config` at it. Where no game is configured either,
@@ -99,7 +115,7 @@ async fn move_in(places: &Places, config: &mut Config) -> Result<Embedded, Probl
     // An address of another coordinator's socket would be the wrong one here.
     config.coordinator.websocket_url.clear();
     if config.game.executable.is_empty() && config.game.practice.is_none() {
-        config.game.practice = Some(warp_engine_core::config::PracticeSection::default());
+        config.game.practice = Some(PracticeSection::default());
     }
     Ok(embedded)
 }
@@ -155,6 +171,8 @@ mod tests {
         assert!(running.server.embedded);
         assert!(running.server.coordinator.starts_with("http://127.0.0.1:"));
         assert_eq!(running.engine.snapshot(), Snapshot::default());
+        // The practice game is there to be started.
+        assert_eq!(running.max_games, GameSection::default().max_instances);
         running.end().await;
     }
 
@@ -175,6 +193,7 @@ mod tests {
         let running = start(&places, Arc::new(|_| {})).await.unwrap();
         assert_eq!(running.server.coordinator, url);
         assert!(!running.server.embedded);
+        assert_eq!(running.max_games, 0, "nothing to start was written");
         assert!(
             !places.data.exists(),
             "nothing is kept for a house that was not opened"

@@ -85,6 +85,16 @@ impl House {
     }
 }
 
+/// What the window says of itself: the engine's part, and what only the one that read the
+/// configuration knows.
+#[derive(serde::Serialize)]
+struct WindowAbout {
+    #[serde(flatten)]
+    about: About,
+    /// Game clients that may run at once; 0: there is no program to start.
+    max_games: u32,
+}
+
 /// The commands that `capabilities/main.json` grants.
 pub(crate) fn commands<R: tauri::Runtime>() -> impl Fn(Invoke<R>) -> bool + Send + Sync + 'static {
     tauri::generate_handler![start, about, snapshot, subscribe, command]
@@ -96,10 +106,10 @@ async fn start(house: State<'_, House>) -> Result<(), Problem> {
 }
 
 #[tauri::command]
-async fn about(house: State<'_, House>) -> Result<About, Problem> {
+async fn about(house: State<'_, House>) -> Result<WindowAbout, Problem> {
     let running = house.running.lock().await;
     let server = running.as_ref().map(|running| &running.server);
-    Ok(About {
+    let about = About {
         version: env!("CARGO_PKG_VERSION").into(),
         webview: tauri::webview_version().ok(),
         platform: format!("{} {}", std::env::consts::OS, std::env::consts::ARCH),
@@ -110,6 +120,10 @@ async fn about(house: State<'_, House>) -> Result<About, Problem> {
             .config
             .as_ref()
             .map(|file| file.display().to_string()),
+    };
+    Ok(WindowAbout {
+        about,
+        max_games: running.as_ref().map_or(0, |running| running.max_games),
     })
 }
 
@@ -198,6 +212,7 @@ mod tests {
                 coordinator: "http://127.0.0.1:8001/api/v1".into(),
                 embedded: true,
             },
+            max_games: 8,
             embedded: None,
         };
         *house.running.try_lock().unwrap() = Some(running);
@@ -248,6 +263,13 @@ mod tests {
             launch: true,
         };
         assert_eq!(*engine.told.lock().unwrap(), [play]);
+        let (engine, house) = scripted();
+        let cmd = serde_json::json!({ "command": "stop-game", "game": 3 });
+        call(house, "command", serde_json::json!({ "cmd": cmd })).unwrap();
+        assert_eq!(
+            *engine.told.lock().unwrap(),
+            [Command::StopGame { game: 3 }]
+        );
     }
 
     #[test]
@@ -270,6 +292,7 @@ mod tests {
         let (_, house) = scripted();
         let answer = call(house, "about", serde_json::json!({})).unwrap();
         assert_eq!(answer["embedded"], true);
+        assert_eq!(answer["max_games"], 8);
         assert_eq!(answer["coordinator"], "http://127.0.0.1:8001/api/v1");
         assert_eq!(answer["version"], env!("CARGO_PKG_VERSION"));
     }

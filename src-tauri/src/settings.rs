@@ -28,7 +28,14 @@ pub(crate) fn load(file: Option<&Path>) -> Result<Settings, Problem> {
     let text = std::fs::read_to_string(file).map_err(|error| {
         Problem::new(ProblemCode::ConfigUnreadable, name.as_str()).with_detail(error.to_string())
     })?;
-    let loaded = config::parse(&name, &text)?;
+    let mut loaded = config::parse(&name, &text)?;
+    // A program is named from where the file lies, not from where the launcher was started.
+    let folder = std::path::absolute(file)
+        .ok()
+        .and_then(|file| file.parent().map(Path::to_path_buf));
+    if let Some(folder) = folder {
+        loaded.config.relative_to(&folder);
+    }
     Ok(Settings {
         config: loaded.config,
         warnings: loaded.warnings,
@@ -61,6 +68,18 @@ mod tests {
         assert!(!of(quick).unwrap().names_coordinator);
         let named = r#"{"coordinator": {"rest_api_url": "https://play.example/api/v1"}}"#;
         assert!(of(named).unwrap().names_coordinator);
+    }
+
+    #[test]
+    fn a_game_is_looked_for_from_the_folder_of_the_file() {
+        let folder = tempfile::tempdir().unwrap();
+        let file = folder.path().join("p2p_config.json");
+        let text = r#"{"game": {"executable": "client/ragexe", "runner": "wine"}}"#;
+        std::fs::write(&file, text).unwrap();
+        let game = load(Some(&file)).unwrap().config.game;
+        let expected = folder.path().join("client/ragexe");
+        assert_eq!(Path::new(&game.executable), expected);
+        assert_eq!(game.runner, "wine");
     }
 
     #[test]

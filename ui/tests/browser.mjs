@@ -237,7 +237,7 @@ const TESTS = {
     assert.equal(await page.evaluate(() => window.pwned), undefined);
   },
 
-  "play: steps, states, numbers, moves, the game, and the end": async (page) => {
+  "play: steps, states, numbers, moves, a game that fails, and the end": async (page) => {
     const ui = await toZones(page);
     await ui.at("play").click();
     await ui.emit(...world.playUntil("opening-path"));
@@ -253,7 +253,7 @@ const TESTS = {
     assert.match(await ui.text("why"), /better path has proven itself/i);
     assert.match(await ui.text("rtt"), /^\d+(\.\d)?\s*ms$/);
     assert.equal(await ui.text("failovers"), "1");
-    assert.match(await ui.text("game"), /Running, process 4242/);
+    assert.match(await ui.text("game-1"), /^Game 1[\s\S]*1:58[\s\S]*warp-practice, process 4242$/);
     assert.equal(await ui.text("bridge"), "127.0.0.1:6900");
     assert.ok(Number(await ui.at("graph").getAttribute("data-points")) > 100);
     assert.equal(await ui.at("graph").getAttribute("data-moves"), "3");
@@ -267,14 +267,127 @@ const TESTS = {
       assert.match(await ui.text("spoken"), new RegExp(name));
     }
     await ui.emit(
-      { event: "game-exited", code: 3, ok: false },
+      world.gameExited(1, 3),
       world.problem("game-failed", "warp-practice"),
     );
-    assert.match(await ui.text("game"), /Failed with exit code 3/);
+    assert.equal(await page.getByTestId("game-1").count(), 0);
+    assert.match(await ui.text("ended-1"), /^Game 1 failed with exit code 3[\s\S]*process 4242$/);
+    assert.equal(await page.getByTestId("notice").getAttribute("data-code"), "game-failed");
     await ui.at("stop").click();
     await ui.sent("stop");
     await ui.emit({ event: "stopped" });
     await ui.at("zone-detail").waitFor();
+  },
+
+  "games: another one, no more than allowed, one that is stopped": async (page) => {
+    await page.evaluate(() => (window.engine.about.max_games = 3));
+    const ui = await toPlay(page);
+    assert.equal(await ui.text("games-count"), "1 of 3");
+    assert.equal(await ui.text("launch-game"), "Start another game");
+    await ui.at("launch-game").click();
+    await page.keyboard.press("Enter");
+    assert.equal(await ui.text("launch-game"), "Starting");
+    assert.deepEqual(
+      (await ui.commands()).filter((cmd) => cmd.command === "launch"),
+      [{ command: "launch" }],
+      "what is under way is not asked for twice",
+    );
+    await ui.emit(world.gameStarted(2, 20_000), world.directTwice);
+    assert.match(await ui.text("game-2"), /0:21/);
+    await ui.emit(world.gameStarted(3, 30_000));
+    assert.equal(await ui.at("launch-game").isDisabled(), true);
+    assert.match(await ui.text("no-launch"), /^3 games run, and no more may/);
+    assert.equal(await ui.at("launch-game").getAttribute("aria-describedby"), "no-launch");
+    await tabTo(page, ui, "stop-game-2");
+    assert.equal(await ui.at("stop-game-2").getAttribute("aria-label"), "Stop game 2");
+    await page.keyboard.press("Enter");
+    assert.deepEqual(await ui.sent("stop-game"), { command: "stop-game", game: 2 });
+    assert.equal(await ui.text("stop-game-2"), "Stopping");
+    assert.equal(await ui.at("stop-game-3").isDisabled(), false);
+    await ui.emit(world.gameExited(2, 0));
+    assert.match(await ui.text("ended-2"), /^Game 2 ended/);
+    assert.equal(await page.getByTestId("notice").count(), 0, "an end that was asked for is no news");
+    await page.waitForFunction(() => document.activeElement?.dataset.testid === "launch-game");
+    await page.evaluate(
+      (refuse) => (window.engine.refuse = refuse),
+      world.problem("game-missing", "/opt/game").problem,
+    );
+    await page.keyboard.press("Enter");
+    await page.getByTestId("notice").waitFor();
+    assert.equal(await ui.text("launch-game"), "Start another game");
+    await ui.emit(world.gameExited(1, 0), world.gameExited(3, 0));
+    assert.equal(await ui.text("launch-game"), "Start the game");
+  },
+
+  "where no program is named, that is why no game can be started": async (page) => {
+    await page.evaluate(() => (window.engine.about.max_games = 0));
+    const ui = await toZones(page);
+    await ui.emit(...world.playUntilReady.filter((event) => event.event !== "game-started"));
+    await ui.at("live").waitFor();
+    assert.equal(await ui.at("launch-game").isDisabled(), true);
+    assert.match(await ui.text("no-launch"), /game\.executable/);
+    assert.match(await ui.text("games"), /None\. A game that you start yourself/);
+  },
+
+  "clients: where they are, who carries them, what they send": async (page) => {
+    const ui = await toPlay(page);
+    assert.equal(await ui.text("no-clients"), "No game has connected yet.");
+    await ui.emit({ event: "client-seen", client: 1 });
+    assert.match(await ui.text("client-1"), /^Client 1\s+not on a map\s+0\s+0\s+0 B/);
+    await history(page, ui);
+    assert.match(await ui.text("client-1"), /gef_dun02\s+carried by Practice fields\s+1\s+2\u202f832\s+31\.2 kB\s+5\u202f664/);
+    assert.match(await ui.text("client-2"), /^Client 2\s+geffen\s+Geffen, city of magic\s+1/);
+    assert.match(await ui.text("joined"), /^Also joined:\s*Geffen, city of magic$/);
+    await ui.emit({ event: "client-gone", client: 1 }, { event: "zone-left", zone: "geffen" });
+    assert.equal(await page.getByTestId("client-1").count(), 0);
+    assert.equal(await page.getByTestId("joined").count(), 0);
+    assert.equal(await page.getByTestId("notice").count(), 0, "zones come and go without a word");
+    await page.keyboard.press("Control+k");
+    const asides = await page.getByTestId("console-aside").allInnerTexts();
+    assert.deepEqual(asides, [
+      "Client version: 20211103 (found out).",
+      "Joined zone geffen.",
+      "Left zone geffen.",
+    ]);
+  },
+
+  "packets by class: closed at first, then counts, paths, the peer lane and the version": async (page) => {
+    const ui = await toPlay(page);
+    assert.equal(await ui.at("class-list").isVisible(), false);
+    await tabTo(page, ui, "packets-toggle");
+    await page.keyboard.press("Enter");
+    assert.match(await ui.text("packets"), /No packet has been counted yet/);
+    assert.match(await ui.text("version"), /Client version\s+20211103 \(set for the zone\)/);
+    await history(page, ui);
+    assert.match(await ui.text("version"), /20211103 \(found out\)$/);
+    assert.match(
+      await ui.text("class-movement"),
+      /^Movement\s+peer lane\s+2\u202f568\s+23\.1 kB\s+7\u202f862\s+212 kB\s+Direct 10\u202f030\s+WebSocket 400$/,
+    );
+    assert.match(await ui.text("class-other"), /^Other\s+1\s+12 B\s+0\s+0 B\s+no path 1$/);
+    const lane = await ui.at("class-list").locator("[data-lane=true]").evaluateAll((rows) => rows.map((row) => row.dataset.testid));
+    assert.deepEqual(lane, ["class-movement", "class-chat"]);
+    await ui.emit({ event: "version-known", version: 20151029, ciphered: true, certain: false });
+    assert.match(await ui.text("version"), /20151029 \(found out; others fit as well\); its packet ids to the map server are ciphered/);
+  },
+
+  "a connection that is read less: why, once for each reason; the zone's choice is no news": async (page) => {
+    const ui = await toPlay(page);
+    await history(page, ui);
+    await ui.emit(world.steppedDown("by-zone"));
+    assert.match(await ui.text("stream-list"), /passed on untouched: the zone asks for it/);
+    assert.equal(await page.getByTestId("notice").count(), 0);
+    await ui.emit(world.steppedDown("unknown-version", 3), world.steppedDown("unknown-version", 4));
+    const notice = page.getByTestId("notice");
+    assert.match(
+      await notice.innerText(),
+      /Connection 4 is passed on untouched from here on\s+2 times[\s\S]*No packet table fits[\s\S]*packet version/,
+    );
+    await notice.getByText("Details").click();
+    assert.match(await notice.innerText(), /connection 4[\s\S]*unknown-version/);
+    await ui.at("dismiss").click();
+    await ui.emit(world.steppedDown("a-newer-reason"));
+    assert.match(await notice.innerText(), /details name the reason/i);
   },
 
   "what comes twice stops nothing: a path kind while it is opened anew, a zone, a connection": async (page) => {
@@ -323,9 +436,15 @@ const TESTS = {
     await page.keyboard.type("/p2p dance");
     await page.keyboard.press("Enter");
     await ui.emit({ event: "console", line: "/p2p dance", answer: { answer: "unknown" } });
+    assert.equal(await page.getByTestId("from-game").count(), 0);
+    await ui.emit(world.statusAnswer);
+    const typed = page.getByTestId("console-entry").filter({ has: page.getByTestId("from-game") });
+    assert.match(await typed.innerText(), /^\/p2p status\s+typed in the game/);
     const log = await ui.text("console-log");
     assert.match(log, /Connected via Direct: a better path has proven itself\. Standing by: WebSocket/);
+    assert.match(log, /Map: geffen, in zone geffen\. 2 games run\./);
     assert.match(log, /WebSocket, Standing by/);
+    assert.match(log, /Movement\s+peer lane\s+2\u202f568/);
     assert.match(log, /move to the path that stands by/);
     assert.match(log, /"\/p2p dance" is not a command/);
     await page.keyboard.press("ArrowUp");
@@ -419,6 +538,8 @@ const TESTS = {
     await check("opening");
     await ui.emit(...world.playUntilReady, ...world.twoMinutes().flatMap((step) => step.events));
     await ui.emit(world.problem("no-path", "practice", "timed out"));
+    await ui.emit(...world.crowd());
+    await ui.at("packets-toggle").click();
     await page.keyboard.press("Control+k");
     await ui.emit(world.statusAnswer, world.metricsAnswer);
     await check("playing");
@@ -430,16 +551,25 @@ const TESTS = {
     await ui.at("submit").waitFor();
     const wide = () =>
       page.evaluate(() =>
-        [...document.querySelectorAll("main, body, .panel")].some((e) => e.scrollWidth > e.clientWidth + 1),
+        [...document.querySelectorAll("main, body, .panel")]
+          .filter((e) => e.scrollWidth > e.clientWidth + 1)
+          .map((e) => e.dataset.testid ?? e.tagName),
       );
-    assert.equal(await wide(), false, "sign-in");
+    assert.deepEqual(await wide(), [], "sign-in");
     await toZones(page);
-    assert.equal(await wide(), false, "zones");
+    assert.deepEqual(await wide(), [], "zones");
     await ui.emit(...world.playUntil("joining"));
-    assert.equal(await wide(), false, "opening");
+    assert.deepEqual(await wide(), [], "opening");
     await ui.emit(...world.playUntilReady);
     await history(page, ui);
-    assert.equal(await wide(), false, "playing");
+    assert.deepEqual(await wide(), [], "playing");
+    await ui.emit(...world.crowd());
+    await ui.at("packets-toggle").click();
+    for (const width of [900, 1161, 1280]) {
+      await page.setViewportSize({ width, height: 640 });
+      assert.deepEqual(await wide(), [], `playing, crowded, ${width} wide`);
+      assert.deepEqual(await page.evaluate(world.spilled), [], `${width} wide`);
+    }
   },
 };
 
@@ -479,18 +609,32 @@ const PICTURES = {
   playing: async (page) => {
     await history(page, await toPlay(page));
   },
+  packets: async (page) => {
+    const ui = await toPlay(page);
+    await history(page, ui);
+    await ui.at("packets-toggle").click();
+    await ui.at("packets").scrollIntoViewIfNeeded();
+    await page.locator("main").evaluate((main) => main.scrollTo(0, main.scrollHeight));
+  },
   console: async (page) => {
     const ui = await toPlay(page);
     await history(page, ui);
     await page.keyboard.press("Control+k");
-    await ui.emit(world.statusAnswer, world.metricsAnswer);
+    await ui.emit(world.statusAnswer);
+    await page.keyboard.type("/p2p failover");
+    await page.keyboard.press("Enter");
+    await ui.emit({
+      event: "console",
+      line: "/p2p failover",
+      answer: { answer: "failed-over", from: "direct", to: "wss" },
+    });
     await page.keyboard.type("/p2p re");
   },
   notices: async (page) => {
     const ui = await toZones(page);
     await ui.emit(
       world.problem("port-in-use", "127.0.0.1:6900", "address already in use"),
-      world.steppedDown,
+      world.steppedDown("unknown-packet-id"),
     );
     await page.getByText("Details").first().click();
   },

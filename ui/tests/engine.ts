@@ -3,7 +3,8 @@
 
 import { mockIPC } from "@tauri-apps/api/mocks";
 
-import type { About, Command, Event, Problem, Snapshot } from "../src/generated/bindings";
+import type { Command, Event, Problem, Snapshot } from "../src/generated/bindings";
+import type { WindowAbout } from "../src/lib/ipc";
 import { EMPTY, apply } from "../src/lib/snapshot";
 
 interface Internals {
@@ -17,13 +18,14 @@ class Engine {
   startProblem: Problem | null = null;
   /** The next command is refused with this. */
   refuse: Problem | null = null;
-  about: About = {
+  about: WindowAbout = {
     version: "0.1.0",
     webview: null,
     platform: "linux",
     coordinator: "http://127.0.0.1:8001/api/v1",
     embedded: true,
     config: null,
+    max_games: 8,
   };
   snapshot: Snapshot = EMPTY;
   #channel: number | null = null;

@@ -59,7 +59,19 @@ export const problem = (code, subject, detail) => ({
   problem: detail === undefined ? { code, subject } : { code, subject, detail },
 });
 
-export const steppedDown = { event: "stepped-down", stream: 2, level: "opaque", reason: "unknown-id" };
+export const steppedDown = (reason, stream = 2) => ({
+  event: "stepped-down",
+  stream,
+  level: "opaque",
+  reason,
+});
+
+export function gameStarted(game, since_ms = 0, program = "/opt/warp/warp-practice") {
+  return { event: "game-started", game, pid: 4241 + game, program, since_ms };
+}
+export const gameExited = (game, code) => ({ event: "game-exited", game, code, ok: code === 0 });
+
+export const mapChanged = (client, map, zone = null) => ({ event: "map-changed", client, map, zone });
 
 const step = (step) => ({ event: "playing", zone: "practice", step });
 const script = [
@@ -72,7 +84,7 @@ const script = [
   step("opening-bridge"),
   { event: "bridge-ready", zone: "practice", login: "127.0.0.1:6900" },
   step("starting-game"),
-  { event: "game-started", pid: 4242, program: "warp-practice client" },
+  gameStarted(1),
   step("ready"),
 ];
 
@@ -110,6 +122,36 @@ const path = (kind, phase, rtt_ms, more = {}) => ({
   silent_ms: rtt_ms === null ? null : 120,
   ...more,
 });
+
+const counter = (packets, each) => ({ packets, bytes: packets * each });
+const classCount = (name, path, up, down, each = 9) => ({
+  class: name,
+  lane: ["movement", "chat", "emote"].includes(name),
+  path,
+  up: counter(up, each),
+  down: counter(down, 3 * each),
+});
+const clientCount = (client, packets) => ({
+  client,
+  map: null,
+  connections: 1,
+  bytes_up: 11 * packets,
+  bytes_down: 31 * packets,
+  packets_up: packets,
+  packets_down: 2 * packets,
+});
+
+/** Two clients in the chosen zone, one that walks into another zone, and where no zone is. */
+const travels = {
+  4: [{ event: "client-seen", client: 1 }],
+  5: [{ event: "version-known", version: 20211103, ciphered: false, certain: true }],
+  8: [mapChanged(1, "prontera", "practice")],
+  30: [gameStarted(2, 30_000), { event: "client-seen", client: 2 }],
+  34: [mapChanged(2, "prt_fild08", "practice")],
+  50: [mapChanged(2, "geffen"), { event: "zone-joined", zone: "geffen" }],
+  51: [mapChanged(2, "geffen", "geffen")],
+  80: [mapChanged(1, "gef_dun02")],
+};
 
 /** One entry a second: wss first, then direct, a silence with a move to wss, and direct again. */
 export function twoMinutes() {
@@ -155,17 +197,30 @@ export function twoMinutes() {
                 sent_bytes: 61_200 + 900 * second,
               }),
         ],
-        streams: 1,
+        streams: second < 30 ? 1 : 2,
         bytes_up: 410 * second,
         bytes_down: 2_300 * second,
         failovers,
         refused: 0,
         duplicated: 24,
+        classes: [
+          classCount("movement", "wss", 90, 310),
+          classCount("movement", "direct", 21 * second, 64 * second),
+          classCount("chat", "wss", 2, 5, 40),
+          classCount("chat", "direct", second, 3 * second, 40),
+          classCount("item", "direct", 14, 32, 22),
+          classCount("system", "wss", 18, 40, 30),
+          classCount("system", "direct", 2 * second, 4 * second, 30),
+          classCount("other", null, 1, 0, 12),
+        ],
+        clients: [clientCount(1, 24 * second), ...(second < 30 ? [] : [clientCount(2, 21 * (second - 30))])],
       },
     });
+    events.push(...(travels[second] ?? []));
     if (second === 2) events.push(opened(0, "login", 46900));
     if (second === 4) events.push(closed(0, "login", 318, 1042), opened(1, "char", 46121));
     if (second === 8) events.push(closed(1, "char", 530, 4210), opened(2, "map", 45121));
+    if (second === 33) events.push(opened(3, "map", 45121));
     steps.push({ at: START + second * 1000, events });
   }
   return steps;
@@ -196,6 +251,9 @@ export const statusAnswer = {
     reason: "better",
     standby: ["wss"],
     zone: "practice",
+    map: "geffen",
+    map_zone: "geffen",
+    games: 2,
   },
 };
 export const metricsAnswer = {
@@ -203,6 +261,20 @@ export const metricsAnswer = {
   line: "/p2p metrics",
   answer: { answer: "metrics", metrics: twoMinutes().at(-1).events[0].metrics },
 };
+
+/** Runs in the page: every visible text that reaches out of its panel. */
+export function spilled() {
+  const found = [];
+  for (const panel of document.querySelectorAll(".panel, .notices li")) {
+    const edge = panel.getBoundingClientRect();
+    for (const element of panel.querySelectorAll("*")) {
+      const box = element.getBoundingClientRect();
+      if (box.width <= 1 || element.closest(".hidden, svg, .uplot") !== null) continue;
+      if (box.left < edge.left - 1 || box.right > edge.right + 1) found.push(element.textContent.trim().slice(0, 60));
+    }
+  }
+  return found;
+}
 
 /** Runs in the page: every visible text whose contrast is below 4.5 (3 for large text), WCAG 2.1. */
 export function poorContrast() {
@@ -258,6 +330,28 @@ export function poorContrast() {
     if (ratio < (large ? 3 : 4.5)) poor.push(`${text.slice(0, 40)}: ${ratio.toFixed(2)}`);
   }
   return poor;
+}
+
+/** As much as there is room for, with the longest names. */
+export function crowd() {
+  const long = "the-long-road-to-the-end-of-the-world-and-all-of-its-small-houses";
+  const events = [
+    { event: "zones", zones: [...zonesEvent.zones, zone(long, `The ${long.replaceAll("-", " ")}`.repeat(2))] },
+    { event: "zone-joined", zone: long },
+    steppedDown("unknown-packet-id"),
+  ];
+  for (let game = 2; game <= 8; game += 1) {
+    events.push(gameStarted(game, 60_000, `/opt/${long}/${long}${game}.exe`));
+  }
+  for (const game of [9, 10, 11]) events.push(gameStarted(game), gameExited(game, 3_221_225_477));
+  for (let client = 3; client <= 9; client += 1) events.push(mapChanged(client, "ma_zif09_and_odd", long));
+  const { metrics } = metricsAnswer.answer;
+  const classes = ["skill", "npc", "party-guild", "raw", "a-class-that-is-not-known-yet"].flatMap((name) =>
+    ["wss", "direct", "host", null].map((path) => classCount(name, path, 98_765_432, 98_765_432)),
+  );
+  const clients = [...metrics.clients, ...[3, 4, 5, 6, 7, 8, 9].map((n) => clientCount(n, 98_765_432))];
+  events.push({ event: "metrics", metrics: { ...metrics, classes: [...metrics.classes, ...classes], clients } });
+  return events;
 }
 
 export const zonesTwice = { event: "zones", zones: [...zonesEvent.zones, ...zonesEvent.zones] };

@@ -51,6 +51,81 @@ name: string,
 role: AccountRole, };
 
 /**
+ * What one class of packets carried over one path.
+ */
+export type ClassCount = { 
+/**
+ * Name of the class, as `p2p.packet_types` has it; `raw` for bytes that are not framed.
+ */
+class: string, 
+/**
+ * `p2p.packet_types` has it: it may use the peer lane.
+ */
+lane: boolean, 
+/**
+ * The path that carried them; `None`: there was none at that moment.
+ */
+path: PathKind | null, 
+/**
+ * From the clients.
+ */
+up: Counter, 
+/**
+ * To the clients.
+ */
+down: Counter, };
+
+/**
+ * The numbers of one game client.
+ */
+export type ClientMetrics = { 
+/**
+ * Its number on the bridge.
+ */
+client: number, 
+/**
+ * Its map, where that is known.
+ */
+map: string | null, 
+/**
+ * Its open connections.
+ */
+connections: number, 
+/**
+ * Bytes from it.
+ */
+bytes_up: number, 
+/**
+ * Bytes to it.
+ */
+bytes_down: number, 
+/**
+ * Packets from it.
+ */
+packets_up: number, 
+/**
+ * Packets to it.
+ */
+packets_down: number, };
+
+/**
+ * A game client that the bridge sees.
+ */
+export type ClientView = { 
+/**
+ * Its number on the bridge.
+ */
+client: number, 
+/**
+ * Its map, once it was sent to one.
+ */
+map: string | null, 
+/**
+ * The zone of that map, when it has one and that is joined; `None`: the chosen zone carries it.
+ */
+zone: string | null, };
+
+/**
  * A command. The same type for the window, `warp-node` and the tests.
  */
 export type Command = { "command": "register", 
@@ -89,7 +164,11 @@ zone: string,
 /**
  * Start the game; false: only open the bridge (`--no-game`).
  */
-launch: boolean, } | { "command": "stop" } | { "command": "console", 
+launch: boolean, } | { "command": "launch" } | { "command": "stop-game", 
+/**
+ * Its number, from [`Event::GameStarted`](crate::event::Event::GameStarted).
+ */
+game: number, } | { "command": "stop" } | { "command": "console", 
 /**
  * As it was typed.
  */
@@ -116,9 +195,21 @@ reason: SwitchReason | null,
  */
 standby: Array<PathKind>, 
 /**
- * The zone, when one is played.
+ * The zone that was chosen, when one is played.
  */
-zone: string | null, } | { "answer": "metrics", 
+zone: string | null, 
+/**
+ * The map of the client that asked, or of the only one that there is.
+ */
+map: string | null, 
+/**
+ * The zone of that map, when it has one and that is joined.
+ */
+map_zone: string | null, 
+/**
+ * Game clients that were started here and run.
+ */
+games: number, } | { "answer": "metrics", 
 /**
  * Them.
  */
@@ -135,6 +226,19 @@ from: PathKind,
  * To.
  */
 to: PathKind, } | { "answer": "no-standby" } | { "answer": "not-connected" } | { "answer": "help" } | { "answer": "unknown" };
+
+/**
+ * Packets and bytes since Play.
+ */
+export type Counter = { 
+/**
+ * Whole packets; of bytes that are not framed, the pieces they came in.
+ */
+packets: number, 
+/**
+ * Bytes.
+ */
+bytes: number, };
 
 /**
  * An event. One JSON object each: `{"event":"bridge-ready",...}`.
@@ -231,7 +335,47 @@ up: StreamDigest,
 /**
  * Bytes of the server as they came from the link, before addresses are rewritten.
  */
-down: StreamDigest, } | { "event": "stepped-down", 
+down: StreamDigest, } | { "event": "client-seen", 
+/**
+ * Its number on this bridge, counting from 1. Not the number of a process.
+ */
+client: number, } | { "event": "client-gone", 
+/**
+ * Its number.
+ */
+client: number, } | { "event": "map-changed", 
+/**
+ * The client; 0 when it is not known which.
+ */
+client: number, 
+/**
+ * The map, without `.gat`.
+ */
+map: string, 
+/**
+ * Its zone, when it has one and that is joined now; `None`: the chosen zone carries it.
+ */
+zone: string | null, } | { "event": "zone-joined", 
+/**
+ * Zone id.
+ */
+zone: string, } | { "event": "zone-left", 
+/**
+ * Zone id.
+ */
+zone: string, } | { "event": "version-known", 
+/**
+ * Packet version.
+ */
+version: number, 
+/**
+ * The ids of packets to the map server are ciphered.
+ */
+ciphered: boolean, 
+/**
+ * No other version fits.
+ */
+certain: boolean, } | { "event": "stepped-down", 
 /**
  * Number of the connection.
  */
@@ -245,13 +389,25 @@ level: string,
  */
 reason: string, } | { "event": "game-started", 
 /**
+ * Its number, counting from 1 while the engine runs.
+ */
+game: number, 
+/**
  * Process id.
  */
 pid: number, 
 /**
  * The program.
  */
-program: string, } | { "event": "game-exited", 
+program: string, 
+/**
+ * Milliseconds of play, counted like [`Metrics::at_ms`].
+ */
+since_ms: number, } | { "event": "game-exited", 
+/**
+ * Its number.
+ */
+game: number, 
 /**
  * Exit code; `None`: ended by a signal.
  */
@@ -278,9 +434,14 @@ problem: Problem, } | { "event": "stopped" } | { "event": "ended" };
  */
 export type GameServer = { 
 /**
- * Packet version of the game client, for instance 20211103.
+ * Packet version of the game client, for instance 20211103; 0: find out from its first
+ * packets.
  */
 packet_version: number, 
+/**
+ * How far the bridge reads the connections of this zone.
+ */
+level: ReadLevel, 
 /**
  * The login server.
  */
@@ -295,6 +456,27 @@ char: string[],
 map: string[], };
 
 /**
+ * A game client that was started here and runs.
+ */
+export type GameView = { 
+/**
+ * Its number, counting from 1 while the engine runs.
+ */
+game: number, 
+/**
+ * Process id.
+ */
+pid: number, 
+/**
+ * The program.
+ */
+program: string, 
+/**
+ * When it was started, milliseconds of play.
+ */
+since_ms: number, };
+
+/**
  * State of a session link.
  */
 export type LinkState = "disconnected" | "connecting" | "authenticating" | "connected" | "reconnecting" | "failing-over";
@@ -302,7 +484,11 @@ export type LinkState = "disconnected" | "connecting" | "authenticating" | "conn
 export const LINK_STATE_LIST = ["disconnected", "connecting", "authenticating", "connected", "reconnecting", "failing-over"] as const satisfies readonly LinkState[];
 
 /**
- * The numbers of a session.
+ * The numbers of play.
+ *
+ * `state`, `path`, `rtt_ms`, `jitter_ms`, `loss_percent` and `paths` are of one link: the one that
+ * carries the newest map connection, or the chosen zone's while there is none. Everything else is
+ * the sum over all links and clients.
  */
 export type Metrics = { 
 /**
@@ -330,7 +516,7 @@ jitter_ms: number | null,
  */
 loss_percent: number | null, 
 /**
- * Every path.
+ * Every path of that link.
  */
 paths: Array<PathView>, 
 /**
@@ -356,7 +542,15 @@ refused: number,
 /**
  * Datagrams sent a second time over the standby.
  */
-duplicated: number, };
+duplicated: number, 
+/**
+ * Packets and bytes by class and path; rows that are not zero, at most 40.
+ */
+classes: Array<ClassCount>, 
+/**
+ * The game clients, at most 64.
+ */
+clients: Array<ClientMetrics>, };
 
 /**
  * The ways from engine to endpoint.
@@ -436,9 +630,17 @@ detail?: string, };
 /**
  * A stable code. Names are part of the contract: they are only ever added.
  */
-export type ProblemCode = "wrong-password" | "name-taken" | "bad-name" | "bad-password" | "token-expired" | "not-signed-in" | "forbidden" | "too-many-requests" | "coordinator-unreachable" | "coordinator-untrusted" | "coordinator-protocol" | "coordinator-fault" | "bad-request" | "not-found" | "unknown-zone" | "zone-closed" | "unknown-session" | "peer-unreachable" | "no-path" | "link-lost" | "endpoint-untrusted" | "port-in-use" | "port-refused" | "address-not-allowed" | "game-server-refused" | "game-server-timeout" | "game-server-unreachable" | "too-many-connections" | "unknown-packets" | "game-missing" | "game-not-started" | "game-failed" | "config-unreadable" | "config-value" | "keyring-unavailable" | "bad-command" | "internal";
+export type ProblemCode = "wrong-password" | "name-taken" | "bad-name" | "bad-password" | "token-expired" | "not-signed-in" | "forbidden" | "too-many-requests" | "coordinator-unreachable" | "coordinator-untrusted" | "coordinator-protocol" | "coordinator-fault" | "bad-request" | "not-found" | "unknown-zone" | "zone-closed" | "unknown-session" | "peer-unreachable" | "zone-not-joined" | "zone-lost" | "no-path" | "link-lost" | "endpoint-untrusted" | "port-in-use" | "port-refused" | "address-not-allowed" | "game-server-refused" | "game-server-timeout" | "game-server-unreachable" | "too-many-connections" | "unknown-packets" | "game-missing" | "game-not-started" | "game-failed" | "game-files" | "config-unreadable" | "config-value" | "keyring-unavailable" | "bad-command" | "internal";
 /** Every ProblemCode. */
-export const PROBLEM_CODE_LIST = ["wrong-password", "name-taken", "bad-name", "bad-password", "token-expired", "not-signed-in", "forbidden", "too-many-requests", "coordinator-unreachable", "coordinator-untrusted", "coordinator-protocol", "coordinator-fault", "bad-request", "not-found", "unknown-zone", "zone-closed", "unknown-session", "peer-unreachable", "no-path", "link-lost", "endpoint-untrusted", "port-in-use", "port-refused", "address-not-allowed", "game-server-refused", "game-server-timeout", "game-server-unreachable", "too-many-connections", "unknown-packets", "game-missing", "game-not-started", "game-failed", "config-unreadable", "config-value", "keyring-unavailable", "bad-command", "internal"] as const satisfies readonly ProblemCode[];
+export const PROBLEM_CODE_LIST = ["wrong-password", "name-taken", "bad-name", "bad-password", "token-expired", "not-signed-in", "forbidden", "too-many-requests", "coordinator-unreachable", "coordinator-untrusted", "coordinator-protocol", "coordinator-fault", "bad-request", "not-found", "unknown-zone", "zone-closed", "unknown-session", "peer-unreachable", "zone-not-joined", "zone-lost", "no-path", "link-lost", "endpoint-untrusted", "port-in-use", "port-refused", "address-not-allowed", "game-server-refused", "game-server-timeout", "game-server-unreachable", "too-many-connections", "unknown-packets", "game-missing", "game-not-started", "game-failed", "game-files", "config-unreadable", "config-value", "keyring-unavailable", "bad-command", "internal"] as const satisfies readonly ProblemCode[];
+
+/**
+ * How far the bridge reads the connections of a zone. Each reads less than the one before it; a
+ * connection may step down, never up.
+ */
+export type ReadLevel = "assist" | "rewrite" | "opaque";
+/** Every ReadLevel. */
+export const READ_LEVEL_LIST = ["assist", "rewrite", "opaque"] as const satisfies readonly ReadLevel[];
 
 /**
  * A password or token: printed as `[secret]`, wiped from memory when dropped.
@@ -496,9 +698,17 @@ reason: SwitchReason | null,
  */
 metrics: Metrics | null, 
 /**
- * Process id of the game, while it runs.
+ * The game clients that were started here and run, oldest first.
  */
-game: number | null, 
+games: Array<GameView>, 
+/**
+ * The game clients that the bridge sees, by number; at most [`MAX_CLIENTS`].
+ */
+clients: Array<ClientView>, 
+/**
+ * Zones beside the chosen one in which there is a session, in the order they were joined.
+ */
+joined: Array<string>, 
 /**
  * Debug logging is on.
  */

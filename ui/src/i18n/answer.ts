@@ -1,20 +1,24 @@
-// A console answer in one line: for the console, and beside the button that asked.
+// What the console tells, in one line each: for the console, and beside the button that asked.
 
 import type { ConsoleAnswer } from "../generated/bindings";
+import type { Aside, Version } from "../lib/model";
 import { t } from ".";
 
 /** The answer's sentence. Numbers and the list of commands are laid out by the console itself. */
 export function answerText(line: string, answer: ConsoleAnswer): string {
   switch (answer.answer) {
     case "status": {
-      const { state, path, reason, standby, zone } = answer;
+      const { state, path, reason, standby, zone, map, map_zone, games } = answer;
       const via = path === null ? "" : ` ${t.play.via(t.path[path].name)}`;
       const because = reason === null ? "" : `: ${t.reason[reason]}`;
       const standing = standby.map((kind) => t.path[kind].name).join(", ");
+      const place = map_zone === null ? t.console.map : (map: string) => t.console.mapIn(map, map_zone);
       return [
         `${t.state[state].name}${via}${because}.`,
         standing === "" ? t.console.noStandbyPaths : t.console.standby(standing),
         ...(zone === null ? [] : [t.console.zone(zone)]),
+        ...(map === null ? [] : [place(map)]),
+        ...(games === 0 ? [] : [t.console.games(games)]),
       ].join(" ");
     }
     case "metrics":
@@ -34,4 +38,22 @@ export function answerText(line: string, answer: ConsoleAnswer): string {
     case "unknown":
       return t.console.unknown(line);
   }
+}
+
+/** What happened aside, in one sentence. */
+export function asideText(aside: Aside): string {
+  switch (aside.kind) {
+    case "zone-joined":
+      return t.console.zoneJoined(aside.zone);
+    case "zone-left":
+      return t.console.zoneLeft(aside.zone);
+    case "version":
+      return t.console.version(versionText(aside));
+  }
+}
+
+/** A version that was found out, as it stands behind "Client version". */
+export function versionText({ version, certain, ciphered }: Version): string {
+  const found = certain ? t.packets.versionFound(version) : t.packets.versionLikely(version);
+  return ciphered ? `${found}; ${t.packets.ciphered}` : found;
 }

@@ -1,6 +1,7 @@
 import { describe, expect, test } from "vitest";
 
 import * as bindings from "../generated/bindings";
+import { PACKET_CLASSES, STEP_REASONS } from "../lib/codes";
 import { pick } from ".";
 import { en } from "./en";
 
@@ -13,6 +14,9 @@ const SETS: [string, readonly string[], Record<string, unknown>][] = [
   ["SwitchReason", bindings.SWITCH_REASON_LIST, en.reason],
   ["PlayStep", bindings.PLAY_STEP_LIST, en.step],
   ["ServerRole", bindings.SERVER_ROLE_LIST, en.server],
+  ["ReadLevel", bindings.READ_LEVEL_LIST, en.level],
+  ["reason of a step down", STEP_REASONS, en.stepReason],
+  ["class of packets", PACKET_CLASSES, en.class],
   ["AccountRole", bindings.ACCOUNT_ROLE_LIST, en.role],
   ["ZoneStatus", bindings.ZONE_STATUS_LIST, en.zones.status],
   ["console word", bindings.P2P_WORDS, en.console.helpOf],

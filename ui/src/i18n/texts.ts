@@ -8,14 +8,22 @@ import type {
   PathPhase,
   PlayStep,
   ProblemCode,
+  ReadLevel,
   ServerRole,
   SwitchReason,
   ZoneStatus,
 } from "../generated/bindings";
+import type { PacketClass, StepReason } from "../lib/codes";
 
 /** A problem in words: what happened, and what the person can do. To what: the problem's subject. */
 export interface ProblemText {
   what: string;
+  todo: string;
+}
+
+/** Why something is as it is, and what the person can do. */
+export interface WhyText {
+  why: string;
   todo: string;
 }
 
@@ -88,7 +96,6 @@ export interface Texts {
     p2pHint: string;
     p2pOnlyHint: string;
     serverOnlyHint: string;
-    version: string;
     play: string;
     playNamed: (zone: string) => string;
     launch: string;
@@ -101,6 +108,7 @@ export interface Texts {
     opening: (zone: string) => string;
     cancel: string;
     stop: string;
+    stopHint: string;
     stopping: string;
     reconnect: string;
     reconnectHint: string;
@@ -131,15 +139,58 @@ export interface Texts {
     noConnections: string;
     closedClean: string;
     closedHard: string;
-    level: (level: string) => string;
-    game: string;
-    gameNone: string;
-    gameRuns: (pid: number) => string;
-    gameEnded: (pid: number) => string;
-    gameFailed: (pid: number, code: number | null) => string;
+    step: (level: string, why: string) => string;
     bridge: string;
     bridgeHint: string;
     via: (path: string) => string;
+  };
+  games: {
+    title: string;
+    running: (now: number, most: number) => string;
+    none: string;
+    name: (game: number) => string;
+    process: (program: string, pid: number) => string;
+    processOnly: (pid: number) => string;
+    since: string;
+    stop: string;
+    stopNamed: (game: number) => string;
+    stopping: string;
+    ended: string;
+    failed: (code: number | null) => string;
+    launchFirst: string;
+    launch: string;
+    launching: string;
+    nothingToStart: string;
+    enough: (most: number) => string;
+  };
+  clients: {
+    title: string;
+    none: string;
+    client: string;
+    name: (client: number) => string;
+    map: string;
+    mapUnknown: string;
+    zone: string;
+    carriedBy: (zone: string) => string;
+    connections: string;
+    joined: string;
+  };
+  packets: {
+    title: string;
+    version: string;
+    versionFound: (version: number) => string;
+    versionLikely: (version: number) => string;
+    versionSet: (version: number) => string;
+    versionUnknown: string;
+    ciphered: string;
+    none: string;
+    class: string;
+    up: string;
+    down: string;
+    paths: string;
+    noPath: string;
+    lane: string;
+    laneHint: string;
   };
   console: {
     title: string;
@@ -151,6 +202,13 @@ export interface Texts {
     standby: (paths: string) => string;
     noStandbyPaths: string;
     zone: (zone: string) => string;
+    map: (map: string) => string;
+    mapIn: (map: string, zone: string) => string;
+    games: (count: number) => string;
+    zoneJoined: (zone: string) => string;
+    zoneLeft: (zone: string) => string;
+    version: (version: string) => string;
+    fromGame: string;
     debug: (on: boolean) => string;
     reconnecting: string;
     failedOver: (from: string, to: string) => string;
@@ -169,7 +227,8 @@ export interface Texts {
     subject: string;
     code: string;
     steppedDown: (stream: number, level: string) => string;
-    steppedDownTodo: (reason: string) => string;
+    steppedDownElse: WhyText;
+    stream: (stream: number) => string;
     notKept: string;
     notKeptTodo: string;
   };
@@ -180,5 +239,8 @@ export interface Texts {
   reason: Record<SwitchReason, string>;
   step: Record<PlayStep, Named>;
   server: Record<ServerRole, string>;
+  level: Record<ReadLevel, string>;
+  stepReason: Record<StepReason, WhyText>;
+  class: Record<PacketClass, string>;
   role: Record<AccountRole, string>;
 }

@@ -1,6 +1,6 @@
 import { expect, test } from "vitest";
 
-import { NONE, bytes, duration, fileName, host, ms, percent } from "./format";
+import { NONE, bytes, count, duration, fileName, host, ms, percent } from "./format";
 
 test("milliseconds", () => {
   expect([null, undefined, Number.NaN].map(ms)).toEqual([NONE, NONE, NONE]);
@@ -21,6 +21,16 @@ test("bytes", () => {
     "100 kB",
     "1.0 MB",
     "5.0 GB",
+  ]);
+});
+
+test("counts", () => {
+  expect([0, 999, 1000, 12_345, 1_234_567].map(count)).toEqual([
+    "0",
+    "999",
+    "1\u202f000",
+    "12\u202f345",
+    "1\u202f234\u202f567",
   ]);
 });
 

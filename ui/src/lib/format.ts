@@ -30,6 +30,13 @@ export function bytes(value: number): string {
   return `${rest.toFixed(digits)} ${UNITS[unit] ?? "B"}`;
 }
 
+/** A whole number, in groups of three: `12 345`, with spaces that no line breaks at. */
+export function count(value: number): string {
+  return Math.round(value)
+    .toString()
+    .replace(/\B(?=(\d{3})+$)/g, "\u202f");
+}
+
 /** Time since Play: `0:07`, `12:30`, `1:02:03`. */
 export function duration(milliseconds: number): string {
   const seconds = Math.max(0, Math.floor(milliseconds / 1000));

@@ -11,11 +11,17 @@ import {
   type Snapshot,
 } from "../generated/bindings";
 
+/** What the window says of itself; {@link About} is the engine's part of it. */
+export interface WindowAbout extends About {
+  /** Games that may run at once; 0: there is no program to start. */
+  max_games: number;
+}
+
 /** Starts the engine if it does not run yet. Rejects with a {@link Problem}. */
 export const start = (): Promise<void> => invoke("start");
 
-/** Versions, and which server this is. Never rejects. */
-export const about = (): Promise<About> => invoke("about");
+/** Versions, which server this is, and what can be started. Never rejects. */
+export const about = (): Promise<WindowAbout> => invoke("about");
 
 /** Everything at once. */
 export const snapshot = (): Promise<Snapshot> => invoke("snapshot");

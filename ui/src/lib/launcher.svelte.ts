@@ -1,8 +1,8 @@
 // The window's one store: talks to the native side and holds the model.
 
-import type { About, Command, Event } from "../generated/bindings";
+import type { Command, Event } from "../generated/bindings";
 import * as ipc from "./ipc";
-import { INITIAL, type Attempt, dismiss, foldAll, problem } from "./model";
+import { INITIAL, type Attempt, answerCame, ask, dismiss, foldAll, problem } from "./model";
 
 /** Whose sign-in was kept last; the token itself is in the system's secret store. */
 const USER_KEY = "warp.user";
@@ -11,7 +11,7 @@ type Boot = "starting" | "failed" | "ready";
 
 class Launcher {
   model = $state.raw(INITIAL);
-  about = $state.raw<About | null>(null);
+  about = $state.raw<ipc.WindowAbout | null>(null);
   boot = $state<Boot>("starting");
   bootProblem = $state.raw<ReturnType<typeof ipc.toProblem> | null>(null);
   /** A list of zones has been asked for and has not come. */
@@ -20,6 +20,10 @@ class Launcher {
   stopping = $state(false);
   /** The zone that Play was pressed for, until its first step. */
   playPending = $state<string | null>(null);
+  /** Another game has been asked for and has neither started nor failed. */
+  launching = $state(false);
+  /** Games that have been asked to end and have not. */
+  endingGames = $state.raw<readonly number[]>([]);
   /** Console lines that a button sent, until their answer. */
   asked = $state.raw<readonly string[]>([]);
   /** Id of the last console entry that answers a button. */
@@ -47,12 +51,6 @@ class Launcher {
       const snapshot = await ipc.snapshot();
       this.#early = null;
       this.model = { ...INITIAL, snapshot };
-      if (snapshot.game !== null) {
-        this.model = {
-          ...this.model,
-          game: { pid: snapshot.game, program: null, exit: null },
-        };
-      }
       this.#receive(early);
       this.boot = "ready";
     } catch (error) {
@@ -110,15 +108,28 @@ class Launcher {
     if (!(await this.send({ command: "stop" }))) this.stopping = false;
   }
 
+  /** Starts another game on the bridge that is open. */
+  async launch(): Promise<void> {
+    if (this.launching) return;
+    this.launching = true;
+    if (!(await this.send({ command: "launch" }))) this.launching = false;
+  }
+
+  async stopGame(game: number): Promise<void> {
+    this.endingGames = [...this.endingGames, game];
+    if (!(await this.send({ command: "stop-game", game }))) this.#gameEnded(game);
+  }
+
   async console(line: string): Promise<void> {
-    await this.send({ command: "console", line });
+    this.model = ask(this.model, line);
+    if (!(await this.send({ command: "console", line }))) this.model = answerCame(this.model, line);
   }
 
   /** A console line sent by a button: its answer is shown beside the button. */
   async press(line: string): Promise<void> {
     this.buttonAnswer = null;
     this.asked = [...this.asked.slice(-7), line];
-    await this.send({ command: "console", line });
+    await this.console(line);
   }
 
   dismiss(id: number): void {
@@ -157,6 +168,10 @@ class Launcher {
     if (signedIn > zones) void this.refreshZones();
   }
 
+  #gameEnded(game: number): void {
+    this.endingGames = this.endingGames.filter((other) => other !== game);
+  }
+
   #note(event: Event, consoleId: number | null): void {
     switch (event.event) {
       case "zones":
@@ -169,8 +184,16 @@ class Launcher {
         // What a button's answer announced has happened, or is no longer true.
         if (event.reason !== "asked") this.buttonAnswer = null;
         break;
+      case "game-started":
+        this.launching = false;
+        break;
+      case "game-exited":
+        this.#gameEnded(event.game);
+        break;
       case "problem":
         this.zonesPending = false;
+        this.launching = false;
+        this.endingGames = [];
         if (this.model.snapshot.zone === null) this.playPending = null;
         break;
       case "stopped":
@@ -179,6 +202,8 @@ class Launcher {
         this.stopping = false;
         this.playPending = null;
         this.zonesPending = false;
+        this.launching = false;
+        this.endingGames = [];
         this.buttonAnswer = null;
         break;
       case "console": {

@@ -4,12 +4,16 @@ import type { Event, Metrics, ProblemCode } from "../generated/bindings";
 import {
   GRAPH_MS,
   INITIAL,
+  MAX_ASKED,
   MAX_CONSOLE,
+  MAX_ENDED,
   MAX_MOVES,
   MAX_NOTICES,
   MAX_SAMPLES,
   MAX_STREAMS,
   type Attempt,
+  answerCame,
+  ask,
   dismiss,
   fold,
   foldAll,
@@ -35,6 +39,8 @@ const metrics = (rtt_ms: number): Event => {
     failovers: 0,
     refused: 0,
     duplicated: 0,
+    classes: [],
+    clients: [],
   };
   return { event: "metrics", metrics };
 };
@@ -44,6 +50,28 @@ const opened = (stream: number): Event => ({
   stream,
   role: "map",
   target: "192.0.2.1:5121",
+});
+
+const stepped = (stream: number, reason: string): Event => ({
+  event: "stepped-down",
+  stream,
+  level: "opaque",
+  reason,
+});
+
+const started = (game: number): Event => ({
+  event: "game-started",
+  game,
+  pid: 4000 + game,
+  program: "game",
+  since_ms: 0,
+});
+
+const exited = (game: number, code: number): Event => ({
+  event: "game-exited",
+  game,
+  code,
+  ok: code === 0,
 });
 
 const closed = (stream: number): Event => ({
@@ -156,30 +184,54 @@ describe("play", () => {
   test("stepping down marks the connection and tells why", () => {
     const model = foldAll(
       INITIAL,
-      [opened(3), { event: "stepped-down", stream: 3, level: "opaque", reason: "unknown-id" }],
+      [opened(3), opened(4), stepped(3, "stalled"), stepped(4, "stalled"), stepped(4, "unknown-version")],
       0,
     );
-    expect(model.streams[0]?.level).toBe("opaque");
-    expect(model.notices[0]?.body).toEqual({
-      kind: "stepped-down",
-      stream: 3,
-      level: "opaque",
-      reason: "unknown-id",
-    });
+    expect(model.streams.map((row) => row.step?.reason)).toEqual(["stalled", "unknown-version"]);
+    // Two connections for one reason are one notice; the newest connection is the one it names.
+    expect(model.notices.map((notice) => [notice.body, notice.count])).toEqual([
+      [{ kind: "stepped-down", stream: 4, level: "opaque", reason: "stalled" }, 2],
+      [{ kind: "stepped-down", stream: 4, level: "opaque", reason: "unknown-version" }, 1],
+    ]);
   });
 
-  test("the game's end is kept until play ends", () => {
-    let model = foldAll(
+  test("what the zone asks for is told at the connection alone", () => {
+    const model = foldAll(INITIAL, [opened(3), stepped(3, "by-zone")], 0);
+    expect(model.streams[0]?.step).toEqual({ level: "opaque", reason: "by-zone" });
+    expect(model.notices).toEqual([]);
+  });
+
+  test("games that have ended stay to be read, bounded, until play ends", () => {
+    let model = foldAll(INITIAL, [started(1), exited(1, 3), exited(7, 0)], 0);
+    expect(model.endedGames).toEqual([
+      { game: 1, pid: 4001, program: "game", code: 3, ok: false },
+      { game: 7, pid: null, program: null, code: 0, ok: true },
+    ]);
+    expect(model.snapshot.games).toEqual([]);
+    for (let game = 10; game < 30; game += 1) model = foldAll(model, [started(game), exited(game, 0)], 0);
+    expect(model.endedGames.map((row) => row.game)).toHaveLength(MAX_ENDED);
+    model = foldAll(model, [metrics(1), opened(1), { event: "stopped" }], 0);
+    expect([model.endedGames, model.version, model.samples, model.streams]).toEqual([[], null, [], []]);
+  });
+
+  test("zones that come and go and the version are told in the console, without a notice", () => {
+    const known = { version: 20211103, ciphered: true, certain: false };
+    const model = foldAll(
       INITIAL,
       [
-        { event: "game-started", pid: 9, program: "game" },
-        { event: "game-exited", code: 3, ok: false },
+        { event: "version-known", ...known },
+        { event: "zone-joined", zone: "geffen" },
+        { event: "zone-left", zone: "geffen" },
       ],
       0,
     );
-    expect(model.game).toEqual({ pid: 9, program: "game", exit: { code: 3, ok: false } });
-    model = foldAll(model, [metrics(1), opened(1), { event: "stopped" }], 0);
-    expect([model.game, model.samples, model.streams]).toEqual([null, [], []]);
+    expect(model.version).toEqual(known);
+    expect(model.notices).toEqual([]);
+    expect(model.console.map((entry) => entry.kind === "aside" && entry.aside.kind)).toEqual([
+      "version",
+      "zone-joined",
+      "zone-left",
+    ]);
   });
 });
 
@@ -192,6 +244,17 @@ test("the console keeps its last lines", () => {
   );
   expect(model.console).toHaveLength(MAX_CONSOLE);
   expect(new Set(model.console.map((entry) => entry.id)).size).toBe(MAX_CONSOLE);
+});
+
+test("an answer that this window did not ask for was asked for in the game", () => {
+  const answer = (line: string): Event => ({ event: "console", line, answer: { answer: "help" } });
+  let model = ask(ask(INITIAL, "/p2p help"), "/p2p status");
+  model = answerCame(model, "/p2p status");
+  model = foldAll(model, [answer("/p2p help"), answer("/p2p help"), answer("/p2p status")], 0);
+  expect(model.console.map((entry) => entry.kind === "answer" && entry.fromGame)).toEqual([false, true, true]);
+  expect(model.asked).toEqual([]);
+  for (let i = 0; i < 2 * MAX_ASKED; i += 1) model = ask(model, `line ${i}`);
+  expect(model.asked).toHaveLength(MAX_ASKED);
 });
 
 test("folding never changes the model it was given", () => {

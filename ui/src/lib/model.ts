@@ -4,6 +4,7 @@
 import type {
   ConsoleAnswer,
   Event,
+  GameView,
   PathKind,
   Problem,
   ProblemCode,
@@ -24,8 +25,12 @@ export const MAX_MOVES = 64;
 export const MAX_STREAMS = 24;
 /** Lines kept in the console. The oldest goes. */
 export const MAX_CONSOLE = 200;
+/** Console lines that wait for answers. The oldest goes. */
+export const MAX_ASKED = 32;
 /** Notices kept. The oldest goes. */
 export const MAX_NOTICES = 20;
+/** Games that have ended and are still shown. The oldest goes. */
+export const MAX_ENDED = 3;
 
 export interface Sample {
   at: number;
@@ -45,21 +50,41 @@ export interface StreamRow {
   stream: number;
   role: ServerRole;
   target: string;
-  level: string | null;
+  /** What it stepped down to, and why. */
+  step: { level: string; reason: string } | null;
   end: { clean: boolean; up: number; down: number } | null;
 }
 
-export interface GameRun {
-  pid: number;
+/** A game that has ended. */
+export interface EndedGame {
+  game: number;
+  /** `null`: it was started before this page was loaded. */
+  pid: number | null;
   program: string | null;
-  exit: { code: number | null; ok: boolean } | null;
+  code: number | null;
+  ok: boolean;
 }
 
-export interface ConsoleEntry {
-  id: number;
-  line: string;
-  answer: ConsoleAnswer;
+/** The packet version of the zone's clients, as the bridge found it out. */
+export interface Version {
+  version: number;
+  ciphered: boolean;
+  certain: boolean;
 }
+
+/** What happened aside, told in the console alone. */
+export type Aside = { kind: "zone-joined" | "zone-left"; zone: string } | ({ kind: "version" } & Version);
+
+export type ConsoleEntry =
+  | {
+      kind: "answer";
+      id: number;
+      line: string;
+      answer: ConsoleAnswer;
+      /** Not asked by this window: a player typed it in the game's chat. */
+      fromGame: boolean;
+    }
+  | { kind: "aside"; id: number; aside: Aside };
 
 export type NoticeBody =
   | { kind: "problem"; problem: Problem }
@@ -86,8 +111,11 @@ export interface Model {
   samples: Sample[];
   moves: Move[];
   streams: StreamRow[];
-  game: GameRun | null;
+  endedGames: EndedGame[];
+  version: Version | null;
   console: ConsoleEntry[];
+  /** Console lines that this window has sent and that wait for their answers. */
+  asked: string[];
   notices: Notice[];
   nextId: number;
   ended: boolean;
@@ -101,8 +129,10 @@ export const INITIAL: Model = {
   samples: [],
   moves: [],
   streams: [],
-  game: null,
+  endedGames: [],
+  version: null,
   console: [],
+  asked: [],
   notices: [],
   nextId: 1,
   ended: false,
@@ -162,26 +192,34 @@ export function fold(before: Model, event: Event, at: number): Model {
       return { ...model, samples: sample(model.samples, event.metrics, at) };
     case "stream-opened": {
       const { stream, role, target } = event;
-      const row: StreamRow = { stream, role, target, level: null, end: null };
+      const row: StreamRow = { stream, role, target, step: null, end: null };
       return { ...model, streams: addStream(model.streams, row) };
     }
     case "stream-closed":
       return { ...model, streams: closeStream(model.streams, event) };
     case "stepped-down": {
       const { stream, level, reason } = event;
-      const streams = model.streams.map((row) => (row.stream === stream ? { ...row, level } : row));
-      return notice({ ...model, streams }, { kind: "stepped-down", stream, level, reason });
+      const step = { level, reason };
+      const streams = model.streams.map((row) => (row.stream === stream ? { ...row, step } : row));
+      const stepped = { ...model, streams };
+      // What the operator chose for the zone is nobody's surprise: the connection's row says it.
+      return reason === "by-zone" ? stepped : notice(stepped, { kind: "stepped-down", stream, level, reason });
     }
-    case "game-started":
-      return { ...model, game: { pid: event.pid, program: event.program, exit: null } };
-    case "game-exited": {
-      const exit = { code: event.code, ok: event.ok };
-      return { ...model, game: model.game === null ? null : { ...model.game, exit } };
+    case "game-exited":
+      return { ...model, endedGames: endGame(model.endedGames, before.snapshot.games, event) };
+    case "zone-joined":
+    case "zone-left":
+      return aside(model, { kind: event.event, zone: event.zone });
+    case "version-known": {
+      const { version, ciphered, certain } = event;
+      const known = { version, ciphered, certain };
+      return aside({ ...model, version: known }, { kind: "version", ...known });
     }
     case "console": {
-      const entry = { id: model.nextId, line: event.line, answer: event.answer };
-      const console = last(MAX_CONSOLE, [...model.console, entry]);
-      return { ...model, console, nextId: model.nextId + 1 };
+      const { line, answer } = event;
+      const fromGame = !model.asked.includes(line);
+      const answered = answerCame(model, line);
+      return addLine(answered, { kind: "answer", id: model.nextId, line, answer, fromGame });
     }
     case "problem":
       return problem(model, event.problem);
@@ -210,11 +248,27 @@ export function problem(model: Model, problem: Problem): Model {
 
 /** Adds a notice; the same one again only counts up. */
 export function notice(model: Model, body: NoticeBody): Model {
-  const key = JSON.stringify(body);
-  const same = model.notices.find((other) => JSON.stringify(other.body) === key);
+  const key = sameness(body);
+  const same = model.notices.find((other) => sameness(other.body) === key);
   const added: Notice = { id: model.nextId, body, count: (same?.count ?? 0) + 1 };
   const notices = last(MAX_NOTICES, [...model.notices.filter((other) => other !== same), added]);
   return { ...model, notices, nextId: model.nextId + 1 };
+}
+
+/** Every connection of a client steps down for the same reason: that is one thing to tell. */
+const sameness = (body: NoticeBody): string =>
+  JSON.stringify(body.kind === "stepped-down" ? { ...body, stream: null } : body);
+
+/** Notes that this window sends a console line. */
+export const ask = (model: Model, line: string): Model => ({
+  ...model,
+  asked: last(MAX_ASKED, [...model.asked, line]),
+});
+
+/** A console line waits no longer: its answer came, or it was refused. */
+export function answerCame(model: Model, line: string): Model {
+  const index = model.asked.indexOf(line);
+  return index < 0 ? model : { ...model, asked: model.asked.filter((_, at) => at !== index) };
 }
 
 /** Takes a notice away. */
@@ -224,7 +278,13 @@ export const dismiss = (model: Model, id: number): Model => ({
 });
 
 /** What begins anew with every Play. */
-const FRESH = { samples: [], moves: [], streams: [], game: null } satisfies Partial<Model>;
+const FRESH = {
+  samples: [],
+  moves: [],
+  streams: [],
+  endedGames: [],
+  version: null,
+} satisfies Partial<Model>;
 
 const last = <T>(most: number, list: T[]): T[] => (list.length > most ? list.slice(-most) : list);
 
@@ -245,6 +305,25 @@ function sample(
 ): Sample[] {
   const kept = samples.filter((old) => old.at >= at - GRAPH_MS);
   return last(MAX_SAMPLES, [...kept, { at, path: metrics.path, rtt: metrics.rtt_ms }]);
+}
+
+function addLine(model: Model, entry: ConsoleEntry): Model {
+  const console = last(MAX_CONSOLE, [...model.console, entry]);
+  return { ...model, console, nextId: model.nextId + 1 };
+}
+
+const aside = (model: Model, told: Aside): Model =>
+  addLine(model, { kind: "aside", id: model.nextId, aside: told });
+
+function endGame(
+  ended: EndedGame[],
+  running: readonly GameView[],
+  event: Extract<Event, { event: "game-exited" }>,
+): EndedGame[] {
+  const { game, code, ok } = event;
+  const view = running.find((view) => view.game === game);
+  const row = { game, pid: view?.pid ?? null, program: view?.program ?? null, code, ok };
+  return last(MAX_ENDED, [...ended.filter((old) => old.game !== game), row]);
 }
 
 function addStream(streams: StreamRow[], row: StreamRow): StreamRow[] {

@@ -1,6 +1,9 @@
 // The same fold as `Snapshot::apply` in Rust; a test holds both against the same recording.
 
-import type { Event, Snapshot } from "../generated/bindings";
+import type { ClientView, Event, Snapshot } from "../generated/bindings";
+
+/** Game clients that a snapshot holds; further ones are not shown. */
+export const MAX_CLIENTS = 64;
 
 /** Nobody signed in, nothing played. */
 export const EMPTY: Snapshot = {
@@ -13,7 +16,9 @@ export const EMPTY: Snapshot = {
   path: null,
   reason: null,
   metrics: null,
-  game: null,
+  games: [],
+  clients: [],
+  joined: [],
   debug: false,
 };
 
@@ -39,10 +44,25 @@ export function apply(now: Snapshot, event: Event): Snapshot {
       return { ...now, path: event.to, reason: event.reason };
     case "metrics":
       return { ...now, metrics: event.metrics };
-    case "game-started":
-      return { ...now, game: event.pid };
+    case "game-started": {
+      const { game, pid, program, since_ms } = event;
+      const others = now.games.filter((view) => view.game !== game);
+      return { ...now, games: [...others, { game, pid, program, since_ms }] };
+    }
     case "game-exited":
-      return { ...now, game: null };
+      return { ...now, games: now.games.filter((view) => view.game !== event.game) };
+    case "client-seen":
+      return { ...now, clients: withClient(now.clients, event.client, {}) };
+    case "client-gone":
+      return { ...now, clients: now.clients.filter((view) => view.client !== event.client) };
+    case "map-changed": {
+      const { client, map, zone } = event;
+      return { ...now, clients: withClient(now.clients, client, { map, zone }) };
+    }
+    case "zone-joined":
+      return now.joined.includes(event.zone) ? now : { ...now, joined: [...now.joined, event.zone] };
+    case "zone-left":
+      return { ...now, joined: now.joined.filter((zone) => zone !== event.zone) };
     case "console":
       return event.answer.answer === "debug" ? { ...now, debug: event.answer.on } : now;
     case "stopped":
@@ -52,4 +72,14 @@ export function apply(now: Snapshot, event: Event): Snapshot {
     default:
       return now;
   }
+}
+
+/** The clients with `more` told of one of them, made if it is new; client 0 is nobody. */
+function withClient(clients: ClientView[], client: number, more: Partial<ClientView>): ClientView[] {
+  if (clients.some((view) => view.client === client)) {
+    return clients.map((view) => (view.client === client ? { ...view, ...more } : view));
+  }
+  if (client === 0 || clients.length >= MAX_CLIENTS) return clients;
+  const added: ClientView = { client, map: null, zone: null, ...more };
+  return [...clients, added].sort((a, b) => a.client - b.client);
 }
