@@ -28,6 +28,8 @@ pub(crate) enum Group {
     Unit,
     /// The simulator: many seeds in virtual time.
     Sim,
+    /// Decoders fed by libFuzzer, a few seconds each (needs a C++ compiler).
+    Fuzz,
     /// Real processes on loopback.
     E2e,
     /// Network namespaces and emulated links (needs root).
@@ -98,6 +100,10 @@ impl Group {
                 workspace: true,
                 ..Needs::default()
             },
+            Group::Fuzz => Needs {
+                packages: packages::FUZZ,
+                ..Needs::default()
+            },
             Group::E2e => with(packages::E2E),
             Group::Netlab => with(packages::NETLAB),
             Group::Browser => with(packages::BROWSER),
@@ -111,6 +117,7 @@ impl Group {
             Group::Bindings => workspace.has_example(BINDINGS.0, BINDINGS.1),
             Group::Ui => crate::ui::exists(workspace),
             Group::Browser if crate::ui::has_browser_tests(workspace) => true,
+            Group::Fuzz => crate::fuzz::exists(workspace),
             Group::Deny => workspace.root.join("deny.toml").is_file(),
             _ => self.test_prefix().is_none() || !self.tests(workspace).is_empty(),
         }

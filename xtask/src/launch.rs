@@ -8,7 +8,12 @@ use crate::workspace::Workspace;
 use crate::{exec, packages, ui};
 
 /// The programs that the launcher starts; they must lie beside it.
-const COMPANIONS: [&str; 3] = ["warp-node", "warp-coordinator", "warp-practice"];
+const COMPANIONS: [&str; 4] = [
+    "warp-node",
+    "warp-coordinator",
+    "warp-practice",
+    "warp-keeper",
+];
 const WINDOW: &str = "warp-launcher";
 const BENCH: &str = "warp-bench";
 /// The profile of the benchmarks, and the name of its folder.
@@ -66,13 +71,17 @@ pub(crate) fn bench(
     json: Option<&str>,
     args: &[String],
 ) -> Result<ExitCode> {
+    // It measures code that it is linked with; the others measure programs, over networks.
+    let alone = name == "bridge";
     if cfg!(target_os = "linux") {
         packages::ensure(packages::BUILD)?;
-        packages::ensure(packages::NETLAB)?;
+        if !alone {
+            packages::ensure(packages::NETLAB)?;
+        }
     }
     let mut build = workspace.cargo();
-    build.args(["build", "--bins", "--profile", BENCH_PROFILE]);
-    for package in COMPANIONS.iter().chain([&BENCH]) {
+    build.args(["build", "--bins", "--profile", BENCH_PROFILE, "-p", BENCH]);
+    for package in COMPANIONS.iter().filter(|_| !alone) {
         build.args(["-p", package]);
     }
     exec::run(&mut build)?;
@@ -86,7 +95,7 @@ pub(crate) fn bench(
 }
 
 /// Runs the program in the caller's folder and passes its exit code on.
-fn start(command: &mut Command) -> Result<ExitCode> {
+pub(crate) fn start(command: &mut Command) -> Result<ExitCode> {
     let text = exec::shown(command);
     println!("$ {text}");
     let status = command

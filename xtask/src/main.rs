@@ -3,6 +3,7 @@
 //! - `run`: builds and starts the launcher (without a display: the same engine in the terminal).
 //! - `test`: every check that `main` must pass, in groups, with a table at the end.
 //! - `bench`: the measurements.
+//! - `fuzz`: decoders under libFuzzer.
 //! - `bindings`: writes (or checks) the TypeScript types generated from Rust.
 //! - `purity`: proves that cores and words touch no runtime, socket, clock or file.
 #![allow(
@@ -13,6 +14,7 @@
 
 mod deny;
 mod exec;
+mod fuzz;
 mod groups;
 mod launch;
 mod nextest;
@@ -24,6 +26,7 @@ mod test;
 mod ui;
 mod workspace;
 
+use std::path::PathBuf;
 use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
@@ -63,12 +66,36 @@ enum Command {
     },
     /// Build the benchmarks with optimisation and run one of them.
     Bench {
-        /// Which one, for example `latency` or `failover`.
+        /// Which one: `latency`, `failover` or `bridge`.
         name: String,
         /// Also write the figures to this file.
         #[arg(long, value_name = "FILE")]
         json: Option<String>,
         /// Further arguments for the benchmark.
+        #[arg(last = true)]
+        args: Vec<String>,
+    },
+    /// Feed decoders with inputs that libFuzzer makes up, guided by what they reach.
+    ///
+    /// Exit code 0: nothing found. 1: something found; the input is in fuzz/artifacts, the command
+    /// that repeats it is printed.
+    Fuzz {
+        /// Only this target; may be given several times.
+        #[arg(long, value_name = "NAME")]
+        target: Vec<String>,
+        /// How long each target runs.
+        #[arg(long, default_value_t = 600)]
+        seconds: u64,
+        /// How many targets run at once.
+        #[arg(long, default_value_t = 1)]
+        jobs: usize,
+        /// Run the target once with this input instead, with a backtrace.
+        #[arg(long, value_name = "FILE")]
+        input: Option<PathBuf>,
+        /// List the targets and end.
+        #[arg(long)]
+        list: bool,
+        /// Further arguments for libFuzzer, for example `-merge=1`.
         #[arg(last = true)]
         args: Vec<String>,
     },
@@ -104,6 +131,27 @@ fn dispatch(cli: Cli) -> anyhow::Result<ExitCode> {
         Command::Bench { name, json, args } => {
             launch::bench(&workspace, &name, json.as_deref(), &args)
         }
+        Command::Fuzz { list: true, .. } => {
+            fuzz::list(&workspace)?;
+            Ok(ExitCode::SUCCESS)
+        }
+        Command::Fuzz {
+            target,
+            seconds,
+            jobs,
+            input,
+            list: false,
+            args,
+        } => fuzz::run(
+            &workspace,
+            &fuzz::Options {
+                targets: &target,
+                seconds,
+                jobs,
+                input: input.as_deref(),
+                extra: &args,
+            },
+        ),
         Command::Bindings { check } => {
             test::bindings(&workspace, check)?;
             Ok(ExitCode::SUCCESS)

@@ -41,6 +41,8 @@ pub(crate) const BUILD_WINDOW: &[Package] = &[
     library("libwebkit2gtk-4.1-dev"),
     library("libayatana-appindicator3-1"),
 ];
+/// For the fuzzing targets: libFuzzer comes as C++ source.
+pub(crate) const FUZZ: &[Package] = &[tool("build-essential", "c++")];
 /// For the end-to-end group.
 pub(crate) const E2E: &[Package] = &[
     tool("tcpdump", "tcpdump"),

@@ -11,7 +11,7 @@ use crate::nextest::Selection;
 use crate::packages::{self, NotInstalled, Package};
 use crate::summary::{Outcome, Row, render};
 use crate::workspace::Workspace;
-use crate::{deny, exec, nextest, purity, ui};
+use crate::{deny, exec, fuzz, nextest, purity, ui};
 
 /// The window's tests get a display and a session bus of their own.
 const WINDOW_WRAPPER: [&str; 5] = [
@@ -177,7 +177,13 @@ impl Runner<'_> {
         match group {
             Group::Setup => Ok(self.setup()),
             Group::Fmt => {
-                exec::run(workspace.cargo().args(["fmt", "--all", "--check"])).map(|()| passed())
+                exec::run(workspace.cargo().args(["fmt", "--all", "--check"]))?;
+                if fuzz::exists(workspace) {
+                    let mut fmt = workspace.cargo();
+                    fmt.args(["fmt", "--manifest-path", "fuzz/Cargo.toml", "--check"]);
+                    exec::run(&mut fmt)?;
+                }
+                Ok(passed())
             }
             Group::Purity => purity::check(workspace).map(Outcome::Passed),
             Group::Bindings => bindings(workspace, true).map(|()| passed()),
@@ -210,6 +216,7 @@ impl Runner<'_> {
                 exec::run(workspace.cargo().args(["test", "--workspace", "--doc"]))
                     .map(|()| passed())
             }
+            Group::Fuzz => fuzz::check(workspace),
             Group::Deny => deny::check(workspace),
         }
     }

@@ -20,6 +20,9 @@ pub(crate) struct Package {
     pub(crate) name: String,
     pub(crate) manifest_path: PathBuf,
     pub(crate) targets: Vec<Target>,
+    /// `[package.metadata]`.
+    #[serde(default)]
+    pub(crate) metadata: serde_json::Value,
 }
 
 /// A library, program or integration test of a package.
@@ -27,6 +30,16 @@ pub(crate) struct Package {
 pub(crate) struct Target {
     pub(crate) name: String,
     pub(crate) kind: Vec<String>,
+}
+
+impl Package {
+    /// The names of its programs, sorted.
+    pub(crate) fn programs(&self) -> Vec<&str> {
+        let programs = self.targets.iter().filter(|target| target.is("bin"));
+        let mut names: Vec<&str> = programs.map(|target| target.name.as_str()).collect();
+        names.sort_unstable();
+        names
+    }
 }
 
 impl Target {
@@ -106,7 +119,7 @@ impl Workspace {
 
 /// A program without the variables that `cargo run` gave to this xtask: build scripts that watch
 /// them (ring's does) would otherwise run again at every change between `cargo` and `cargo xtask`.
-fn program_in(folder: &Path, program: impl AsRef<OsStr>) -> Command {
+pub(crate) fn program_in(folder: &Path, program: impl AsRef<OsStr>) -> Command {
     let mut command = Command::new(program);
     command.current_dir(folder);
     for (name, _) in std::env::vars_os() {

@@ -8,7 +8,7 @@ use clap::{Parser, Subcommand};
 use serde::Serialize;
 
 use crate::machine::Machine;
-use crate::{failover, latency};
+use crate::{bridge, failover, latency};
 
 /// Measurements. Exit codes: 0 measured, and what must hold held; 1 something failed or did not
 /// hold; 2 wrong arguments.
@@ -29,6 +29,8 @@ enum Bench {
     Latency(latency::Args),
     /// The silence that a cut of the WebRTC path makes.
     Failover(failover::Args),
+    /// What a packet costs in the bridge: time and allocations, beside a plain copy.
+    Bridge(bridge::Args),
 }
 
 /// What a JSON file holds.
@@ -66,6 +68,11 @@ fn run(cli: &Cli) -> Result<bool> {
         Bench::Failover(args) => {
             let result = failover::run(args)?;
             write(json, "failover", &machine, &result)?;
+            Ok(result.holds)
+        }
+        Bench::Bridge(args) => {
+            let result = bridge::run(args)?;
+            write(json, "bridge", &machine, &result)?;
             Ok(result.holds)
         }
     }

@@ -1,8 +1,9 @@
-//! `warp-bench`: the measurements of the whole, over real processes.
+//! `warp-bench`: the measurements: of the whole over real processes, and of the bridge alone.
 //!
 //! - `latency`: the round trip of a 20-byte packet beside plain TCP's, on the loopback and over
 //!   links with delay and loss.
 //! - `failover`: how long the game hears nothing when its path dies.
+//! - `bridge`: what a packet costs in the bridge, without processes and network.
 //!
 //! `cargo xtask bench NAME` builds everything with optimisation and runs this. What is measured, and
 //! how, is written in `docs/bench/README.md`.
@@ -12,6 +13,8 @@
     reason = "this program's output"
 )]
 
+#[cfg(target_os = "linux")]
+mod bridge;
 #[cfg(target_os = "linux")]
 mod cli;
 #[cfg(target_os = "linux")]

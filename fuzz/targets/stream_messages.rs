@@ -1,0 +1,5 @@
+//! `stream_messages` under libFuzzer: see `warp_fuzz::stream_messages`.
+#![no_main]
+#![forbid(unsafe_code)]
+
+libfuzzer_sys::fuzz_target!(|data: &[u8]| warp_fuzz::stream_messages::run(data));
