@@ -249,7 +249,7 @@ fn a_started_game_that_ends_well_ends_the_launcher_well() {
     let exited = node.event_from(0, "game-exited", PLAY, |_| true).1;
     assert_eq!(
         exited,
-        json!({"event": "game-exited", "code": 0, "ok": true})
+        json!({"event": "game-exited", "game": 1, "code": 0, "ok": true})
     );
     assert_eq!(node.exit(PATIENCE).code, Some(0));
 }

@@ -4,7 +4,7 @@
 //! The programs are looked for in the folder that the environment variable `WARP_BIN_DIR` names,
 //! else in the folder that the test's own executable was built into.
 
-use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::net::{IpAddr, Ipv4Addr, SocketAddr, TcpListener};
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::sync::Arc;
@@ -20,6 +20,9 @@ use crate::relay::Relay;
 pub const ZONE: &str = "practice";
 /// Password of every account that [`House::add_user`] makes.
 pub const PASSWORD: &str = "correct horse";
+
+/// Packet version of the practice game, where a plan says no other.
+pub const PACKET_VERSION: u32 = 20_211_103;
 
 /// Where programs run: makes the command for one.
 pub type Place = Arc<dyn Fn(&Path) -> Command + Send + Sync>;
@@ -56,6 +59,15 @@ pub struct Plan<'a> {
     pub map_relay: Option<&'a Relay>,
     /// Configuration of the coordinator.
     pub coordinator: Value,
+    /// Packet version that the game server speaks.
+    pub packet_version: u32,
+    /// Further arguments of the practice server.
+    pub server_arguments: &'a [&'a str],
+    /// The game servers listen on this address, and announce the same ports on 127.0.0.1: what an
+    /// operator sets up for a zone in which nothing is rewritten.
+    pub announced_on_loopback: Option<IpAddr>,
+    /// Keys of the zone that differ from [`House::zone`].
+    pub zone: Value,
 }
 
 impl Default for Plan<'_> {
@@ -67,6 +79,10 @@ impl Default for Plan<'_> {
             second_map_in_zone: true,
             map_relay: None,
             coordinator: json!({}),
+            packet_version: PACKET_VERSION,
+            server_arguments: &[],
+            announced_on_loopback: None,
+            zone: json!({}),
         }
     }
 }
@@ -85,6 +101,8 @@ pub struct NodePlan<'a> {
     pub config: Value,
     /// Start the game that the configuration names.
     pub game: bool,
+    /// So many of them.
+    pub clients: u32,
 }
 
 impl Default for NodePlan<'_> {
@@ -96,6 +114,7 @@ impl Default for NodePlan<'_> {
             coordinator: None,
             config: json!({}),
             game: false,
+            clients: 1,
         }
     }
 }
@@ -114,6 +133,8 @@ pub struct House {
     servers: Place,
     players: Place,
     nodes: std::cell::Cell<u32>,
+    packet_version: u32,
+    zone: Value,
     dir: TempDir,
 }
 
@@ -143,6 +164,8 @@ impl House {
             (line.source == Source::Out).then(|| line.text.clone())
         });
         let bare = url.strip_prefix("http://").expect("plain HTTP");
+        let mut zone = first_zone(&plan, &listening);
+        merge(&mut zone, &plan.zone);
         let house = Self {
             coordinator,
             server,
@@ -151,36 +174,18 @@ impl House {
             servers: plan.servers,
             players: plan.players,
             nodes: std::cell::Cell::new(0),
+            packet_version: plan.packet_version,
+            zone,
             dir,
         };
-        let map_relay = plan.map_relay.map(|relay| relay.address());
-        house.put_zone(&house.zone(plan.second_map_in_zone, map_relay), None);
+        house.put_zone(&house.zone(), None);
         house.add_user("alice");
         house
     }
 
-    fn zone(&self, second_map: bool, map_relay: Option<SocketAddr>) -> Value {
-        let listening = &self.listening;
-        let mut map = vec![match map_relay {
-            Some(address) => json!(address),
-            None => listening["map"].clone(),
-        }];
-        if second_map {
-            map.push(listening["map2"].clone());
-        }
-        json!({
-            "zone_id": ZONE,
-            "zone_name": "Practice",
-            "zone_display_name": "The practice game",
-            "map_name": "prontera",
-            "maps": ["prontera", "izlude", "geffen"],
-            "game": {
-                "packet_version": 20_211_103,
-                "login": listening["login"],
-                "char": [listening["char"]],
-                "map": map,
-            },
-        })
+    /// The zone that the house began with, as the operator wrote it.
+    pub fn zone(&self) -> Value {
+        self.zone.clone()
     }
 
     /// `warp-coordinator zone put`, with the status if there is one.
@@ -199,7 +204,7 @@ impl House {
 
     /// Puts a zone under another id, with a status.
     pub fn put_other_zone(&self, id: &str, status: &str) {
-        let mut zone = self.zone(true, None);
+        let mut zone = self.zone();
         zone["zone_id"] = json!(id);
         self.put_zone(&zone, Some(status));
     }
@@ -250,6 +255,9 @@ impl House {
         if !plan.game {
             command.arg("--no-game");
         }
+        if plan.clients != 1 {
+            command.args(["--clients", &plan.clients.to_string()]);
+        }
         command.env("WARP_LOG", "info");
         let mut process = Process::start(&format!("node {number} ({})", plan.user), command);
         process.password(plan.password);
@@ -270,6 +278,9 @@ impl House {
         command
             .args(["--login", &login.to_string()])
             .args(arguments);
+        if self.packet_version != PACKET_VERSION {
+            command.args(["--packetver", &self.packet_version.to_string()]);
+        }
         let mut process = Process::start(&format!("client {account}"), command);
         process.password(account);
         process
@@ -285,14 +296,71 @@ impl Default for House {
 fn practice_server(plan: &Plan<'_>) -> Process {
     let mut command = (plan.servers)(&program("warp-practice"));
     command.arg("server");
-    let any = format!("{}:0", plan.ip);
-    for server in ["--login", "--char", "--map", "--map2"] {
-        command.args([server, &any]);
+    match plan.announced_on_loopback {
+        None => {
+            let any = format!("{}:0", plan.ip);
+            for server in ["--login", "--char", "--map", "--map2"] {
+                command.args([server, &any]);
+            }
+        }
+        Some(ip) => {
+            for (server, port) in ["--login", "--char", "--map", "--map2"]
+                .into_iter()
+                .zip(free_ports(ip))
+            {
+                command.args([server, &format!("{ip}:{port}")]);
+                if server != "--login" {
+                    let announce = server.replace("--", "--announce-");
+                    command.args([announce, format!("127.0.0.1:{port}")]);
+                }
+            }
+        }
     }
     if let Some(relay) = plan.map_relay {
         command.args(["--announce-map", &relay.address().to_string()]);
     }
+    if plan.packet_version != PACKET_VERSION {
+        command.args(["--packetver", &plan.packet_version.to_string()]);
+    }
+    command.args(plan.server_arguments);
     Process::start("practice server", command)
+}
+
+/// Four ports that are free on `ip` and on 127.0.0.1 now.
+fn free_ports(ip: IpAddr) -> [u16; 4] {
+    let free = || loop {
+        let here = TcpListener::bind((ip, 0)).expect("a port is free");
+        let port = here.local_addr().expect("it has an address").port();
+        if let Ok(there) = TcpListener::bind((Ipv4Addr::LOCALHOST, port)) {
+            return (port, here, there);
+        }
+    };
+    // All are held until the last is found, so that they differ.
+    [free(), free(), free(), free()].map(|(port, ..)| port)
+}
+
+/// The zone before [`Plan::zone`] is merged in.
+fn first_zone(plan: &Plan<'_>, listening: &Value) -> Value {
+    let mut map = vec![match plan.map_relay {
+        Some(relay) => json!(relay.address()),
+        None => listening["map"].clone(),
+    }];
+    if plan.second_map_in_zone {
+        map.push(listening["map2"].clone());
+    }
+    json!({
+        "zone_id": ZONE,
+        "zone_name": "Practice",
+        "zone_display_name": "The practice game",
+        "map_name": "prontera",
+        "maps": ["prontera", "izlude", "geffen"],
+        "game": {
+            "packet_version": plan.packet_version,
+            "login": listening["login"],
+            "char": [listening["char"]],
+            "map": map,
+        },
+    })
 }
 
 /// Where a launcher's bridge listens, once it does.
