@@ -8,7 +8,9 @@ use std::net::SocketAddrV4;
 use std::sync::Arc;
 
 use bytes::BytesMut;
-use warp_bridge_core::{AddressBook, BridgeConnection, BridgeEvent, Level, Reading, ToServer};
+use warp_bridge_core::{
+    AddressBook, BridgeConnection, BridgeEvent, FirstPacket, Level, Reading, ToServer,
+};
 use warp_protocol::stream::MessageKind;
 use warp_ro_packet::{
     Direction, FrameKind, Framer, IdCipher, PacketLength, PacketTable, Role, announces_addresses,
@@ -106,6 +108,7 @@ pub fn run(data: &[u8]) {
         assert!(again.received == whole.received, "rewriting twice");
     }
     check_answers(&setting, &writes, &whole, &server);
+    check_first_packet(&setting, &client);
     check_choice(&setting, &writes, &client, &server);
 }
 
@@ -417,6 +420,26 @@ fn check_answers(setting: &Setting, writes: &[Write<'_>], plain: &Outcome, serve
     }
     for at in answered.answered_at {
         assert!(borders.contains(&at), "an answer inside a packet");
+    }
+}
+
+/// The first packet says the same whatever comes behind it.
+fn check_first_packet(setting: &Setting, client: &[u8]) {
+    let reading = Reading::Framed {
+        table: Arc::clone(&setting.table),
+        ciphered: setting.ciphered,
+    };
+    let said = reading.first_packet(setting.role, client);
+    let first = frames(setting, UP, client).into_iter().next();
+    match first {
+        Some((FrameKind::Packet(_), packet)) => {
+            assert_eq!(reading.first_packet(setting.role, &packet), said);
+            let less = &packet[..packet.len() - 1];
+            let unfinished = reading.first_packet(setting.role, less);
+            assert_eq!(unfinished, FirstPacket::Unfinished, "{} bytes", less.len());
+        }
+        Some(_) => assert_eq!(said, FirstPacket::Other),
+        None => assert_eq!(said, FirstPacket::Unfinished),
     }
 }
 

@@ -136,7 +136,7 @@ fn commands(version: u32, more: &[&str]) {
     let (node, login) = house.playing(&NodePlan::default());
     let commands = [
         "/p2p status",
-        "@p2p metrics",
+        "@P2P Metrics",
         "/p2p debug on",
         "/p2p debug off",
         "/p2p help",
@@ -178,7 +178,7 @@ fn commands(version: u32, more: &[&str]) {
         status.contains("prontera"),
         "the player's own map: {status}"
     );
-    let (_, metrics) = said(&client, "@p2p metrics");
+    let (_, metrics) = said(&client, "@P2P Metrics");
     let metrics = metrics.join("\n");
     assert!(metrics.contains("ms"), "{metrics}");
     assert!(metrics.contains("chat"), "counters by class: {metrics}");

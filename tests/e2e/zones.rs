@@ -6,11 +6,12 @@
     reason = "a test fails by panicking and prints its figures"
 )]
 
+use std::collections::BTreeSet;
 use std::time::Duration;
 
 use serde_json::{Value, json};
 use warp_tests::digests::compare_all;
-use warp_tests::house::{House, NodePlan, Plan, ZONE, good_end};
+use warp_tests::house::{House, NodePlan, Plan, ZONE, good_end, merge};
 use warp_tests::process::{PATIENCE, Process, Source};
 
 /// How long a play of a few seconds may take to its end.
@@ -19,7 +20,7 @@ const PLAY: Duration = Duration::from_secs(90);
 const TOWN: &str = "geffen-town";
 
 /// Prontera belongs to the chosen zone, geffen to the second, izlude to none.
-fn two_zones(town: &Value) -> House {
+fn two_zones(town: &Value, status: Option<&str>) -> House {
     let house = House::with(Plan {
         zone: json!({"maps": ["prontera"]}),
         ..Plan::default()
@@ -29,10 +30,8 @@ fn two_zones(town: &Value) -> House {
     zone["zone_name"] = json!("Geffen");
     zone["map_name"] = json!("geffen");
     zone["maps"] = json!(["geffen"]);
-    for (key, value) in town.as_object().unwrap() {
-        zone[key] = value.clone();
-    }
-    house.put_zone(&zone, None);
+    merge(&mut zone, town);
+    house.put_zone(&zone, status);
     house
 }
 
@@ -62,6 +61,18 @@ fn sessions(house: &House) -> Vec<(String, String)> {
     seen
 }
 
+/// The sessions that carried streams, as the endpoint tells.
+fn stream_sessions(house: &House) -> BTreeSet<String> {
+    (house.coordinator.lines().iter())
+        .filter(|line| line.source == Source::Err && line.text.contains(" stream closed "))
+        .filter_map(|line| {
+            (line.text.split(' '))
+                .find_map(|word| word.strip_prefix("session="))
+                .map(str::to_owned)
+        })
+        .collect()
+}
+
 fn walk(house: &House, config: Value, seconds: &str) -> (Process, Value) {
     let (node, login) = house.playing(&NodePlan {
         config,
@@ -76,7 +87,7 @@ fn walk(house: &House, config: Value, seconds: &str) -> (Process, Value) {
 
 #[test]
 fn a_walk_over_two_zones_and_a_map_of_none_joins_and_leaves() {
-    let house = two_zones(&json!({}));
+    let house = two_zones(&json!({}), None);
     let linger = json!({"p2p": {"zone_linger_seconds": 0}});
     let (mut node, summary) = walk(&house, linger, "16");
     println!("{summary}");
@@ -114,45 +125,52 @@ fn a_walk_over_two_zones_and_a_map_of_none_joins_and_leaves() {
 
 #[test]
 fn connections_of_the_second_zone_go_over_its_own_session() {
-    let house = two_zones(&json!({}));
+    let house = two_zones(&json!({}), None);
     let (node, _) = walk(&house, json!({}), "12");
-    let sessions: std::collections::BTreeSet<String> = (house.coordinator.lines().iter())
-        .filter(|line| line.source == Source::Err && line.text.contains(" stream closed "))
-        .filter_map(|line| {
-            (line.text.split(' '))
-                .find_map(|word| word.strip_prefix("session="))
-                .map(str::to_owned)
-        })
-        .collect();
+    let sessions = stream_sessions(&house);
     assert_eq!(sessions.len(), 2, "streams of both sessions: {sessions:?}");
     assert_eq!(node.events("problem"), Vec::<Value>::new());
 }
 
 #[test]
-fn a_zone_that_cannot_be_joined_is_carried_by_the_chosen_one() {
-    for town in [
-        // Closed for players: the lookup does not name it.
-        json!({"zone_id": TOWN}),
-        // Its endpoint may not dial the map server.
-        json!({"game": {"packet_version": 20_211_103, "login": "127.0.0.1:9",
-                        "char": ["127.0.0.1:9"], "map": ["127.0.0.1:9"]}}),
-    ] {
-        let house = two_zones(&town);
-        if town.get("game").is_none() {
-            let mut zone = house.zone();
-            zone["zone_id"] = json!(TOWN);
-            zone["maps"] = json!(["geffen"]);
-            zone["map_name"] = json!("geffen");
-            house.put_zone(&zone, Some("maintenance"));
-        }
-        let (node, _) = walk(&house, json!({}), "10");
-        assert_eq!(node.events("stopped").len(), 0);
+fn a_closed_zone_is_not_joined() {
+    let house = two_zones(&json!({}), Some("maintenance"));
+    let (node, _) = walk(&house, json!({}), "10");
+    assert_eq!(node.events("zone-joined"), Vec::<Value>::new());
+    assert_eq!(node.events("problem"), Vec::<Value>::new());
+    assert_eq!(sessions(&house).len(), 1);
+    assert_eq!(stream_sessions(&house).len(), 1);
+}
+
+#[test]
+fn a_zone_whose_endpoint_may_not_dial_the_server_carries_none_of_its_connections() {
+    let elsewhere = json!({"packet_version": 20_211_103, "login": "127.0.0.1:9",
+                           "char": ["127.0.0.1:9"], "map": ["127.0.0.1:9"]});
+    let house = two_zones(&json!({ "game": elsewhere }), None);
+    let (node, _) = walk(&house, json!({}), "10");
+    assert!(!node.events("zone-joined").is_empty());
+    assert_eq!(stream_sessions(&house).len(), 1, "the chosen zone's alone");
+    assert_eq!(node.events("problem"), Vec::<Value>::new());
+}
+
+#[test]
+fn a_connection_is_read_as_far_as_the_zone_allows_that_carries_it() {
+    let house = two_zones(&json!({"game": {"level": "rewrite"}}), None);
+    let (node, _) = walk(&house, json!({}), "10");
+    let down = node.events("stepped-down");
+    assert!(
+        !down.is_empty(),
+        "every connection was read as the chosen zone's"
+    );
+    for event in down {
+        assert_eq!(event["level"], "rewrite", "{event}");
+        assert_eq!(event["reason"], "by-zone", "{event}");
     }
 }
 
 #[test]
 fn following_can_be_switched_off() {
-    let house = two_zones(&json!({}));
+    let house = two_zones(&json!({}), None);
     let (node, _) = walk(&house, json!({"p2p": {"follow_map": false}}), "10");
     assert_eq!(node.events("zone-joined"), Vec::<Value>::new());
     assert_eq!(sessions(&house).len(), 1);

@@ -393,7 +393,8 @@ pub fn address(value: &Value) -> SocketAddr {
     (text.parse()).unwrap_or_else(|_| panic!("{value} is no address"))
 }
 
-fn merge(into: &mut Value, from: &Value) {
+/// Puts the keys of `from` into `into`, object by object.
+pub fn merge(into: &mut Value, from: &Value) {
     match (into, from) {
         (Value::Object(into), Value::Object(from)) => {
             for (key, value) in from {

@@ -2,7 +2,7 @@
 //!
 //! - [`sim`]: two session links in virtual time.
 //! - [`house`]: coordinator, practice server, launchers and clients as real processes;
-//!   [`process`] runs one of them, [`digests`] compares what both ends of a connection saw.
+//!   [`process`] runs one of them, [`transcript`] is what it writes, [`digests`] compares what both ends of a connection saw.
 //! - [`relay`]: a TCP relay that records, holds or breaks what passes.
 #![allow(
     clippy::expect_used,
@@ -17,3 +17,4 @@ pub mod house;
 pub mod process;
 pub mod relay;
 pub mod sim;
+pub mod transcript;

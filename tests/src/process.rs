@@ -4,68 +4,20 @@
 //! process ends with its value: SIGTERM, then SIGKILL. One that panicked or logged an error fails
 //! the test that started it.
 
-use std::io::{BufRead, BufReader, Read, Write};
+use std::io::Write;
 use std::process::{Child, ChildStdin, Command, ExitStatus, Stdio};
-use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use serde_json::Value;
+
+pub use crate::transcript::{Line, Source};
+use crate::transcript::{Transcript, ask_to_end, wait_end};
 
 /// The longest that anything is waited for, unless a test knows better.
 pub const PATIENCE: Duration = Duration::from_secs(30);
 /// How long a process may take to end before it is killed, when its value ends.
 const GRACE: Duration = Duration::from_secs(3);
-/// Time between two looks at whether a process has ended.
-const LOOK: Duration = Duration::from_millis(2);
-
-/// Where a line came from.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Source {
-    /// Standard output.
-    Out,
-    /// Standard error.
-    Err,
-    /// What we wrote to standard input (not the first line, which is a password).
-    In,
-}
-
-/// A line of a process.
-#[derive(Debug, Clone)]
-pub struct Line {
-    /// Since the process was started.
-    pub at: Duration,
-    /// Where it came from.
-    pub source: Source,
-    /// Without its end.
-    pub text: String,
-    /// The text as JSON, if it is an object on standard output.
-    pub event: Option<Value>,
-}
-
-#[derive(Default)]
-struct Written {
-    lines: Vec<Line>,
-    /// Outputs that have ended.
-    ended: usize,
-}
-
-#[derive(Default)]
-struct Transcript {
-    written: Mutex<Written>,
-    changed: Condvar,
-}
-
-impl Transcript {
-    fn lock(&self) -> MutexGuard<'_, Written> {
-        self.written.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    fn push(&self, line: Line) {
-        self.lock().lines.push(line);
-        self.changed.notify_all();
-    }
-}
-
 /// How a process ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Exit {
@@ -81,7 +33,6 @@ pub struct Process {
     child: Child,
     stdin: Option<ChildStdin>,
     transcript: Arc<Transcript>,
-    started: Instant,
     ended: Option<ExitStatus>,
     killed: bool,
 }
@@ -93,20 +44,15 @@ impl Process {
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
             .stderr(Stdio::piped());
-        let started = Instant::now();
         let mut child = command.spawn().unwrap_or_else(|error| {
             panic!("{name}: cannot start {command:?}: {error}; `cargo build --workspace --bins` makes the programs")
         });
-        let transcript = Arc::new(Transcript::default());
-        let (out, err) = (child.stdout.take(), child.stderr.take());
-        read(out.expect("piped"), Source::Out, &transcript, started);
-        read(err.expect("piped"), Source::Err, &transcript, started);
+        let transcript = Transcript::of(&mut child);
         Self {
             name: name.to_owned(),
             stdin: child.stdin.take(),
             child,
             transcript,
-            started,
             ended: None,
             killed: false,
         }
@@ -129,12 +75,7 @@ impl Process {
 
     /// Writes a line to standard input.
     pub fn line(&mut self, line: &str) {
-        self.transcript.push(Line {
-            at: self.started.elapsed(),
-            source: Source::In,
-            text: line.to_owned(),
-            event: None,
-        });
+        self.transcript.note(line);
         self.write(line);
     }
 
@@ -146,18 +87,18 @@ impl Process {
 
     /// All lines so far.
     pub fn lines(&self) -> Vec<Line> {
-        self.transcript.lock().lines.clone()
+        self.transcript.lines_from(0)
     }
 
     /// How many lines there are: a place in the transcript from which to wait.
     pub fn mark(&self) -> usize {
-        self.transcript.lock().lines.len()
+        self.transcript.mark()
     }
 
     /// All events so far whose name is `name`.
     pub fn events(&self, name: &str) -> Vec<Value> {
-        let written = self.transcript.lock();
-        let events = written.lines.iter().filter_map(|line| line.event.clone());
+        let lines = self.lines().into_iter();
+        let events = lines.filter_map(|line| line.event);
         events.filter(|event| is(event, name)).collect()
     }
 
@@ -168,32 +109,10 @@ impl Process {
         from: usize,
         what: &str,
         limit: Duration,
-        mut pick: impl FnMut(&Line) -> Option<T>,
+        pick: impl FnMut(&Line) -> Option<T>,
     ) -> (usize, T) {
-        let deadline = Instant::now() + limit;
-        let mut at = from;
-        let mut written = self.transcript.lock();
-        loop {
-            while let Some(line) = written.lines.get(at) {
-                at += 1;
-                if let Some(picked) = pick(line) {
-                    return (at, picked);
-                }
-            }
-            let left = deadline.saturating_duration_since(Instant::now());
-            let over = written.ended == 2;
-            if over || left.is_zero() {
-                drop(written);
-                let why = if over { "it ended" } else { "time ran out" };
-                panic!("{}: waited in vain for {what}: {why}", self.name);
-            }
-            written = self
-                .transcript
-                .changed
-                .wait_timeout(written, left)
-                .unwrap_or_else(PoisonError::into_inner)
-                .0;
-        }
+        let waited = self.transcript.wait(from, limit, pick);
+        waited.unwrap_or_else(|why| panic!("{}: waited in vain for {what}: {why}", self.name))
     }
 
     /// Waits for the first event at or after `from` with this name that `test` accepts.
@@ -242,58 +161,31 @@ impl Process {
 
     /// Asks it to end.
     pub fn terminate(&self) {
-        self.signal(Signal::Term);
+        if self.ended.is_none() {
+            ask_to_end(&self.child);
+        }
     }
 
     /// Ends it at once.
     pub fn kill(&mut self) {
         self.killed = true;
-        self.signal(Signal::Kill);
-    }
-
-    fn signal(&self, signal: Signal) {
-        if self.ended.is_some() {
-            return;
-        }
-        #[cfg(unix)]
-        {
-            use rustix::process::{Pid, Signal as Sig, kill_process};
-            let pid = i32::try_from(self.pid()).ok().and_then(Pid::from_raw);
-            let signal = match signal {
-                Signal::Term => Sig::TERM,
-                Signal::Kill => Sig::KILL,
-            };
+        if self.ended.is_none() {
             // It may have ended in between.
-            let _ = pid.map(|pid| kill_process(pid, signal));
+            let _ = self.child.kill();
         }
-        #[cfg(not(unix))]
-        let _ = signal;
     }
 
     /// Waits for its end and for the end of its output.
     pub fn exit(&mut self, limit: Duration) -> Exit {
         let began = Instant::now();
-        while began.elapsed() < limit {
-            if let Some(status) = self.child.try_wait().expect("a child can be waited for") {
-                let took = began.elapsed();
-                self.ended = Some(status);
-                self.drain();
-                let code = status.code();
-                return Exit { code, took };
-            }
-            std::thread::sleep(LOOK);
-        }
-        panic!("{}: did not end within {limit:?}", self.name);
-    }
-
-    /// Waits until both outputs have ended too, unless somebody else holds them.
-    fn drain(&self) {
-        let written = self.transcript.lock();
-        let waited = self
-            .transcript
-            .changed
-            .wait_timeout_while(written, GRACE, |written| written.ended < 2);
-        drop(waited);
+        let Some(status) = wait_end(&mut self.child, limit) else {
+            panic!("{}: did not end within {limit:?}", self.name);
+        };
+        let took = began.elapsed();
+        self.ended = Some(status);
+        self.transcript.drain(GRACE);
+        let code = status.code();
+        Exit { code, took }
     }
 
     /// What it wrote, for people.
@@ -322,20 +214,11 @@ impl Process {
     }
 }
 
-enum Signal {
-    Term,
-    Kill,
-}
-
 impl Drop for Process {
     fn drop(&mut self) {
         if self.ended.is_none() {
             self.terminate();
-            let began = Instant::now();
-            while self.ended.is_none() && began.elapsed() < GRACE {
-                self.ended = self.child.try_wait().ok().flatten();
-                std::thread::sleep(LOOK);
-            }
+            self.ended = wait_end(&mut self.child, GRACE);
             if self.ended.is_none() {
                 // The last resort; what follows shows it.
                 let _ = self.child.kill();
@@ -344,7 +227,7 @@ impl Drop for Process {
                     panic!("{}: had to be killed\n{}", self.name, self.show());
                 }
             }
-            self.drain();
+            self.transcript.drain(GRACE);
         }
         if std::thread::panicking() {
             eprintln!("{}", self.show());
@@ -357,33 +240,4 @@ impl Drop for Process {
 /// True for an event of this name.
 pub fn is(event: &Value, name: &str) -> bool {
     event["event"] == name
-}
-
-fn read(
-    from: impl Read + Send + 'static,
-    source: Source,
-    transcript: &Arc<Transcript>,
-    started: Instant,
-) {
-    let transcript = Arc::clone(transcript);
-    std::thread::spawn(move || {
-        let mut reader = BufReader::new(from);
-        let mut bytes = Vec::new();
-        while let Ok(1..) = reader.read_until(b'\n', &mut bytes) {
-            let text = String::from_utf8_lossy(&bytes);
-            let text = text.trim_end_matches(['\r', '\n']).to_owned();
-            let event = (source == Source::Out)
-                .then(|| serde_json::from_str(&text).ok())
-                .flatten();
-            transcript.push(Line {
-                at: started.elapsed(),
-                source,
-                text,
-                event,
-            });
-            bytes.clear();
-        }
-        transcript.lock().ended += 1;
-        transcript.changed.notify_all();
-    });
 }

@@ -207,8 +207,8 @@ impl Fuzz {
     /// Runs the targets, some at once, and gives the names of those that found something.
     fn run(&self, names: &[&str], options: &Options<'_>) -> Result<Vec<String>> {
         println!(
-            "{} targets, {} s each, {} at once; new inputs in {}",
-            names.len(),
+            "{} for {} s each, {} at once; new inputs in {}",
+            names.join(", "),
             options.seconds,
             options.jobs,
             self.target_dir.join("corpus").display()
@@ -246,7 +246,8 @@ impl Fuzz {
             anyhow::Ok(folder)
         };
         let finds = folder(self.target_dir.join("corpus").join(name))?;
-        let log = folder(self.target_dir.join("logs"))?.join(format!("{name}.log"));
+        let log = folder(self.target_dir.join("logs"))?
+            .join(format!("{name}-{}.log", std::process::id()));
         let seeds = self.root.join("fuzz/corpus").join(name);
         let artifacts = folder(self.root.join("fuzz/artifacts").join(name))?;
         let words = self.root.join(format!("fuzz/dictionaries/{name}.dict"));
@@ -275,10 +276,13 @@ impl Fuzz {
         let status = command
             .status()
             .with_context(|| format!("cannot start `{}`", exec::shown(&command)))?;
+        // Another run may be writing its own at the same time.
+        let kept = log.with_file_name(format!("{name}.log"));
+        std::fs::rename(&log, &kept).with_context(|| format!("{}", kept.display()))?;
         Ok(Run {
             name: name.to_owned(),
             took: began.elapsed(),
-            log,
+            log: kept,
             ended_well: status.success(),
         })
     }

@@ -11,6 +11,7 @@ use tempfile::TempDir;
 use warp_engine_core::event::Event;
 use warp_engine_core::view::LinkState;
 use warp_protocol::carrier::PathKind;
+use warp_tests::transcript::{Line, Source};
 
 use crate::place::Place;
 use crate::program::{Program, ours};
@@ -74,7 +75,7 @@ impl<'a> House<'a> {
         serve.arg("--config").arg(file("coordinator.json"));
         let coordinator = Program::start("warp-coordinator", serve)?;
         let url = coordinator.wait(0, "its address", PATIENCE, |line| {
-            line.out.then(|| line.text.clone())
+            (line.source == Source::Out).then(|| line.text.clone())
         })?;
         Ok(Self {
             _coordinator: coordinator,
@@ -158,7 +159,7 @@ impl Node {
     ) -> Result<Instant> {
         self.program.wait(from, "a move", limit, |line| {
             let fits = matches!(event(line), Some(Event::Moved { from, to, .. }) if fits(from, to));
-            fits.then_some(line.at)
+            fits.then(|| self.program.time_of(line))
         })
     }
 
@@ -185,8 +186,8 @@ impl Node {
     }
 }
 
-fn event(line: &crate::program::Line) -> Option<Event> {
-    line.out
+fn event(line: &Line) -> Option<Event> {
+    (line.source == Source::Out)
         .then(|| serde_json::from_str(&line.text).ok())
         .flatten()
 }

@@ -206,20 +206,6 @@ fn counters_add_up_by_class_direction_and_path() {
 }
 
 #[test]
-fn a_recorded_player_on_a_map_leaves_a_packet_that_keeps_the_session() {
-    let (tap, _) = replay(session("s1-006-map"), Level::Assist, &[], &[]);
-    // All of the client comes before all of the server: it had synced, and loading ends once.
-    let syncs = tap.out.messages.iter().filter(|one| one.id == Some(0x0360));
-    let last = syncs.last().unwrap();
-    assert!(
-        tap.out
-            .kept
-            .iter()
-            .all(|kept| kept.is_empty() || *kept == last.payload)
-    );
-}
-
-#[test]
 fn map_changes_are_told_once_each() {
     let (tap, _) = replay(session("s1-003-char"), Level::Assist, &[], &[]);
     assert_eq!(maps(&tap.out.events), ["prontera"]);

@@ -92,6 +92,8 @@ impl P2pCommand {
 
     /// Parses a console line; `/p2p` alone is `status`. `None`: not a `/p2p` command that exists.
     pub fn parse(line: &str) -> Option<Self> {
+        // In game chat a line belongs to the launcher whatever its case, so any is understood.
+        let line = line.to_ascii_lowercase();
         let mut words = line.split_ascii_whitespace();
         if !matches!(words.next()?, "/p2p" | "@p2p") {
             return None;
@@ -118,6 +120,7 @@ mod tests {
     fn every_word_of_the_help_parses_and_others_do_not() {
         for word in P2pCommand::WORDS {
             assert!(P2pCommand::parse(word).is_some(), "{word}");
+            assert!(P2pCommand::parse(&word.to_uppercase()).is_some(), "{word}");
         }
         for other in [
             "",

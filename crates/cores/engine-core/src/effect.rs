@@ -23,7 +23,7 @@ impl LinkId {
     pub const CHOSEN: Self = Self(0);
 
     /// The link of the `number`-th visit, counting from 1.
-    pub(crate) fn visit(number: u64) -> Self {
+    pub fn visit(number: u64) -> Self {
         Self(number)
     }
 
@@ -84,7 +84,8 @@ impl Routes {
         }
     }
 
-    pub(crate) fn enter(&mut self, client: u64, map: &str, to: Way) {
+    /// Sends `client` `to` that way, when it connects for `map`.
+    pub fn enter(&mut self, client: u64, map: &str, to: Way) {
         let map = map.to_owned();
         self.clients.insert(client, Route { map, to });
     }

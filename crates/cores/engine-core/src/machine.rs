@@ -23,15 +23,13 @@ use std::collections::{BTreeMap, VecDeque};
 use std::net::SocketAddr;
 use std::time::Duration;
 
-use warp_link_core::{CloseReason, LinkEvent};
 use warp_protocol::carrier::PathKind;
-use warp_protocol::rest::SessionGrant;
 use warp_protocol::zone::ZoneView;
 use warp_protocol::{Problem, ProblemCode, Secret};
 
 use crate::command::Command;
 use crate::config::Config;
-use crate::event::{Event, PlayStep};
+use crate::event::Event;
 use crate::games::Games;
 use crate::roaming::{Roaming, RoamingSettings};
 use crate::snapshot::Snapshot;
@@ -40,6 +38,7 @@ use crate::view::{LinkState, SwitchReason};
 pub use crate::effect::{Asked, Asker, Effect, LinkId, MapStream, Outcome, Routes, Way};
 
 mod console;
+mod play;
 
 /// What the configuration says to the machine.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -290,31 +289,6 @@ impl Machine {
         self.emit(Event::SignedOut);
     }
 
-    fn start_play(&mut self, zone: String, launch: bool) {
-        if self.account != Account::In {
-            return self.problem(Problem::new(ProblemCode::NotSignedIn, zone));
-        }
-        if self.play != Play::Idle {
-            return self.refuse("play", "a zone is being played already; stop it first");
-        }
-        self.statuses.clear();
-        self.shown = LinkId::CHOSEN;
-        self.emit(Event::Playing {
-            zone: zone.clone(),
-            step: PlayStep::Joining,
-        });
-        self.emit(Event::State {
-            state: LinkState::Connecting,
-            path: None,
-            reason: None,
-        });
-        self.effects.push_back(Effect::Join {
-            link: LinkId::CHOSEN,
-            zone: zone.clone(),
-        });
-        self.play = Play::Joining { zone, launch };
-    }
-
     /// Starts another game client, and gives its number.
     fn launch(&mut self) -> Option<u64> {
         let (Play::Playing { .. }, Some(login)) = (&self.play, self.login) else {
@@ -330,39 +304,6 @@ impl Machine {
         self.effects
             .push_back(Effect::StartGame { game, slot, login });
         Some(game)
-    }
-
-    fn step(&mut self, step: PlayStep) {
-        if let Some(zone) = self.play.zone() {
-            let zone = zone.to_owned();
-            self.emit(Event::Playing { zone, step });
-        }
-    }
-
-    /// Undoes what Play has done so far, newest first.
-    fn stop_play(&mut self) {
-        for game in self.games.to_stop() {
-            self.games.stop(game);
-            self.effects.push_back(Effect::StopGame { game });
-        }
-        let link = LinkId::CHOSEN;
-        match std::mem::replace(&mut self.play, Play::Idle) {
-            Play::Idle | Play::Joining { .. } => {}
-            Play::Opening { .. } => self.effects.push_back(Effect::CloseLink { link }),
-            Play::Bridging { .. } | Play::Playing { .. } => {
-                self.effects.push_back(Effect::CloseBridge);
-                self.roaming.stop();
-                self.drain_roaming();
-                self.effects.push_back(Effect::CloseLink { link });
-            }
-        }
-        self.login = None;
-        self.emit(Event::State {
-            state: LinkState::Disconnected,
-            path: None,
-            reason: None,
-        });
-        self.emit(Event::Stopped);
     }
 
     fn has_link(&self) -> bool {
@@ -512,126 +453,6 @@ impl Machine {
                 reason,
             });
         }
-    }
-
-    fn play_failed(&mut self, problem: Problem) {
-        if self.play != Play::Idle {
-            self.problem(problem);
-            self.stop_play();
-        }
-    }
-
-    fn on_joined(&mut self, grant: Box<SessionGrant>) {
-        let link = LinkId::CHOSEN;
-        let Play::Joining { launch, .. } = self.play else {
-            // Stopped meanwhile: give the session back.
-            self.effects.push_back(Effect::CloseLink { link });
-            return;
-        };
-        self.play = Play::Opening {
-            zone: Box::new(grant.zone.clone()),
-            launch,
-        };
-        self.step(PlayStep::OpeningPath);
-        self.effects.push_back(Effect::OpenLink { link, grant });
-    }
-
-    fn on_link_ready(&mut self) {
-        let Play::Opening { zone, launch } = &self.play else {
-            return;
-        };
-        let (zone, launch) = (zone.clone(), *launch);
-        self.play = Play::Bridging {
-            zone: zone.clone(),
-            launch,
-        };
-        self.step(PlayStep::OpeningBridge);
-        self.effects.push_back(Effect::OpenBridge { zone });
-    }
-
-    fn on_bridge_ready(&mut self, now: Duration, login: SocketAddr) {
-        let Play::Bridging { zone, launch } = &self.play else {
-            return;
-        };
-        let (zone, launch) = (zone.clone(), *launch);
-        let id = zone.zone.zone_id.clone();
-        self.roaming.start(&zone.zone);
-        self.play = Play::Playing { zone };
-        self.played_since = now;
-        self.login = Some(login);
-        self.emit(Event::BridgeReady { zone: id, login });
-        if launch {
-            self.step(PlayStep::StartingGame);
-            self.first_game = self.launch();
-        }
-        self.step(PlayStep::Ready);
-    }
-
-    fn on_link_event(&mut self, now: Duration, link: LinkId, event: LinkEvent) {
-        if self.play == Play::Idle || !(link.is_chosen() || self.roaming.has(link)) {
-            return;
-        }
-        match event {
-            LinkEvent::State {
-                state,
-                path,
-                reason,
-            } => {
-                if state == LinkState::Authenticating && link.is_chosen() {
-                    self.step(PlayStep::Authenticating);
-                }
-                if state != LinkState::Disconnected {
-                    self.statuses.insert(link, (state, path, reason));
-                    if link == self.shown {
-                        self.emit(Event::State {
-                            state,
-                            path,
-                            reason,
-                        });
-                    }
-                }
-            }
-            LinkEvent::Moved {
-                from,
-                to,
-                reason,
-                silent,
-            } if link == self.shown => self.emit(Event::Moved {
-                from,
-                to,
-                reason,
-                silent_ms: match reason {
-                    SwitchReason::Silence | SwitchReason::CarrierClosed => {
-                        silent.as_secs_f64() * 1000.0
-                    }
-                    // A healthy path says something once a heartbeat: no silence to tell of.
-                    SwitchReason::First | SwitchReason::Better | SwitchReason::Asked => 0.0,
-                },
-            }),
-            LinkEvent::Closed(reason) if link.is_chosen() => {
-                let code = match reason {
-                    CloseReason::Untrusted => ProblemCode::EndpointUntrusted,
-                    _ => ProblemCode::LinkLost,
-                };
-                let zone = self.play.zone().unwrap_or_default().to_owned();
-                self.problem(Problem::new(code, zone).with_detail(close_detail(&reason)));
-                self.stop_play();
-            }
-            LinkEvent::Closed(reason) => self.roaming.closed(now, link, close_detail(&reason)),
-            _ => {}
-        }
-    }
-}
-
-fn close_detail(reason: &CloseReason) -> String {
-    match reason {
-        CloseReason::Local => "closed here".into(),
-        CloseReason::Peer(code) => format!("closed by the endpoint, code {code}"),
-        CloseReason::Lost => "nothing was heard on any path for the hold time".into(),
-        CloseReason::Untrusted => {
-            "the other side did not prove the key that the coordinator named".into()
-        }
-        CloseReason::Protocol => "the other side broke the protocol".into(),
     }
 }
 

@@ -18,14 +18,15 @@
 //!   sent to another map of the zone; after a lost link also when it is sent to the same one.
 //! * A visit is *used* while a client is on a map of its zone or a map connection is on its link.
 //!   One that is not used is left after the linger time; when there are [`MAX_VISITS`] already and
-//!   another is wanted, the one unused longest is left first. A used one is never left.
+//!   another is wanted, the one unused longest is left first. A used one is never left, and none while a map's zone is
+//!   being looked up, which may be its.
 //! * Time is an argument. Nothing is joined or left but in [`Roaming::on_time`], so that whoever
 //!   counts the streams of the links can do that after the last change of [`Routes`] took effect.
 //!
 //! # Bounds
 //! [`MAX_VISITS`] visits and one that is being left, so that with the chosen zone's session an
 //! account stays within the 8 that the coordinator grants; [`MAX_CLIENTS`] clients, further ones
-//! stay with the chosen zone; [`MAX_LOOKUPS`] maps.
+//! stay with the chosen zone; [`MAX_LOOKUPS`] maps, of which [`MAX_ASKED`] are asked for at once.
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::time::Duration;
@@ -38,12 +39,15 @@ use crate::effect::{Effect, LinkId, MapStream, Routes, Way};
 use crate::event::Event;
 use crate::snapshot::MAX_CLIENTS;
 
+mod client;
+mod lookups;
+
+use client::{Carrier, Client, Place};
+pub use lookups::{LOOKUP_KEPT, MAX_ASKED, MAX_LOOKUPS};
+use lookups::{Look, Lookups};
+
 /// Zones that are visited at once.
 pub const MAX_VISITS: usize = 6;
-/// How long the coordinator's answer for a map counts.
-pub const LOOKUP_KEPT: Duration = Duration::from_secs(60);
-/// Maps whose answers are kept.
-pub const MAX_LOOKUPS: usize = 256;
 /// How long a map connection waits for its zone's link before the chosen zone's carries it.
 pub const ROUTE_WAIT: Duration = Duration::from_millis(1500);
 
@@ -54,37 +58,6 @@ pub struct RoamingSettings {
     pub follow: bool,
     /// How long an unused visit is kept.
     pub linger: Duration,
-}
-
-/// Where a client is.
-#[derive(Debug)]
-struct Client {
-    map: String,
-    place: Place,
-    /// The map is not told yet; it is by then, with its zone or without.
-    tell_by: Option<Duration>,
-    /// The zone that was told last.
-    told: Option<String>,
-}
-
-#[derive(Debug, Clone, PartialEq, Eq)]
-enum Place {
-    /// On a map of the chosen zone.
-    Own,
-    /// Elsewhere, and the chosen zone carries it. `retry`: the same map may be tried again.
-    Chosen { retry: bool },
-    /// The map's zone is being looked up.
-    Asking,
-    /// On a map of this zone.
-    Zone(String),
-}
-
-/// What is known of a map.
-#[derive(Debug, Default)]
-struct Lookup {
-    /// When the answer came, and the zone of the map, if it has one; the chosen one, if that has it.
-    answer: Option<(Duration, Option<String>)>,
-    asking: bool,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -108,7 +81,7 @@ pub(crate) struct Roaming {
     settings: RoamingSettings,
     chosen: Option<ZoneFile>,
     clients: BTreeMap<u64, Client>,
-    lookups: BTreeMap<String, Lookup>,
+    lookups: Lookups,
     /// By zone id.
     visits: BTreeMap<String, Visit>,
     /// Closed, and perhaps still known to the coordinator; with the phase they had.
@@ -128,7 +101,7 @@ impl Roaming {
             settings,
             chosen: None,
             clients: BTreeMap::new(),
-            lookups: BTreeMap::new(),
+            lookups: Lookups::default(),
             visits: BTreeMap::new(),
             leaving: BTreeMap::new(),
             streams: Vec::new(),
@@ -172,8 +145,7 @@ impl Roaming {
             return;
         }
         let known = client.and_then(|client| self.clients.get(&client));
-        let repeated =
-            known.is_some_and(|at| at.map == map && at.place != Place::Chosen { retry: true });
+        let repeated = known.is_some_and(|at| at.map == map && !at.place.may_retry());
         if repeated {
             return;
         }
@@ -187,7 +159,8 @@ impl Roaming {
             });
         };
         let place = self.place_of(now, &map);
-        let told = known_zone(self.clients.get(&client), &map);
+        let known = self.clients.get(&client);
+        let told = known.and_then(|at| at.told_for(&map));
         let at = Client {
             tell_by: told.is_none().then_some(now + ROUTE_WAIT),
             told: told.flatten(),
@@ -219,37 +192,17 @@ impl Roaming {
             return Place::Own;
         }
         if !self.settings.follow || !is_map_name(map) {
-            return Place::Chosen { retry: false };
+            return Place::Nowhere { unknown: false };
         }
-        if !self.lookups.contains_key(map) {
-            self.make_room();
-        }
-        let chosen = self.chosen_id();
-        let lookup = self.lookups.entry(map.to_owned()).or_default();
-        match &lookup.answer {
-            Some((at, zone)) if now.saturating_sub(*at) < LOOKUP_KEPT => place_in(zone, &chosen),
-            _ => {
-                if !std::mem::replace(&mut lookup.asking, true) {
-                    let map = map.to_owned();
-                    self.out.push_back(Effect::FindZones { map });
-                }
+        match self.lookups.look(now, map) {
+            Look::Known(zone) => Place::in_zone(zone.as_deref(), &self.chosen_id()),
+            Look::Asked => Place::Asking,
+            Look::Busy => Place::Nowhere { unknown: true },
+            Look::Ask => {
+                let map = map.to_owned();
+                self.out.push_back(Effect::FindZones { map });
                 Place::Asking
             }
-        }
-    }
-
-    /// Forgets the oldest answer when there are [`MAX_LOOKUPS`]. At most one per client is asked for.
-    fn make_room(&mut self) {
-        if self.lookups.len() < MAX_LOOKUPS {
-            return;
-        }
-        let settled = self.lookups.iter().filter(|(_, lookup)| !lookup.asking);
-        let age = |lookup: &Lookup| lookup.answer.as_ref().map(|(at, _)| *at);
-        if let Some(map) = settled
-            .min_by_key(|(_, lookup)| age(lookup))
-            .map(|(map, _)| map.clone())
-        {
-            self.lookups.remove(&map);
         }
     }
 
@@ -268,10 +221,8 @@ impl Roaming {
         // The chosen zone has its session already; its maps may be other ones than when it began.
         let own = ids().find(|id| *id == chosen);
         let zone = own.or_else(|| ids().next()).map(str::to_owned);
-        let place = place_in(&zone, &chosen);
-        let lookup = self.lookups.entry(map.to_owned()).or_default();
-        lookup.asking = false;
-        lookup.answer = Some((now, zone));
+        let place = Place::in_zone(zone.as_deref(), &chosen);
+        self.lookups.answered(now, map, zone);
         self.told_away = false;
         self.answer(now, map, &place);
     }
@@ -281,12 +232,9 @@ impl Roaming {
         if self.chosen.is_none() {
             return;
         }
-        let chosen = self.chosen_id();
-        let lookup = self.lookups.entry(map.to_owned()).or_default();
-        lookup.asking = false;
-        let place = match &lookup.answer {
-            Some((_, zone)) => place_in(zone, &chosen),
-            None => Place::Chosen { retry: true },
+        let place = match self.lookups.failed(map) {
+            Some(zone) => Place::in_zone(zone.as_deref(), &self.chosen_id()),
+            None => Place::Nowhere { unknown: true },
         };
         if !std::mem::replace(&mut self.told_away, true) {
             self.emit(Event::Problem { problem });
@@ -294,9 +242,11 @@ impl Roaming {
         self.answer(now, map, &place);
     }
 
+    /// Puts those who wait for it, and those for whom it was not known, where the answer says.
     fn answer(&mut self, now: Duration, map: &str, place: &Place) {
         for client in self.clients.values_mut() {
-            if client.place == Place::Asking && client.map == map {
+            let waits = matches!(client.place, Place::Asking | Place::Nowhere { .. });
+            if waits && client.map == map {
                 client.place = place.clone();
             }
         }
@@ -327,6 +277,11 @@ impl Roaming {
         };
         if let Some(visit) = self.visits.get_mut(&zone) {
             visit.phase = Phase::Open;
+        }
+        for client in self.clients.values_mut() {
+            if client.place.zone() == Some(&zone) {
+                client.place = Place::visiting(&zone);
+            }
         }
         self.told_failed.remove(&zone);
         self.emit(Event::ZoneJoined { zone });
@@ -389,10 +344,10 @@ impl Roaming {
             return;
         }
         self.note_use(now);
-        let due = self.visits.iter().filter(|(_, visit)| {
-            (visit.idle).is_some_and(|since| now.saturating_sub(since) >= self.settings.linger)
-        });
-        let due: Vec<String> = due.map(|(zone, _)| zone.clone()).collect();
+        let due = self
+            .unused()
+            .filter(|(_, since)| now.saturating_sub(*since) >= self.settings.linger);
+        let due: Vec<String> = due.map(|(zone, _)| zone.to_owned()).collect();
         for zone in due {
             self.leave(&zone);
         }
@@ -400,7 +355,10 @@ impl Roaming {
             .clients
             .values()
             .filter_map(|client| match &client.place {
-                Place::Zone(zone) if !self.visits.contains_key(zone) => Some(zone.clone()),
+                Place::Zone {
+                    zone,
+                    by: Carrier::Visit,
+                } if !self.visits.contains_key(zone) => Some(zone.clone()),
                 _ => None,
             })
             .collect();
@@ -413,8 +371,8 @@ impl Roaming {
     /// Notes since when each visit is unused.
     fn note_use(&mut self, now: Duration) {
         for (zone, visit) in &mut self.visits {
-            let place = Place::Zone(zone.clone());
-            let used = self.clients.values().any(|client| client.place == place)
+            let mut clients = self.clients.values();
+            let used = clients.any(|client| client.place.zone() == Some(zone))
                 || self.streams.iter().any(|stream| stream.link == visit.link);
             visit.idle = match visit.idle {
                 _ if used => None,
@@ -424,17 +382,28 @@ impl Roaming {
         }
     }
 
+    /// A map's zone is being looked up for a client that is on it.
+    fn asking(&self) -> bool {
+        let mut clients = self.clients.values();
+        clients.any(|client| client.place == Place::Asking)
+    }
+
+    /// Visits that may be left, and since when they are unused.
+    fn unused(&self) -> impl Iterator<Item = (&str, Duration)> {
+        let visits = self.visits.iter().filter(|_| !self.asking());
+        visits.filter_map(|(zone, visit)| Some((zone.as_str(), visit.idle?)))
+    }
+
     /// Joins a zone, if there is a place for it.
     fn visit(&mut self, zone: String) {
         if self.visits.len() >= MAX_VISITS {
-            let unused = self.visits.iter().filter_map(|(zone, visit)| {
-                let since = visit.idle?;
-                Some((since, zone.clone()))
-            });
-            match unused.min() {
+            let oldest = self.unused().min_by_key(|(_, since)| *since);
+            match oldest.map(|(zone, _)| zone.to_owned()) {
                 // One at a time is on its way out beside the six.
-                Some((_, oldest)) if self.leaving.is_empty() => self.leave(&oldest),
+                Some(oldest) if self.leaving.is_empty() => self.leave(&oldest),
                 Some(_) => return,
+                // One of them may be unused when the lookup is answered.
+                None if self.asking() => return,
                 None => return self.fall_back(&zone, true),
             }
         } else if self.visits.len() + self.leaving.len() > MAX_VISITS {
@@ -467,8 +436,9 @@ impl Roaming {
     /// The chosen zone carries the clients of `zone`.
     fn fall_back(&mut self, zone: &str, retry: bool) {
         for client in self.clients.values_mut() {
-            if matches!(&client.place, Place::Zone(at) if at == zone) {
-                client.place = Place::Chosen { retry };
+            match &mut client.place {
+                Place::Zone { zone: at, by } if at == zone => *by = Carrier::Chosen { retry },
+                _ => {}
             }
         }
     }
@@ -482,8 +452,7 @@ impl Roaming {
 
     /// When [`Roaming::on_time`] has something to do by itself.
     pub(crate) fn next_time(&self) -> Option<Duration> {
-        let linger = self.visits.values().filter_map(|visit| visit.idle);
-        let linger = linger.map(|since| since + self.settings.linger);
+        let linger = self.unused().map(|(_, since)| since + self.settings.linger);
         let tell = self.clients.values().filter_map(|client| client.tell_by);
         linger.chain(tell).min()
     }
@@ -534,12 +503,13 @@ impl Roaming {
         for (number, client) in &mut self.clients {
             let (way, zone) = match &client.place {
                 Place::Own => (Way::Chosen, Some(&chosen)),
-                Place::Chosen { .. } => (Way::Chosen, None),
+                Place::Nowhere { .. } => (Way::Chosen, None),
                 Place::Asking => (Way::Wait, None),
-                Place::Zone(zone) => match self.visits.get(zone) {
-                    Some(visit) if visit.phase == Phase::Open => {
+                Place::Zone { zone, by } => match (self.visits.get(zone), by) {
+                    (Some(visit), _) if visit.phase == Phase::Open => {
                         (Way::Visit(visit.link), Some(zone))
                     }
+                    (None, Carrier::Chosen { .. }) => (Way::Chosen, None),
                     _ => (Way::Wait, None),
                 },
             };
@@ -566,21 +536,6 @@ impl Roaming {
             self.out.push_back(Effect::SetRoutes(routes));
         }
     }
-}
-
-/// Where a client is on a map of `zone`.
-fn place_in(zone: &Option<String>, chosen: &str) -> Place {
-    match zone {
-        Some(zone) if zone == chosen => Place::Own,
-        Some(zone) => Place::Zone(zone.clone()),
-        None => Place::Chosen { retry: false },
-    }
-}
-
-/// What was told of this client on this map, if it was.
-fn known_zone(at: Option<&Client>, map: &str) -> Option<Option<String>> {
-    at.filter(|at| at.map == map && at.tell_by.is_none())
-        .map(|at| at.told.clone())
 }
 
 #[cfg(test)]

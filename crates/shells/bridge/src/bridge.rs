@@ -199,6 +199,11 @@ impl Shared {
         result
     }
 
+    /// Whether nothing more is to be learned of the packet version.
+    pub(crate) fn versions_certain(&self) -> bool {
+        self.versions.lock().certain()
+    }
+
     /// Forgets clients that do not come back, until the bridge stops.
     async fn forget_clients(self: Arc<Self>) {
         loop {

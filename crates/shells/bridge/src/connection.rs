@@ -145,10 +145,15 @@ pub(crate) async fn run(
                 peer,
                 client: shared.client_of(n),
             });
-            let decided = reading.is_some() || shared.level == Level::Opaque;
+            let at_most = ready.stream.at_most;
+            let level = if at_most.is_below(shared.level) {
+                at_most
+            } else {
+                shared.level
+            };
+            let decided = reading.is_some() || level == Level::Opaque;
             let reading = reading.unwrap_or_else(|| shared.with_versions(|all| all.guess()));
-            let core =
-                BridgeConnection::new(packet_role(role), shared.level, reading, shared.commands);
+            let core = BridgeConnection::new(packet_role(role), level, reading, shared.commands);
             let connection = Arc::new(Connection {
                 n,
                 upstream,
@@ -204,11 +209,10 @@ async fn first_packet_and_open(
     upstream: Upstream,
 ) -> Result<(Option<Reading>, Ready), NotOpened> {
     let (reading, account) = first_packet(shared, client, early, upstream.role).await?;
-    // One that says nothing is nobody yet.
-    let origin = if early.is_empty() {
-        Origin::default()
-    } else {
-        origin(shared, n, upstream, account)
+    // One that has said nothing, or nothing that can be read, is nobody's.
+    let origin = match reading {
+        Some(Reading::Framed { .. }) => origin(shared, n, upstream, account),
+        Some(Reading::Opaque(_)) | None => Origin::default(),
     };
     tokio::select! {
         biased;
@@ -260,9 +264,6 @@ async fn first_packet(
 
 /// Whose connection it is. One to the login server begins a new client.
 fn origin(shared: &Shared, n: u64, upstream: Upstream, account: Option<u32>) -> Origin {
-    if shared.level == Level::Opaque {
-        return Origin::default();
-    }
     shared.with_clients(|clients, _now| {
         let client = match (upstream.role, account) {
             (ServerRole::Login, _) => clients.begin(n),
@@ -348,6 +349,7 @@ async fn carry(
                 mut writer,
                 mut reader,
                 path,
+                at_most: _,
             },
         decoder,
     } = ready;

@@ -93,6 +93,11 @@ impl Stall {
         }
     }
 
+    /// Counts anew.
+    fn restart(&mut self) {
+        self.since = Some(Instant::now());
+    }
+
     async fn over(&self, after: Duration) {
         match self.since {
             Some(since) => sleep_until(since + after).await,
@@ -349,7 +354,15 @@ impl<'a> Lanes<'a> {
                     GameRead::Reset(_) => return Err(Broken::Server),
                     GameRead::Closed => return Err(Broken::Link),
                 },
-                () = stall.over(self.shared.limits.stall_after) => self.stalled(DOWN, 0),
+                () = stall.over(self.shared.limits.stall_after) => {
+                    // While the link has no path the rest of a packet cannot come: that says
+                    // nothing of the packet.
+                    if (self.path)().is_some() {
+                        self.stalled(DOWN, 0);
+                    } else {
+                        stall.restart();
+                    }
+                }
             }
         }
     }
@@ -379,13 +392,12 @@ fn encode(wire: &mut BytesMut, message: ToServer<'_>, tally: &mut Tally, live: &
 struct ServerHead(Option<Vec<u8>>);
 
 impl ServerHead {
-    /// The first packets of any server are shorter.
-    const MOST: usize = 512;
+    /// A list of twenty characters fits, which is what tells most.
+    const MOST: usize = 4096;
 
     fn new(lanes: &Lanes<'_>) -> Self {
-        let open =
-            lanes.shared.level != Level::Opaque && lanes.shared.with_versions(|all| !all.certain());
-        Self(open.then(Vec::new))
+        let framed = lanes.shared.level != Level::Opaque;
+        Self((framed && !lanes.shared.versions_certain()).then(Vec::new))
     }
 
     fn learn(&mut self, lanes: &Lanes<'_>, body: &[u8]) {
@@ -396,11 +408,10 @@ impl ServerHead {
         head.extend_from_slice(body.get(..room).unwrap_or(body));
         let role = packet_role(lanes.connection.upstream.role);
         let reading = lanes.shared.with_versions(|all| all.on_server(role, head));
-        let over = reading.is_some() || head.len() >= Self::MOST;
         if let Some(reading) = reading {
             lanes.work(|core| core.choose(reading));
         }
-        if over {
+        if head.len() >= Self::MOST || lanes.shared.versions_certain() {
             self.0 = None;
         }
     }

@@ -1,26 +1,49 @@
-//! The loopback bridge: what the game client connects to instead of the game servers.
+//! The loopback bridge: what the game clients connect to instead of the game servers.
 //!
 //! # How it works
 //! * It listens on the login address, and on one loopback port ("door") for every char and map
 //!   server: at once for those that the zone names, when it is announced for any other. The same
-//!   server has the same door as long as the bridge lives. Only loopback is ever listened on.
-//! * For each connection of the client it opens one game stream ([`StreamOpener`]) and says which
-//!   server to dial. Until the endpoint has answered, the client's first bytes wait in its socket.
+//!   server has the same door for every client, as long as the bridge lives. Only loopback is ever
+//!   listened on.
+//! * A new connection waits up to 250 ms for the client's first packet. It says who the client is
+//!   (its account), and which packet version it speaks. Opaque connections do not wait.
+//! * Then one game stream is opened ([`StreamOpener`]), with what is known of its [`Origin`], and the
+//!   endpoint is told which server to dial. Until it has answered, the client's bytes wait.
 //! * Between socket and stream sits one [`BridgeConnection`](warp_bridge_core::BridgeConnection): it
-//!   cuts the client's bytes into packets, one message each, and puts the doors' addresses where the
-//!   server announces servers.
+//!   cuts the client's bytes into packets, one message each, puts the doors' addresses where the
+//!   server announces servers, and reads commands in the chat ([`BridgeNotice::Command`],
+//!   [`Bridge::answer`]).
 //! * Half-closing and resetting pass in both directions. A stream that is not opened, or breaks,
 //!   resets the client's connection.
+//!
+//! # Clients
+//! Several game clients may be connected at once. Connections of the same account belong to the same
+//! client, which has a number, a map and counters of its own ([`ClientView`]). A connection to the login
+//! server begins a new client; when the account turns out to be one that is known, it goes on as that
+//! one. A client without connections is forgotten after two minutes, and at once if it never logged in.
+//!
+//! # Opaque zones
+//! Nothing is read and nothing is rewritten: what game shields need. The game servers have to announce
+//! 127.0.0.1 themselves, and the door of each server is 127.0.0.1 with the server's own port.
+//!
+//! What one read of a client's socket yields, up to 65,535 bytes, is one message and one write at the
+//! endpoint; what one read of the server's socket yielded there is one write to the client. TCP has no
+//! borders of its own, so the client's writes stay apart exactly as far as its TCP keeps them apart: two
+//! writes that have come together before they are read are one, as they could be at the server itself,
+//! and a long write that arrives in pieces may be several.
 //!
 //! # Bounds ([`BridgeLimits`])
 //! | what | default | when full |
 //! |---|---|---|
 //! | connections at once | 64 | the new one is reset, [`BridgeNotice::Refused`] |
+//! | clients that are remembered | 64 | the longest unused is forgotten; while all are connected, a new one has no number |
 //! | doors for servers that the zone does not name | 128 | the client is sent to a door that refuses, [`BridgeNotice::DoorMissing`] |
-//! | bytes read from a client's socket and not yet taken by the stream | 16 KiB | the socket is not read, TCP pushes back |
-//! | bytes read from a stream and not yet taken by the client's socket | one read of the stream | the stream is not read, QUIC pushes back |
+//! | bytes read from a client's socket and not yet taken by the stream | 64 KiB | the socket is not read, TCP pushes back |
+//! | bytes read from a stream and not yet taken by the client's socket | one read of the stream and one message | the stream is not read, QUIC pushes back |
 //! | bytes that wait for the rest of their packet | 64 KiB | no packet is longer |
 //! | how long they wait | 5 s | the connection steps down to opaque |
+//! | lines of answers that wait for a client | 64 | the rest is dropped |
+//! | the server's first bytes, looked at for the packet version | 4 KiB | no more is looked at |
 
 mod bridge;
 mod connection;

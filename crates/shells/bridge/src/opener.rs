@@ -9,6 +9,7 @@ use std::task::{Context, Poll};
 
 use async_trait::async_trait;
 use bytes::Bytes;
+use warp_bridge_core::Level;
 use warp_protocol::carrier::PathKind;
 use warp_protocol::stream::OpenRequest;
 
@@ -89,6 +90,8 @@ pub struct OpenedStream {
     pub reader: Box<dyn GameReader>,
     /// Asked for every read of the client and the server; must not wait.
     pub path: PathNow,
+    /// Read the connection no further than this: the level of the zone whose link carries it.
+    pub at_most: Level,
 }
 
 /// Where a connection belongs, as far as that is known when its stream is opened.

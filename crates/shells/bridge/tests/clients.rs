@@ -289,3 +289,32 @@ async fn a_client_that_speaks_late_is_still_known() {
     assert_eq!(house.bridge.connections()[0].client, Some(1));
     house.shutdown().await;
 }
+
+#[tokio::test]
+async fn a_client_of_no_known_version_passes_and_is_nobodys() {
+    let mut zone = config("127.0.0.1:0");
+    zone.game.packet_version = 0;
+    let mut house = House::start(zone);
+    let door = house
+        .bridge
+        .door_of(ServerRole::Map, address("192.0.2.1:5121"))
+        .unwrap();
+    let hidden = packet(0x7AAB, 23, 0);
+    for (door, reason) in [
+        (door, "obfuscated-ids"),
+        (house.bridge.login_addr(), "unknown-version"),
+    ] {
+        let (mut client, mut far) = house.connect(door, &hidden).await;
+        assert_eq!(far.origin, Origin::default());
+        let step = house.notice("the step", |notice| match notice {
+            BridgeNotice::SteppedDown { to, reason, .. } => Some((*to, reason.code())),
+            BridgeNotice::ClientSeen { .. } => panic!("{notice:?}"),
+            _ => None,
+        });
+        assert_eq!(step.await, (Level::Opaque, reason));
+        assert_eq!(&far.written().await[..], &hidden[..]);
+        far.say(&[0xFF; 7]);
+        expect(&mut client, &[0xFF; 7]).await;
+    }
+    house.shutdown().await;
+}

@@ -5,7 +5,7 @@ mod support;
 
 use std::net::{Ipv4Addr, SocketAddr, TcpListener};
 
-use support::{House, connect, expect, soon};
+use support::{House, connect, expect, free_port, soon};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use warp_bridge::{
     BridgeConfig, BridgeError, BridgeNotice, Direction, Level, Origin, StepDownReason,
@@ -13,11 +13,8 @@ use warp_bridge::{
 use warp_protocol::ProblemCode;
 use warp_protocol::stream::ServerRole;
 
-/// Ports of this machine that are free now.
 fn free_ports<const N: usize>() -> [u16; N] {
-    let held: [TcpListener; N] =
-        std::array::from_fn(|_| TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap());
-    held.map(|listener| listener.local_addr().unwrap().port())
+    std::array::from_fn(|_| free_port())
 }
 
 fn upstream(port: u16) -> SocketAddr {

@@ -11,7 +11,10 @@ use crate::coordinator::Coordinator;
 use crate::tokens;
 
 /// An expired sign-in signs out; everything else is what it is.
-pub(crate) fn signed_out_or(problem: Problem, otherwise: impl FnOnce(Problem) -> Outcome) -> Outcome {
+pub(crate) fn signed_out_or(
+    problem: Problem,
+    otherwise: impl FnOnce(Problem) -> Outcome,
+) -> Outcome {
     if problem.code.needs_sign_in() {
         Outcome::SignedOut(problem)
     } else {
@@ -29,7 +32,12 @@ pub(crate) struct SignIn {
 }
 
 impl SignIn {
-    pub(crate) async fn with_password(self, user: String, password: Secret, register: bool) -> Outcome {
+    pub(crate) async fn with_password(
+        self,
+        user: String,
+        password: Secret,
+        register: bool,
+    ) -> Outcome {
         match self.coordinator.sign_in(&user, password, register).await {
             Ok(account) => self.keep(account).await,
             Err(mut problem) => {

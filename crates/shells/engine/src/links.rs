@@ -78,7 +78,11 @@ impl Links {
     }
 
     /// Starts the link of a session and its carriers.
-    pub(crate) fn open(&mut self, link: LinkId, grant: SessionGrant) -> Result<LinkHandle, Problem> {
+    pub(crate) fn open(
+        &mut self,
+        link: LinkId,
+        grant: SessionGrant,
+    ) -> Result<LinkHandle, Problem> {
         let held = self.held.entry(link).or_default();
         let Some(identity) = &held.identity else {
             return Err(Problem::new(ProblemCode::Internal, "device key"));

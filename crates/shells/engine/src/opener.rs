@@ -4,6 +4,8 @@ use std::sync::Arc;
 use std::task::{Context, Poll};
 
 use warp_bridge::{GameRead, GameReader, GameWriter, LinkGone, OpenedStream, WriteGone};
+use warp_bridge_core::Level;
+use warp_engine_core::view::LinkState;
 use warp_link_driver::{GameStream, LinkHandle, ReadEvent, StreamReader, StreamWriter, WriteError};
 
 use crate::router::Counted;
@@ -28,6 +30,11 @@ pub(crate) async fn open(
     Ok(wrap(handle, stream, counted))
 }
 
+/// Whether a link in this state carries game now.
+pub(crate) fn carries(state: LinkState) -> bool {
+    matches!(state, LinkState::Connected | LinkState::FailingOver)
+}
+
 /// A stream of `handle` as the bridge takes it.
 pub(crate) fn wrap(
     handle: &LinkHandle,
@@ -46,7 +53,11 @@ pub(crate) fn wrap(
             stream: reader,
             _counted: counted,
         }),
-        path: Arc::new(move || status.borrow().path),
+        path: Arc::new(move || {
+            let status = status.borrow();
+            status.path.filter(|_| carries(status.state))
+        }),
+        at_most: Level::Assist,
     }
 }
 

@@ -9,9 +9,7 @@ use warp_bridge::{
 use warp_engine_core::config::Config;
 use warp_engine_core::event::Event;
 use warp_engine_core::machine::Outcome;
-use warp_engine_core::view::{
-    ClassCount, ClientMetrics, Counter, Metrics, StreamDigest,
-};
+use warp_engine_core::view::{ClassCount, ClientMetrics, Counter, Metrics, StreamDigest};
 use warp_link_driver::LinkHandle;
 use warp_protocol::carrier::PathKind;
 use warp_protocol::zone::ZoneView;

@@ -20,7 +20,6 @@ use tokio::time::{Instant, timeout_at};
 use warp_bridge::{LinkGone, OpenedStream, Origin, StreamOpener};
 use warp_engine_core::machine::{LinkId, MapStream, Routes, Way};
 use warp_engine_core::roaming::ROUTE_WAIT;
-use warp_engine_core::view::LinkState;
 use warp_link_driver::LinkHandle;
 use warp_protocol::stream::{OpenRequest, ServerRole};
 use warp_protocol::zone::GameServer;
@@ -56,7 +55,7 @@ pub(crate) struct Router {
 /// Where a map connection may go now.
 enum Choice {
     Chosen(Counted),
-    Visit(Counted, LinkHandle),
+    Visit(Counted, Visit),
     Wait,
 }
 
@@ -107,7 +106,7 @@ impl Router {
                 let visit = table.visits.get(&link);
                 visit
                     .filter(|visit| visit.game.allows(request.target))
-                    .map(|visit| (link, visit.handle.clone()))
+                    .map(|visit| (link, visit.clone()))
             }
         };
         let link = visit.as_ref().map_or(LinkId::CHOSEN, |(link, _)| *link);
@@ -126,7 +125,7 @@ impl Router {
             number,
         };
         match visit {
-            Some((_, handle)) => Choice::Visit(counted, handle),
+            Some((_, visit)) => Choice::Visit(counted, visit),
             None => Choice::Chosen(counted),
         }
     }
@@ -148,9 +147,14 @@ impl Router {
                 Choice::Chosen(counted) => {
                     return opener::open(&self.chosen, Some(counted)).await;
                 }
-                Choice::Visit(counted, handle) => {
+                Choice::Visit(counted, Visit { handle, game }) => {
                     match timeout_at(deadline, connected(&handle)).await {
-                        Ok(Ok(stream)) => return Ok(opener::wrap(&handle, stream, Some(counted))),
+                        Ok(Ok(stream)) => {
+                            return Ok(OpenedStream {
+                                at_most: game.level,
+                                ..opener::wrap(&handle, stream, Some(counted))
+                            });
+                        }
                         Ok(Err(LinkGone)) | Err(_) => {
                             tracing::info!(server = %request.target, "the link of the map's zone was not there in time");
                         }
@@ -171,12 +175,7 @@ impl Router {
 /// A stream of a link that carries game now; waits for that.
 async fn connected(handle: &LinkHandle) -> Result<warp_link_driver::GameStream, LinkGone> {
     let mut status = handle.watch_status();
-    let ready = |status: &warp_link_driver::LinkStatus| {
-        matches!(
-            status.state,
-            LinkState::Connected | LinkState::FailingOver
-        )
-    };
+    let ready = |status: &warp_link_driver::LinkStatus| opener::carries(status.state);
     tokio::select! {
         ready = status.wait_for(ready) => drop(ready.map_err(|_| LinkGone)?),
         _end = handle.closed() => return Err(LinkGone),
@@ -202,14 +201,13 @@ pub(crate) struct Opener(pub(crate) Arc<Router>);
 
 #[async_trait]
 impl StreamOpener for Opener {
-    async fn open(
-        &self,
-        request: &OpenRequest,
-        origin: &Origin,
-    ) -> Result<OpenedStream, LinkGone> {
+    async fn open(&self, request: &OpenRequest, origin: &Origin) -> Result<OpenedStream, LinkGone> {
         match request.role {
             ServerRole::Map => self.0.open_map(request, origin).await,
             ServerRole::Login | ServerRole::Char => opener::open(&self.0.chosen, None).await,
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -11,9 +11,7 @@ use warp_bridge::{Bridge, PacketTable};
 use warp_engine_core::command::Command;
 use warp_engine_core::config::Config;
 use warp_engine_core::event::{ConsoleAnswer, Event};
-use warp_engine_core::machine::{
-    Asked, Effect, LinkId, Machine, Outcome, Settings,
-};
+use warp_engine_core::machine::{Asked, Effect, LinkId, Machine, Outcome, Settings};
 use warp_engine_core::snapshot::Snapshot;
 use warp_engine_core::view::{Metrics, SwitchReason};
 use warp_link_core::LinkEvent;

@@ -240,4 +240,3 @@ fn seed() -> Result<[u8; 32], Problem> {
     })?;
     Ok(random.expose())
 }
-

@@ -50,7 +50,7 @@ mod report;
 
 use std::process::ExitCode;
 
-#[cfg(doc)]
+#[cfg(all(doc, unix))]
 use crate::{
     input::{MAX_LINE, WAITING},
     keep::GRACE,

@@ -304,6 +304,7 @@ fn on_event(event: &Event, engine: &EngineHandle, run: &Run, progress: &mut Prog
                     | ProblemCode::EndpointUntrusted
                     | ProblemCode::GameMissing
                     | ProblemCode::GameNotStarted
+                    | ProblemCode::GameFiles
             );
             if ends {
                 progress.code = 1;

@@ -55,9 +55,7 @@ pub struct ZoneFile {
 
 /// How far the bridge reads the connections of a zone. Each reads less than the one before it; a
 /// connection may step down, never up.
-#[derive(
-    Debug, Clone, Copy, PartialEq, Eq, Hash, Default, Serialize, Deserialize, ts_rs::TS,
-)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default, Serialize, Deserialize, ts_rs::TS)]
 #[serde(rename_all = "kebab-case")]
 pub enum ReadLevel {
     /// Frames and rewrites; copies of other players' packets may be given to this client.

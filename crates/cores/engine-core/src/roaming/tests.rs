@@ -158,10 +158,12 @@ impl World {
     /// Sends a client to `map` of `zone`, and opens the visit.
     fn visits(&mut self, client: u64, map: &str, zone: &str) -> LinkId {
         self.goes(client, map);
-        if asked(&self.take()).contains(&map.to_owned()) {
+        let mut effects = self.take();
+        if asked(&effects).contains(&map.to_owned()) {
             self.found(map, &[zone]);
+            effects = self.take();
         }
-        let link = joins(&self.take(), zone);
+        let link = joins(&effects, zone);
         self.joined(link, zone);
         self.ready(link);
         link
@@ -608,6 +610,22 @@ fn nobody_knows_whose_map_it_is_or_there_are_too_many() {
 }
 
 #[test]
+fn only_so_many_maps_are_asked_for_at_once() {
+    let mut world = World::new();
+    for number in 0..=MAX_ASKED {
+        world.goes(1, &format!("map{number}"));
+    }
+    let effects = world.take();
+    assert_eq!(asked(&effects).len(), MAX_ASKED);
+    let last = format!("map{MAX_ASKED}");
+    assert_eq!(told(&effects), [map(1, &last, None)]);
+    // It may be asked for when it is announced again.
+    world.found("map0", &[]);
+    world.goes(1, &last);
+    assert_eq!(asked(&world.take()), [last]);
+}
+
+#[test]
 fn answers_are_forgotten_oldest_first() {
     let mut world = World::new();
     for number in 0..MAX_LOOKUPS + 10 {
@@ -622,4 +640,35 @@ fn answers_are_forgotten_oldest_first() {
     assert_eq!(asked(&world.take()), ["map9"]);
     world.goes(1, &format!("map{}", MAX_LOOKUPS + 8));
     assert!(asked(&world.take()).is_empty());
+}
+
+#[test]
+fn a_client_that_the_chosen_zone_carries_joins_in_when_another_opens_its_zone() {
+    let mut world = World::new();
+    world.goes(1, "cave");
+    world.found("cave", &["west"]);
+    let link = joins(&world.take(), "west");
+    world.failed(link);
+    assert_eq!(world.way(1, "cave"), Way::Chosen);
+    world.take();
+    let link = world.visits(2, "cave", "west");
+    assert_eq!(world.way(1, "cave"), Way::Visit(link));
+    // It is on the zone's maps: the zone is not left without it.
+    world.goes(2, "town");
+    world.pass(LINGER * 2);
+    assert!(!closes(&world.take(), link));
+}
+
+#[test]
+fn nothing_is_left_while_a_map_is_looked_up() {
+    let mut world = World::new();
+    let link = world.visits(1, "cave", "west");
+    world.goes(1, "deeper");
+    world.pass(LINGER * 2);
+    assert!(!closes(&world.take(), link));
+    assert_eq!(world.roaming.next_time(), None);
+    world.found("deeper", &["west"]);
+    world.pass(LINGER * 2);
+    assert!(!closes(&world.take(), link));
+    assert_eq!(world.way(1, "deeper"), Way::Visit(link));
 }

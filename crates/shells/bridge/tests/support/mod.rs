@@ -4,7 +4,7 @@
 
 use std::net::SocketAddr;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU8, Ordering};
+use std::sync::atomic::{AtomicU8, AtomicU16, Ordering};
 use std::task::{Context, Poll};
 use std::time::Duration;
 
@@ -35,6 +35,19 @@ pub(crate) async fn soon<T>(what: &str, future: impl Future<Output = T>) -> T {
 
 pub(crate) fn address(text: &str) -> SocketAddr {
     text.parse().unwrap()
+}
+
+/// A port of 127.0.0.1 that is free, below those that the system gives away by itself, so that no
+/// other connection takes it before it is listened on. Each process looks in a part of its own.
+pub(crate) fn free_port() -> u16 {
+    static NEXT: AtomicU16 = AtomicU16::new(0);
+    let part = (std::process::id() % 312) as u16 * 64;
+    loop {
+        let port = 10_000 + part + NEXT.fetch_add(1, Ordering::SeqCst) % 64;
+        if std::net::TcpListener::bind(("127.0.0.1", port)).is_ok() {
+            return port;
+        }
+    }
 }
 
 /// A zone with two map servers.
@@ -114,6 +127,7 @@ impl StreamOpener for ToTest {
             writer: Box::new(Writer(Some(write))),
             reader: Box::new(Reader(read)),
             path: Arc::new(move || path.get()),
+            at_most: Level::Assist,
         })
     }
 }

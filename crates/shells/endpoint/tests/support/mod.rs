@@ -4,6 +4,7 @@
 
 use std::net::SocketAddr;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU16, Ordering};
 use std::task::{Context, Poll};
 use std::time::Duration;
 
@@ -86,6 +87,7 @@ impl StreamOpener for OverLink {
             writer: Box::new(Writer(writer)),
             reader: Box::new(Reader(reader)),
             path: Arc::new(move || link.status().path),
+            at_most: warp_bridge_core::Level::Assist,
         })
     }
 }
@@ -274,10 +276,17 @@ pub(crate) fn game_at(address: SocketAddr) -> GameServer {
     }
 }
 
-/// A port of 127.0.0.1 that is free now.
+/// A port of 127.0.0.1 that is free, below those that the system gives away by itself, so that no
+/// other connection takes it before it is listened on. Each process looks in a part of its own.
 pub(crate) fn free_port() -> u16 {
-    let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
-    listener.local_addr().unwrap().port()
+    static NEXT: AtomicU16 = AtomicU16::new(0);
+    let part = (std::process::id() % 312) as u16 * 64;
+    loop {
+        let port = 10_000 + part + NEXT.fetch_add(1, Ordering::SeqCst) % 64;
+        if std::net::TcpListener::bind(("127.0.0.1", port)).is_ok() {
+            return port;
+        }
+    }
 }
 
 pub(crate) async fn listener() -> (TcpListener, SocketAddr) {

@@ -1,6 +1,7 @@
 //! What is started, and whether it can be.
 
 use std::ffi::OsString;
+use std::io::ErrorKind;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 
@@ -25,16 +26,18 @@ pub(super) struct Plan {
 ///
 /// # Errors
 /// [`ProblemCode::GameMissing`]: there is no such file. [`ProblemCode::GameNotStarted`]: it is a
-/// folder, not executable, or the runner is not there. [`ProblemCode::ConfigValue`]: the working
-/// directory is not there.
+/// folder, not executable, or the runner or the working directory is not there; the subject is the
+/// one that is meant.
 pub fn check(section: &GameSection, program: &Path) -> Result<(), Problem> {
     let game = || program.display().to_string();
     let about = match program.metadata() {
         Ok(about) => about,
         Err(error) => {
-            return Err(
-                Problem::new(ProblemCode::GameMissing, game()).with_detail(error.to_string())
-            );
+            let code = match error.kind() {
+                ErrorKind::PermissionDenied => ProblemCode::GameNotStarted,
+                _ => ProblemCode::GameMissing,
+            };
+            return Err(Problem::new(code, game()).with_detail(error.to_string()));
         }
     };
     if about.is_dir() {
@@ -52,9 +55,8 @@ pub fn check(section: &GameSection, program: &Path) -> Result<(), Problem> {
     }
     let folder = &section.working_directory;
     if !folder.is_empty() && !Path::new(folder).is_dir() {
-        let detail = format!("{folder} is not a folder; make it, or correct the value");
-        let key = "game.working_directory";
-        return Err(Problem::new(ProblemCode::ConfigValue, key).with_detail(detail));
+        let detail = "this is not a folder; make it, or correct game.working_directory";
+        return Err(not_started(folder, detail));
     }
     Ok(())
 }

@@ -4,6 +4,7 @@
 // Helpers of tests are tests: what cannot happen may panic.
 #![allow(clippy::unwrap_used, clippy::expect_used)]
 
+mod clientinfo;
 mod engine;
 mod protocol;
 mod stage;

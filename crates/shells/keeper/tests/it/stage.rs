@@ -1,5 +1,6 @@
 //! Where the stand-ins play: their programs, and the connections they report over.
 
+use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -7,8 +8,12 @@ use rustix::process::{Pid, Signal, kill_process};
 use tempfile::TempDir;
 use tokio::io::{AsyncBufReadExt, AsyncWriteExt, BufReader};
 use tokio::net::{TcpListener, TcpStream};
+use tokio::task::JoinHandle;
 use tokio::time::timeout;
+use tokio_util::sync::CancellationToken;
+use warp_engine::game::{self, Ended, Game, Games};
 use warp_engine_core::config::GameSection;
+use warp_protocol::Problem;
 
 /// Limit of every wait; reached only when something is broken.
 const PATIENCE: Duration = Duration::from_secs(20);
@@ -52,7 +57,7 @@ impl Stage {
         }
     }
 
-    pub(crate) fn address(&self) -> std::net::SocketAddr {
+    pub(crate) fn address(&self) -> SocketAddr {
         self.listener.local_addr().expect("an address")
     }
 
@@ -156,4 +161,41 @@ impl Actor {
 pub(crate) fn send(pid: i32, signal: Signal) {
     let pid = Pid::from_raw(pid).expect("a process number");
     kill_process(pid, signal).expect("the process is there");
+}
+
+/// The engine's games, with the keeper.
+pub(crate) fn games() -> Games {
+    Games::new(Some(programs()))
+}
+
+/// The bridge's address.
+pub(crate) fn login() -> SocketAddr {
+    SocketAddr::from(([127, 0, 0, 1], 6900))
+}
+
+pub(crate) async fn start(games: &Games, section: &GameSection) -> Result<Game, Problem> {
+    let program = game::program(section, Some(&programs())).expect("a program");
+    soon("the game starts", games.start(section, &program, login())).await
+}
+
+/// A game that is watched.
+pub(crate) struct Watched {
+    pub(crate) stop: CancellationToken,
+    ended: JoinHandle<Ended>,
+}
+
+impl Watched {
+    pub(crate) async fn start(games: &Games, section: &GameSection) -> Self {
+        Self::watch(start(games, section).await.expect("it starts"))
+    }
+
+    pub(crate) fn watch(game: Game) -> Self {
+        let stop = CancellationToken::new();
+        let ended = tokio::spawn(game.watch(stop.clone()));
+        Self { stop, ended }
+    }
+
+    pub(crate) async fn ended(self) -> Ended {
+        soon("the game ends", self.ended).await.expect("no panic")
+    }
 }

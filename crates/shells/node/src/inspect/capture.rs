@@ -160,7 +160,11 @@ impl Capture {
                 self.interfaces = vec![Interface {
                     // The upper bits say whether frames carry their checksum.
                     link: header.network.0 & 0xFFFF,
-                    ticks_per_second: if nanoseconds { 1_000_000_000 } else { 1_000_000 },
+                    ticks_per_second: if nanoseconds {
+                        1_000_000_000
+                    } else {
+                        1_000_000
+                    },
                     offset_seconds: 0,
                 }];
             }

@@ -120,9 +120,7 @@ impl Reader {
         let direction = hints.direction.or(reader.parser.direction());
         let origin = Origin {
             file: Rc::clone(&reader.origin.file),
-            role: role.ok_or_else(|| {
-                format!("{}, or --role", missing(Mistake::NoRole))
-            })?,
+            role: role.ok_or_else(|| format!("{}, or --role", missing(Mistake::NoRole)))?,
             session: header.tag.as_deref().map(Rc::from),
             direction: direction.ok_or_else(|| missing(Mistake::Empty))?,
             number: header.connection.unwrap_or(number),

@@ -301,10 +301,7 @@ fn unfinished(table: &PacketTable, stream: &Stream, rest: &[u8]) -> Problem {
     Problem {
         code: "unfinished-packet",
         id,
-        detail: format!(
-            "the stream ends after {}{whole} bytes{name}",
-            rest.len()
-        ),
+        detail: format!("the stream ends after {}{whole} bytes{name}", rest.len()),
     }
 }
 

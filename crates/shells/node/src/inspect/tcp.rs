@@ -91,7 +91,11 @@ struct Half {
 }
 
 impl Connections {
-    pub(super) fn new(file: Rc<str>, session: Option<Rc<str>>, ports: &[(Role, u16)]) -> Connections {
+    pub(super) fn new(
+        file: Rc<str>,
+        session: Option<Rc<str>>,
+        ports: &[(Role, u16)],
+    ) -> Connections {
         Connections {
             file,
             session,

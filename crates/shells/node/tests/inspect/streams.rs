@@ -59,7 +59,13 @@ fn map_client() -> Vec<Vec<u8>> {
     vec![
         packet(
             0x022D,
-            &[&number(2_000_001), &number(150_001), &number(99), &number(500), &[1]],
+            &[
+                &number(2_000_001),
+                &number(150_001),
+                &number(99),
+                &number(500),
+                &[1],
+            ],
         ),
         packet(0x007D, &[]),
         packet(0x035F, &[&number(501)]),
@@ -96,7 +102,9 @@ fn assert_walked(lines: &[String]) {
     let names: Vec<&str> = lines.iter().map(|line| word(line, 4)).collect();
     assert_eq!(names, NAMES);
     assert!(
-        lines[0].contains("C>S 022D CZ_ENTER system 19 AID=2000001 GID=150001 login_id1=*** tick=500 sex=1"),
+        lines[0].contains(
+            "C>S 022D CZ_ENTER system 19 AID=2000001 GID=150001 login_id1=*** tick=500 sex=1"
+        ),
         "{lines:#?}"
     );
     assert!(
@@ -164,7 +172,8 @@ fn the_old_generation_of_address_packets_is_read() {
         .stream("map", true, &map_client());
     let ran = session.inspect(&[]);
     assert!(
-        ran.errors.starts_with("warp-node: packet version 20151029: the newest version that fits"),
+        ran.errors
+            .starts_with("warp-node: packet version 20151029: the newest version that fits"),
         "plain ids of 2013 and 2015 are the same: {}",
         ran.errors
     );
@@ -195,7 +204,8 @@ fn the_version_that_was_chosen_is_told() {
     let session = Session::new().stream("map", true, &[vec![0xEE]]);
     let ran = session.inspect(&[]);
     assert!(
-        ran.errors.contains("20211103: the newest version; no stream tells another"),
+        ran.errors
+            .contains("20211103: the newest version; no stream tells another"),
         "{}",
         ran.errors
     );

@@ -85,7 +85,12 @@ fn recordings_of_one_session_are_merged_by_time() {
         .collect();
     let expected: usize = session.iter().map(|(_, recording)| frames(recording)).sum();
     let paths = session.iter().map(|(path, _)| path.clone().into());
-    let lines = inspect([std::ffi::OsString::from("--merge")].into_iter().chain(paths)).sound();
+    let lines = inspect(
+        [std::ffi::OsString::from("--merge")]
+            .into_iter()
+            .chain(paths),
+    )
+    .sound();
     assert_eq!(lines.len(), expected);
     let times: Vec<f64> = lines
         .iter()
@@ -119,17 +124,15 @@ fn with_sound_one(text: &str, json: bool) -> crate::run::Ran {
     let path = folder.path().join("made.txt");
     std::fs::write(&path, text).unwrap();
     let flags = json.then_some("--json".into());
-    inspect(
-        flags
-            .into_iter()
-            .chain([path, fixture("mk-001-login-C")]),
-    )
+    inspect(flags.into_iter().chain([path, fixture("mk-001-login-C")]))
 }
 
 #[test]
 fn where_framing_breaks_is_said_and_the_other_files_are_read() {
     // Behind a walk: an id that the version does not have.
-    let text = format!("{HEADER}{ENTER}2.0 C 5f03278ba0\n3.5 C 5f03278ba0eeff0102\n4.0 C 5f03278ba0\n5.0 C EOF\n");
+    let text = format!(
+        "{HEADER}{ENTER}2.0 C 5f03278ba0\n3.5 C 5f03278ba0eeff0102\n4.0 C 5f03278ba0\n5.0 C EOF\n"
+    );
     let ran = with_sound_one(&text, false);
     assert_eq!(ran.code, Some(1));
     assert_eq!(ran.lines.len(), 5, "{:#?}", ran.lines);
@@ -154,9 +157,8 @@ fn a_length_that_cannot_be_is_said() {
     let ran = with_sound_one(&format!("{HEADER}{ENTER}2.0 C f300030061\n"), false);
     assert_eq!(ran.code, Some(1));
     assert!(
-        ran.lines[1].contains(
-            "!! bad-packet-length at byte 23: packet 00F3 says that it is 3 bytes long"
-        ),
+        ran.lines[1]
+            .contains("!! bad-packet-length at byte 23: packet 00F3 says that it is 3 bytes long"),
         "{:#?}",
         ran.lines
     );
@@ -165,7 +167,10 @@ fn a_length_that_cannot_be_is_said() {
 #[test]
 fn a_packet_whose_rest_never_comes_is_said() {
     for (ending, what) in [
-        ("2.0 C 5f0327\n3.0 C EOF\n", "after 3 of 5 bytes of packet 035F"),
+        (
+            "2.0 C 5f0327\n3.0 C EOF\n",
+            "after 3 of 5 bytes of packet 035F",
+        ),
         ("2.0 C f3002000\n", "after 4 of 32 bytes of packet 00F3"),
         ("2.0 C f30020\n", "after 3 bytes of packet 00F3"),
         ("2.0 C 5f\n", "after 1 bytes"),
@@ -194,7 +199,10 @@ fn a_recording_that_cannot_be_read_is_told_and_the_others_are_shown() {
             "made.txt, line 1: expected a header line `# tag=.. conn=.. role=login|char|map ..` first, or --role",
         ),
         (String::new(), "made.txt, line 1: expected a header line"),
-        ("\u{1}\u{2}binary".to_owned(), "made.txt, line 1: expected `t_ms DIR hex`"),
+        (
+            "\u{1}\u{2}binary".to_owned(),
+            "made.txt, line 1: expected `t_ms DIR hex`",
+        ),
     ] {
         let ran = with_sound_one(&text, false);
         assert_eq!(ran.code, Some(2), "{told}");
@@ -231,7 +239,10 @@ fn wrong_arguments_are_told() {
     let there = fixture("mk-001-login-C");
     let there = there.to_str().unwrap();
     for (arguments, told) in [
-        (vec!["/nowhere/at-all.txt"], "cannot read /nowhere/at-all.txt"),
+        (
+            vec!["/nowhere/at-all.txt"],
+            "cannot read /nowhere/at-all.txt",
+        ),
         (vec!["/"], "it is no regular file"),
         (vec![], "required"),
         (

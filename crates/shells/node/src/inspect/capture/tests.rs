@@ -3,8 +3,8 @@
 use proptest::prelude::*;
 use warp_ro_packet::Role;
 
-use super::super::stream::collect::Collect;
 use super::super::stream::Trouble;
+use super::super::stream::collect::Collect;
 use super::super::tcp::Connections;
 use super::{BUFFER, MAX_RECORD, is_capture, read_from, ticks_per_second};
 

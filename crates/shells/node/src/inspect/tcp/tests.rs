@@ -120,10 +120,17 @@ fn sequence_numbers_wrap() {
 
 #[test]
 fn what_the_receiver_has_and_the_capture_has_not_is_a_gap_after_a_second() {
-    let mut segments = at(0, vec![syn(99), data(100, b"ab"), data(105, b"fg"), ack(107)]);
+    let mut segments = at(
+        0,
+        vec![syn(99), data(100, b"ab"), data(105, b"fg"), ack(107)],
+    );
     segments.push((HOLE_US - 1, data(107, b"h")));
     let waiting = run(&segments[..4]);
-    assert_eq!(waiting.0[0].gaps, [(2, 3)], "told at the end of the capture");
+    assert_eq!(
+        waiting.0[0].gaps,
+        [(2, 3)],
+        "told at the end of the capture"
+    );
     let mut late = segments.clone();
     late.push((HOLE_US - 1, data(102, b"cde")));
     let filled = run(&late);
@@ -138,7 +145,10 @@ fn what_the_receiver_has_and_the_capture_has_not_is_a_gap_after_a_second() {
 
 #[test]
 fn what_nobody_acknowledged_may_come_late() {
-    let mut segments = at(0, vec![syn(99), data(100, b"ab"), data(105, b"fg"), ack(102)]);
+    let mut segments = at(
+        0,
+        vec![syn(99), data(100, b"ab"), data(105, b"fg"), ack(102)],
+    );
     segments.push((10 * HOLE_US, data(102, b"cde")));
     let sink = run(&segments);
     assert_eq!(sink.0[0].bytes, b"abcdefg");
@@ -155,7 +165,10 @@ fn what_waits_is_bounded() {
     }
     let sink = run(&at(0, segments));
     assert_eq!(sink.0[0].gaps, [(0, 1)]);
-    assert_eq!(sink.0[0].bytes.len(), 60_000 * usize::try_from(pieces).unwrap());
+    assert_eq!(
+        sink.0[0].bytes.len(),
+        60_000 * usize::try_from(pieces).unwrap()
+    );
 }
 
 #[test]
@@ -261,15 +274,17 @@ fn any_segment() -> impl Strategy<Value = Sent> {
         prop_oneof![any::<u32>(), 0u32..50],
         proptest::collection::vec(any::<u8>(), 0..20),
     )
-        .prop_map(|([back, syn, fin, rst, acks], sequence, acknowledged, payload)| Sent {
-            back,
-            sequence,
-            acknowledged: acks.then_some(acknowledged),
-            syn,
-            fin,
-            rst: rst && fin,
-            payload,
-        })
+        .prop_map(
+            |([back, syn, fin, rst, acks], sequence, acknowledged, payload)| Sent {
+                back,
+                sequence,
+                acknowledged: acks.then_some(acknowledged),
+                syn,
+                fin,
+                rst: rst && fin,
+                payload,
+            },
+        )
 }
 
 proptest! {
