@@ -405,6 +405,8 @@ impl P2pSection {
 
 /// Most `bridge.packet_tables`.
 const MAX_TABLES: usize = 16;
+/// Versions are dates, and the game is not older.
+const TABLE_VERSIONS: std::ops::RangeInclusive<u32> = 20_000_101..=99_991_231;
 
 impl BridgeSection {
     fn check(&self) -> Result<(), Wrong> {
@@ -422,12 +424,12 @@ impl BridgeSection {
         }
         for (place, table) in self.packet_tables.iter().enumerate() {
             let before = self.packet_tables.iter().take(place);
-            if before
+            let twice = before
                 .map(|other| other.version)
-                .any(|version| version == table.version)
-            {
+                .any(|version| version == table.version);
+            if twice || !TABLE_VERSIONS.contains(&table.version) {
                 let key = format!("bridge.packet_tables[{place}].version");
-                let allowed = "a version that no other table of the list has";
+                let allowed = "a date such as 20190605, which no other table of the list has";
                 return Err(Wrong::new(&key, &table.version, allowed));
             }
         }

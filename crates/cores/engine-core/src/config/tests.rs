@@ -77,9 +77,14 @@ fn a_wrong_value_is_refused_with_its_path_the_value_and_what_is_allowed() {
             "file",
         ),
         (
-            r#"{"bridge": {"packet_tables": [{"version": 1, "file": "a"}, {"version": 1, "file": "b"}]}}"#,
+            r#"{"bridge": {"packet_tables": [{"version": 20190605, "file": "a"}, {"version": 20190605, "file": "b"}]}}"#,
             "bridge.packet_tables[1].version",
-            "1 ",
+            "20190605 ",
+        ),
+        (
+            r#"{"bridge": {"packet_tables": [{"version": 0, "file": "a"}]}}"#,
+            "bridge.packet_tables[0].version",
+            "0 ",
         ),
         (
             r#"{"game": {"max_instances": 0}}"#,

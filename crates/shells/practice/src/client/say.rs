@@ -41,10 +41,12 @@ pub fn check_line(text: &str) -> Result<(), ClientError> {
     Err(ClientError::Line { text, wrong })
 }
 
-/// Whether a bridge answers this line: `/p2p` or `@p2p`, alone or before a space.
+/// Whether a bridge answers this line: `/p2p` or `@p2p`, in any case, alone or before a space.
 fn is_command(text: &str) -> bool {
-    let first = text.split(' ').next();
-    matches!(first, Some("/p2p" | "@p2p"))
+    let first = text.split(' ').next().unwrap_or_default();
+    ["/p2p", "@p2p"]
+        .iter()
+        .any(|command| first.eq_ignore_ascii_case(command))
 }
 
 impl<F: FnMut(&ClientEvent) + Send> Session<F> {
@@ -136,10 +138,17 @@ mod tests {
 
     #[test]
     fn a_command_is_a_whole_word() {
-        for text in ["/p2p", "@p2p", "/p2p status", "@p2p  help"] {
+        for text in [
+            "/p2p",
+            "@p2p",
+            "/p2p status",
+            "@p2p  help",
+            "/P2P",
+            "@P2p x",
+        ] {
             assert!(is_command(text), "{text}");
         }
-        for text in ["/p2px", "@p2p2 x", "x /p2p", " /p2p", "/P2P", "p2p", ""] {
+        for text in ["/p2px", "@p2p2 x", "x /p2p", " /p2p", "p2p", ""] {
             assert!(!is_command(text), "{text}");
         }
     }
