@@ -51,6 +51,8 @@ pub(crate) struct Needs {
     pub(crate) workspace: bool,
     /// Starts the project's programs.
     pub(crate) programs: bool,
+    /// Starts programs of `examples/`, which the test runner does not build by itself.
+    pub(crate) examples: bool,
     /// Debian packages beside those for building.
     pub(crate) packages: &'static [Package],
 }
@@ -93,11 +95,17 @@ impl Group {
             workspace: true,
             programs: true,
             packages,
+            ..Needs::default()
         };
         match self {
             Group::Setup | Group::Fmt | Group::Purity | Group::Ui | Group::Deny => Needs::default(),
-            Group::Bindings | Group::Clippy | Group::Unit | Group::Sim | Group::Doc => Needs {
+            Group::Bindings | Group::Clippy | Group::Sim | Group::Doc => Needs {
                 workspace: true,
+                ..Needs::default()
+            },
+            Group::Unit => Needs {
+                workspace: true,
+                examples: true,
                 ..Needs::default()
             },
             Group::Fuzz => Needs {

@@ -93,6 +93,7 @@ pub(crate) fn bindings(workspace: &Workspace, check: bool) -> Result<()> {
 enum Step {
     Ui,
     Programs,
+    Examples,
 }
 
 struct Runner<'a> {
@@ -150,6 +151,9 @@ impl Runner<'_> {
         if needs.programs && !group.tests(self.workspace).is_empty() {
             self.once(Step::Programs)?;
         }
+        if needs.examples {
+            self.once(Step::Examples)?;
+        }
         Ok(None)
     }
 
@@ -161,6 +165,14 @@ impl Runner<'_> {
                 Step::Programs => {
                     exec::run(workspace.cargo().args(["build", "--workspace", "--bins"]))
                         .context("building the programs")
+                }
+                Step::Examples => {
+                    exec::run(
+                        workspace
+                            .cargo()
+                            .args(["build", "--workspace", "--examples"]),
+                    )
+                    .context("building the examples")
                 }
             }
             .map_err(|error| format!("{error:#}"))
