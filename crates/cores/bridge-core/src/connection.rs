@@ -114,6 +114,13 @@ impl BridgeConnection {
         self.level
     }
 
+    /// Whether the client hides its ids on this connection.
+    #[must_use]
+    pub fn hides_ids(&self) -> bool {
+        let framing = self.framing.as_ref();
+        framing.is_some_and(|framing| framing.sent.is_some())
+    }
+
     /// The account that the connection belongs to, once a packet has named it.
     #[must_use]
     pub fn account(&self) -> Option<u32> {
@@ -316,7 +323,8 @@ impl BridgeConnection {
         self.stage == Stage::Playing
             && self.level != Level::Opaque
             // What is injected would put the server's key a packet ahead of the client's.
-            && framing.is_some_and(|framing| framing.sent.is_none())
+            && framing.is_some()
+            && !self.hides_ids()
     }
 
     fn tell_keep_alive(&mut self, out: &mut impl FnMut(ToServer<'_>)) {

@@ -25,6 +25,10 @@
 //! where its keys are known they are read through it. The first packet also names the account, by
 //! which [`Clients`] tells clients apart.
 //!
+//! Versions that no beginning tells apart may still cut later packets differently. As long as more
+//! than one is left, what a connection carries goes through a [`Scout`], which lets pass what all of
+//! them read alike, and holds the rest until what follows tells, or nothing follows.
+//!
 //! # What is kept
 //!
 //! - Concatenated, the messages for the server are the client's bytes, exactly, without the commands
@@ -76,6 +80,7 @@ mod event;
 mod framing;
 mod message;
 mod reading;
+mod scout;
 mod stage;
 
 pub use clients::{Client, ClientChange, Clients, FORGET_AFTER, MAX_CLIENTS};
@@ -85,3 +90,4 @@ pub use counters::{Counter, Counters};
 pub use event::{BridgeEvent, Level, MAX_EVENTS, StepDownReason};
 pub use message::{AddressBook, ToServer};
 pub use reading::{FirstPacket, KnownVersion, Reading, Versions};
+pub use scout::Scout;

@@ -3,7 +3,8 @@
 use std::sync::Arc;
 
 use warp_ro_packet::{
-    Detection, Detector, Direction, FrameKind, Framer, IdCipher, PacketTable, Role, account_of,
+    Agreement, Detection, Detector, Direction, FrameKind, Framer, IdCipher, PacketTable, Role,
+    account_of,
 };
 
 use crate::event::StepDownReason;
@@ -167,6 +168,35 @@ impl Versions {
             }
             Detection::NeedMore | Detection::Unknown { .. } => None,
         }
+    }
+
+    /// What a side has sent behind its beginning, from a packet border on, in plain; see
+    /// [`Detector::note_later`].
+    pub(crate) fn on_later(
+        &mut self,
+        role: Role,
+        direction: Direction,
+        packets: &[u8],
+        settled: bool,
+    ) -> Agreement {
+        let all = Agreement {
+            bytes: packets.len(),
+            undecided: false,
+            learned: false,
+        };
+        let Some(detector) = &mut self.detector else {
+            return all;
+        };
+        let agreement = detector.note_later(direction, packets, settled);
+        if agreement.learned
+            && let Some((version, certain)) = detector
+                .best()
+                .map(|table| (table.version(), detector.certain()))
+        {
+            let ciphered = self.known.is_some_and(|known| known.ciphered);
+            self.learn(role, version, ciphered, certain);
+        }
+        agreement
     }
 
     /// How a connection is read whose client has said nothing: by the newest version that fits the

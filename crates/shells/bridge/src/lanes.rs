@@ -9,7 +9,9 @@ use sha2::{Digest, Sha256};
 use tokio::io::AsyncWriteExt;
 use tokio::net::tcp::{ReadHalf, WriteHalf};
 use tokio::time::{Instant, sleep_until};
-use warp_bridge_core::{BridgeConnection, BridgeEvent, Level, StepDownReason, ToServer};
+use warp_bridge_core::{
+    BridgeConnection, BridgeEvent, Level, Reading, StepDownReason, ToServer, Versions,
+};
 use warp_protocol::stream::{Decoder, MessageKind, encode_keep_alive, encode_message};
 use warp_ro_packet::{Direction, Role};
 
@@ -18,6 +20,7 @@ use crate::connection::{Connection, Early, packet_role};
 use crate::doors::{Book, server_role};
 use crate::notice::{BridgeNotice, Carried};
 use crate::opener::{self, GameRead, GameReader, GameWriter, PathNow, WriteGone};
+use crate::watch::Watch;
 
 /// Why a connection did not end in good order.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -141,12 +144,40 @@ impl<'a> Lanes<'a> {
         result
     }
 
+    /// Looks at the core; changes nothing.
+    pub(crate) fn look<R>(&self, look: impl FnOnce(&BridgeConnection) -> R) -> R {
+        look(&self.connection.core.lock())
+    }
+
+    /// Asks about the packet version.
+    pub(crate) fn versions<R>(&self, work: impl FnOnce(&mut Versions) -> R) -> R {
+        self.shared.with_versions(work)
+    }
+
+    pub(crate) fn versions_certain(&self) -> bool {
+        self.shared.versions_certain()
+    }
+
+    /// Reads on as `reading` says.
+    pub(crate) fn choose(&self, reading: Reading) {
+        self.work(|core| core.choose(reading));
+    }
+
+    fn role(&self) -> Role {
+        packet_role(self.connection.upstream.role)
+    }
+
     fn on_event(&self, event: BridgeEvent) {
         let n = self.connection.n;
         let shared = self.shared;
         let notice = match event {
             BridgeEvent::SteppedDown { from, to, reason } => {
                 tracing::info!(n, ?from, ?to, %reason, "game connection stepped down");
+                if to == Level::Opaque {
+                    // What is held outside of the core waits for nothing now.
+                    self.connection.due_up.notify_one();
+                    self.connection.due_down.notify_one();
+                }
                 BridgeNotice::SteppedDown {
                     n,
                     from,
@@ -212,11 +243,11 @@ impl<'a> Lanes<'a> {
 
     /// Chooses the packet table by what the client has said first. `false`: that is too little yet.
     fn decide(&self, head: &[u8], last: bool) -> bool {
-        let role = packet_role(self.connection.upstream.role);
-        let reading = self.shared.with_versions(|all| all.on_client(role, head));
+        let role = self.role();
+        let reading = self.versions(|all| all.on_client(role, head));
         let decided = reading.is_some();
         if let Some(reading) = reading {
-            self.work(|core| core.choose(reading));
+            self.choose(reading);
         }
         decided || last
     }
@@ -236,6 +267,8 @@ impl<'a> Lanes<'a> {
         } = early;
         let mut wire = BytesMut::new();
         let mut stall = Stall::default();
+        let mut watch: Option<Watch> = None;
+        let mut settle = false;
         let mut ended = false;
         loop {
             if !decided && !reads.is_empty() {
@@ -243,25 +276,35 @@ impl<'a> Lanes<'a> {
             }
             wire.clear();
             let path = (self.path)();
-            let waiting = self.work(|core| {
-                let out = &mut |message: ToServer<'_>| {
-                    encode(&mut wire, message, tally, &self.connection.up_bytes);
-                };
-                core.release_to_server(path, out);
-                if decided {
-                    for piece in reads.pieces() {
-                        core.client_bytes(piece, path, out);
-                    }
+            let out = &mut |message: ToServer<'_>| {
+                encode(&mut wire, message, tally, &self.connection.up_bytes);
+            };
+            self.work(|core| core.release_to_server(path, out));
+            if decided {
+                let watch = watch.get_or_insert_with(|| Watch::new(self, self.role(), UP));
+                for piece in reads.pieces() {
+                    let passed = watch.take(self, piece);
+                    let passed = passed.as_deref().unwrap_or(piece);
+                    self.work(|core| core.client_bytes(passed, path, out));
                 }
+                reads.clear();
+                if std::mem::take(&mut settle) || ended {
+                    let passed = watch.settle(self);
+                    self.work(|core| core.client_bytes(&passed, path, out));
+                }
+                if ended || self.look(|core| core.level() == Level::Opaque) {
+                    let passed = watch.end();
+                    self.work(|core| core.client_bytes(&passed, path, out));
+                }
+            }
+            let waiting = self.work(|core| {
                 if ended {
                     core.finish_client(path, out);
                 }
                 core.waiting(UP)
             });
-            if decided {
-                reads.clear();
-            }
-            stall.note(waiting + reads.bytes().len(), !wire.is_empty());
+            let held = watch.as_ref().map_or(0, Watch::held);
+            stall.note(waiting + held + reads.bytes().len(), !wire.is_empty());
             if !wire.is_empty() {
                 match opener::write(writer, &wire).await {
                     Ok(()) => {}
@@ -284,12 +327,24 @@ impl<'a> Lanes<'a> {
                     Ok(_) => {}
                     Err(_) => return Err(Broken::Client),
                 },
+                () = settled(watch.as_ref()) => settle = true,
                 () = stall.over(self.shared.limits.stall_after) => {
                     decided = true;
-                    self.stalled(UP, reads.bytes().len());
+                    self.stalled(UP, held + reads.bytes().len());
                 }
             }
         }
+    }
+
+    /// Gives the core what the server has said, and tells which servers have no door.
+    fn server_bytes(&self, bytes: &[u8], out: &mut Vec<u8>) {
+        let path = (self.path)();
+        let mut book = Book::new(self.shared);
+        self.work(|core| {
+            let push = &mut |bytes: &[u8]| out.extend_from_slice(bytes);
+            core.server_bytes(bytes, path, &mut book, push);
+        });
+        book.tell();
     }
 
     /// From the stream to the client. `decoder`: what was read already.
@@ -302,7 +357,8 @@ impl<'a> Lanes<'a> {
     ) -> Result<(), Broken> {
         const DOWN: Direction = Direction::ServerToClient;
         let mut stall = Stall::default();
-        let mut head = ServerHead::new(self);
+        let mut watch = Watch::new(self, self.role(), DOWN);
+        let mut settle = false;
         let mut out = Vec::new();
         let mut ended = false;
         loop {
@@ -312,20 +368,22 @@ impl<'a> Lanes<'a> {
                     return Err(Broken::Framing);
                 }
                 tally.add(&message.body, &self.connection.down_bytes);
-                head.learn(self, &message.body);
-                let path = (self.path)();
-                let mut book = Book::new(self.shared);
-                let waiting = self.work(|core| {
-                    let push = &mut |bytes: &[u8]| out.extend_from_slice(bytes);
-                    core.server_bytes(&message.body, path, &mut book, push);
-                    core.waiting(DOWN)
-                });
-                book.tell();
+                let passed = watch.take(self, &message.body);
+                self.server_bytes(passed.as_deref().unwrap_or(&message.body), &mut out);
+                let waiting = self.look(|core| core.waiting(DOWN)) + watch.held();
                 stall.note(waiting, !out.is_empty());
                 write_out(&mut client, &mut out).await?;
             }
             if ended && decoder.buffered() > 0 {
                 return Err(Broken::Framing);
+            }
+            if std::mem::take(&mut settle) || ended {
+                let passed = watch.settle(self);
+                self.server_bytes(&passed, &mut out);
+            }
+            if ended || self.look(|core| core.level() == Level::Opaque) {
+                let passed = watch.end();
+                self.server_bytes(&passed, &mut out);
             }
             let path = (self.path)();
             let waiting = self.work(|core| {
@@ -336,7 +394,7 @@ impl<'a> Lanes<'a> {
                 }
                 core.waiting(DOWN)
             });
-            if waiting == 0 {
+            if waiting + watch.held() == 0 {
                 stall.note(0, false);
             }
             write_out(&mut client, &mut out).await?;
@@ -354,17 +412,26 @@ impl<'a> Lanes<'a> {
                     GameRead::Reset(_) => return Err(Broken::Server),
                     GameRead::Closed => return Err(Broken::Link),
                 },
+                () = watch.settled() => settle = true,
                 () = stall.over(self.shared.limits.stall_after) => {
                     // While the link has no path the rest of a packet cannot come: that says
                     // nothing of the packet.
                     if (self.path)().is_some() {
-                        self.stalled(DOWN, 0);
+                        self.stalled(DOWN, watch.held());
                     } else {
                         stall.restart();
                     }
                 }
             }
         }
+    }
+}
+
+/// Waits until a watch is to settle.
+async fn settled(watch: Option<&Watch>) {
+    match watch {
+        Some(watch) => watch.settled().await,
+        None => std::future::pending().await,
     }
 }
 
@@ -384,35 +451,6 @@ fn encode(wire: &mut BytesMut, message: ToServer<'_>, tally: &mut Tally, live: &
             tally.add(message.payload, live);
             let alone = message.kind == MessageKind::Alone;
             encode_message(wire, message.payload, alone);
-        }
-    }
-}
-
-/// The beginning of what the server says, as long as it can still tell the packet version.
-struct ServerHead(Option<Vec<u8>>);
-
-impl ServerHead {
-    /// A list of twenty characters fits, which is what tells most.
-    const MOST: usize = 4096;
-
-    fn new(lanes: &Lanes<'_>) -> Self {
-        let framed = lanes.shared.level != Level::Opaque;
-        Self((framed && !lanes.shared.versions_certain()).then(Vec::new))
-    }
-
-    fn learn(&mut self, lanes: &Lanes<'_>, body: &[u8]) {
-        let Some(head) = &mut self.0 else {
-            return;
-        };
-        let room = Self::MOST.saturating_sub(head.len());
-        head.extend_from_slice(body.get(..room).unwrap_or(body));
-        let role = packet_role(lanes.connection.upstream.role);
-        let reading = lanes.shared.with_versions(|all| all.on_server(role, head));
-        if let Some(reading) = reading {
-            lanes.work(|core| core.choose(reading));
-        }
-        if head.len() >= Self::MOST || lanes.shared.versions_certain() {
-            self.0 = None;
         }
     }
 }

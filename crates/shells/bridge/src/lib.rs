@@ -54,6 +54,7 @@ mod notice;
 mod opener;
 mod reads;
 mod totals;
+mod watch;
 
 pub use bridge::{Bridge, BridgeConfig, BridgeLimits, ClientView, Notify};
 pub use connection::ConnectionView;

@@ -11,6 +11,7 @@
 //! | char, server | size of a character in 006B, 099D and 0B72; 006D, 08E3, 099D or 0B6F, 0B71, 0B72; 0071 or 0AC5 |
 //! | map, client | the map login: its id, in plain or through the version's cipher, and its length |
 //! | any server | a version whose table cannot frame the bytes gives way to one that can |
+//! | any side, later | a packet whose length the versions do not agree on: those that find known packets and a border behind it |
 //!
 //! Source of the dates, packets and sizes: rAthena and Hercules, which both switch by client date. Sizes of
 //! a character: 144 bytes at 20130807, 147 at 20151029 and 20170614, 155 at 20180621 and
@@ -18,7 +19,8 @@
 //!
 //! Two versions that look the same in everything seen so far are both left, and then nothing is
 //! certain: 20180621 and 20200401 differ in no login and no character, only in what the
-//! map server sends.
+//! map server sends. Until that is seen nothing may be cut by one of them where they disagree: see
+//! [`Detector::note_later`].
 
 use std::sync::Arc;
 
@@ -69,6 +71,30 @@ pub enum Detection {
         /// The id of the connection's first packet, as it came.
         id: u16,
     },
+}
+
+/// How far the candidates agree on where packets end.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Agreement {
+    /// Bytes that may be read by the table of any candidate that is left: whole packets, or
+    /// everything when only one is left or none can go on.
+    pub bytes: usize,
+    /// Behind them stands a packet that the candidates cut differently, and what has come does not
+    /// say which of them is right.
+    pub undecided: bool,
+    /// Candidates were dropped.
+    pub learned: bool,
+}
+
+/// How far a candidate gets with what follows a packet that is cut differently.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+enum Reach {
+    /// To something that is no packet of this side.
+    Broken,
+    /// Into a packet whose rest has not come.
+    Within,
+    /// To the end of what has come.
+    Border,
 }
 
 /// How a candidate fits one head.
@@ -150,6 +176,74 @@ impl Detector {
             certain: self.certain(),
             ciphered,
         }
+    }
+
+    /// Takes as evidence what a side has sent behind the beginning of its stream. `packets` begin at
+    /// a packet border and have their ids in plain.
+    ///
+    /// Peers write whole packets, but a write may come in two reads. `settled`: nothing more has come
+    /// for a while, so the end of what is here is a border.
+    pub fn note_later(&mut self, direction: Direction, packets: &[u8], settled: bool) -> Agreement {
+        let before = self.candidates.len();
+        let mut bytes = 0;
+        let mut undecided = false;
+        while self.candidates.len() > 1 {
+            let rest = packets.get(bytes..).unwrap_or_default();
+            if rest.len() < 2 {
+                break;
+            }
+            let mut heads = self.candidates.iter().map(|table| head(table, None, rest));
+            let first = heads.next();
+            let alike = heads.all(|other| Some(other) == first);
+            match first {
+                Some(Head::Whole { length, .. }) if alike => bytes += length,
+                Some(Head::Incomplete) if alike => break,
+                _ if self.drop_worse(direction, rest, settled) => {}
+                // None of them can go on.
+                _ if self
+                    .reach(direction, rest)
+                    .all(|reach| reach == Reach::Broken) =>
+                {
+                    bytes = packets.len();
+                    break;
+                }
+                _ => {
+                    undecided = true;
+                    break;
+                }
+            }
+        }
+        if self.candidates.len() <= 1 {
+            bytes = packets.len();
+        }
+        Agreement {
+            bytes,
+            undecided,
+            learned: self.candidates.len() < before,
+        }
+    }
+
+    /// Drops the candidates that get less far than others; `false` if none does.
+    fn drop_worse(&mut self, direction: Direction, rest: &[u8], settled: bool) -> bool {
+        let reach: Vec<Reach> = self.reach(direction, rest).collect();
+        let best = reach.iter().max().copied().unwrap_or(Reach::Broken);
+        // Until nothing more comes, a packet that is cut short may be the right one.
+        let least = if settled {
+            best
+        } else {
+            best.min(Reach::Within)
+        };
+        let before = self.candidates.len();
+        let mut reach = reach.into_iter();
+        self.candidates
+            .retain(|_| reach.next().is_some_and(|reach| reach >= least));
+        self.candidates.len() < before
+    }
+
+    fn reach(&self, direction: Direction, rest: &[u8]) -> impl Iterator<Item = Reach> {
+        self.candidates
+            .iter()
+            .map(move |table| reach(table, direction, rest))
     }
 
     /// The newest version that fits all evidence so far; `None` if there are no candidates.
@@ -252,6 +346,24 @@ fn answered(table: &PacketTable, packets: &[u8]) -> Fit {
         }
     }
     Fit::PLAIN
+}
+
+/// How far `table` gets with `rest`, which begins at a packet border.
+fn reach(table: &PacketTable, direction: Direction, mut rest: &[u8]) -> Reach {
+    while !rest.is_empty() {
+        let Some(id) = first_u16(rest) else {
+            return Reach::Within;
+        };
+        if !is_from(table, id, direction) {
+            return Reach::Broken;
+        }
+        match head(table, None, rest) {
+            Head::Whole { length, .. } => rest = rest.get(length..).unwrap_or_default(),
+            Head::Incomplete => return Reach::Within,
+            Head::Unframeable(_) => return Reach::Broken,
+        }
+    }
+    Reach::Border
 }
 
 /// The number at the front; of a packet, its id.

@@ -98,6 +98,7 @@ enum State {
 }
 
 /// What stands at the front of some bytes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Head {
     /// A packet that is there with its last byte; the id is the plain one.
     Whole {

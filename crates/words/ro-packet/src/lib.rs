@@ -71,7 +71,7 @@ pub use address::{Announced, announced_addresses, announces_addresses, rewrite_a
 pub use cipher::{IdCipher, IdKeys};
 pub use class::{PacketClass, PacketInfo};
 pub use decode::{Decoded, Field, FieldValue, MAX_SHOWN_BYTES, decode};
-pub use detector::{Detection, Detector};
+pub use detector::{Agreement, Detection, Detector};
 pub use framer::{Frame, FrameKind, Framer, OpaqueReason};
 pub use map::map_name;
 pub use recvpackets::{RecvPacketsError, RecvPacketsProblem};
