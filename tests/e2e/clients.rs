@@ -10,6 +10,8 @@
 use std::time::Duration;
 
 use serde_json::{Value, json};
+use warp_engine_core::event::ConsoleAnswer;
+use warp_engine_core::text::answer_lines;
 use warp_tests::digests::compare_all;
 use warp_tests::house::{House, NodePlan, Plan, address, good_end, on_map};
 use warp_tests::process::{PATIENCE, Process};
@@ -127,6 +129,61 @@ fn said(client: &Process, text: &str) -> (f64, Vec<String>) {
     (event["answered_ms"].as_f64().unwrap(), lines.collect())
 }
 
+/// What the chat showed is what the launcher counted, and that lies between what the connections
+/// before had carried and what all had carried in the end, which is compared with the game server's
+/// own count elsewhere.
+fn assert_true_values(node: &Process, client: &Process) {
+    let (_, lines) = said(client, "@P2P Metrics");
+    let (_, console) = node.event_from(0, "console", PATIENCE, |event| {
+        event["answer"]["answer"] == "metrics"
+    });
+    let answer: ConsoleAnswer = serde_json::from_value(console["answer"].clone()).unwrap();
+    assert_eq!(lines, answer_lines(&answer));
+    let ConsoleAnswer::Metrics { metrics } = answer else {
+        panic!("{console}");
+    };
+    node.events_more(0, "stream-closed", 3, |_| true);
+    let closed = node.events("stream-closed");
+    let carried = |direction: &str, streams: usize| -> u64 {
+        let bytes = closed
+            .iter()
+            .map(|event| event[direction]["bytes"].as_u64());
+        bytes.take(streams).map(Option::unwrap).sum()
+    };
+    let (up, down) = (metrics.bytes_up, metrics.bytes_down);
+    // Login and char server, then the map server.
+    assert!(
+        (carried("up", 2)..=carried("up", 3)).contains(&up),
+        "{closed:?}"
+    );
+    assert!(
+        (carried("down", 2)..=carried("down", 3)).contains(&down),
+        "{closed:?}"
+    );
+    // One player is on a map with one connection; the commands that were typed are no chat for the
+    // server.
+    assert_eq!(metrics.streams, 1);
+    let [row] = metrics.clients.as_slice() else {
+        panic!("{:?}", metrics.clients);
+    };
+    assert_eq!(
+        (
+            row.map.as_deref(),
+            row.connections,
+            row.bytes_up,
+            row.bytes_down
+        ),
+        (Some("prontera"), 1, up, down)
+    );
+    let chat_up: u64 = (metrics.classes.iter())
+        .filter(|row| row.class == "chat")
+        .map(|row| row.up.packets)
+        .sum();
+    assert_eq!(chat_up, 0, "{:?}", metrics.classes);
+    let sum: u64 = metrics.classes.iter().map(|row| row.up.bytes).sum();
+    assert_eq!(sum, up, "the classes add up");
+}
+
 fn commands(version: u32, more: &[&str]) {
     let house = House::with(Plan {
         packet_version: version,
@@ -178,10 +235,7 @@ fn commands(version: u32, more: &[&str]) {
         status.contains("prontera"),
         "the player's own map: {status}"
     );
-    let (_, metrics) = said(&client, "@P2P Metrics");
-    let metrics = metrics.join("\n");
-    assert!(metrics.contains("ms"), "{metrics}");
-    assert!(metrics.contains("chat"), "counters by class: {metrics}");
+    assert_true_values(&node, &client);
 
     // What reached the server: the usual lines, and none of the commands.
     let told = house.server.events("chat");

@@ -465,6 +465,10 @@ export const en: Texts = {
       why: "The client hides its packet ids with a key that is not known.",
       todo: "The game goes on. To change servers it needs a client without packet obfuscation.",
     },
+    "unknown-map-login": {
+      why: "Which packet of this client version is the map login is not known.",
+      todo: "The game goes on. To change servers it needs a client version that is built in.",
+    },
     "unknown-version": {
       why: "No packet table fits what the client sent first.",
       todo: "The game goes on. The operator can set the zone's packet version, or add a table.",

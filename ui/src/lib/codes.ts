@@ -9,6 +9,7 @@ export const STEP_REASONS = [
   "stalled",
   "requested",
   "obfuscated-ids",
+  "unknown-map-login",
   "unknown-version",
   "by-zone",
 ] as const;

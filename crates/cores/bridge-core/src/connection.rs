@@ -178,15 +178,15 @@ impl BridgeConnection {
             return false;
         }
         let from = std::mem::replace(&mut self.level, to);
-        if to == Level::Opaque {
-            if let Some(framing) = &mut self.framing {
-                framing.client.make_opaque();
-                framing.server.make_opaque();
-            }
-            // Nothing is injected into a stream whose packets are not known.
-            self.answers.clear();
-            self.keep_alive.want(false);
+        if to == Level::Opaque
+            && let Some(framing) = &mut self.framing
+        {
+            framing.client.make_opaque();
+            framing.server.make_opaque();
         }
+        // Below assist nothing is put into the streams.
+        self.answers.clear();
+        self.keep_alive.want(false);
         self.events
             .push(BridgeEvent::SteppedDown { from, to, reason });
         true
@@ -282,7 +282,7 @@ impl BridgeConnection {
     /// Lines to be shown in the game's chat, at a packet border, as soon as the player is on a map.
     /// At most [`crate::MAX_ANSWERS`] wait, the oldest are kept; the rest is dropped with an event.
     /// Returns `false`, and takes nothing, on connections that have no chat to show them in: login,
-    /// char and opaque ones.
+    /// char, and those below [`Level::Assist`].
     pub fn answer(&mut self, lines: &[String]) -> bool {
         if !self.has_chat() {
             return false;
@@ -302,13 +302,13 @@ impl BridgeConnection {
     fn has_chat(&self) -> bool {
         let framing = self.framing.as_ref();
         self.role == Role::Map
-            && self.level != Level::Opaque
+            && self.level == Level::Assist
             && framing.is_some_and(|framing| framing.roles.system_chat.is_some())
     }
 
     /// The client is always at a packet border here: it gets whole packets only.
     fn may_answer(&self) -> bool {
-        self.stage == Stage::Playing && self.level != Level::Opaque
+        self.stage == Stage::Playing && self.level == Level::Assist
     }
 
     fn give_answers(&mut self, out: &mut impl FnMut(&[u8])) {
@@ -321,7 +321,7 @@ impl BridgeConnection {
     fn may_keep_alive(&self) -> bool {
         let framing = self.framing.as_ref();
         self.stage == Stage::Playing
-            && self.level != Level::Opaque
+            && self.level == Level::Assist
             // What is injected would put the server's key a packet ahead of the client's.
             && framing.is_some()
             && !self.hides_ids()

@@ -53,6 +53,15 @@ pub enum StepDownReason {
         /// The id that the connection began with.
         id: u16,
     },
+    /// The operator's table does not say which packet is the map login.
+    #[error(
+        "which packet of this version is the map login is not known, so its map connections cannot \
+         be read (the first begins with {id:04X}); they are forwarded untouched"
+    )]
+    UnknownMapLogin {
+        /// The id that the connection began with.
+        id: u16,
+    },
     /// The client shuffles its packet ids by a key that is not known.
     #[error(
         "the client hides its packet ids with a key that is not known (the first reads {id:04X}); \
@@ -101,6 +110,7 @@ impl StepDownReason {
             StepDownReason::BadPacketLength { .. } => "bad-packet-length",
             StepDownReason::NoPacketTable => "no-packet-table",
             StepDownReason::UnknownVersion { .. } => "unknown-version",
+            StepDownReason::UnknownMapLogin { .. } => "unknown-map-login",
             StepDownReason::ObfuscatedIds { .. } => "obfuscated-ids",
             StepDownReason::ByZone => "by-zone",
             StepDownReason::Stalled { .. } => "stalled",
@@ -231,6 +241,7 @@ mod tests {
             },
             StepDownReason::NoPacketTable,
             StepDownReason::UnknownVersion { id: 1 },
+            StepDownReason::UnknownMapLogin { id: 1 },
             StepDownReason::ObfuscatedIds { id: 1 },
             StepDownReason::ByZone,
             StepDownReason::Stalled {

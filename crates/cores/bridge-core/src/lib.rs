@@ -9,7 +9,7 @@
 //!
 //! | level | client to server | server to client |
 //! |---|---|---|
-//! | [`Level::Assist`] | as *rewrite*; reported apart, for connections that may be given copies from other players | as *rewrite* |
+//! | [`Level::Assist`] | as *rewrite*; commands in the chat are taken out, and the endpoint is given what keeps the session alive | as *rewrite*; answers to commands are put in |
 //! | [`Level::Rewrite`] | whole packets, one [`ToServer`] each, with their class | announced server addresses become loopback ones |
 //! | [`Level::Opaque`] | one [`ToServer`] per call, as the client wrote it | untouched |
 //!
@@ -45,8 +45,8 @@
 //!
 //! # Commands in the chat
 //!
-//! A public chat line that is `/p2p` or `@p2p`, in any case, alone or followed by a space, is withheld
-//! from the server and becomes [`BridgeEvent::Command`]. Everything else passes, also what merely
+//! At *assist*, a public chat line that is `/p2p` or `@p2p`, in any case, alone or followed by a space, is
+//! withheld from the server and becomes [`BridgeEvent::Command`]. Everything else passes, also what merely
 //! contains it, and whispers, party and guild chat. [`BridgeConnection::answer`] puts lines into the
 //! chat (008E) at a packet border, when the player is on a map.
 //!
@@ -57,11 +57,11 @@
 //!
 //! # Keeping a session alive
 //!
-//! While the player is on a map of a framed connection with plain ids, the endpoint is given a packet
+//! While the player is on a map of a connection at *assist* with plain ids, the endpoint is given a packet
 //! to write when the client is silent ([`MessageKind::KeepAlive`]): the last time sync that the client
 //! sent, or one with tick 0. It is taken away (an empty payload) as soon as the server sends the player
-//! to a map, or the client asks to leave. Loading ends when the client has said so (007D) and the server
-//! has sent a packet after it; from the map entry or move until then nothing is injected on either side.
+//! to a map, or the client asks to leave. Loading ends when the client has said so (007D) and a packet
+//! of the server has come in after that; from the map entry or move until then nothing is injected on either side.
 //!
 //! # What the owner of a connection does
 //!

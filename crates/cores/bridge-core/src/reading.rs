@@ -4,13 +4,10 @@ use std::sync::Arc;
 
 use warp_ro_packet::{
     Agreement, Detection, Detector, Direction, FrameKind, Framer, IdCipher, PacketTable, Role,
-    account_of,
+    SHUFFLED, account_of,
 };
 
 use crate::event::StepDownReason;
-
-/// The first and the last client date that hides packet ids behind a rolling xor.
-const OBFUSCATED: std::ops::RangeInclusive<u32> = 20_110_817..=20_180_307;
 
 /// How the packets of one connection are read.
 #[derive(Debug, Clone)]
@@ -141,17 +138,22 @@ impl Versions {
             }
             Detection::Unknown { id } => id,
         };
-        Some(if self.hidden(role, id) {
-            Reading::Opaque(StepDownReason::ObfuscatedIds { id })
-        } else if let Some(table) = &self.fixed {
-            // The operator knows better, until a packet says otherwise.
-            Reading::Framed {
-                table: Arc::clone(table),
-                ciphered: false,
-            }
-        } else {
-            Reading::Opaque(StepDownReason::UnknownVersion { id })
-        })
+        let login_unknown = |table: &Arc<PacketTable>| table.roles().map_enter.is_none();
+        Some(
+            if role == Role::Map && self.fixed.as_ref().is_some_and(login_unknown) {
+                Reading::Opaque(StepDownReason::UnknownMapLogin { id })
+            } else if self.hidden(role, id) {
+                Reading::Opaque(StepDownReason::ObfuscatedIds { id })
+            } else if let Some(table) = &self.fixed {
+                // The operator knows better, until a packet says otherwise.
+                Reading::Framed {
+                    table: Arc::clone(table),
+                    ciphered: false,
+                }
+            } else {
+                Reading::Opaque(StepDownReason::UnknownVersion { id })
+            },
+        )
     }
 
     /// The same for what the server has sent so far; `None` as well if it says nothing new.
@@ -243,7 +245,7 @@ impl Versions {
         let Some(best) = self.detector.as_ref().and_then(Detector::best) else {
             return false;
         };
-        let only = self.certain() && OBFUSCATED.contains(&best.version());
+        let only = self.certain() && SHUFFLED.contains(&best.version());
         role == Role::Map && (only || (self.fixed.is_none() && id >= self.ids_end))
     }
 }

@@ -32,7 +32,7 @@ use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::time::Duration;
 
 use warp_protocol::rest::SessionGrant;
-use warp_protocol::zone::{ZoneFile, ZoneStatus, ZoneView, is_map_name};
+use warp_protocol::zone::{ReadLevel, ZoneFile, ZoneStatus, ZoneView, is_map_name};
 use warp_protocol::{Problem, ProblemCode};
 
 use crate::effect::{Effect, LinkId, MapStream, Routes, Way};
@@ -220,7 +220,17 @@ impl Roaming {
         let ids = || enabled().map(|view| view.zone.zone_id.as_str());
         // The chosen zone has its session already; its maps may be other ones than when it began.
         let own = ids().find(|id| *id == chosen);
-        let zone = own.or_else(|| ids().next()).map(str::to_owned);
+        // Nothing is rewritten for an opaque zone, so its connections come in at fixed ports, which the
+        // bridge has for the chosen zone alone; and what is enciphered does not say whose it is.
+        let read = enabled().filter(|view| view.zone.game.level != ReadLevel::Opaque);
+        let best = read.map(|view| view.zone.zone_id.as_str()).next();
+        let zone = own.or(best).map(str::to_owned);
+        if zone.is_none()
+            && let Some(opaque) = ids().next()
+        {
+            let detail = format!("{map}: the zone is opaque; choose it at Play to go through it");
+            self.tell_once(opaque, ProblemCode::ZoneNotJoined, detail);
+        }
         let place = Place::in_zone(zone.as_deref(), &chosen);
         self.lookups.answered(now, map, zone);
         self.told_away = false;

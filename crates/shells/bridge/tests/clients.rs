@@ -7,11 +7,12 @@ use std::time::Duration;
 
 use support::{
     House, accept_login, address, char_enter, config, connect, expect, login, map_enter, moved,
-    notify_zone, packet,
+    notify_zone, packet, put_address,
 };
 use tokio::io::AsyncWriteExt;
 use warp_bridge::{BridgeNotice, Direction, Level, Origin, PacketClass};
 use warp_protocol::stream::ServerRole;
+use warp_ro_packet::PacketLength;
 
 const UP: Direction = Direction::ClientToServer;
 
@@ -36,7 +37,7 @@ async fn play(
     let announced = notify_zone(map, address(server));
     far.say(&[&account.to_le_bytes()[..], &announced].concat());
     let mut rewritten = announced;
-    support::put_address(&mut rewritten[22..28], map_door);
+    put_address(&mut rewritten[22..28], map_door);
     expect(&mut client, &account.to_le_bytes()).await;
     expect(&mut client, &rewritten).await;
     client.shutdown().await.unwrap();
@@ -210,10 +211,10 @@ async fn the_version_is_found_out_by_the_first_packets() {
     accept[2..4].copy_from_slice(&79u16.to_le_bytes());
     accept[8..12].copy_from_slice(&5u32.to_le_bytes());
     let char = address("192.0.2.1:6121");
-    support::put_address(&mut accept[47..53], char);
+    put_address(&mut accept[47..53], char);
     far.say(&accept);
     let char_door = house.bridge.door_of(ServerRole::Char, char).unwrap();
-    support::put_address(&mut accept[47..53], char_door);
+    put_address(&mut accept[47..53], char_door);
     expect(&mut client, &accept).await;
     let mut known = Vec::new();
     while known.last() != Some(&(20_151_029, false, false)) {
@@ -317,4 +318,44 @@ async fn a_client_of_no_known_version_passes_and_is_nobodys() {
         expect(&mut client, &[0xFF; 7]).await;
     }
     house.shutdown().await;
+}
+
+/// 20180621 and 20200401 begin alike; an item on the floor has 17 bytes in one and 19 in the other.
+#[tokio::test]
+async fn what_versions_cut_differently_is_not_cut_wrongly() {
+    for version in [20_180_621, 20_200_401] {
+        let mut zone = config("127.0.0.1:0");
+        zone.game.packet_version = 0;
+        let mut house = House::start(zone);
+        let table = warp_bridge::PacketTable::for_version(version).unwrap();
+        let PacketLength::Fixed(length) = table.length_of(0x009D).unwrap() else {
+            panic!("no fixed length");
+        };
+        let item = packet(0x009D, usize::from(length), 0);
+        let mut enter = packet(table.roles().map_enter.unwrap(), 19, 0);
+        enter[2..6].copy_from_slice(&2_000_001u32.to_le_bytes());
+        let door = house
+            .bridge
+            .door_of(ServerRole::Map, address("192.0.2.1:5121"))
+            .unwrap();
+        let (mut client, far) = house.connect(door, &enter).await;
+        assert_eq!(version_known(&mut house).await, (20_200_401, false, false));
+        // Alone and in two pieces: it has to come out whole all the same.
+        far.say(&item[..9]);
+        far.say(&item[9..]);
+        expect(&mut client, &item).await;
+        assert_eq!(version_known(&mut house).await, (version, false, true));
+        // Nothing is out of step: the address behind it is found.
+        let server = address("192.0.2.2:5121");
+        let mut change = packet(0x0AC7, 156, 0);
+        change[2..10].copy_from_slice(b"town.gat");
+        put_address(&mut change[22..28], server);
+        far.say(&[&item[..], &change].concat());
+        expect(&mut client, &item).await;
+        let door = house.bridge.door_of(ServerRole::Map, server).unwrap();
+        put_address(&mut change[22..28], door);
+        expect(&mut client, &change).await;
+        let level = house.bridge.connections()[0].level;
+        assert_eq!(level, Level::Assist);
+    }
 }

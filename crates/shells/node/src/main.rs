@@ -73,7 +73,7 @@ struct PlayArgs {
     no_game: bool,
     /// Start so many game clients; the practice game gives each the next account.
     #[arg(long, value_name = "N", default_value_t = 1, conflicts_with = "no_game",
-          value_parser = clap::value_parser!(u32).range(1..=64))]
+          value_parser = clap::value_parser!(u32).range(1..=16))]
     clients: u32,
     /// One JSON event per line on standard output.
     #[arg(long)]

@@ -194,9 +194,20 @@ fn print_event(event: &Event, json: bool) {
 struct Progress {
     playing: bool,
     code: u8,
-    /// Game clients that were started, and that have ended.
+    /// Game clients that were started or could not be, and those of them that are no more.
     started: u32,
     ended: u32,
+}
+
+impl Progress {
+    /// True when that was the last one.
+    fn game_ended(&mut self, ok: bool, run: &Run) -> bool {
+        self.ended += 1;
+        if !ok {
+            self.code = 1;
+        }
+        self.ended == self.started && self.started >= run.clients
+    }
 }
 
 async fn drive(mut config: Config, run: Run, mut stdin: Lines<BufReader<Stdin>>) -> ExitCode {
@@ -297,27 +308,19 @@ fn on_event(event: &Event, engine: &EngineHandle, run: &Run, progress: &mut Prog
             progress.code = exit_code(problem.code);
             true
         }
-        Event::Problem { problem } => {
-            let ends = matches!(
-                problem.code,
-                ProblemCode::LinkLost
-                    | ProblemCode::EndpointUntrusted
-                    | ProblemCode::GameMissing
-                    | ProblemCode::GameNotStarted
-                    | ProblemCode::GameFiles
-            );
-            if ends {
+        Event::Problem { problem } => match problem.code {
+            ProblemCode::LinkLost | ProblemCode::EndpointUntrusted => {
                 progress.code = 1;
+                true
             }
-            ends
-        }
-        Event::GameExited { ok, .. } => {
-            progress.ended += 1;
-            if !ok {
-                progress.code = 1;
+            // Those that run already are left alone.
+            ProblemCode::GameMissing | ProblemCode::GameNotStarted | ProblemCode::GameFiles => {
+                progress.started += 1;
+                progress.game_ended(false, run)
             }
-            progress.ended == progress.started && progress.started >= run.clients
-        }
+            _ => false,
+        },
+        Event::GameExited { ok, .. } => progress.game_ended(*ok, run),
         Event::Stopped => true,
         _ => false,
     }

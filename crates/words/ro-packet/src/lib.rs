@@ -77,6 +77,7 @@ pub use map::map_name;
 pub use recvpackets::{RecvPacketsError, RecvPacketsProblem};
 pub use roles::Roles;
 pub use table::{PacketLength, PacketTable, packet_name};
+pub use versions::SHUFFLED;
 
 use serde::{Deserialize, Serialize};
 

@@ -9,7 +9,7 @@ use std::borrow::Cow;
 use std::collections::BTreeMap;
 
 use crate::table::{PacketLength, PacketTable, TableParts, VARIABLE};
-use crate::versions;
+use crate::versions::{self, SHUFFLED};
 
 /// The most packets that one file may name; the public tables of 2021 have about 1600.
 const MAX_ROWS: usize = 8192;
@@ -65,10 +65,10 @@ impl PacketTable {
     ///
     /// The file says lengths only. Classes, names and roles come from the compiled-in table of the
     /// same version, else from the nearest older one (the oldest if all are newer), for those ids
-    /// whose length is the same in both; so a role may be absent. For a client of 2011 to March 2018
-    /// whose version is not compiled in this can be wrong: those shuffled their ids in every build, and
-    /// an id of the same length may be another packet. The keys of the id xor come
-    /// from the same version only.
+    /// whose length is the same in both; so a role may be absent. Clients of 2011 to March 2018 shuffled
+    /// ids in every build: of one whose version is not compiled in, the map login and the time request
+    /// are not known, its names and classes can be wrong, and its map connections cannot be read. The
+    /// keys of the id xor come from the same version only.
     ///
     /// # Errors
     ///
@@ -97,7 +97,10 @@ impl PacketTable {
             .filter(|info| same(info.id))
             .copied()
             .collect();
-        let roles = model.roles().only(same);
+        let mut roles = model.roles().only(same);
+        if model.version() != version && SHUFFLED.contains(&version) {
+            roles = roles.without_shuffled();
+        }
         let keys = (model.version() == version)
             .then(|| model.cipher())
             .flatten();

@@ -24,6 +24,16 @@ pub struct Roles {
 }
 
 impl Roles {
+    /// The same roles without those of packets that clients from 2011 to March 2018 gave another id
+    /// in every build.
+    pub(crate) fn without_shuffled(self) -> Roles {
+        Roles {
+            map_enter: None,
+            time_sync: None,
+            ..self
+        }
+    }
+
     /// The same roles without the ids that `keep` does not know.
     pub(crate) fn only(&self, keep: impl Fn(u16) -> bool) -> Roles {
         let kept = |id: Option<u16>| id.filter(|id| keep(*id));

@@ -20,6 +20,11 @@ mod v20211103;
 
 use known::shuffled::{FROM_2013, FROM_2017, PLAIN, STORE_PASSWORD_2013, STORE_PASSWORD_2015};
 
+/// The first and the last client date (version) that gives packets to a map server other ids in every
+/// build, and may hide them behind a rolling xor. Source: rAthena's `clif_shuffle.hpp` and
+/// `clif_obfuscation.hpp`.
+pub const SHUFFLED: std::ops::RangeInclusive<u32> = 20_110_817..=20_180_307;
+
 /// What a version is made of.
 struct Compiled {
     version: u32,

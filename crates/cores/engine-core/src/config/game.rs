@@ -69,7 +69,7 @@ impl GameSection {
             }
         }
         let instances = u64::from(self.max_instances);
-        Wrong::unless_in("game.max_instances", instances, 1..=32)
+        Wrong::unless_in("game.max_instances", instances, 1..=16)
     }
 
     /// Makes relative paths absolute by `folder`, the configuration file's: `executable`,

@@ -12,11 +12,9 @@ use quick_xml::events::Event;
 use quick_xml::reader::Reader;
 use warp_engine_core::config::ClientInfoSection;
 
-/// Stands in every file that we write, and tells it from the operator's own.
+/// Stands in every file that we write, for whoever looks into it.
 const MARKER: &str =
     "<!-- Written by Warp Launcher for one session; removed when the game ends. -->";
-/// What is looked for: wording around it may change, this may not.
-const MARK: &[u8] = b"Written by Warp Launcher";
 
 /// Why a template cannot be used.
 #[derive(Debug, PartialEq, Eq, thiserror::Error)]
@@ -72,9 +70,10 @@ pub(super) fn fresh(section: &ClientInfoSection, login: SocketAddr) -> Vec<u8> {
     .into_bytes()
 }
 
-/// Did we write this?
-pub(super) fn is_ours(file: &[u8]) -> bool {
-    file.windows(MARK.len()).any(|piece| piece == MARK)
+/// A template may be a file that we wrote.
+fn has_marker(file: &[u8]) -> bool {
+    let marker = MARKER.as_bytes();
+    file.windows(marker.len()).any(|piece| piece == marker)
 }
 
 /// One replacement: these bytes become those.
@@ -121,7 +120,7 @@ fn edits(template: &[u8], login: SocketAddr) -> Result<Vec<Edit>, TemplateError>
                     Some(1) => connection.inside = after,
                     _ => {}
                 }
-                if open.len() == 1 && !is_ours(template) {
+                if open.len() == 1 && !has_marker(template) {
                     edits.push((after..after, format!("\n  {MARKER}").into_bytes()));
                 }
             }
@@ -258,7 +257,7 @@ mod tests {
             String::from_utf8_lossy(&expected)
         );
         assert_eq!(file, expected);
-        assert!(is_ours(&file) && !is_ours(KOREAN));
+        assert!(has_marker(&file) && !has_marker(KOREAN));
         // What we wrote may be a template again.
         assert_eq!(replaced(&file), file);
     }
@@ -303,7 +302,7 @@ mod tests {
             ..ClientInfoSection::default()
         };
         let file = fresh(&section, login());
-        assert!(is_ours(&file) && file.is_ascii());
+        assert!(has_marker(&file) && file.is_ascii());
         // Nothing is left to replace: all is in its place.
         assert_eq!(replaced(&file), file);
         let text = String::from_utf8(file).unwrap();
@@ -356,7 +355,7 @@ mod tests {
                 template = [before, b"<address>", &template, b"</address>", after].concat();
             }
             if let Ok(file) = from_template(&template, login()) {
-                prop_assert!(is_ours(&file));
+                prop_assert!(has_marker(&file));
                 let again = from_template(&file, login());
                 prop_assert_eq!(again.as_deref(), Ok(&*file));
                 let other = SocketAddr::from(([127, 0, 0, 1], 1));

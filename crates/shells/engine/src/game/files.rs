@@ -4,22 +4,23 @@
 //!
 //! | file | is |
 //! |---|---|
-//! | `NAME` | ours while games run, known by the mark in it; else the operator's own, or none |
+//! | `NAME` | ours while games run, known by its digest in the lock file; else the operator's own, or none |
 //! | `NAME.before-warp` | the operator's own, while ours has its place |
 //! | `NAME.warp-new` | ours, before it is renamed into its place |
-//! | `NAME.warp-lock` | locked by the launcher whose file `NAME` is, so that two launchers never share one. The system gives the lock back when a launcher crashes: what is found then under our names is a leftover, and is put right |
+//! | `NAME.warp-lock` | locked by the launcher whose file `NAME` is, so that two launchers never share one; holds the digests of what that launcher puts there. The system gives the lock back when a launcher crashes: what is found then under our names is a leftover, and is put right |
 //!
 //! Nothing of the operator's is ever written to or removed, only renamed; a step that would have to
 //! is a problem, and what was done before it is undone.
 
 use std::collections::HashMap;
 use std::fs::{self, File, TryLockError};
-use std::io::{self, Read, Write};
+use std::io::{self, Read, Seek, Write};
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use parking_lot::Mutex;
+use sha2::{Digest, Sha256};
 use warp_engine_core::config::ClientInfoSection;
 use warp_protocol::{Problem, ProblemCode};
 
@@ -27,6 +28,8 @@ use super::clientinfo;
 
 /// Largest template, and most that is read of a file to see whose it is.
 const MAX_FILE: u64 = 1024 * 1024;
+/// Most that is read of a lock file: two digests and more.
+const MAX_LOCK: u64 = 4096;
 /// Folder of loose files beside a client, if `game.clientinfo.folder` does not say.
 const LOOSE: &str = "data";
 
@@ -63,19 +66,32 @@ impl Files {
         match held.get_mut(&path) {
             Some(entry) => {
                 let content = content(section, login)?;
+                let there = read(&path).map_err(|error| unwritable(&path, &error))?;
+                if there != entry.content {
+                    let fix = "somebody has changed this file while games run; end them first, or \
+                               choose another game.clientinfo.file";
+                    return Err(problem(&path, fix.into()));
+                }
                 // The bridge may have another address by now; games that run have read theirs.
                 if entry.content != content {
-                    write(&path, &content).map_err(|error| unwritable(&path, &error))?;
+                    let both = [entry.content.as_slice(), &content];
+                    note(&mut entry.lock, &both)
+                        .and_then(|()| write(&path, &content))
+                        .map_err(|error| unwritable(&path, &error))?;
                     entry.content = content;
                 }
                 entry.users += 1;
             }
             None => {
-                let lock = lock(&path)?;
-                let placed = recover(&path)
+                let mut lock = lock(&path)?;
+                let placed = recover(&path, &mut lock)
                     .map_err(|error| unwritable(&path, &error))
                     .and_then(|()| content(section, login))
-                    .and_then(|content| place(&path, &content).map(|()| content));
+                    .and_then(|content| {
+                        // Before it is there: what a crash leaves behind is known by it.
+                        note(&mut lock, &[&content]).map_err(|error| unwritable(&path, &error))?;
+                        place(&path, &content).map(|()| content)
+                    });
                 match placed {
                     Ok(content) => {
                         let users = 1;
@@ -114,8 +130,8 @@ impl Files {
         if held.contains_key(&path) || !has_leftovers(&path) {
             return Ok(());
         }
-        let lock = lock(&path)?;
-        let recovered = recover(&path).map_err(|error| unwritable(&path, &error));
+        let mut lock = lock(&path)?;
+        let recovered = recover(&path, &mut lock).map_err(|error| unwritable(&path, &error));
         unlock(&path, lock);
         recovered
     }
@@ -127,9 +143,9 @@ impl Files {
         };
         entry.users -= 1;
         if entry.users == 0
-            && let Some(entry) = held.remove(path)
+            && let Some(mut entry) = held.remove(path)
         {
-            if let Err(error) = recover(path) {
+            if let Err(error) = recover(path, &mut entry.lock) {
                 tracing::warn!(%error, file = %path.display(), "the clientinfo file stays");
             }
             unlock(path, entry.lock);
@@ -176,6 +192,10 @@ fn kept(path: &Path) -> PathBuf {
     beside(path, ".before-warp")
 }
 
+fn lock_name(path: &Path) -> PathBuf {
+    beside(path, ".warp-lock")
+}
+
 fn content(section: &ClientInfoSection, login: SocketAddr) -> Result<Vec<u8>, Problem> {
     if section.template.is_empty() {
         return Ok(clientinfo::fresh(section, login));
@@ -206,23 +226,49 @@ enum There {
     Other,
 }
 
-fn look(path: &Path) -> io::Result<There> {
+/// `ours`: digests of what a launcher has put there.
+fn look(path: &Path, ours: &[String]) -> io::Result<There> {
     match path.symlink_metadata() {
         Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(There::Nothing),
         Err(error) => Err(error),
         Ok(about) if about.is_file() && about.len() <= MAX_FILE => {
-            let ours = clientinfo::is_ours(&read(path)?);
+            let ours = ours.contains(&digest(&read(path)?));
             Ok(if ours { There::Ours } else { There::Other })
         }
         Ok(_) => Ok(There::Other),
     }
 }
 
+/// SHA-256, hex.
+fn digest(content: &[u8]) -> String {
+    hex::encode(Sha256::digest(content))
+}
+
+/// Writes the digests of `contents` into the lock file, in place of what stands there.
+fn note(lock: &mut File, contents: &[&[u8]]) -> io::Result<()> {
+    let lines: String = contents
+        .iter()
+        .map(|content| digest(content) + "\n")
+        .collect();
+    lock.rewind()?;
+    lock.set_len(0)?;
+    lock.write_all(lines.as_bytes())
+}
+
+/// The digests in the lock file; none where it holds something else.
+fn noted(lock: &mut File) -> io::Result<Vec<String>> {
+    let mut text = Vec::new();
+    lock.rewind()?;
+    Read::by_ref(lock).take(MAX_LOCK).read_to_end(&mut text)?;
+    let text = String::from_utf8_lossy(&text);
+    Ok(text.lines().map(str::to_owned).collect())
+}
+
 /// Puts `content` in its place; what was there before keeps its content under another name. The
 /// lock is held and leftovers are gone.
 fn place(path: &Path, content: &[u8]) -> Result<(), Problem> {
     let kept = kept(path);
-    let foreign = match look(path).map_err(|error| unwritable(path, &error))? {
+    let foreign = match look(path, &[]).map_err(|error| unwritable(path, &error))? {
         There::Nothing | There::Ours => false,
         There::Other if path.is_dir() => {
             let fix = "a folder has this name; choose another game.clientinfo.file";
@@ -264,18 +310,21 @@ fn write(path: &Path, content: &[u8]) -> io::Result<()> {
 }
 
 fn has_leftovers(path: &Path) -> bool {
-    kept(path).symlink_metadata().is_ok() || matches!(look(path), Ok(There::Ours))
+    [kept(path), lock_name(path)]
+        .iter()
+        .any(|file| file.symlink_metadata().is_ok())
 }
 
 /// Takes our file away and puts back what was there before. The lock is held. Does nothing where
 /// there is nothing to do, or where the operator has put a file of their own in place of ours.
-fn recover(path: &Path) -> io::Result<()> {
-    if let There::Ours = look(path)? {
+fn recover(path: &Path, lock: &mut File) -> io::Result<()> {
+    let ours = noted(lock)?;
+    if let There::Ours = look(path, &ours)? {
         fs::remove_file(path)?;
     }
     let kept = kept(path);
     if kept.symlink_metadata().is_ok() {
-        match look(path)? {
+        match look(path, &ours)? {
             There::Nothing => fs::rename(&kept, path)?,
             _ => tracing::warn!(
                 file = %path.display(),
@@ -289,7 +338,7 @@ fn recover(path: &Path) -> io::Result<()> {
 
 /// Takes the lock of a file, which no other launcher then has.
 fn lock(path: &Path) -> Result<File, Problem> {
-    let name = beside(path, ".warp-lock");
+    let name = lock_name(path);
     // More than one round only while another launcher gives its lock back right now.
     for _ in 0..16 {
         let lock = open_lock(&name).map_err(|error| unwritable(path, &error))?;
@@ -311,7 +360,7 @@ fn lock(path: &Path) -> Result<File, Problem> {
 
 fn open_lock(name: &Path) -> io::Result<File> {
     let mut options = File::options();
-    options.create(true).truncate(false).write(true);
+    options.create(true).truncate(false).read(true).write(true);
     #[cfg(windows)]
     {
         use std::os::windows::fs::OpenOptionsExt;
@@ -338,7 +387,7 @@ fn is_at(_: &File, _: &Path) -> bool {
 }
 
 fn unlock(path: &Path, lock: File) {
-    let name = beside(path, ".warp-lock");
+    let name = lock_name(path);
     // Removed while it is locked, so that nobody locks a file that is about to go. Windows refuses
     // that, and refuses it after the close too when another launcher has opened it meanwhile.
     let removed = fs::remove_file(&name);

@@ -107,7 +107,7 @@ fn leftovers_of_a_crash_are_put_right_once() {
         if aside {
             place.put(".before-warp", THEIRS);
         }
-        place.put(".warp-lock", b"");
+        place.put(".warp-lock", digest(&ours).as_bytes());
         for _ in 0..2 {
             Files::default()
                 .recover(&place.section, &place.executable())
@@ -134,6 +134,26 @@ fn a_file_that_was_replaced_while_the_game_ran_stays() {
     place.put("", THEIRS);
     drop(lease);
     assert_eq!(fs::read(place.file("")).unwrap(), THEIRS);
+    assert_eq!(fs::read(place.file(".before-warp")).unwrap(), b"first");
+}
+
+#[test]
+fn a_file_that_somebody_changes_is_not_the_launchers_any_more() {
+    let (place, files) = (Place::new(), Files::default());
+    place.put("", b"first");
+    let lease = place.lease(&files, 6900).unwrap();
+    // What was edited in place still has our mark in it.
+    let mut edited = fs::read(place.file("")).unwrap();
+    edited.extend_from_slice(b"<!-- theirs -->");
+    place.put("", &edited);
+    for port in [6900, 6999] {
+        let problem = place.lease(&files, port).err().unwrap();
+        assert_eq!(problem.code, ProblemCode::GameFiles);
+        assert!(problem.detail.unwrap().contains("changed"));
+    }
+    assert_eq!(fs::read(place.file("")).unwrap(), edited);
+    drop(lease);
+    assert_eq!(fs::read(place.file("")).unwrap(), edited);
     assert_eq!(fs::read(place.file(".before-warp")).unwrap(), b"first");
 }
 

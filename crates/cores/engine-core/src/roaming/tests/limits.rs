@@ -157,3 +157,36 @@ fn answers_are_forgotten_oldest_first() {
     world.goes(1, &format!("map{}", MAX_LOOKUPS + 8));
     assert!(asked(&world.take()).is_empty());
 }
+
+#[test]
+fn an_opaque_zone_is_carried_only_where_it_was_chosen() {
+    let mut world = World::new();
+    let opaque = |id: &str| {
+        let mut zone = view(id);
+        zone.zone.game.level = ReadLevel::Opaque;
+        zone
+    };
+    world.goes(1, "cave");
+    let zones = [opaque("shield"), view("west")];
+    world.roaming.zones_found(world.now, "cave", &zones);
+    world.settle();
+    joins(&world.take(), "west");
+    for (client, told) in [(2, 1), (3, 0)] {
+        world.goes(client, &format!("vault{client}"));
+        let zones = [opaque("shield")];
+        (world.roaming).zones_found(world.now, &format!("vault{client}"), &zones);
+        world.settle();
+        let effects = world.take();
+        let expected = (ProblemCode::ZoneNotJoined, "shield".to_owned());
+        assert_eq!(problems(&effects), vec![expected; told], "once");
+        assert_eq!(world.way(client, &format!("vault{client}")), Way::Chosen);
+    }
+    // The chosen zone's own maps are its own, however it is read.
+    world.goes(4, "annex");
+    world
+        .roaming
+        .zones_found(world.now, "annex", &[opaque("base")]);
+    world.settle();
+    assert_eq!(problems(&world.take()), []);
+    assert_eq!(world.way(4, "annex"), Way::Chosen);
+}
