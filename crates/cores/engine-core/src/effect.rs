@@ -235,6 +235,8 @@ pub enum Outcome {
         account: AccountView,
         /// Where the refresh token is.
         kept: TokenStore,
+        /// The public key of this device and where it is kept; `None`: it is not certified.
+        device: Option<(String, TokenStore)>,
     },
     /// Not signed in.
     SignInFailed(Problem),
