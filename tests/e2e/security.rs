@@ -456,6 +456,61 @@ fn a_configured_key_counts_from_the_first_meeting_on() {
     assert!(!case.house.dir().join("known_coordinators.json").exists());
 }
 
+#[test]
+fn a_certificate_that_expired_unnoticed_is_renewed_and_the_join_goes_on() {
+    let case = Case::new();
+    let real = case.coordinator_key();
+    // What a launcher shows whose machine has slept: its own certificate, as of long ago.
+    let first = Mutex::new(true);
+    case.mitm.meddle(move |message| {
+        let mut json = message.json.clone();
+        let asks = message.path.contains("/join") && message.towards == Towards::Coordinator;
+        if asks && std::mem::take(&mut *first.lock().unwrap()) {
+            let shown = hex::decode(json["certificate"].as_str().unwrap()).unwrap();
+            let says = Certificate::read(&shown).unwrap().says;
+            let old = Certificate {
+                issued: says.issued - 7200,
+                expires: says.issued - 3600,
+                ..says
+            };
+            json["certificate"] = json!(hex::encode(real.certify(&old).unwrap()));
+        }
+        vec![json]
+    });
+    let node = case.node();
+    bridge(&node);
+    refused(&case.house.coordinator, "certificate-expired", 1);
+    assert_eq!(node.events("problem"), Vec::<Value>::new());
+    let certified = |line: &&warp_tests::process::Line| line.text.contains("device certified");
+    assert_eq!(node.lines().iter().filter(certified).count(), 2);
+}
+
+#[test]
+fn a_launcher_that_requires_nothing_still_sees_what_was_taken_off() {
+    let case = Case::new();
+    let lax = json!({"security": {"require_certificates": false}});
+    case.mitm.change("signaling/ws", Towards::Launcher, |json| {
+        if is(json, "answer") {
+            let text = json["sdp"]["sdp"].take();
+            json["sdp"] = text;
+        }
+    });
+    let node = case.node_with(lax.clone());
+    let problem = node.problem("signaling-untrusted");
+    assert_eq!(problem["detail"], "description-unsigned");
+    plays_over_wss_only(&case, &node);
+    drop(node);
+    case.mitm.change("/join", Towards::Launcher, |grant| {
+        grant
+            .as_object_mut()
+            .unwrap()
+            .remove("endpoint_certificate");
+    });
+    let mut node = case.node_with(lax);
+    node.problem("certificate-missing");
+    assert_eq!(node.exit(PATIENCE).code, Some(3));
+}
+
 /// The fields of the coordinator's last line about a certified device of that account.
 fn certified(house: &House, account: &str) -> (String, String) {
     let wanted = format!("name=\"{account}\"");

@@ -35,8 +35,8 @@ pub struct EndpointConfig {
 pub struct EndpointTrust {
     /// Belief in the coordinator's key.
     pub trust: Trust,
-    /// Sessions need a device certificate, and WebRTC offers a signature. Where it is false, what
-    /// comes is checked all the same, and may be missing.
+    /// Sessions need a device certificate, and WebRTC offers a signature. Where it is false a
+    /// certificate may be missing, and then also the signatures.
     pub require_certificates: bool,
 }
 

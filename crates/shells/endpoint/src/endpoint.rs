@@ -175,7 +175,9 @@ impl Endpoint {
         let keys = SessionKeys {
             ours: config.identity.clone(),
             device,
-            signed_offers: config.trust.is_some_and(|trust| trust.require_certificates),
+            // A launcher that has a certificate also signs: one that does not was tampered with.
+            signed_offers: spec.certified.is_some()
+                || config.trust.is_some_and(|trust| trust.require_certificates),
         };
         let stop = shared.stop.child_token();
         let session = Arc::new(Session::new(

@@ -105,9 +105,13 @@ impl Session {
     /// Closes the link, and gives its last datagrams time to leave.
     async fn tell_why(&self) {
         self.link.close(self.close_code.load(Ordering::Acquire));
-        let told = tokio::time::timeout(FAREWELL, self.link.gone()).await;
-        if told.is_ok() {
+        let farewell = async {
+            self.link.gone().await;
             tokio::time::sleep(FAREWELL).await;
+        };
+        tokio::select! {
+            () = self.stopped() => {}
+            _ = tokio::time::timeout(2 * FAREWELL, farewell) => {}
         }
     }
 

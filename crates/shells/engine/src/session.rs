@@ -64,7 +64,9 @@ impl Session {
             outbox: outbox.clone(),
         };
         let reporter = outbox.clone();
-        let signing = Signing::new(device, endpoint, coordinator.proof.required);
+        // An endpoint that has a certificate also signs: an answer without was tampered with.
+        let signs = coordinator.proof.required || grant.endpoint_certificate.is_some();
+        let signing = Signing::new(device, endpoint, signs);
         let paths = Arc::new(Paths {
             coordinator,
             signing,
