@@ -41,9 +41,14 @@ impl CarrierStop {
         }
     }
 
+    /// Sets what the carrier will be closed with, whoever closes it.
+    fn close_with(&self, code: u16) {
+        let _ = self.code.set(code);
+    }
+
     /// Ends the carrier.
     pub(crate) fn stop(&self, code: u16) {
-        let _ = self.code.set(code);
+        self.close_with(code);
         self.token.cancel();
     }
 
@@ -189,6 +194,9 @@ impl Live {
         let ids = self.sessions.lock().revoked(by);
         for id in &ids {
             tracing::info!(session = %id, "session ends: its device was revoked");
+            if let Some(carrier) = self.carriers.lock().get(id) {
+                carrier.close_with(close::SESSION_ENDED);
+            }
             self.endpoint.revoke_device(id);
         }
         ids.len()
