@@ -15,6 +15,7 @@
 pub mod addresses;
 pub mod bridge_connection;
 pub mod carrier;
+pub mod certificate;
 pub mod config;
 pub mod decode;
 pub mod detector;

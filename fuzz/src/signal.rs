@@ -8,10 +8,10 @@ use serde::Serialize;
 use serde::de::DeserializeOwned;
 use warp_coordinator_core::parse_frame;
 use warp_protocol::rest::{
-    AccountView, Credentials, ErrorBody, IceServer, JoinRequest, RefreshRequest, SessionGrant,
-    Tokens,
+    AccountView, CertificateRequest, Credentials, ErrorBody, IceServer, IdentityProof, JoinRequest,
+    RefreshRequest, RevokeRequest, SessionGrant, Tokens,
 };
-use warp_protocol::signal::{ClientSignal, MAX_SIGNAL, ServerSignal};
+use warp_protocol::signal::{ClientSignal, MAX_SIGNAL, ServerSignal, SignedDescription};
 use warp_protocol::stream::{OpenAnswer, OpenRequest};
 use warp_protocol::zone::{GameServer, ZoneFile, ZoneView};
 
@@ -21,7 +21,7 @@ use crate::json::survives;
 /// What was read prints as JSON that reads as the same; every frame is a signal or an error signal.
 pub fn run(data: &[u8]) {
     let mut input = Input::new(data);
-    let kind = input.byte().wrapping_sub(b'a') % 13;
+    let kind = input.byte().wrapping_sub(b'a') % 17;
     let text = input.rest();
     match kind {
         0 => client_signal(text),
@@ -36,6 +36,10 @@ pub fn run(data: &[u8]) {
         9 => reads::<AccountView>(text),
         10 => zone(text),
         11 => reads::<ZoneView>(text),
+        13 => reads::<SignedDescription>(text),
+        14 => reads::<CertificateRequest>(text),
+        15 => reads::<IdentityProof>(text),
+        16 => reads::<RevokeRequest>(text),
         _ => {
             reads::<OpenRequest>(text);
             reads::<OpenAnswer>(text);

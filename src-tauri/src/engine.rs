@@ -1,10 +1,10 @@
 //! The one place that knows the engine's crate: starts it, and hands it on as [`Engine`].
 
-use std::{future::Future, pin::Pin, sync::Arc};
+use std::{future::Future, path::Path, pin::Pin, sync::Arc};
 
 use tokio::task::AbortHandle;
 use warp_embedded::Embedded;
-use warp_engine::{EngineHandle, EngineOptions, EventStream};
+use warp_engine::{EngineHandle, EngineOptions, EventStream, KNOWN_COORDINATORS};
 use warp_engine_core::{
     command::Command,
     config::{Config, GameSection, PracticeSection},
@@ -85,10 +85,15 @@ pub(crate) async fn start(places: &Places, debug: DebugSwitch) -> Result<Running
         embedded: embedded.is_some(),
     };
     let max_games = max_games(&config.game);
-    let handle = EngineHandle::start(EngineOptions {
-        set_debug: Box::new(move |on| debug(on)),
-        ..EngineOptions::new(config)
-    })?;
+    let mut options = EngineOptions::new(config);
+    options.set_debug = Box::new(move |on| debug(on));
+    // The embedded coordinator is met anew at another port each time; its key is configured.
+    if embedded.is_none() {
+        let folder = places.config.as_deref().and_then(Path::parent);
+        let folder = folder.unwrap_or(&places.data);
+        options.keeping.known_coordinators = Some(folder.join(KNOWN_COORDINATORS));
+    }
+    let handle = EngineHandle::start(options)?;
     Ok(Running {
         engine: Arc::new(handle),
         server,
@@ -112,6 +117,7 @@ async fn move_in(places: &Places, config: &mut Config) -> Result<Embedded, Probl
             .with_detail(error.to_string())
     })?;
     config.coordinator.rest_api_url = embedded.rest_api_url();
+    config.coordinator.public_key = embedded.coordinator().public_key().to_string();
     // An address of another coordinator's socket would be the wrong one here.
     config.coordinator.websocket_url.clear();
     if config.game.executable.is_empty() && config.game.practice.is_none() {

@@ -431,3 +431,47 @@ fn moves_carry_their_reason() {
     assert_eq!(*reason, warp_link_core::view::SwitchReason::Silence);
     assert!(*silent >= LinkConfig::default().silence());
 }
+
+#[test]
+fn datagrams_that_come_back_or_belong_to_another_session_are_refused_and_counted() {
+    let (mut world, mut other) = (two_paths(12), two_paths(13));
+    for world in [&mut world, &mut other] {
+        assert!(world.run(secs(5.0), on_direct));
+        let id = world.open_stream();
+        world.tap = Some(Vec::new());
+        let start = world.elapsed().as_secs_f64();
+        play(world, id, start + 1.0);
+        assert!(world.run(secs(start + 3.0), World::all_arrived));
+    }
+    let (own, foreign) = (world.tap.take().unwrap(), other.tap.take().unwrap());
+    assert!(own.len() > 50 && foreign.len() > 50);
+    let now = world.now;
+    // What a side has sent comes back to it; what the other session's sides sent comes to both.
+    for (what, tape, reflected) in [("reflected", &own, true), ("foreign", &foreign, false)] {
+        let before = (world.engine.refused(), world.endpoint.refused());
+        let (mut to_engine, mut to_endpoint) = (0, 0);
+        for (from, carrier, datagram) in tape {
+            if (*from == Side::Engine) == reflected {
+                world.engine.handle_datagram(*carrier, datagram, now);
+                to_engine += 1;
+            } else {
+                world.endpoint.handle_datagram(*carrier, datagram, now);
+                to_endpoint += 1;
+            }
+        }
+        let refused = (
+            world.engine.refused() - before.0,
+            world.endpoint.refused() - before.1,
+        );
+        assert_eq!(refused, (to_engine, to_endpoint), "{what}");
+        assert!(to_engine > 0 && to_endpoint > 0, "{what}");
+    }
+    // Nothing came of it: the game goes on, on the same path.
+    let moves = world.moves.len();
+    let id = world.open_stream();
+    let start = world.elapsed().as_secs_f64();
+    play(&mut world, id, start + 2.0);
+    assert!(world.run(secs(start + 4.0), World::all_arrived));
+    assert!(on_direct(&world));
+    assert_eq!((world.moves.len(), world.closed), (moves, None));
+}

@@ -219,6 +219,23 @@ impl House {
         assert_eq!(process.exit(PATIENCE).code, Some(0), "user add {name}");
     }
 
+    /// Runs `warp-coordinator` on the house's data to its end, and gives what it printed.
+    pub fn admin(&self, arguments: &[&str]) -> String {
+        let mut command = (self.servers)(&program("warp-coordinator"));
+        command.args(arguments);
+        command.arg("--data").arg(self.data());
+        let mut process = Process::start(&arguments.join(" "), command);
+        assert_eq!(process.exit(PATIENCE).code, Some(0), "{arguments:?}");
+        let lines = process.lines().into_iter();
+        let out = lines.filter(|line| line.source == Source::Out);
+        out.map(|line| line.text + "\n").collect()
+    }
+
+    /// The coordinator's data directory.
+    pub fn data(&self) -> PathBuf {
+        self.dir.path().join("data")
+    }
+
     /// The configuration that launchers start with.
     pub fn node_config(&self) -> Value {
         json!({

@@ -3,7 +3,8 @@
 //! - [`sim`]: two session links in virtual time.
 //! - [`house`]: coordinator, practice server, launchers and clients as real processes;
 //!   [`process`] runs one of them, [`transcript`] is what it writes, [`digests`] compares what both ends of a connection saw.
-//! - [`relay`]: a TCP relay that records, holds or breaks what passes.
+//! - [`relay`]: a TCP relay that records, holds or breaks what passes; [`mitm`]: one that reads and
+//!   changes what launcher and coordinator say.
 #![allow(
     clippy::expect_used,
     clippy::unwrap_used,
@@ -14,6 +15,7 @@
 
 pub mod digests;
 pub mod house;
+pub mod mitm;
 pub mod process;
 pub mod relay;
 pub mod sim;

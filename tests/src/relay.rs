@@ -339,16 +339,16 @@ impl Frames {
 }
 
 /// Where a frame's parts lie (RFC 6455, section 5.2).
-struct Frame {
+pub(crate) struct Frame {
     binary: bool,
-    mask: Option<[u8; 4]>,
-    payload: usize,
-    end: usize,
+    pub(crate) mask: Option<[u8; 4]>,
+    pub(crate) payload: usize,
+    pub(crate) end: usize,
 }
 
 impl Frame {
     /// The frame at the beginning of `bytes`, if it is whole.
-    fn read(bytes: &[u8]) -> Option<Self> {
+    pub(crate) fn read(bytes: &[u8]) -> Option<Self> {
         let (first, second) = (*bytes.first()?, *bytes.get(1)?);
         let (length, mut at) = match second & 0x7f {
             126 => {
@@ -395,7 +395,7 @@ pub fn websocket_payload(recorded: &[u8]) -> Vec<u8> {
 }
 
 /// Where the head of an HTTP message ends.
-fn head_end(bytes: &[u8]) -> Option<usize> {
+pub(crate) fn head_end(bytes: &[u8]) -> Option<usize> {
     let at = bytes.windows(4).position(|four| four == b"\r\n\r\n")?;
     Some(at + 4)
 }

@@ -251,6 +251,14 @@ account: AccountView,
 /**
  * Where the refresh token is.
  */
+kept: TokenStore, } | { "event": "device", 
+/**
+ * Its public key, as `warp-coordinator device list` prints it.
+ */
+key: string, 
+/**
+ * Where the key is kept; in memory it is another one with the next start.
+ */
 kept: TokenStore, } | { "event": "signed-out" } | { "event": "zones", 
 /**
  * All of them, best first.
@@ -630,9 +638,9 @@ detail?: string, };
 /**
  * A stable code. Names are part of the contract: they are only ever added.
  */
-export type ProblemCode = "wrong-password" | "name-taken" | "bad-name" | "bad-password" | "token-expired" | "not-signed-in" | "forbidden" | "too-many-requests" | "coordinator-unreachable" | "coordinator-untrusted" | "coordinator-protocol" | "coordinator-fault" | "bad-request" | "not-found" | "unknown-zone" | "zone-closed" | "unknown-session" | "peer-unreachable" | "zone-not-joined" | "zone-lost" | "no-path" | "link-lost" | "endpoint-untrusted" | "port-in-use" | "port-refused" | "address-not-allowed" | "game-server-refused" | "game-server-timeout" | "game-server-unreachable" | "too-many-connections" | "unknown-packets" | "game-missing" | "game-not-started" | "game-failed" | "game-files" | "config-unreadable" | "config-value" | "keyring-unavailable" | "bad-command" | "internal";
+export type ProblemCode = "wrong-password" | "name-taken" | "bad-name" | "bad-password" | "token-expired" | "not-signed-in" | "forbidden" | "too-many-requests" | "certificate-missing" | "certificate-invalid" | "certificate-expired" | "device-revoked" | "coordinator-unproven" | "coordinator-key-changed" | "signaling-untrusted" | "coordinator-unreachable" | "coordinator-untrusted" | "coordinator-protocol" | "coordinator-fault" | "bad-request" | "not-found" | "unknown-zone" | "zone-closed" | "unknown-session" | "peer-unreachable" | "zone-not-joined" | "zone-lost" | "no-path" | "link-lost" | "endpoint-untrusted" | "port-in-use" | "port-refused" | "address-not-allowed" | "game-server-refused" | "game-server-timeout" | "game-server-unreachable" | "too-many-connections" | "unknown-packets" | "game-missing" | "game-not-started" | "game-failed" | "game-files" | "config-unreadable" | "config-value" | "keyring-unavailable" | "bad-command" | "internal";
 /** Every ProblemCode. */
-export const PROBLEM_CODE_LIST = ["wrong-password", "name-taken", "bad-name", "bad-password", "token-expired", "not-signed-in", "forbidden", "too-many-requests", "coordinator-unreachable", "coordinator-untrusted", "coordinator-protocol", "coordinator-fault", "bad-request", "not-found", "unknown-zone", "zone-closed", "unknown-session", "peer-unreachable", "zone-not-joined", "zone-lost", "no-path", "link-lost", "endpoint-untrusted", "port-in-use", "port-refused", "address-not-allowed", "game-server-refused", "game-server-timeout", "game-server-unreachable", "too-many-connections", "unknown-packets", "game-missing", "game-not-started", "game-failed", "game-files", "config-unreadable", "config-value", "keyring-unavailable", "bad-command", "internal"] as const satisfies readonly ProblemCode[];
+export const PROBLEM_CODE_LIST = ["wrong-password", "name-taken", "bad-name", "bad-password", "token-expired", "not-signed-in", "forbidden", "too-many-requests", "certificate-missing", "certificate-invalid", "certificate-expired", "device-revoked", "coordinator-unproven", "coordinator-key-changed", "signaling-untrusted", "coordinator-unreachable", "coordinator-untrusted", "coordinator-protocol", "coordinator-fault", "bad-request", "not-found", "unknown-zone", "zone-closed", "unknown-session", "peer-unreachable", "zone-not-joined", "zone-lost", "no-path", "link-lost", "endpoint-untrusted", "port-in-use", "port-refused", "address-not-allowed", "game-server-refused", "game-server-timeout", "game-server-unreachable", "too-many-connections", "unknown-packets", "game-missing", "game-not-started", "game-failed", "game-files", "config-unreadable", "config-value", "keyring-unavailable", "bad-command", "internal"] as const satisfies readonly ProblemCode[];
 
 /**
  * How far the bridge reads the connections of a zone. Each reads less than the one before it; a
@@ -735,7 +743,7 @@ export type SwitchReason = "first" | "better" | "silence" | "carrier-closed" | "
 export const SWITCH_REASON_LIST = ["first", "better", "silence", "carrier-closed", "asked"] as const satisfies readonly SwitchReason[];
 
 /**
- * Where the refresh token is kept.
+ * Where the refresh token, or the device key, is kept.
  */
 export type TokenStore = "keyring" | "memory" | "memory-no-keyring";
 /** Every TokenStore. */

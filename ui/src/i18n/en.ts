@@ -263,6 +263,34 @@ export const en: Texts = {
       what: "Too many tries",
       todo: "Wait a minute, then try again.",
     },
+    "certificate-missing": {
+      what: "A certificate is required, and none was shown",
+      todo: "Update the launcher; if it stays, tell the server's operator.",
+    },
+    "certificate-invalid": {
+      what: "A certificate is not to be believed",
+      todo: "Do not play over this network; somebody may be in between. Tell the server's operator.",
+    },
+    "certificate-expired": {
+      what: "A certificate has expired",
+      todo: "Try again; if it stays, tell the operator to look at the server's clock.",
+    },
+    "device-revoked": {
+      what: "This device was revoked",
+      todo: "Sign out and sign in again with your password; the launcher becomes a new device.",
+    },
+    "coordinator-unproven": {
+      what: "The server did not prove that it is itself",
+      todo: "Do not enter your password over this network. If the server is an older one, ask its operator.",
+    },
+    "coordinator-key-changed": {
+      what: "The server has another key than before",
+      todo: "Ask the operator whether the key was changed. Only then accept it: the details say how.",
+    },
+    "signaling-untrusted": {
+      what: "Somebody changed how the direct path was to be opened",
+      todo: "Nothing was sent that way. Play goes on over the other path; tell the server's operator.",
+    },
     "coordinator-unreachable": {
       what: "The server cannot be reached",
       todo: "Check your network and the server's address, then try again.",

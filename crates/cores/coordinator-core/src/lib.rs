@@ -15,4 +15,4 @@ pub mod sessions;
 pub use access::{check_name, check_password, may_join};
 pub use frame::parse_frame;
 pub use rooms::{CloseReason, ConnId, Output, Rooms, RoomsLimits};
-pub use sessions::{NewSession, Session, Sessions, SessionsFull, SessionsLimits};
+pub use sessions::{NewSession, Revoked, Session, Sessions, SessionsFull, SessionsLimits};

@@ -1,7 +1,7 @@
 //! Sessions: which account plays in which zone, by which device.
 //!
 //! Rules:
-//! * one live session per (account, device key): a newer one takes the place of the older one;
+//! * one live session per (account, device key, zone): a newer one takes the place of the older one;
 //! * a session that nothing has attached to by its deadline (60 s by default), or for so long since
 //!   the last carrier went away, is due; the caller looks whether its link is up after all and then calls [`Sessions::mark_live`] or
 //!   [`Sessions::remove`];
@@ -45,8 +45,36 @@ pub struct NewSession {
     pub account: i64,
     /// The launcher's public key.
     pub device_key: Vec<u8>,
+    /// When the certificate of that key was issued, unix seconds; 0 without one.
+    pub certified: u64,
     /// The zone.
     pub zone_id: String,
+}
+
+/// Whose sessions a revocation ends.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Revoked {
+    /// Those of this device, whoever plays on it.
+    Device(Vec<u8>),
+    /// Those of the account whose certificates were issued at this time (unix seconds) or before.
+    Account {
+        /// Row id of the account.
+        account: i64,
+        /// When it was revoked.
+        at: u64,
+    },
+}
+
+impl Revoked {
+    /// True when it ends such a session.
+    pub fn ends(&self, session: &NewSession) -> bool {
+        match self {
+            Self::Device(key) => session.device_key == *key,
+            Self::Account { account, at } => {
+                session.account == *account && session.certified <= *at
+            }
+        }
+    }
 }
 
 /// A session.
@@ -102,9 +130,9 @@ impl Sessions {
         let older = self.by_account.get(&new.account).and_then(|ids| {
             ids.iter()
                 .find(|id| {
-                    self.by_id
-                        .get(*id)
-                        .is_some_and(|s| s.grant.device_key == new.device_key)
+                    self.by_id.get(*id).is_some_and(|s| {
+                        s.grant.device_key == new.device_key && s.grant.zone_id == new.zone_id
+                    })
                 })
                 .cloned()
         });
@@ -200,6 +228,12 @@ impl Sessions {
         u32::try_from(count).unwrap_or(u32::MAX)
     }
 
+    /// Ids of the sessions that a revocation ends.
+    pub fn revoked(&self, by: &Revoked) -> Vec<String> {
+        let ended = self.by_id.values().filter(|s| by.ends(&s.grant));
+        ended.map(|s| s.grant.session_id.clone()).collect()
+    }
+
     /// Ids of all sessions, in no order.
     pub fn ids(&self) -> Vec<String> {
         self.by_id.keys().cloned().collect()
@@ -218,6 +252,7 @@ mod tests {
             peer_id: format!("player-{id}"),
             account,
             device_key: vec![device],
+            certified: 1_000,
             zone_id: "prontera".into(),
         }
     }
@@ -236,6 +271,31 @@ mod tests {
         assert_eq!(sessions.others_in("prontera", 1, &[1]), 2);
         assert_eq!(sessions.others_in("prontera", 3, &[1]), 3);
         assert_eq!(sessions.players_in("geffen"), 0);
+        // A session in another zone stands beside it.
+        let elsewhere = NewSession {
+            zone_id: "geffen".into(),
+            ..new("e", 1, 1)
+        };
+        assert_eq!(sessions.grant(T0, elsewhere), Ok(None));
+        assert!(sessions.owned("d", 1).is_some());
+    }
+
+    #[test]
+    fn a_revocation_ends_the_devices_sessions_or_the_accounts_older_ones() {
+        let mut sessions = Sessions::new(SessionsLimits::default());
+        for (id, account, device) in [("a", 1, 1), ("b", 1, 2), ("c", 2, 1), ("d", 2, 3)] {
+            sessions.grant(T0, new(id, account, device)).unwrap();
+        }
+        let sorted = |by| {
+            let mut ids = sessions.revoked(&by);
+            ids.sort();
+            ids
+        };
+        assert_eq!(sorted(Revoked::Device(vec![1])), ["a", "c"]);
+        let account = |at| Revoked::Account { account: 2, at };
+        assert_eq!(sorted(account(1_000)), ["c", "d"]);
+        assert!(sorted(account(999)).is_empty(), "certified again since");
+        assert!(sorted(Revoked::Device(vec![9])).is_empty());
     }
 
     #[test]

@@ -308,6 +308,10 @@ fn events() -> Result<Vec<Event>, Box<dyn Error>> {
             account,
             kept: TokenStore::MemoryNoKeyring,
         },
+        Event::Device {
+            key: "302a300506032b6570032100".to_owned() + &"ab".repeat(32),
+            kept: TokenStore::MemoryNoKeyring,
+        },
         Event::Zones {
             zones: vec![zone()?],
         },

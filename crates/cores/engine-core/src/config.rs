@@ -12,6 +12,7 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 use warp_link_core::{LinkConfig, Redundancy};
 use warp_protocol::carrier::PathKind;
+use warp_protocol::identity::PublicKey;
 use warp_protocol::{Problem, ProblemCode};
 use warp_ro_packet::PacketClass;
 
@@ -53,6 +54,8 @@ pub const RETIRED: &[(&str, &str)] = &[
 pub struct Config {
     /// Where the coordinator is.
     pub coordinator: CoordinatorSection,
+    /// Whom to believe.
+    pub security: SecuritySection,
     /// The WebRTC path.
     pub webrtc: WebRtcSection,
     /// The session link.
@@ -77,6 +80,9 @@ pub struct CoordinatorSection {
     pub timeout_seconds: u64,
     /// PEM file with further root certificates, for coordinators with a certificate of their own.
     pub ca_file: String,
+    /// The coordinator's public key, as `warp-coordinator key` prints it; empty: the one that it has
+    /// when it is met first.
+    pub public_key: String,
     /// First wait before a path is opened anew, 100..=60000 ms; it doubles up to 30 s.
     pub reconnect_backoff_ms: u64,
 }
@@ -88,7 +94,25 @@ impl Default for CoordinatorSection {
             websocket_url: String::new(),
             timeout_seconds: 10,
             ca_file: String::new(),
+            public_key: String::new(),
             reconnect_backoff_ms: 1000,
+        }
+    }
+}
+
+/// `security`.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct SecuritySection {
+    /// Play only where the coordinator proves its key, the endpoint has a certificate and signs its
+    /// WebRTC descriptions; false: also with an older coordinator, which then is believed.
+    pub require_certificates: bool,
+}
+
+impl Default for SecuritySection {
+    fn default() -> Self {
+        Self {
+            require_certificates: true,
         }
     }
 }
@@ -364,6 +388,11 @@ impl CoordinatorSection {
         if !(socket.is_empty() || socket.starts_with("ws://") || socket.starts_with("wss://")) {
             let allowed = "ws://..., wss://... or empty";
             return Err(Wrong::new("coordinator.websocket_url", socket, allowed));
+        }
+        let key = &self.public_key;
+        if !key.is_empty() && PublicKey::from_hex(key).is_none() {
+            let allowed = "the 88 hex digits that `warp-coordinator key` prints, or empty";
+            return Err(Wrong::new("coordinator.public_key", key, allowed));
         }
         Wrong::unless_in("coordinator.timeout_seconds", self.timeout_seconds, 1..=300)?;
         Wrong::unless_in(

@@ -139,7 +139,7 @@ pub enum Effect {
     SignOut,
     /// [`Outcome::Zones`] or [`Outcome::Failed`].
     FetchZones,
-    /// Ask for a session, with a device key of its own: [`Outcome::Joined`] or
+    /// Ask for a session, with the device key and its certificate: [`Outcome::Joined`] or
     /// [`Outcome::LinkFailed`].
     Join {
         /// For which link.
@@ -235,6 +235,8 @@ pub enum Outcome {
         account: AccountView,
         /// Where the refresh token is.
         kept: TokenStore,
+        /// The public key of this device and where it is kept; `None`: it is not certified.
+        device: Option<(String, TokenStore)>,
     },
     /// Not signed in.
     SignInFailed(Problem),

@@ -9,13 +9,13 @@ use warp_protocol::{
 
 use crate::view::{LinkState, Metrics, StreamDigest, SwitchReason};
 
-/// Where the refresh token is kept.
+/// Where the refresh token, or the device key, is kept.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, ts_rs::TS)]
 #[serde(rename_all = "kebab-case")]
 pub enum TokenStore {
     /// In the system's secret store.
     Keyring,
-    /// In memory only: the person did not want it kept.
+    /// In memory only: it is not wanted kept.
     Memory,
     /// In memory only: the system has no secret store that works.
     MemoryNoKeyring,
@@ -30,6 +30,13 @@ pub enum Event {
         /// Who.
         account: AccountView,
         /// Where the refresh token is.
+        kept: TokenStore,
+    },
+    /// The key of this device was certified: what it is revoked by. Told after a sign-in.
+    Device {
+        /// Its public key, as `warp-coordinator device list` prints it.
+        key: String,
+        /// Where the key is kept; in memory it is another one with the next start.
         kept: TokenStore,
     },
     /// Nobody is signed in any more.

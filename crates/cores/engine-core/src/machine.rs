@@ -313,10 +313,17 @@ impl Machine {
     /// An effect is done, or something happened.
     pub fn on_outcome(&mut self, now: Duration, outcome: Outcome) {
         match outcome {
-            Outcome::SignedIn { account, kept } => {
+            Outcome::SignedIn {
+                account,
+                kept,
+                device,
+            } => {
                 if self.account == Account::SigningIn {
                     self.account = Account::In;
                     self.emit(Event::SignedIn { account, kept });
+                    if let Some((key, kept)) = device {
+                        self.emit(Event::Device { key, kept });
+                    }
                     self.effects.push_back(Effect::FetchZones);
                 }
             }

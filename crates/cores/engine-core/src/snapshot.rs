@@ -130,6 +130,7 @@ impl Snapshot {
             Event::Ended => *self = Self::default(),
             Event::StreamOpened { .. }
             | Event::StreamClosed { .. }
+            | Event::Device { .. }
             | Event::SteppedDown { .. }
             | Event::VersionKnown { .. }
             | Event::Console { .. }

@@ -12,7 +12,8 @@
 //!   endpoint's side follows the status that it is told, unless it hears nothing on a path at all:
 //!   then it says so by marking that path backup, and the engine moves.
 //! * TLS 1.3 with AES-256-GCM only, both sides prove the Ed25519 key that the coordinator named
-//!   (raw public keys, RFC 7250). There is no other way to a connection.
+//!   (raw public keys, RFC 7250). There is no other way to a connection. Whose key that is says a
+//!   certificate of the coordinator, which is checked before the link is set up ([`Trust`]).
 //!
 //! # Numbers ([`LinkConfig`])
 //! | what | default | source |
@@ -27,6 +28,7 @@
 
 mod books;
 mod config;
+pub mod descriptions;
 mod identity;
 mod link;
 mod policy;
@@ -35,11 +37,13 @@ mod setup;
 mod state;
 mod streams;
 mod tls;
+mod trust;
 pub mod view;
 
 pub use config::{LinkConfig, Redundancy};
-pub use identity::{Identity, IdentityError};
+pub use identity::{Identity, IdentityError, verify};
 pub use link::{CloseReason, Link, LinkError, LinkEvent, Outgoing};
 pub use noq_proto::StreamId;
 pub use state::State;
 pub use streams::{ReadOutcome, WriteOutcome};
+pub use trust::{Holder, Trust};

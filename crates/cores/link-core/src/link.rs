@@ -6,6 +6,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use bytes::{BufMut, Bytes, BytesMut};
+use noq_proto::crypto::rustls::QuicClientConfig;
 use noq_proto::{
     ClientConfig, Connection, ConnectionHandle, DatagramEvent, Dir, Endpoint, Event, FourTuple,
     PathEvent, PathId, PathStatus, ServerConfig, StreamEvent, StreamId, VarInt,
@@ -147,7 +148,15 @@ impl Link {
         peer: &[u8],
         seed: [u8; 32],
     ) -> Result<Self, LinkError> {
-        let mut client = ClientConfig::new(Arc::new(tls::client(identity, peer)?));
+        Self::client_with(config, tls::client(identity, peer)?, seed)
+    }
+
+    pub(crate) fn client_with(
+        config: LinkConfig,
+        tls: QuicClientConfig,
+        seed: [u8; 32],
+    ) -> Result<Self, LinkError> {
+        let mut client = ClientConfig::new(Arc::new(tls));
         client.transport_config(Arc::new(transport(&config, false)?));
         let endpoint = Endpoint::new(Arc::new(endpoint_config(seed)?), None, false);
         Ok(Self::with(config, endpoint, Some(client)))

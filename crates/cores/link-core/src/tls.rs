@@ -41,7 +41,16 @@ fn certified(identity: &Identity) -> Arc<CertifiedKey> {
 }
 
 pub(crate) fn client(identity: &Identity, peer: &[u8]) -> Result<QuicClientConfig, LinkError> {
-    let mut config = rustls::ClientConfig::builder_with_provider(provider())
+    let config = client_tls(identity, peer, provider())?;
+    QuicClientConfig::with_initial(Arc::new(config), initial_suite()?).map_err(|_| LinkError::Tls)
+}
+
+fn client_tls(
+    identity: &Identity,
+    peer: &[u8],
+    provider: Arc<CryptoProvider>,
+) -> Result<rustls::ClientConfig, LinkError> {
+    let mut config = rustls::ClientConfig::builder_with_provider(provider)
         .with_protocol_versions(&[&version::TLS13])
         .map_err(|_| LinkError::Tls)?
         .dangerous()
@@ -51,7 +60,7 @@ pub(crate) fn client(identity: &Identity, peer: &[u8]) -> Result<QuicClientConfi
         ))));
     config.alpn_protocols = vec![LINK_ALPN.to_vec()];
     config.resumption = rustls::client::Resumption::disabled();
-    QuicClientConfig::with_initial(Arc::new(config), initial_suite()?).map_err(|_| LinkError::Tls)
+    Ok(config)
 }
 
 pub(crate) fn server(identity: &Identity, peer: &[u8]) -> Result<QuicServerConfig, LinkError> {
@@ -186,5 +195,87 @@ impl ClientCertVerifier for PinnedKey {
 
     fn requires_raw_public_keys(&self) -> bool {
         true
+    }
+}
+
+#[cfg(test)]
+#[allow(
+    clippy::disallowed_methods,
+    reason = "a test counts from the present instant"
+)]
+mod tests {
+    use std::time::{Duration, Instant};
+
+    use warp_protocol::carrier::PathKind;
+
+    use super::*;
+    use crate::identity::tests::identity;
+    use crate::{Link, LinkConfig, State};
+
+    /// Lets the two talk for ten virtual seconds.
+    fn talk(client: &mut Link, server: &mut Link) {
+        let start = Instant::now();
+        for step in 0..1_000 {
+            let now = start + Duration::from_millis(10 * step);
+            if step == 0 {
+                server.carrier_up(PathKind::Wss, now);
+                client.carrier_up(PathKind::Wss, now);
+            }
+            for link in [&mut *client, &mut *server] {
+                if link.poll_timeout(now).is_some_and(|(at, _)| at <= now) {
+                    link.handle_timeout(now);
+                }
+                while link.poll_event().is_some() {}
+            }
+            while let Some(sent) = client.poll_transmit(now) {
+                server.handle_datagram(sent.carrier, &sent.datagram, now);
+            }
+            while let Some(sent) = server.poll_transmit(now) {
+                client.handle_datagram(sent.carrier, &sent.datagram, now);
+            }
+        }
+    }
+
+    /// A launcher with these TLS settings meets an endpoint that would take its key. Gives the
+    /// states of both, and whether the endpoint refused something.
+    fn meets(provider: Arc<CryptoProvider>, alpn: &[u8]) -> ([State; 2], bool) {
+        let (device, endpoint) = (identity(1), identity(2));
+        let mut config = client_tls(&device, endpoint.public_key(), provider).unwrap();
+        config.alpn_protocols = vec![alpn.to_vec()];
+        let tls = QuicClientConfig::with_initial(Arc::new(config), initial_suite().unwrap());
+        let mut client = Link::client_with(LinkConfig::default(), tls.unwrap(), [1; 32]).unwrap();
+        let mut server = Link::server(
+            LinkConfig::default(),
+            &endpoint,
+            device.public_key(),
+            [2; 32],
+        )
+        .unwrap();
+        talk(&mut client, &mut server);
+        ([client.state(), server.state()], server.refused() > 0)
+    }
+
+    #[test]
+    fn a_launcher_that_asks_for_less_gets_no_link() {
+        let both = ([State::Connected; 2], false);
+        assert_eq!(meets(provider(), LINK_ALPN), both);
+        let chacha = Arc::new(CryptoProvider {
+            cipher_suites: vec![ring::cipher_suite::TLS13_CHACHA20_POLY1305_SHA256],
+            ..ring::default_provider()
+        });
+        let aes128 = Arc::new(CryptoProvider {
+            cipher_suites: vec![ring::cipher_suite::TLS13_AES_128_GCM_SHA256],
+            ..ring::default_provider()
+        });
+        for (what, provider, alpn) in [
+            ("an older version", provider(), &b"warp-link/0"[..]),
+            ("another protocol", provider(), b"h3"),
+            ("another cipher", chacha, LINK_ALPN),
+            ("a shorter key", aes128, LINK_ALPN),
+        ] {
+            let (states, refused) = meets(provider, alpn);
+            assert!(!states.contains(&State::Connected), "{what}: {states:?}");
+            assert!(refused, "{what}");
+        }
     }
 }

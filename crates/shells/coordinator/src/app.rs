@@ -5,8 +5,8 @@ use std::{net::IpAddr, ops::Deref, sync::Arc};
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
 use crate::{
-    config::CoordinatorConfig, limits::KeyedLimit, live::Live, passwords::Hasher, store::Store,
-    tokens::AccessTokens,
+    authority::Authority, config::CoordinatorConfig, limits::KeyedLimit, live::Live,
+    passwords::Hasher, store::Store, tokens::AccessTokens,
 };
 
 /// Shared state; clones are cheap.
@@ -18,6 +18,9 @@ pub(crate) struct Shared {
     pub(crate) store: Store,
     pub(crate) hasher: Hasher,
     pub(crate) tokens: AccessTokens,
+    pub(crate) authority: Authority,
+    /// Id of the last revocation that was carried out here.
+    pub(crate) revoked_up_to: tokio::sync::Mutex<i64>,
     pub(crate) live: Arc<Live>,
     pub(crate) by_address: KeyedLimit<IpAddr>,
     pub(crate) by_account: KeyedLimit<String>,

@@ -8,6 +8,8 @@
 //! | `ice_servers` | `[{"urls": ["stun:host:3478"], "username"?, "credential"?}]` | `[]` |
 //! | `tokens.access_seconds` | 60 to 86400 | 900 |
 //! | `tokens.refresh_seconds` | 300 to 31536000, at least `access_seconds` | 604800 |
+//! | `require_certificates` | a session needs a device certificate; `false` lets older launchers in | `true` |
+//! | `certificates.lifetime_seconds` | 10 to 604800 | 3600 |
 //! | `cors_origins` | origins of browser clients, such as `https://play.example` | `[]` |
 //! | `registration` | `open` or `closed` | `open` |
 //! | `keep_alive.ping_seconds` | 1 to 300 | 20 |
@@ -26,7 +28,7 @@ use std::{
 
 use serde::Deserialize;
 use serde_json::Value;
-use warp_protocol::rest::IceServer;
+use warp_protocol::{identity::MAX_VALIDITY, rest::IceServer};
 
 use crate::{
     limits::{Rate, RateLimits},
@@ -74,6 +76,10 @@ pub struct CoordinatorConfig {
     pub access_lifetime: Duration,
     /// How long a refresh token lives, counted anew at each refresh.
     pub refresh_lifetime: Duration,
+    /// A session needs a device certificate, and WebRTC descriptions their signatures.
+    pub require_certificates: bool,
+    /// How long a certificate is valid.
+    pub certificate_lifetime: Duration,
     /// Origins that browsers may call from.
     pub cors_origins: Vec<String>,
     /// May people make accounts themselves?
@@ -99,6 +105,8 @@ impl Default for CoordinatorConfig {
             ice_servers: Vec::new(),
             access_lifetime: Duration::from_secs(15 * 60),
             refresh_lifetime: Duration::from_secs(7 * 24 * 3600),
+            require_certificates: true,
+            certificate_lifetime: Duration::from_secs(3600),
             cors_origins: Vec::new(),
             registration: Registration::Open,
             ping_every: Duration::from_secs(20),
@@ -142,6 +150,9 @@ struct File {
     ice_servers: Vec<IceServer>,
     #[serde(default)]
     tokens: TokensPart,
+    require_certificates: Option<bool>,
+    #[serde(default)]
+    certificates: CertificatesPart,
     #[serde(default)]
     cors_origins: Vec<String>,
     #[serde(default)]
@@ -156,6 +167,11 @@ struct File {
 struct TokensPart {
     access_seconds: Option<u64>,
     refresh_seconds: Option<u64>,
+}
+
+#[derive(Default, Deserialize)]
+struct CertificatesPart {
+    lifetime_seconds: Option<u64>,
 }
 
 #[derive(Default, Deserialize)]
@@ -228,6 +244,13 @@ impl File {
             least,
             31_536_000,
         )?;
+        config.certificate_lifetime = seconds(
+            "certificates.lifetime_seconds",
+            self.certificates.lifetime_seconds,
+            config.certificate_lifetime,
+            10,
+            MAX_VALIDITY,
+        )?;
         config.ping_every = seconds(
             "keep_alive.ping_seconds",
             self.keep_alive.ping_seconds,
@@ -260,6 +283,9 @@ impl File {
             key: base.join(tls.key),
         });
         config.ice_servers = self.ice_servers;
+        config.require_certificates = self
+            .require_certificates
+            .unwrap_or(config.require_certificates);
         config.cors_origins = self.cors_origins;
         config.registration = self.registration;
         config.limits = RateLimits {
@@ -356,6 +382,7 @@ mod tests {
     fn an_empty_file_is_the_default_and_all_keys_are_read() {
         let (config, unknown) = read("{}").unwrap();
         assert_eq!(config.listen.to_string(), "127.0.0.1:8001");
+        assert!(config.require_certificates);
         assert!(unknown.is_empty());
 
         let (config, unknown) = read(
@@ -363,6 +390,7 @@ mod tests {
                 "ice_servers": [{"urls": ["stun:a:1"]},
                                 {"urls": ["turn:a:1"], "username": "u", "credential": "p"}],
                 "tokens": {"access_seconds": 60, "refresh_seconds": 300},
+                "require_certificates": false, "certificates": {"lifetime_seconds": 10},
                 "cors_origins": ["https://play.example"], "registration": "closed",
                 "keep_alive": {"ping_seconds": 5, "idle_seconds": 10},
                 "limits": {"account": {"burst": 3, "per_minute": 4}}}"#,
@@ -375,6 +403,8 @@ mod tests {
         assert_eq!(tls.key, Path::new("/k.pem"));
         assert_eq!(config.ice_servers.len(), 2);
         assert_eq!(config.access_lifetime.as_secs(), 60);
+        assert!(!config.require_certificates);
+        assert_eq!(config.certificate_lifetime.as_secs(), 10);
         assert_eq!(config.registration, Registration::Closed);
         assert_eq!(config.idle_after.as_secs(), 10);
         assert_eq!(config.limits.account, Rate::new(3, 4));

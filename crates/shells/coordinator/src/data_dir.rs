@@ -1,10 +1,11 @@
-//! The data directory: the database and the two keys that the first start makes.
+//! The data directory: the database and the three keys that the first start makes.
 //!
 //! | file | holds |
 //! |---|---|
 //! | `coordinator.sqlite` (with `-wal`, `-shm`) | accounts, refresh tokens, zones |
 //! | `jwt.key` | 32 random bytes that access tokens are signed with; delete it to void them all |
 //! | `endpoint.key` | the endpoint's Ed25519 key, PKCS#8 DER |
+//! | `identity.key` | the coordinator's Ed25519 key, PKCS#8 DER: signs certificates, and launchers pin it; keep a copy |
 //!
 //! The directory is made with mode 0700, all files in it with 0600.
 
@@ -20,6 +21,8 @@ use zeroize::Zeroizing;
 const JWT_KEY: &str = "jwt.key";
 /// Name of the endpoint's key.
 const ENDPOINT_KEY: &str = "endpoint.key";
+/// Name of the coordinator's own key.
+const IDENTITY_KEY: &str = "identity.key";
 /// Length of the signing key, bytes.
 const JWT_KEY_LENGTH: usize = 32;
 /// Largest key file that is read, bytes.
@@ -87,7 +90,21 @@ pub(crate) fn endpoint_key(
     dir: &Path,
     make: impl FnOnce() -> Zeroizing<Vec<u8>>,
 ) -> Result<(PathBuf, Zeroizing<Vec<u8>>), DataDirError> {
-    let path = dir.join(ENDPOINT_KEY);
+    key_file(dir.join(ENDPOINT_KEY), make)
+}
+
+/// The coordinator's own key, PKCS#8 DER.
+pub(crate) fn identity_key(
+    dir: &Path,
+    make: impl FnOnce() -> Zeroizing<Vec<u8>>,
+) -> Result<(PathBuf, Zeroizing<Vec<u8>>), DataDirError> {
+    key_file(dir.join(IDENTITY_KEY), make)
+}
+
+fn key_file(
+    path: PathBuf,
+    make: impl FnOnce() -> Zeroizing<Vec<u8>>,
+) -> Result<(PathBuf, Zeroizing<Vec<u8>>), DataDirError> {
     let key = read_or_make(&path, || Ok(make()))?;
     Ok((path, key))
 }

@@ -1,10 +1,19 @@
 //! The embedded endpoint, as the rest of this crate sees it: the one place that knows its API.
 
 pub(crate) use warp_endpoint::SignalPort;
-use warp_endpoint::{Endpoint, EndpointConfig, GrantSpec, Identity, WebRtcOptions};
+use warp_endpoint::{
+    CertifiedDevice, Endpoint, EndpointConfig, EndpointTrust, GrantRefused, GrantSpec, Identity,
+    WebRtcOptions,
+};
 use warp_link::Carrier;
 use warp_link_core::State;
-use warp_protocol::{ProblemCode, rest::IceServer, zone::ZoneFile};
+use warp_protocol::{
+    ProblemCode,
+    identity::{PublicKey, RefusedReason},
+    rest::IceServer,
+    stream::reset,
+    zone::ZoneFile,
+};
 use zeroize::Zeroizing;
 
 use crate::problem::Refused;
@@ -25,10 +34,15 @@ impl EndpointPort {
     }
 
     /// `loopback`: launchers of this machine only, perhaps without any network.
-    pub(crate) fn start(identity_der: &[u8], loopback: bool) -> Result<Self, NotAKey> {
+    pub(crate) fn start(
+        identity_der: &[u8],
+        loopback: bool,
+        trust: EndpointTrust,
+    ) -> Result<Self, NotAKey> {
         let identity = Identity::from_pkcs8_der(identity_der).map_err(|_| NotAKey)?;
         let endpoint = Endpoint::start(EndpointConfig {
             identity,
+            trust: Some(trust),
             limits: Default::default(),
             webrtc: WebRtcOptions {
                 include_loopback: loopback,
@@ -38,31 +52,42 @@ impl EndpointPort {
         Ok(Self { endpoint })
     }
 
-    /// What launchers check the endpoint by: SubjectPublicKeyInfo in DER, hex.
-    pub(crate) fn public_key_hex(&self) -> String {
-        hex::encode(self.endpoint.public_key())
+    /// What launchers check the endpoint by.
+    pub(crate) fn key(&self) -> PublicKey {
+        self.endpoint.key()
+    }
+
+    /// What the endpoint refused, by reason.
+    pub(crate) fn refusals(&self) -> Vec<(RefusedReason, u64)> {
+        self.endpoint.refusals()
     }
 
     pub(crate) fn grant(
         &self,
         session_id: &str,
         device_key: Vec<u8>,
+        holder: Option<(i64, Vec<u8>)>,
         zone: &ZoneFile,
         ice_servers: Vec<IceServer>,
     ) -> Result<SignalPort, Refused> {
         let spec = GrantSpec {
             session_id: session_id.to_owned(),
             device_key,
+            certified: holder.map(|(account, certificate)| CertifiedDevice {
+                account: u64::try_from(account).unwrap_or(0),
+                certificate,
+            }),
             game: zone.game.clone(),
             p2p_enabled: zone.p2p_enabled,
             ice_servers,
         };
         self.endpoint.grant(spec).map_err(|error| {
             tracing::warn!(session = session_id, %error, "the endpoint refused a session");
-            Refused::new(
-                ProblemCode::CoordinatorFault,
-                format!("the endpoint takes no session: {error}"),
-            )
+            let code = match error {
+                GrantRefused::Untrusted(reason) => reason.problem(),
+                _ => ProblemCode::CoordinatorFault,
+            };
+            Refused::new(code, format!("the endpoint takes no session: {error}"))
         })
     }
 
@@ -74,6 +99,11 @@ impl EndpointPort {
 
     pub(crate) fn revoke(&self, session_id: &str) {
         self.endpoint.revoke(session_id);
+    }
+
+    /// Ends a session because its device was revoked.
+    pub(crate) fn revoke_device(&self, session_id: &str) {
+        self.endpoint.end(session_id, reset::DEVICE_REVOKED);
     }
 
     /// True while the session has a link, over whichever carrier, or holds one that is coming back.

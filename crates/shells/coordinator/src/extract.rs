@@ -96,6 +96,8 @@ pub(crate) struct Caller {
     pub(crate) account: i64,
     pub(crate) name: String,
     pub(crate) role: AccountRole,
+    /// When the access token was issued, unix seconds.
+    pub(crate) issued: i64,
 }
 
 impl FromRequestParts<App> for Caller {
@@ -149,6 +151,7 @@ fn caller_of(app: &App, token: &Secret) -> Result<Caller, Refused> {
         account,
         name: claims.name,
         role: claims.role,
+        issued: claims.iat,
     })
 }
 

@@ -5,15 +5,20 @@
 //! * The routes are those of [`warp_protocol::rest`], under `/api/v1/` and under `/api/`, with
 //!   `GET /health` and `GET /` beside them. Every refusal is an
 //!   [`ErrorBody`](warp_protocol::rest::ErrorBody).
-//! * Data lives in one directory: a SQLite file and two key files (see [`config`] for where).
+//! * Data lives in one directory: a SQLite file and three key files (see [`config`] for where).
 //! * Access tokens say who somebody is for 15 minutes; refresh tokens work once and last 7 days.
 //!   A refresh token that comes a second time ends its sign-in on all its copies.
-//! * A session belongs to the account and device key that joined; there is one per pair. It ends
-//!   when the endpoint ends it, when its owner asks, or when nothing attaches to it for 60 s.
+//! * Devices are certified by the identity key for an hour; a session needs such a certificate,
+//!   unless the configuration says otherwise. What is revoked, here or by another process, ends its
+//!   sessions within 10 s and is certified no more.
+//! * A session belongs to the account and device key that joined; there is one per zone and pair. It
+//!   ends when the endpoint ends it, when its owner asks, when its device is revoked, or when nothing
+//!   attaches to it for 60 s.
 //! * Logs never hold a password, a token, a query or a header.
 
 mod api;
 mod app;
+mod authority;
 pub mod config;
 mod data_dir;
 mod endpoint_port;
@@ -35,7 +40,7 @@ pub use data_dir::DataDirError;
 pub use limits::{Rate, RateLimits};
 pub use offline::{AdminError, Offline};
 pub use passwords::PasswordCost;
-pub use running::{Coordinator, Running, StartError};
+pub use running::{Coordinator, Running, StartError, public_key};
 pub use server::TlsError;
-pub use store::StoreError;
+pub use store::{DeviceView, StoreError};
 pub use ws::close as close_codes;

@@ -11,7 +11,7 @@ use parking_lot::Mutex;
 use tokio::sync::Notify;
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 use warp_coordinator_core::{
-    NewSession, RoomsLimits, Session, Sessions, SessionsFull, SessionsLimits,
+    NewSession, Revoked, RoomsLimits, Session, Sessions, SessionsFull, SessionsLimits,
 };
 use warp_protocol::{ProblemCode, rest::IceServer, zone::ZoneFile};
 
@@ -41,9 +41,14 @@ impl CarrierStop {
         }
     }
 
+    /// Sets what the carrier will be closed with, whoever closes it.
+    fn close_with(&self, code: u16) {
+        let _ = self.code.set(code);
+    }
+
     /// Ends the carrier.
     pub(crate) fn stop(&self, code: u16) {
-        let _ = self.code.set(code);
+        self.close_with(code);
         self.token.cancel();
     }
 
@@ -94,6 +99,7 @@ impl Live {
     pub(crate) fn grant(
         self: &Arc<Self>,
         new: NewSession,
+        certificate: Option<Vec<u8>>,
         zone: &ZoneFile,
         ice_servers: Vec<IceServer>,
     ) -> Result<(), Refused> {
@@ -114,9 +120,10 @@ impl Live {
             tracing::warn!(%error, "no room for a session");
             Refused::new(ProblemCode::CoordinatorFault, error.to_string())
         });
+        let holder = certificate.map(|certificate| (account, certificate));
         let made = made.and_then(|()| {
             self.endpoint
-                .grant(&session_id, device_key, zone, ice_servers)
+                .grant(&session_id, device_key, holder, zone, ice_servers)
         });
         let made = made.and_then(|port| self.seat_endpoint(&session_id, port));
         if let Err(refused) = made {
@@ -177,6 +184,22 @@ impl Live {
     /// Ends a session. Does nothing if it has ended.
     pub(crate) fn end(&self, session_id: &str, why: &str) {
         self.end_with(session_id, why, close::SESSION_ENDED);
+    }
+
+    /// Ends what a revocation ends. Gives how many.
+    ///
+    /// The endpoint goes first, so that the launcher hears the reason over the link; when it has
+    /// let go of the session, everything else follows.
+    pub(crate) fn end_revoked(&self, by: &Revoked) -> usize {
+        let ids = self.sessions.lock().revoked(by);
+        for id in &ids {
+            tracing::info!(session = %id, "session ends: its device was revoked");
+            if let Some(carrier) = self.carriers.lock().get(id) {
+                carrier.close_with(close::SESSION_ENDED);
+            }
+            self.endpoint.revoke_device(id);
+        }
+        ids.len()
     }
 
     fn end_with(&self, session_id: &str, why: &str, code: u16) {

@@ -18,7 +18,7 @@ use warp_coordinator::{AdminError, Coordinator, CoordinatorConfig, Offline, Pass
 use warp_observe::{Observe, ObserveConfig};
 use warp_protocol::{
     ProblemCode, Secret,
-    rest::{AccountRole, MAX_PASSWORD},
+    rest::{AccountRole, MAX_PASSWORD, RevokeRequest},
     zone::{ZoneFile, ZoneStatus},
 };
 
@@ -55,6 +55,34 @@ enum Command {
     /// Zones. Works while the coordinator runs.
     #[command(subcommand)]
     Zone(ZoneCommand),
+    /// Devices of players. Works while the coordinator runs.
+    #[command(subcommand)]
+    Device(DeviceCommand),
+    /// Print the coordinator's public key, which launchers pin (`coordinator.public_key`).
+    Key {
+        #[command(flatten)]
+        place: Place,
+    },
+}
+
+#[derive(Subcommand)]
+enum DeviceCommand {
+    /// List the devices that an account has used in the last week: newest serial, key, when it was
+    /// issued (unix seconds), whether it is revoked.
+    List {
+        /// Name of the account.
+        name: String,
+        #[command(flatten)]
+        place: Place,
+    },
+    /// Revoke one device for ever. Its sessions end within a minute, and the accounts that it was
+    /// used with have to sign in with the password again.
+    Revoke {
+        /// Its key (88 hex digits), or the serial of a certificate (32 hex digits).
+        device: String,
+        #[command(flatten)]
+        place: Place,
+    },
 }
 
 #[derive(Subcommand)]
@@ -70,6 +98,14 @@ enum UserCommand {
         /// What the account may do.
         #[arg(long, value_enum, default_value = "player")]
         role: Role,
+        #[command(flatten)]
+        place: Place,
+    },
+    /// Revoke what all devices of an account were issued: its sessions end within a minute, and
+    /// every device has to sign in with the password again.
+    RevokeDevices {
+        /// Name of the account.
+        name: String,
         #[command(flatten)]
         place: Place,
     },
@@ -196,6 +232,33 @@ async fn run(command: Command) -> Result<(), Failure> {
             println!("{name}");
             Ok(())
         }
+        Command::User(UserCommand::RevokeDevices { name, place }) => {
+            revoke(&place, &RevokeRequest::Account(name)).await
+        }
+        Command::Device(DeviceCommand::Revoke { device, place }) => {
+            revoke(&place, &RevokeRequest::Device(device)).await
+        }
+        Command::Device(DeviceCommand::List { name, place }) => {
+            let offline = open(&place).await?;
+            let devices = offline.devices(&name).await;
+            offline.close().await;
+            let mut text = String::new();
+            for device in devices? {
+                let state = if device.revoked { "revoked" } else { "valid" };
+                let (serial, key, at) = (device.serial, device.key, device.issued_at);
+                text += &format!("{serial}\t{key}\t{at}\t{state}\n");
+            }
+            // A reader that has gone away (`| head`) is no failure.
+            let _ = std::io::stdout().write_all(text.as_bytes());
+            Ok(())
+        }
+        Command::Key { place } => {
+            let config = configuration(&place)?;
+            let key = warp_coordinator::public_key(&config.data_dir)
+                .map_err(|e| Failure::new(e.code(), e))?;
+            println!("{key}");
+            Ok(())
+        }
         Command::Zone(ZoneCommand::Put {
             file,
             status,
@@ -216,6 +279,17 @@ async fn run(command: Command) -> Result<(), Failure> {
             print_zones(&zones?, json)
         }
     }
+}
+
+/// Revokes, and prints the accounts that have to sign in again, one a line.
+async fn revoke(place: &Place, request: &RevokeRequest) -> Result<(), Failure> {
+    let offline = open(place).await?;
+    let revoked = offline.revoke(request).await;
+    offline.close().await;
+    for name in revoked? {
+        println!("{name}");
+    }
+    Ok(())
 }
 
 async fn serve(listen: Option<SocketAddr>, place: &Place) -> Result<(), Failure> {

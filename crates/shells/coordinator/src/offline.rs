@@ -5,16 +5,16 @@ use std::path::Path;
 use tokio::sync::OnceCell;
 use warp_protocol::{
     ProblemCode, Secret,
-    rest::AccountRole,
+    rest::{AccountRole, RevokeRequest},
     zone::{ZoneFile, ZoneRule, ZoneStatus},
 };
 
 use crate::{
-    api::{NewAccount, make_account},
+    api::{NewAccount, make_account, revoke_in},
     data_dir::{self, DataDirError},
     passwords::{Hasher, PasswordCost},
     problem::Refused,
-    store::{Store, StoreError},
+    store::{DeviceView, Store, StoreError},
     tokens::unix_now,
 };
 
@@ -164,6 +164,27 @@ impl Offline {
     /// The database.
     pub async fn zones(&self) -> Result<Vec<(ZoneFile, ZoneStatus)>, AdminError> {
         Ok(self.store.zones().await?)
+    }
+
+    /// Revokes a device for ever, by its key or a certificate's serial, or what an account was issued.
+    /// A coordinator that runs ends the sessions within 10 s. Gives the accounts whose kept sign-ins
+    /// ended.
+    ///
+    /// # Errors
+    /// `not-found`, `bad-request`, or the database.
+    pub async fn revoke(&self, request: &RevokeRequest) -> Result<Vec<String>, AdminError> {
+        Ok(revoke_in(&self.store, request).await?)
+    }
+
+    /// The devices that were certified for an account in the last week or so, the newest first.
+    ///
+    /// # Errors
+    /// `not-found`, or the database.
+    pub async fn devices(&self, name: &str) -> Result<Vec<DeviceView>, AdminError> {
+        let account = self.store.account(name).await?.ok_or_else(|| {
+            Refused::new(ProblemCode::NotFound, "there is no account of that name")
+        })?;
+        Ok(self.store.devices_of(account.id).await?)
     }
 
     /// Closes the database.

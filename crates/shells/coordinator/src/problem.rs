@@ -57,7 +57,11 @@ fn status_of(code: ProblemCode) -> StatusCode {
         P::WrongPassword | P::TokenExpired | P::NotSignedIn => StatusCode::UNAUTHORIZED,
         P::NameTaken | P::ZoneClosed => StatusCode::CONFLICT,
         P::BadName | P::BadPassword | P::BadRequest => StatusCode::BAD_REQUEST,
-        P::Forbidden => StatusCode::FORBIDDEN,
+        P::Forbidden
+        | P::CertificateMissing
+        | P::CertificateInvalid
+        | P::CertificateExpired
+        | P::DeviceRevoked => StatusCode::FORBIDDEN,
         P::TooManyRequests => StatusCode::TOO_MANY_REQUESTS,
         P::CoordinatorFault => StatusCode::SERVICE_UNAVAILABLE,
         P::NotFound | P::UnknownZone | P::UnknownSession => StatusCode::NOT_FOUND,

@@ -2,14 +2,16 @@
 
 use std::{
     net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr},
-    path::PathBuf,
+    path::{Path, PathBuf},
     time::Duration,
 };
 
 use tokio::net::TcpListener;
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
+use warp_endpoint::{EndpointTrust, Identity};
 use warp_protocol::{
     ProblemCode, Secret,
+    identity::PublicKey,
     rest::AccountRole,
     zone::{ZoneFile, ZoneStatus},
 };
@@ -18,6 +20,7 @@ use crate::{
     AdminError, CoordinatorConfig, Offline,
     api::router,
     app::{App, Shared},
+    authority::Authority,
     data_dir::{self, DataDirError},
     endpoint_port::EndpointPort,
     limits::KeyedLimit,
@@ -34,15 +37,23 @@ const STOP_TIME: Duration = Duration::from_millis(1500);
 /// How often expired refresh tokens are forgotten.
 const FORGET_EVERY: Duration = Duration::from_secs(3600);
 
+/// How often it is looked whether another process has revoked something. A revocation is in force
+/// within this time and the time that closing takes.
+const REVOKED_EVERY: Duration = Duration::from_secs(10);
+
+/// How long certificates are remembered after they expired, so that a serial in an old log still
+/// names its device: as long as a refresh token can live by default.
+const REMEMBER_CERTIFICATES: i64 = 7 * 24 * 3600;
+
 /// The coordinator could not be started.
 #[derive(Debug, thiserror::Error)]
 pub enum StartError {
     /// The data directory or a key in it.
     #[error("data directory: {0}")]
     DataDir(#[from] DataDirError),
-    /// The endpoint's key file holds something else.
+    /// A key file, the endpoint's or the coordinator's own, holds something else.
     #[error("{file}: not an Ed25519 key in PKCS#8 DER; move it away to have a new one made")]
-    EndpointKey {
+    KeyFile {
         /// The file.
         file: PathBuf,
     },
@@ -74,7 +85,7 @@ impl StartError {
             }
             Self::Listen { .. } => ProblemCode::PortRefused,
             Self::Tls(_) => ProblemCode::ConfigValue,
-            Self::DataDir(_) | Self::EndpointKey { .. } | Self::Store(_) => {
+            Self::DataDir(_) | Self::KeyFile { .. } | Self::Store(_) => {
                 ProblemCode::CoordinatorFault
             }
             Self::Internal(_) => ProblemCode::Internal,
@@ -106,7 +117,8 @@ impl Coordinator {
         let tls = config.tls.as_ref().map(tls).transpose()?;
         data_dir::prepare(&config.data_dir)?;
         let signing = data_dir::jwt_key(&config.data_dir)?;
-        let endpoint = endpoint(&config)?;
+        let authority = authority(&config)?;
+        let endpoint = endpoint(&config, &authority)?;
         let store = Store::open(&config.data_dir).await?;
         let internal =
             |refused: crate::problem::Refused| StartError::Internal(refused.detail().to_owned());
@@ -126,6 +138,8 @@ impl Coordinator {
         let live = Live::new(endpoint, config.unused_session, tasks.clone());
         let app = App::new(Shared {
             tokens: AccessTokens::new(&signing, config.access_lifetime),
+            authority,
+            revoked_up_to: tokio::sync::Mutex::new(0),
             by_address: KeyedLimit::new(config.limits.address),
             by_account: KeyedLimit::new(config.limits.account),
             store: store.clone(),
@@ -145,7 +159,8 @@ impl Coordinator {
         tasks.spawn(server.run());
         tasks.spawn(async move { live.expire(stop).await });
         tasks.spawn(forget_expired(app.clone()));
-        tracing::info!(url, "coordinator started");
+        tasks.spawn(follow_revocations(app.clone()));
+        tracing::info!(url, key = %app.authority.key(), "coordinator started");
         Ok(Running {
             addr,
             url,
@@ -156,6 +171,11 @@ impl Coordinator {
 }
 
 impl Running {
+    /// The key that launchers pin.
+    pub fn public_key(&self) -> PublicKey {
+        self.app.authority.key()
+    }
+
     /// Enters a zone or replaces it; a new one is open.
     ///
     /// # Errors
@@ -222,14 +242,43 @@ impl Drop for Running {
     }
 }
 
-fn endpoint(config: &CoordinatorConfig) -> Result<EndpointPort, StartError> {
+/// The key of the coordinator whose data is in `data_dir`, which launchers pin; made where there is
+/// none yet.
+///
+/// # Errors
+/// The directory or the key cannot be used.
+pub fn public_key(data_dir: &Path) -> Result<PublicKey, StartError> {
+    data_dir::prepare(data_dir)?;
+    Ok(identity(data_dir)?.key())
+}
+
+fn identity(data_dir: &Path) -> Result<Identity, StartError> {
+    let (file, der) = data_dir::identity_key(data_dir, EndpointPort::new_identity)?;
+    Identity::from_pkcs8_der(&der).map_err(|_| StartError::KeyFile { file })
+}
+
+fn authority(config: &CoordinatorConfig) -> Result<Authority, StartError> {
+    let identity = identity(&config.data_dir)?;
+    let (lifetime, required) = (config.certificate_lifetime, config.require_certificates);
+    Ok(Authority::new(identity, lifetime, required))
+}
+
+fn endpoint(config: &CoordinatorConfig, authority: &Authority) -> Result<EndpointPort, StartError> {
     let (file, der) = data_dir::endpoint_key(&config.data_dir, EndpointPort::new_identity)?;
     let loopback = config.listen.ip().is_loopback();
-    EndpointPort::start(&der, loopback).map_err(|_| StartError::EndpointKey { file })
+    let trust = EndpointTrust {
+        trust: authority.trust(),
+        require_certificates: authority.required,
+    };
+    EndpointPort::start(&der, loopback, trust).map_err(|_| StartError::KeyFile { file })
 }
 
 async fn forget_expired(app: App) {
     loop {
+        let remembered = unix_now().saturating_sub(REMEMBER_CERTIFICATES);
+        if let Err(error) = app.store.forget_certificates(remembered).await {
+            tracing::warn!(%error, "old certificates could not be forgotten");
+        }
         match app.store.forget_expired(unix_now()).await {
             Ok(0) => {}
             Ok(count) => tracing::debug!(count, "expired refresh tokens forgotten"),
@@ -238,6 +287,40 @@ async fn forget_expired(app: App) {
         tokio::select! {
             () = app.stop.cancelled() => return,
             () = tokio::time::sleep(FORGET_EVERY) => {}
+        }
+    }
+}
+
+/// Ends what was revoked since the last look. Gives how many sessions.
+///
+/// # Errors
+/// The database.
+pub(crate) async fn enforce_revocations(app: &App) -> Result<usize, StoreError> {
+    let mut up_to = app.revoked_up_to.lock().await;
+    let mut ended = 0;
+    loop {
+        let some = app.store.revocations_after(*up_to).await?;
+        let Some((last, _)) = some.last() else {
+            return Ok(ended);
+        };
+        *up_to = *last;
+        ended += some
+            .iter()
+            .map(|(_, by)| app.live.end_revoked(by))
+            .sum::<usize>();
+    }
+}
+
+async fn follow_revocations(app: App) {
+    loop {
+        match enforce_revocations(&app).await {
+            Ok(0) => {}
+            Ok(count) => tracing::info!(count, "sessions of revoked devices ended"),
+            Err(error) => tracing::warn!(%error, "revocations could not be looked up"),
+        }
+        tokio::select! {
+            () = app.stop.cancelled() => return,
+            () = tokio::time::sleep(REVOKED_EVERY) => {}
         }
     }
 }

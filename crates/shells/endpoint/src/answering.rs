@@ -1,4 +1,7 @@
 //! Answers WebRTC offers that come through signaling.
+//!
+//! A signed offer is believed from the session's device only, in its session, once; its answer is
+//! signed. One without a signature is answered in kind where certificates are not required.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -9,10 +12,13 @@ use tokio::sync::{mpsc, watch};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 use warp_link::peer::{Answerer, LocalCandidates, PeerConfig, PeerError, PeerState};
+use warp_link_core::descriptions::{Offered, check_offer, sign_answer};
 use warp_protocol::carrier::PathKind;
-use warp_protocol::signal::{ClientSignal, ServerSignal};
+use warp_protocol::identity::RefusedReason;
+use warp_protocol::signal::{ClientSignal, ServerSignal, SignedDescription};
 
 use crate::config::SIGNALS;
+use crate::endpoint::Shared;
 use crate::session::Session;
 
 /// The offers of one session.
@@ -20,10 +26,13 @@ pub(crate) struct Answering {
     context: Arc<Context>,
     tasks: TaskTracker,
     newest: Option<Attempt>,
+    /// Number of the last offer that was believed.
+    last_offer: u64,
 }
 
 struct Context {
     session: Arc<Session>,
+    owner: Arc<Shared>,
     outbox: mpsc::Sender<ClientSignal>,
     config: PeerConfig,
     /// Ends the connection that is open.
@@ -50,7 +59,7 @@ struct Work {
 
 impl Answering {
     pub(crate) fn new(
-        session: Arc<Session>,
+        (session, owner): (Arc<Session>, Arc<Shared>),
         tasks: TaskTracker,
         outbox: mpsc::Sender<ClientSignal>,
         config: PeerConfig,
@@ -58,12 +67,14 @@ impl Answering {
         Self {
             context: Arc::new(Context {
                 session,
+                owner,
                 outbox,
                 config,
                 open: Mutex::new(None),
             }),
             tasks,
             newest: None,
+            last_offer: 0,
         }
     }
 
@@ -94,7 +105,7 @@ impl Answering {
     }
 
     fn on_offer(&mut self, from: String, sdp: Value) {
-        let session = &self.context.session;
+        let session = Arc::clone(&self.context.session);
         if !session.p2p_enabled() {
             tracing::info!(
                 session = session.id(),
@@ -103,6 +114,10 @@ impl Answering {
             );
             return;
         }
+        let offer = match self.believed(&sdp) {
+            Ok(offer) => offer,
+            Err(reason) => return self.context.owner.refuse(session.id(), reason),
+        };
         if let Some(older) = self.newest.take()
             && !older.opened.load(Ordering::Acquire)
         {
@@ -123,12 +138,52 @@ impl Answering {
             stop: attempt.stop.clone(),
         };
         self.newest = Some(attempt);
-        self.tasks.spawn(answer(work, sdp));
+        self.tasks.spawn(answer(work, offer));
+    }
+
+    /// Reads an offer, and checks who made it.
+    fn believed(&mut self, sdp: &Value) -> Result<Offer, RefusedReason> {
+        let session = &self.context.session;
+        let keys = &session.keys;
+        let signed = match SignedDescription::read(sdp) {
+            Ok(signed) => signed,
+            // Without a signature, and none is asked for.
+            Err(_) if !keys.signed_offers && sdp.get("signature").is_none() => {
+                return Ok(Offer {
+                    text: description_text(sdp).map(str::to_owned),
+                    reply: match sdp {
+                        Value::String(_) => Reply::Text,
+                        _ => Reply::Object,
+                    },
+                });
+            }
+            Err(reason) => return Err(reason),
+        };
+        let offered = check_offer(&keys.device, session.id(), self.last_offer, &signed)?;
+        self.last_offer = offered.nonce();
+        Ok(Offer {
+            text: Some(signed.sdp),
+            reply: Reply::Signed(offered),
+        })
     }
 }
 
+/// An offer that may be answered.
+struct Offer {
+    /// `None`: it has none.
+    text: Option<String>,
+    reply: Reply,
+}
+
+/// How it is answered.
+enum Reply {
+    Text,
+    Object,
+    Signed(Offered),
+}
+
 /// From the offer to the end of the connection.
-async fn answer(work: Work, sdp: Value) {
+async fn answer(work: Work, offer: Offer) {
     let (context, from, stop) = (
         Arc::clone(&work.context),
         work.from.clone(),
@@ -140,7 +195,7 @@ async fn answer(work: Work, sdp: Value) {
         biased;
         () = session.stopped() => return,
         () = stop.cancelled() => return,
-        result = Box::pin(connect(work, sdp)) => result,
+        result = Box::pin(connect(work, offer)) => result,
     };
     match result {
         Ok(()) => tracing::debug!(session = session.id(), from, "peer connection ended"),
@@ -150,19 +205,22 @@ async fn answer(work: Work, sdp: Value) {
     }
 }
 
-async fn connect(mut work: Work, sdp: Value) -> Result<(), PeerError> {
+async fn connect(mut work: Work, offer: Offer) -> Result<(), PeerError> {
     let context = Arc::clone(&work.context);
     let session = &context.session;
     let from = work.from.clone();
-    let Some(text) = description_text(&sdp) else {
+    let Some(text) = offer.text.as_deref() else {
         return Err(PeerError::BadDescription {
             cause: "it is neither text nor an object with a text under \"sdp\"".to_owned(),
         });
     };
     let (peer, answer, mut found) = Answerer::accept(context.config.clone(), text).await?;
-    let answer = match sdp {
-        Value::String(_) => Value::String(answer),
-        _ => json!({"type": "answer", "sdp": answer}),
+    let answer = match &offer.reply {
+        Reply::Text => Value::String(answer),
+        Reply::Object => json!({"type": "answer", "sdp": answer}),
+        Reply::Signed(offered) => {
+            sign_answer(&session.keys.ours, session.id(), offered, answer).to_value()
+        }
     };
     let message = ClientSignal::Answer {
         to: from.clone(),

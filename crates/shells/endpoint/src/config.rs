@@ -5,8 +5,9 @@ use std::time::Duration;
 
 use serde::Serialize;
 use tokio::sync::mpsc;
-use warp_link_core::{Identity, LinkConfig, State};
+use warp_link_core::{Identity, LinkConfig, State, Trust};
 use warp_protocol::carrier::PathKind;
+use warp_protocol::identity::RefusedReason;
 use warp_protocol::rest::IceServer;
 use warp_protocol::signal::{ClientSignal, ServerSignal};
 use warp_protocol::stream::{KEEP_ALIVE_AFTER, KEEP_ALIVE_LIMIT};
@@ -21,10 +22,31 @@ pub const SIGNALS: usize = 64;
 pub struct EndpointConfig {
     /// The key that launchers know it by.
     pub identity: Identity,
+    /// Whose certificates it believes; `None`: it takes the word of whoever grants sessions.
+    pub trust: Option<EndpointTrust>,
     /// Limits.
     pub limits: EndpointLimits,
     /// How WebRTC connections are made.
     pub webrtc: WebRtcOptions,
+}
+
+/// How an endpoint knows launchers.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct EndpointTrust {
+    /// Belief in the coordinator's key.
+    pub trust: Trust,
+    /// Sessions need a device certificate, and WebRTC offers a signature. Where it is false a
+    /// certificate may be missing, and then also the signatures.
+    pub require_certificates: bool,
+}
+
+/// A certificate with the account that it has to be of.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct CertifiedDevice {
+    /// Row id of the account at the coordinator.
+    pub account: u64,
+    /// The certificate.
+    pub certificate: Vec<u8>,
 }
 
 /// Limits of an endpoint; see the crate's table.
@@ -95,6 +117,8 @@ pub struct GrantSpec {
     pub session_id: String,
     /// Public key of the launcher: Ed25519 SubjectPublicKeyInfo in DER (RFC 8410), 44 bytes.
     pub device_key: Vec<u8>,
+    /// The certificate of that key.
+    pub certified: Option<CertifiedDevice>,
     /// The servers that may be dialled.
     pub game: GameServer,
     /// May WebRTC be used.
@@ -124,6 +148,9 @@ pub enum GrantRefused {
     /// Not a key that a link could be opened with.
     #[error("the device key is not an Ed25519 public key in DER")]
     BadDeviceKey,
+    /// The device's certificate is not believed.
+    #[error("the device is not trusted: {0}")]
+    Untrusted(RefusedReason),
     /// The system gave no randomness, or the numbers of the link are out of range.
     #[error("the session link cannot be set up; look at the endpoint's link configuration")]
     LinkSetup,

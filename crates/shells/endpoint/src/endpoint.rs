@@ -2,6 +2,7 @@
 
 use std::collections::HashMap;
 use std::sync::Arc;
+use std::time::SystemTime;
 
 use parking_lot::Mutex;
 use ring::rand::{SecureRandom, SystemRandom};
@@ -11,20 +12,15 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 use warp_link::Carrier;
 use warp_link::peer::PeerConfig;
-use warp_link_core::Link;
+use warp_link_core::{Holder, Link};
 use warp_protocol::carrier::PathKind;
+use warp_protocol::identity::{PublicKey, Refusals, RefusedReason};
 use zeroize::Zeroizing;
 
 use crate::config::{
     AttachRefused, EndpointConfig, GrantRefused, GrantSpec, SIGNALS, SessionView, SignalPort,
 };
-use crate::session::{self, Session};
-
-/// SubjectPublicKeyInfo of an Ed25519 key in DER: this, then the 32 bytes of the key (RFC 8410,
-/// sections 3 and 4).
-const ED25519_SPKI: [u8; 12] = [
-    0x30, 0x2a, 0x30, 0x05, 0x06, 0x03, 0x2b, 0x65, 0x70, 0x03, 0x21, 0x00,
-];
+use crate::session::{self, Session, SessionKeys};
 
 /// A new key for an endpoint: Ed25519, PKCS#8 v2 DER, from the system's random numbers.
 ///
@@ -42,8 +38,55 @@ pub(crate) struct Shared {
     pub(crate) config: EndpointConfig,
     /// At most [`crate::EndpointLimits::sessions`].
     pub(crate) sessions: Mutex<HashMap<String, Arc<Session>>>,
+    /// What was refused, by reason.
+    refusals: Refusals,
     stop: CancellationToken,
     tasks: TaskTracker,
+}
+
+impl Shared {
+    /// Counts a refusal, and says so in the log.
+    pub(crate) fn refuse(&self, session_id: &str, reason: RefusedReason) {
+        let count = self.refusals.count(reason);
+        tracing::warn!(
+            session = session_id,
+            reason = reason.name(),
+            count,
+            "refused at the endpoint"
+        );
+    }
+
+    /// Checks the certificate of a grant.
+    fn check_device(&self, spec: &GrantSpec, device: &PublicKey) -> Result<(), GrantRefused> {
+        let Some(trust) = &self.config.trust else {
+            return Ok(());
+        };
+        let checked = match &spec.certified {
+            Some(certified) => {
+                let holder = Holder::Device {
+                    account: certified.account,
+                };
+                trust
+                    .trust
+                    .check(&certified.certificate, device, holder, unix_now())
+                    .map(drop)
+            }
+            None if trust.require_certificates => Err(RefusedReason::CertificateMissing),
+            None => Ok(()),
+        };
+        checked.map_err(|reason| {
+            self.refuse(&spec.session_id, reason);
+            GrantRefused::Untrusted(reason)
+        })
+    }
+}
+
+/// Unix seconds.
+fn unix_now() -> u64 {
+    // A clock before 1970 makes nothing expire; it would also break TLS to the coordinator.
+    SystemTime::now()
+        .duration_since(SystemTime::UNIX_EPOCH)
+        .map_or(0, |since| since.as_secs())
 }
 
 /// An endpoint. Clones are the same one.
@@ -67,10 +110,21 @@ impl Endpoint {
             shared: Arc::new(Shared {
                 config,
                 sessions: Mutex::new(HashMap::new()),
+                refusals: Refusals::default(),
                 stop: CancellationToken::new(),
                 tasks: TaskTracker::new(),
             }),
         }
+    }
+
+    /// The key that launchers know it by.
+    pub fn key(&self) -> PublicKey {
+        self.shared.config.identity.key()
+    }
+
+    /// What was refused since the start, by reason.
+    pub fn refusals(&self) -> Vec<(RefusedReason, u64)> {
+        self.shared.refusals.view()
     }
 
     /// The key that launchers know it by: SubjectPublicKeyInfo in DER.
@@ -85,10 +139,8 @@ impl Endpoint {
     /// [`GrantRefused`]; nothing has changed then.
     pub fn grant(&self, spec: GrantSpec) -> Result<SignalPort, GrantRefused> {
         let shared = &self.shared;
-        let key = spec.device_key.strip_prefix(&ED25519_SPKI);
-        if key.is_none_or(|key| key.len() != 32) {
-            return Err(GrantRefused::BadDeviceKey);
-        }
+        let device = PublicKey::from_spki(&spec.device_key).ok_or(GrantRefused::BadDeviceKey)?;
+        shared.check_device(&spec, &device)?;
         let mut seed = [0; 32];
         SystemRandom::new()
             .fill(&mut seed)
@@ -120,11 +172,20 @@ impl Endpoint {
             connect_timeout: config.webrtc.connect_timeout,
         };
         let (handle, notices, incoming) = warp_link_driver::spawn(link);
+        let keys = SessionKeys {
+            ours: config.identity.clone(),
+            device,
+            // A launcher that has a certificate also signs: one that does not was tampered with.
+            signed_offers: spec.certified.is_some()
+                || config.trust.is_some_and(|trust| trust.require_certificates),
+        };
+        let stop = shared.stop.child_token();
         let session = Arc::new(Session::new(
             spec,
+            keys,
             config.limits.clone(),
             handle,
-            shared.stop.child_token(),
+            stop,
         ));
         sessions.insert(session.id().to_owned(), Arc::clone(&session));
         drop(sessions);
@@ -138,7 +199,7 @@ impl Endpoint {
         };
         let owner = Arc::clone(shared);
         shared.tasks.spawn(async move {
-            session::run(&session, parts).await;
+            session::run(&session, &owner, parts).await;
             let mut sessions = owner.sessions.lock();
             sessions.remove(session.id());
         });
@@ -165,6 +226,14 @@ impl Endpoint {
         let session = self.shared.sessions.lock().get(session_id).cloned();
         if let Some(session) = session {
             session.stop();
+        }
+    }
+
+    /// Ends a session, and closes its link with this code.
+    pub fn end(&self, session_id: &str, code: u32) {
+        let session = self.shared.sessions.lock().get(session_id).cloned();
+        if let Some(session) = session {
+            session.stop_with(code);
         }
     }
 

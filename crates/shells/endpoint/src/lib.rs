@@ -3,6 +3,9 @@
 //! # How it works
 //! * The coordinator grants sessions: who may open the session link (a device key), and which game
 //!   servers it may reach. Nobody else gets a connection, and nothing else is dialled.
+//! * The device's certificate is checked against the coordinator's key before a link is made, and a
+//!   WebRTC offer against the device's key before it is looked into; the answer is signed. What is
+//!   refused is counted by its reason ([`Endpoint::refusals`]).
 //! * Carriers come as WebSockets that the coordinator hands over ([`Endpoint::attach_wss`]), and as
 //!   WebRTC connections that the other side offers through the session's signaling ([`SignalPort`]).
 //!   The newest offer counts: a connection that is still being made is given up for it, one that
@@ -49,8 +52,8 @@ mod lanes;
 mod session;
 
 pub use config::{
-    AttachRefused, EndpointConfig, EndpointLimits, GrantRefused, GrantSpec, SIGNALS, SessionView,
-    SignalPort, WebRtcOptions,
+    AttachRefused, CertifiedDevice, EndpointConfig, EndpointLimits, EndpointTrust, GrantRefused,
+    GrantSpec, SIGNALS, SessionView, SignalPort, WebRtcOptions,
 };
 pub use endpoint::{Endpoint, generate_identity_der};
-pub use warp_link_core::{Identity, IdentityError};
+pub use warp_link_core::{Identity, IdentityError, Trust};

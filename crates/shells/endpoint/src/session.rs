@@ -1,7 +1,7 @@
 //! One granted session.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 use std::time::Duration;
 
 use tokio::sync::{Semaphore, mpsc};
@@ -9,27 +9,47 @@ use tokio::time::{Instant, sleep_until};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 use warp_link::peer::PeerConfig;
-use warp_link_core::State;
-use warp_link_driver::{IncomingStreams, LinkHandle, LinkNotice, LinkNotices};
+use warp_link_core::{CloseReason, Identity, State};
+use warp_link_driver::{IncomingStreams, LinkEnd, LinkHandle, LinkNotice, LinkNotices};
+use warp_protocol::identity::{PublicKey, RefusedReason};
 use warp_protocol::signal::{ClientSignal, ServerSignal};
 use warp_protocol::stream::reset;
 use warp_protocol::zone::GameServer;
 
 use crate::answering::Answering;
 use crate::config::{EndpointLimits, GrantSpec, SessionView};
+use crate::endpoint::Shared;
 use crate::game;
 
+/// How long carriers stay up after the link was closed with a code, so that it arrives: some round
+/// trips of a slow one.
+const FAREWELL: Duration = Duration::from_millis(500);
 /// How long the streams of a session may take to say goodbye.
 const GOODBYE: Duration = Duration::from_secs(1);
+
+/// The keys of a session.
+pub(crate) struct SessionKeys {
+    /// The endpoint's own, which signs answers.
+    pub(crate) ours: Identity,
+    /// The launcher's, which signs offers.
+    pub(crate) device: PublicKey,
+    /// An offer without a signature is refused.
+    pub(crate) signed_offers: bool,
+}
 
 /// A session, as its streams and the endpoint see it.
 pub(crate) struct Session {
     id: String,
+    pub(crate) keys: SessionKeys,
     pub(crate) game: GameServer,
     p2p_enabled: bool,
     pub(crate) limits: EndpointLimits,
     link: LinkHandle,
     stop: CancellationToken,
+    /// Asks to tell the launcher why before everything ends.
+    telling: CancellationToken,
+    /// What the link is closed with.
+    close_code: AtomicU32,
     /// One for each connection to a game server.
     pub(crate) places: Arc<Semaphore>,
     pub(crate) up_bytes: AtomicU64,
@@ -39,18 +59,22 @@ pub(crate) struct Session {
 impl Session {
     pub(crate) fn new(
         spec: GrantSpec,
+        keys: SessionKeys,
         limits: EndpointLimits,
         link: LinkHandle,
         stop: CancellationToken,
     ) -> Self {
         Self {
             id: spec.session_id,
+            keys,
             game: spec.game,
             p2p_enabled: spec.p2p_enabled,
             places: Arc::new(Semaphore::new(limits.connections)),
             limits,
             link,
             stop,
+            telling: CancellationToken::new(),
+            close_code: AtomicU32::new(reset::SESSION_END),
             up_bytes: AtomicU64::new(0),
             down_bytes: AtomicU64::new(0),
         }
@@ -70,6 +94,25 @@ impl Session {
 
     pub(crate) fn stop(&self) {
         self.stop.cancel();
+    }
+
+    /// Ends it with this code. The launcher is told over carriers that are still up.
+    pub(crate) fn stop_with(&self, code: u32) {
+        self.close_code.store(code, Ordering::Release);
+        self.telling.cancel();
+    }
+
+    /// Closes the link, and gives its last datagrams time to leave.
+    async fn tell_why(&self) {
+        self.link.close(self.close_code.load(Ordering::Acquire));
+        let farewell = async {
+            self.link.gone().await;
+            tokio::time::sleep(FAREWELL).await;
+        };
+        tokio::select! {
+            () = self.stopped() => {}
+            _ = tokio::time::timeout(2 * FAREWELL, farewell) => {}
+        }
     }
 
     /// Waits until the session is to end.
@@ -101,7 +144,7 @@ pub(crate) struct Parts {
 }
 
 /// From the grant to the end.
-pub(crate) async fn run(session: &Arc<Session>, parts: Parts) {
+pub(crate) async fn run(session: &Arc<Session>, owner: &Arc<Shared>, parts: Parts) {
     let Parts {
         mut notices,
         mut incoming,
@@ -110,16 +153,28 @@ pub(crate) async fn run(session: &Arc<Session>, parts: Parts) {
         peer_config,
     } = parts;
     let tasks = TaskTracker::new();
-    let mut answering = Answering::new(Arc::clone(session), tasks.clone(), outbox, peer_config);
+    let mut answering = Answering::new(
+        (Arc::clone(session), Arc::clone(owner)),
+        tasks.clone(),
+        outbox,
+        peer_config,
+    );
     let unused_at = Instant::now() + session.limits.unused;
-    let mut used = false;
+    let (mut used, mut unproven) = (false, false);
     let mut signaling = true;
     let why = loop {
         tokio::select! {
             biased;
             () = session.stopped() => break "revoked",
+            () = session.telling.cancelled() => {
+                session.tell_why().await;
+                break "ended with a code";
+            }
             notice = notices.recv() => match notice {
-                Some(LinkNotice::Closed(end)) => break end.code(),
+                Some(LinkNotice::Closed(end)) => {
+                    unproven = end == LinkEnd::Closed(CloseReason::Untrusted);
+                    break end.code();
+                }
                 Some(notice) => used |= note(session, &notice),
                 None => break "link-closed",
             },
@@ -138,6 +193,11 @@ pub(crate) async fn run(session: &Arc<Session>, parts: Parts) {
             () = sleep_until(unused_at), if !used => break "unused",
         }
     };
+    let refused = session.link.counters().refused;
+    // A launcher of another protocol or cipher comes to no handshake: its first datagram is refused.
+    if unproven || (!used && refused > 0) {
+        owner.refuse(session.id(), RefusedReason::LinkUnproven);
+    }
     // Streams and WebRTC connections end by this.
     session.stop();
     drop(answering);
@@ -145,9 +205,11 @@ pub(crate) async fn run(session: &Arc<Session>, parts: Parts) {
     if tokio::time::timeout(GOODBYE, tasks.wait()).await.is_err() {
         tracing::warn!(session = session.id(), "streams did not end in time");
     }
-    session.link.close(reset::SESSION_END);
+    session
+        .link
+        .close(session.close_code.load(Ordering::Acquire));
     session.link.gone().await;
-    tracing::info!(session = session.id(), why, "session ended");
+    tracing::info!(session = session.id(), why, refused, "session ended");
 }
 
 /// Logs what a person may want to know. True when the link has been connected.

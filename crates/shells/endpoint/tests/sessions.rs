@@ -21,6 +21,7 @@ use warp_protocol::signal::{ClientSignal, ServerSignal};
 fn endpoint(limits: EndpointLimits) -> Endpoint {
     Endpoint::start(EndpointConfig {
         identity: Identity::from_pkcs8_der(&generate_identity_der()).unwrap(),
+        trust: None,
         limits,
         webrtc: WebRtcOptions::default(),
     })
@@ -31,6 +32,7 @@ fn spec(session_id: &str) -> GrantSpec {
     GrantSpec {
         session_id: session_id.to_owned(),
         device_key: device.public_key().to_vec(),
+        certified: None,
         game: game_at("127.0.0.1:1".parse().unwrap()),
         p2p_enabled: true,
         ice_servers: Vec::new(),

@@ -76,6 +76,17 @@ impl SignIn {
             _ if self.remember => TokenStore::MemoryNoKeyring,
             _ => TokenStore::Memory,
         };
-        Outcome::SignedIn { account, kept }
+        // After the token was kept: the one before is used up, whatever comes of this.
+        match self.coordinator.get_certified().await {
+            Ok(device) => Outcome::SignedIn {
+                account,
+                kept,
+                device,
+            },
+            Err(problem) => {
+                self.coordinator.forget_tokens();
+                Outcome::SignInFailed(problem)
+            }
+        }
     }
 }

@@ -9,12 +9,15 @@ use reqwest::{Method, RequestBuilder, StatusCode};
 use rustls::ClientConfig;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
-use warp_engine_core::config::CoordinatorSection;
+use warp_engine_core::config::Config;
 use warp_protocol::rest::{
     AccountView, Credentials, ErrorBody, JoinRequest, RefreshRequest, SessionGrant, Tokens,
 };
 use warp_protocol::zone::ZoneView;
 use warp_protocol::{Problem, ProblemCode, Secret};
+
+use crate::handle::Keeping;
+use crate::proof::Proof;
 
 /// Longest answer that is read, bytes: a thousand zones of a kilobyte each, and room.
 const MAX_ANSWER: usize = 4 * 1024 * 1024;
@@ -27,10 +30,12 @@ pub(crate) struct Coordinator {
     tls: Arc<ClientConfig>,
     tokens: Mutex<Option<Tokens>>,
     refreshing: tokio::sync::Mutex<()>,
+    pub(crate) proof: Proof,
 }
 
 impl Coordinator {
-    pub(crate) fn new(section: &CoordinatorSection) -> Result<Self, Problem> {
+    pub(crate) fn new(config: &Config, keeping: &Keeping) -> Result<Self, Problem> {
+        let section = &config.coordinator;
         let ca_file = (!section.ca_file.is_empty()).then(|| Path::new(&section.ca_file));
         let tls = warp_link::tls::client_config(ca_file).map_err(|error| {
             Problem::new(ProblemCode::ConfigValue, "coordinator.ca_file")
@@ -63,7 +68,13 @@ impl Coordinator {
             tls,
             tokens: Mutex::new(None),
             refreshing: tokio::sync::Mutex::new(()),
+            proof: Proof::new(config, keeping),
         })
+    }
+
+    /// Base of the REST routes.
+    pub(crate) fn base(&self) -> &str {
+        &self.base
     }
 
     pub(crate) fn tls(&self) -> Arc<ClientConfig> {
@@ -96,6 +107,8 @@ impl Coordinator {
         } else {
             "auth/login"
         };
+        // Nobody gets the password who has not proven to be the coordinator.
+        self.prove().await?;
         let body = Credentials {
             username: user.to_owned(),
             password,
@@ -108,6 +121,7 @@ impl Coordinator {
 
     /// Signs in with a refresh token.
     pub(crate) async fn resume(&self, refresh_token: Secret) -> Result<AccountView, Problem> {
+        self.prove().await?;
         let body = RefreshRequest { refresh_token };
         let request = self.request(Method::POST, "auth/refresh").json(&body);
         let tokens: Tokens = self.call(request).await?;
@@ -136,8 +150,21 @@ impl Coordinator {
             .map(|tokens| tokens.access_token.clone())
     }
 
+    /// Name of the account that is signed in.
+    pub(crate) fn account_name(&self) -> Result<String, Problem> {
+        let tokens = self.tokens.lock();
+        let name = tokens.as_ref().map(|tokens| tokens.account.name.clone());
+        name.ok_or_else(|| Problem::new(ProblemCode::NotSignedIn, "account"))
+    }
+
+    /// Forgets the tokens of a sign-in that did not come to its end.
+    pub(crate) fn forget_tokens(&self) {
+        self.tokens.lock().take();
+    }
+
     /// Revokes and forgets the tokens. The coordinator being away does not keep anybody signed in.
     pub(crate) async fn sign_out(&self) {
+        self.proof.sign_out();
         let Some(tokens) = self.tokens.lock().take() else {
             return;
         };
@@ -171,7 +198,7 @@ impl Coordinator {
         self.authorised(Method::GET, &route, None::<&()>).await
     }
 
-    pub(crate) async fn join(
+    pub(crate) async fn ask_to_join(
         &self,
         zone: &str,
         request: &JoinRequest,
@@ -194,11 +221,11 @@ impl Coordinator {
         }
     }
 
-    fn request(&self, method: Method, route: &str) -> RequestBuilder {
+    pub(crate) fn request(&self, method: Method, route: &str) -> RequestBuilder {
         self.http.request(method, format!("{}/{route}", self.base))
     }
 
-    async fn authorised<T: DeserializeOwned>(
+    pub(crate) async fn authorised<T: DeserializeOwned>(
         &self,
         method: Method,
         route: &str,
@@ -245,7 +272,10 @@ impl Coordinator {
         Ok(access)
     }
 
-    async fn call<T: DeserializeOwned>(&self, request: RequestBuilder) -> Result<T, Problem> {
+    pub(crate) async fn call<T: DeserializeOwned>(
+        &self,
+        request: RequestBuilder,
+    ) -> Result<T, Problem> {
         let body = self.send(request).await?;
         serde_json::from_slice(&body).map_err(|error| {
             Problem::new(ProblemCode::CoordinatorProtocol, &self.base)

@@ -8,6 +8,7 @@ use serde::Serialize;
 use warp_engine_core::config::Config;
 
 use crate::coordinator::Coordinator;
+use crate::handle::Keeping;
 use crate::tokens;
 
 /// One check.
@@ -34,7 +35,7 @@ pub async fn doctor(config: &Config, programs: Option<&Path>) -> Vec<Check> {
 async fn coordinator(config: &Config) -> Check {
     let name = "coordinator";
     let start = Instant::now();
-    let health = match Coordinator::new(&config.coordinator) {
+    let health = match Coordinator::new(config, &Keeping::nothing()) {
         Ok(coordinator) => coordinator.health().await,
         Err(problem) => Err(problem),
     };
@@ -81,11 +82,14 @@ fn login_port(config: &Config) -> Check {
 
 async fn secret_store() -> Check {
     let (ok, detail) = match tokens::probe().await {
-        Ok(()) => (Some(true), "works: sign-ins can be remembered".to_owned()),
+        Ok(()) => (
+            Some(true),
+            "works: sign-ins can be remembered, and the device key is kept there".to_owned(),
+        ),
         Err(problem) => (
             None,
             format!(
-                "none that works ({}); sign-ins are kept in memory only",
+                "none that works ({}); sign-ins and the device key are kept in memory only",
                 problem.detail.unwrap_or_default()
             ),
         ),

@@ -18,12 +18,35 @@ const COMMANDS: usize = 64;
 /// Events that a slow listener may fall behind; then it loses the oldest and is told how many.
 const EVENTS: usize = 4096;
 
+/// Where an engine keeps what outlives it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Keeping {
+    /// Use the system's secret store; false: keep tokens and device key in memory only.
+    pub keyring: bool,
+    /// File of the coordinators' keys, usually [`KNOWN_COORDINATORS`] beside the configuration;
+    /// `None`: each is met anew whenever the engine starts.
+    pub known_coordinators: Option<PathBuf>,
+}
+
+impl Keeping {
+    /// Nothing is kept.
+    pub fn nothing() -> Self {
+        Self {
+            keyring: false,
+            known_coordinators: None,
+        }
+    }
+}
+
+/// Name of the file of the coordinators' keys.
+pub const KNOWN_COORDINATORS: &str = "known_coordinators.json";
+
 /// What an engine is started with.
 pub struct EngineOptions {
     /// The configuration.
     pub config: Config,
-    /// Use the system's secret store; false: keep tokens in memory only.
-    pub keyring: bool,
+    /// Where it keeps what outlives it.
+    pub keeping: Keeping,
     /// Where `warp-practice` lies; `None`: beside the running program.
     pub programs: Option<PathBuf>,
     /// Called with what `/p2p debug` asks for.
@@ -31,11 +54,14 @@ pub struct EngineOptions {
 }
 
 impl EngineOptions {
-    /// With the system's secret store and no debug switch.
+    /// With the system's secret store, no file for coordinators' keys and no debug switch.
     pub fn new(config: Config) -> Self {
         Self {
             config,
-            keyring: true,
+            keeping: Keeping {
+                keyring: true,
+                known_coordinators: None,
+            },
             programs: None,
             set_debug: Box::new(|_| {}),
         }

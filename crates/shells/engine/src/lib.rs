@@ -11,7 +11,10 @@
 //! | `outbox` | how outcomes come to the loop |
 //! | `account` | signing in |
 //! | `coordinator` | REST client with token refresh |
-//! | `tokens` | refresh tokens in the system's secret store |
+//! | `proof` | who is who: the coordinator's key, our certificate, the endpoint's |
+//! | `device` | the device key |
+//! | `pins` | the keys of the coordinators that were met |
+//! | `tokens` | refresh tokens and the device key in the system's secret store |
 //! | `links` | the session links of a play: the chosen zone's, and those of visits to others |
 //! | `session` | one of them with its carriers |
 //! | `paths` | keeps a carrier of each kind open, with backoff |
@@ -26,6 +29,7 @@
 
 mod account;
 mod coordinator;
+mod device;
 mod doctor;
 pub mod game;
 mod handle;
@@ -34,7 +38,9 @@ mod links;
 mod opener;
 mod outbox;
 mod paths;
+mod pins;
 mod play;
+mod proof;
 mod router;
 mod run;
 mod session;
@@ -43,7 +49,7 @@ mod tables;
 mod tokens;
 
 pub use doctor::{Check, doctor};
-pub use handle::{EngineHandle, EngineOptions, EventStream};
+pub use handle::{EngineHandle, EngineOptions, EventStream, KNOWN_COORDINATORS, Keeping};
 pub use warp_engine_core::command::Command;
 pub use warp_engine_core::config;
 pub use warp_engine_core::event::Event;

@@ -7,20 +7,17 @@ use tokio_util::task::TaskTracker;
 use warp_engine_core::config::Config;
 use warp_engine_core::event::ConsoleAnswer;
 use warp_engine_core::machine::{LinkId, Outcome};
-use warp_link_core::Identity;
 use warp_link_driver::LinkHandle;
-use warp_protocol::rest::{JoinRequest, SessionGrant};
+use warp_protocol::rest::SessionGrant;
 use warp_protocol::{Problem, ProblemCode};
 
 use crate::coordinator::Coordinator;
 use crate::outbox::Outbox;
-use crate::session::{self, Session};
+use crate::session::Session;
 
 /// What is held of one link.
 #[derive(Default)]
 struct Held {
-    /// The device key that was told with the request to join.
-    identity: Option<Identity>,
     /// Granted, and not yet a session.
     granted: Option<SessionGrant>,
     session: Option<Session>,
@@ -47,17 +44,12 @@ impl Links {
         }
     }
 
-    /// Asks for a session with a device key of its own; the answer comes as an outcome.
-    ///
-    /// # Errors
-    /// The system gave no key.
-    pub(crate) fn join(&mut self, link: LinkId, zone: String) -> Result<(), Problem> {
-        let (identity, device_key) = session::device_key()?;
-        self.held.entry(link).or_default().identity = Some(identity);
+    /// Asks for a session with our device key; the answer comes as an outcome.
+    pub(crate) fn join(&mut self, link: LinkId, zone: String) {
+        self.held.entry(link).or_default();
         let (coordinator, outbox) = (self.coordinator.clone(), self.outbox.clone());
         tokio::spawn(async move {
-            let request = JoinRequest { device_key };
-            let outcome = match coordinator.join(&zone, &request).await {
+            let outcome = match coordinator.join(&zone).await {
                 Ok(grant) => Outcome::Joined {
                     link,
                     grant: Box::new(grant),
@@ -69,7 +61,6 @@ impl Links {
             };
             outbox.send(outcome).await;
         });
-        Ok(())
     }
 
     /// A grant is kept even when it comes too late, so that it can be given back.
@@ -84,15 +75,11 @@ impl Links {
         grant: SessionGrant,
     ) -> Result<LinkHandle, Problem> {
         let held = self.held.entry(link).or_default();
-        let Some(identity) = &held.identity else {
-            return Err(Problem::new(ProblemCode::Internal, "device key"));
-        };
         let session = Session::open(
             link,
             self.coordinator.clone(),
             &self.config,
             grant,
-            identity,
             &self.outbox,
         )?;
         let handle = session.paths.link.clone();

@@ -17,11 +17,12 @@ use warp_link::peer::PeerConfig;
 use warp_link::websocket::{ConnectError, WsTarget, connect};
 use warp_link_driver::{LinkHandle, LinkNotice};
 use warp_protocol::carrier::PathKind;
+use warp_protocol::identity::RefusedReason;
 use warp_protocol::rest::{IceServer, SessionGrant};
 use warp_protocol::{Problem, ProblemCode};
 
 use crate::coordinator::Coordinator;
-use crate::signaling::{SetupError, open_peer};
+use crate::signaling::{SetupError, Signing, open_peer};
 
 const LONGEST_WAIT: Duration = Duration::from_secs(30);
 /// How long a carrier that is renewed by choice stays, so that what is on its way arrives.
@@ -33,6 +34,8 @@ pub(crate) struct Paths {
     pub(crate) config: Config,
     pub(crate) grant: SessionGrant,
     pub(crate) link: LinkHandle,
+    /// How WebRTC descriptions are signed.
+    pub(crate) signing: Signing,
     pub(crate) stop: CancellationToken,
     /// Asks for a new WebRTC carrier now.
     pub(crate) renew_direct: Notify,
@@ -85,7 +88,12 @@ impl Paths {
     async fn keep_direct(&self) {
         let mut backoff = self.backoff();
         loop {
-            let attempt = open_peer(&self.coordinator, &self.grant, self.peer_config());
+            let attempt = open_peer(
+                &self.coordinator,
+                &self.grant,
+                &self.signing,
+                self.peer_config(),
+            );
             let opened = tokio::select! {
                 opened = Box::pin(attempt) => opened,
                 () = self.stop.cancelled() => return,
@@ -116,8 +124,10 @@ impl Paths {
                     }
                 }
                 Err(error) => {
-                    if matches!(error, SetupError::Unauthorized) {
-                        self.renew_token().await;
+                    match error {
+                        SetupError::Unauthorized => self.renew_token().await,
+                        SetupError::Untrusted(reason) => self.untrusted(reason),
+                        _ => {}
                     }
                     self.note(PathKind::Direct, &error);
                 }
@@ -125,6 +135,14 @@ impl Paths {
             if !self.wait(PathKind::Direct, &mut backoff).await {
                 return;
             }
+        }
+    }
+
+    /// An answer was not believed: each is counted, and a person is told of the first.
+    fn untrusted(&self, reason: RefusedReason) {
+        let problem = self.coordinator.proof.refuse(reason, "WebRTC answer");
+        if self.signing.is_first_refusal() {
+            (self.report)(problem);
         }
     }
 

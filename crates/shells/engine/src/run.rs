@@ -74,7 +74,7 @@ impl Engine {
         events: broadcast::Sender<Event>,
         snapshot: Arc<Mutex<Snapshot>>,
     ) -> Result<Self, Problem> {
-        let coordinator = Arc::new(Coordinator::new(&options.config.coordinator)?);
+        let coordinator = Arc::new(Coordinator::new(&options.config, &options.keeping)?);
         let tables = tables::read(&options.config.bridge)?;
         let (outcomes, inbox) = mpsc::channel(OUTCOMES);
         let outbox = |play| Outbox {
@@ -88,7 +88,7 @@ impl Engine {
             machine: Machine::new(Settings::of(&config)),
             config,
             tables,
-            keyring: options.keyring,
+            keyring: options.keeping.keyring,
             set_debug: options.set_debug,
             coordinator,
             start: Instant::now(),
@@ -353,9 +353,7 @@ impl Engine {
                 failovers: 0,
             };
         }
-        if let Err(problem) = self.held.links.join(link, zone) {
-            self.tell(Outcome::LinkFailed { link, problem });
-        }
+        self.held.links.join(link, zone);
     }
 
     fn open_link(&mut self, link: LinkId, grant: SessionGrant) {

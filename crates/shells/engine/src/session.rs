@@ -10,7 +10,7 @@ use tokio_util::sync::CancellationToken;
 use warp_engine_core::config::Config;
 use warp_engine_core::machine::{LinkId, Outcome};
 use warp_engine_core::view::LinkState;
-use warp_link_core::{CloseReason, Identity, Link, LinkEvent};
+use warp_link_core::{CloseReason, Link, LinkEvent};
 use warp_link_driver::{LinkEnd, LinkNotice, LinkNotices};
 use warp_protocol::carrier::PathKind;
 use warp_protocol::rest::SessionGrant;
@@ -19,6 +19,7 @@ use warp_protocol::{Problem, ProblemCode};
 use crate::coordinator::Coordinator;
 use crate::outbox::Outbox;
 use crate::paths::Paths;
+use crate::signaling::Signing;
 
 /// How long a closing link may take to tell the endpoint.
 const FAREWELL: Duration = Duration::from_millis(500);
@@ -29,18 +30,6 @@ pub(crate) struct Session {
     kinds: Vec<PathKind>,
 }
 
-/// A key pair that lives as long as the session, and its public half in hex.
-pub(crate) fn device_key() -> Result<(Identity, String), Problem> {
-    let fault = |why: &str| Problem::new(ProblemCode::Internal, "device key").with_detail(why);
-    let rng = ring::rand::SystemRandom::new();
-    let der = ring::signature::Ed25519KeyPair::generate_pkcs8(&rng)
-        .map_err(|_| fault("the system gave no random numbers"))?;
-    let identity =
-        Identity::from_pkcs8_der(der.as_ref()).map_err(|error| fault(&error.to_string()))?;
-    let public = hex::encode(identity.public_key());
-    Ok((identity, public))
-}
-
 impl Session {
     /// Starts link and carriers; tells `outbox` what happens to them.
     pub(crate) fn open(
@@ -48,14 +37,16 @@ impl Session {
         coordinator: Arc<Coordinator>,
         config: &Config,
         grant: SessionGrant,
-        identity: &Identity,
         outbox: &Outbox,
     ) -> Result<Self, Problem> {
         let refused = |why: String| {
             Problem::new(ProblemCode::CoordinatorProtocol, &grant.session_id).with_detail(why)
         };
-        let endpoint_key = hex::decode(&grant.endpoint_key)
-            .map_err(|error| refused(format!("endpoint key: {error}")))?;
+        let endpoint = coordinator.check_endpoint(&grant)?;
+        let device = coordinator
+            .proof
+            .device()
+            .ok_or_else(|| Problem::new(ProblemCode::Internal, "device key"))?;
         let mut link_config = config.link();
         if !grant.zone.zone.p2p_enabled {
             link_config.preference.retain(|kind| *kind == PathKind::Wss);
@@ -65,7 +56,7 @@ impl Session {
             return Err(Problem::new(ProblemCode::NoPath, &grant.zone.zone.zone_id)
                 .with_detail("the configuration leaves no path: p2p.paths needs wss here"));
         }
-        let link = Link::client(link_config, identity, &endpoint_key, seed()?)
+        let link = Link::client(link_config, &device, &endpoint.spki(), seed()?)
             .map_err(|error| refused(error.to_string()))?;
         let (link, notices, _incoming) = warp_link_driver::spawn(link);
         let teller = Teller {
@@ -73,8 +64,12 @@ impl Session {
             outbox: outbox.clone(),
         };
         let reporter = outbox.clone();
+        // An endpoint that has a certificate also signs: an answer without was tampered with.
+        let signs = coordinator.proof.required || grant.endpoint_certificate.is_some();
+        let signing = Signing::new(device, endpoint, signs);
         let paths = Arc::new(Paths {
             coordinator,
+            signing,
             config: config.clone(),
             grant,
             link,

@@ -1,5 +1,10 @@
 //! One WebRTC set-up with the endpoint, through the coordinator's signaling socket.
+//!
+//! The offer is signed with the device key, and the answer has to be signed with the key that the
+//! endpoint was certified for: whoever carries signaling can hinder the set-up, and not stand in the
+//! middle of it.
 
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Duration;
 
 use futures_util::{SinkExt, StreamExt};
@@ -13,8 +18,11 @@ use tokio_tungstenite::{Connector, MaybeTlsStream, WebSocketStream};
 use tokio_util::sync::{CancellationToken, DropGuard};
 use warp_link::Carrier;
 use warp_link::peer::{LocalCandidates, Offerer, PeerConfig, PeerError};
+use warp_link_core::Identity;
+use warp_link_core::descriptions::{Offered, check_answer, sign_offer};
+use warp_protocol::identity::{PublicKey, RefusedReason};
 use warp_protocol::rest::SessionGrant;
-use warp_protocol::signal::{ClientSignal, MAX_SIGNAL, ServerSignal};
+use warp_protocol::signal::{ClientSignal, MAX_SIGNAL, ServerSignal, SignedDescription};
 
 use crate::coordinator::Coordinator;
 
@@ -31,6 +39,8 @@ pub(crate) enum SetupError {
     Ended,
     #[error("the coordinator refused a message: {0}")]
     Refused(String),
+    #[error("the endpoint's answer is not believed: {0}")]
+    Untrusted(RefusedReason),
     #[error("no answer within {0:?}")]
     Timeout(Duration),
     #[error(transparent)]
@@ -42,6 +52,61 @@ impl From<tungstenite::Error> for SetupError {
         match error {
             tungstenite::Error::Http(response) if response.status() == 401 => Self::Unauthorized,
             other => Self::Socket(Box::new(other)),
+        }
+    }
+}
+
+/// The keys of a session's descriptions.
+pub(crate) struct Signing {
+    device: Identity,
+    endpoint: PublicKey,
+    /// An answer without a signature is refused.
+    required: bool,
+    /// Number of the last offer.
+    offers: AtomicU64,
+    refused: AtomicBool,
+}
+
+impl Signing {
+    pub(crate) fn new(device: Identity, endpoint: PublicKey, required: bool) -> Self {
+        Self {
+            device,
+            endpoint,
+            required,
+            offers: AtomicU64::new(0),
+            refused: AtomicBool::new(false),
+        }
+    }
+
+    /// True the first time.
+    pub(crate) fn is_first_refusal(&self) -> bool {
+        !self.refused.swap(true, Ordering::Relaxed)
+    }
+
+    fn sign(&self, session_id: &str, offer: String) -> (SignedDescription, Offered) {
+        let number = self.offers.fetch_add(1, Ordering::Relaxed) + 1;
+        sign_offer(&self.device, session_id, number, offer)
+    }
+
+    /// The text of an answer that is believed.
+    fn believe(
+        &self,
+        session_id: &str,
+        offered: &Offered,
+        answer: &Value,
+    ) -> Result<String, RefusedReason> {
+        match SignedDescription::read(answer) {
+            Ok(signed) => {
+                check_answer(&self.endpoint, session_id, offered, &signed)?;
+                Ok(signed.sdp)
+            }
+            Err(reason) if self.required || answer.get("signature").is_some() => Err(reason),
+            // An endpoint that does not sign yet: text, or an object as browsers write it.
+            Err(reason) => answer
+                .as_str()
+                .or_else(|| answer.get("sdp").and_then(Value::as_str))
+                .map(str::to_owned)
+                .ok_or(reason),
         }
     }
 }
@@ -58,6 +123,7 @@ pub(crate) struct OpenPeer {
 pub(crate) async fn open_peer(
     coordinator: &Coordinator,
     grant: &SessionGrant,
+    signing: &Signing,
     config: PeerConfig,
 ) -> Result<OpenPeer, SetupError> {
     let limit = config.connect_timeout;
@@ -67,7 +133,7 @@ pub(crate) async fn open_peer(
     let (offerer, candidates) = Offerer::new(config).await?;
     let outcome = tokio::time::timeout(
         limit,
-        Box::pin(negotiate(&mut socket, &offerer, candidates, grant)),
+        Box::pin(negotiate(&mut socket, &offerer, candidates, grant, signing)),
     )
     .await
     .unwrap_or(Err(SetupError::Timeout(limit)));
@@ -136,9 +202,11 @@ async fn negotiate(
     offerer: &Offerer,
     mut candidates: LocalCandidates,
     grant: &SessionGrant,
+    signing: &Signing,
 ) -> Result<Carrier, SetupError> {
     let endpoint = &grant.endpoint_peer_id;
-    let offer = offerer.create_offer().await?;
+    let session_id = &grant.session_id;
+    let (offer, offered) = signing.sign(session_id, offerer.create_offer().await?);
     let mut joined = false;
     let mut more = true;
     loop {
@@ -159,11 +227,14 @@ async fn negotiate(
                         joined = true;
                         send(socket, &ClientSignal::Offer {
                             to: endpoint.clone(),
-                            sdp: Value::String(offer.clone()),
+                            sdp: offer.to_value(),
                         }).await?;
                     }
                     ServerSignal::Answer { from, sdp, .. } if from == *endpoint => {
-                        offerer.accept_answer(sdp.as_str().unwrap_or_default()).await?;
+                        let answer = signing
+                            .believe(session_id, &offered, &sdp)
+                            .map_err(SetupError::Untrusted)?;
+                        offerer.accept_answer(&answer).await?;
                     }
                     ServerSignal::IceCandidate { from, candidate, .. } if from == *endpoint => {
                         if let Err(error) = offerer.add_remote_candidate(&candidate).await {

@@ -1,4 +1,4 @@
-//! Refresh tokens in the system's secret store.
+//! Refresh tokens and the device key in the system's secret store.
 //!
 //! The store is asked off the async threads and with a time limit, because a locked keyring may
 //! prompt. One that does not give back what was put in counts as absent.
@@ -9,6 +9,8 @@ use keyring::v1::Entry;
 use warp_protocol::{Problem, ProblemCode, Secret};
 
 const SERVICE: &str = "warp-launcher";
+/// Entry of the device key. Those of sign-ins have an `@` in their names.
+const DEVICE: &str = "device-key";
 /// How long a person may take to unlock a keyring that prompts.
 const LIMIT: Duration = Duration::from_secs(60);
 
@@ -34,14 +36,37 @@ fn name(coordinator: &str, user: &str) -> String {
 }
 
 pub(crate) async fn keep(coordinator: &str, user: &str, token: Secret) -> Result<(), Problem> {
-    let name = name(coordinator, user);
-    ask("keeping the sign-in", move || {
+    put("keeping the sign-in", name(coordinator, user), token).await
+}
+
+pub(crate) async fn read(coordinator: &str, user: &str) -> Result<Secret, Problem> {
+    get("reading the kept sign-in", name(coordinator, user)).await
+}
+
+pub(crate) async fn forget(coordinator: &str, user: &str) -> Result<(), Problem> {
+    remove("forgetting the kept sign-in", name(coordinator, user)).await
+}
+
+pub(crate) async fn keep_device(key: Secret) -> Result<(), Problem> {
+    put("keeping the device key", DEVICE.to_owned(), key).await
+}
+
+pub(crate) async fn read_device() -> Result<Secret, Problem> {
+    get("reading the device key", DEVICE.to_owned()).await
+}
+
+pub(crate) async fn forget_device() -> Result<(), Problem> {
+    remove("forgetting the device key", DEVICE.to_owned()).await
+}
+
+async fn put(what: &'static str, name: String, secret: Secret) -> Result<(), Problem> {
+    ask(what, move || {
         let entry = Entry::new(SERVICE, &name).map_err(|error| error.to_string())?;
         entry
-            .set_password(token.reveal())
+            .set_password(secret.reveal())
             .map_err(|error| error.to_string())?;
-        let back = entry.get_password().map_err(|error| error.to_string())?;
-        if back == token.reveal() {
+        let back = Secret::new(entry.get_password().map_err(|error| error.to_string())?);
+        if back == secret {
             Ok(())
         } else {
             Err("it does not give back what was put in".into())
@@ -50,19 +75,17 @@ pub(crate) async fn keep(coordinator: &str, user: &str, token: Secret) -> Result
     .await
 }
 
-pub(crate) async fn read(coordinator: &str, user: &str) -> Result<Secret, Problem> {
-    let name = name(coordinator, user);
-    ask("reading the kept sign-in", move || {
+async fn get(what: &'static str, name: String) -> Result<Secret, Problem> {
+    ask(what, move || {
         let entry = Entry::new(SERVICE, &name).map_err(|error| error.to_string())?;
-        let token = entry.get_password().map_err(|error| error.to_string())?;
-        Ok(Secret::new(token))
+        let secret = entry.get_password().map_err(|error| error.to_string())?;
+        Ok(Secret::new(secret))
     })
     .await
 }
 
-pub(crate) async fn forget(coordinator: &str, user: &str) -> Result<(), Problem> {
-    let name = name(coordinator, user);
-    ask("forgetting the kept sign-in", move || {
+async fn remove(what: &'static str, name: String) -> Result<(), Problem> {
+    ask(what, move || {
         let entry = Entry::new(SERVICE, &name).map_err(|error| error.to_string())?;
         entry.delete_credential().map_err(|error| error.to_string())
     })

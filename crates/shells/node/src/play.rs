@@ -1,5 +1,6 @@
 //! `play` and `try`: drive the engine from standard input, print its events.
 
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::time::Duration;
 
@@ -28,6 +29,8 @@ struct Run {
     json: bool,
     /// End by itself after this long.
     limit: Option<Duration>,
+    /// Folder of the configuration; `None`: nothing is kept there.
+    folder: Option<PathBuf>,
 }
 
 pub(crate) async fn play(args: PlayArgs) -> ExitCode {
@@ -47,6 +50,7 @@ pub(crate) async fn play(args: PlayArgs) -> ExitCode {
         clients: args.clients,
         json: args.json,
         limit: None,
+        folder: args.config.parent().map(Path::to_owned),
     };
     drive(config, run, stdin).await
 }
@@ -92,6 +96,7 @@ pub(crate) async fn try_out(args: TryArgs) -> ExitCode {
     let config = Config {
         coordinator: warp_engine_core::config::CoordinatorSection {
             rest_api_url: house.rest_api_url(),
+            public_key: house.coordinator().public_key().to_string(),
             ..Default::default()
         },
         bridge: warp_engine_core::config::BridgeSection {
@@ -129,6 +134,7 @@ pub(crate) async fn try_out(args: TryArgs) -> ExitCode {
                 clients: 1,
                 json: args.json,
                 limit: Some(Duration::from_secs(args.seconds)),
+                folder: None,
             };
             let stdin = BufReader::new(tokio::io::stdin()).lines();
             drive(config, run, stdin).await
@@ -169,11 +175,17 @@ fn exit_code(code: ProblemCode) -> u8 {
         | C::NotSignedIn
         | C::Forbidden
         | C::TooManyRequests
-        | C::KeyringUnavailable => 3,
+        | C::KeyringUnavailable
+        | C::CertificateMissing
+        | C::CertificateInvalid
+        | C::CertificateExpired
+        | C::DeviceRevoked => 3,
         C::CoordinatorUnreachable
         | C::CoordinatorUntrusted
         | C::CoordinatorProtocol
-        | C::CoordinatorFault => 4,
+        | C::CoordinatorFault
+        | C::CoordinatorUnproven
+        | C::CoordinatorKeyChanged => 4,
         C::UnknownZone | C::ZoneClosed | C::NoPath | C::PortInUse | C::PortRefused => 5,
         _ => 1,
     }
@@ -212,7 +224,7 @@ impl Progress {
 
 async fn drive(mut config: Config, run: Run, mut stdin: Lines<BufReader<Stdin>>) -> ExitCode {
     config.game.max_instances = config.game.max_instances.max(run.clients);
-    let engine = match options(config).and_then(EngineHandle::start) {
+    let engine = match options(config, run.folder.as_deref()).and_then(EngineHandle::start) {
         Ok(engine) => engine,
         Err(problem) => return refuse(&problem, run.json),
     };
@@ -304,12 +316,14 @@ fn on_event(event: &Event, engine: &EngineHandle, run: &Run, progress: &mut Prog
             progress.started += 1;
             false
         }
+        // The WebSocket may still carry the game.
+        Event::Problem { problem } if problem.code == ProblemCode::SignalingUntrusted => false,
         Event::Problem { problem } if !progress.playing => {
             progress.code = exit_code(problem.code);
             true
         }
         Event::Problem { problem } => match problem.code {
-            ProblemCode::LinkLost | ProblemCode::EndpointUntrusted => {
+            ProblemCode::LinkLost | ProblemCode::EndpointUntrusted | ProblemCode::DeviceRevoked => {
                 progress.code = 1;
                 true
             }

@@ -4,7 +4,7 @@ use std::path::Path;
 use std::process::ExitCode;
 use std::sync::Arc;
 
-use warp_engine::EngineOptions;
+use warp_engine::{EngineOptions, KNOWN_COORDINATORS};
 use warp_engine_core::config::{Config, parse};
 use warp_observe::{Observe, ObserveConfig};
 use warp_protocol::{Problem, ProblemCode};
@@ -31,8 +31,8 @@ pub(crate) fn load(path: &Path) -> Result<Config, Problem> {
     Ok(loaded.config)
 }
 
-/// Engine options whose debug switch is the log filter.
-pub(crate) fn options(config: Config) -> Result<EngineOptions, Problem> {
+/// Engine options whose debug switch is the log filter. Keys of coordinators are kept in `folder`.
+pub(crate) fn options(config: Config, folder: Option<&Path>) -> Result<EngineOptions, Problem> {
     let observe = warp_observe::init(ObserveConfig {
         default_filter: config.logging.level.name().to_owned(),
         ..ObserveConfig::default()
@@ -43,6 +43,7 @@ pub(crate) fn options(config: Config) -> Result<EngineOptions, Problem> {
     })?;
     let observe: Arc<Observe> = Arc::new(observe);
     let mut options = EngineOptions::new(config);
+    options.keeping.known_coordinators = folder.map(|folder| folder.join(KNOWN_COORDINATORS));
     options.set_debug = Box::new(move |on| {
         observe.set_debug(on);
     });

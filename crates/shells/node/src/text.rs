@@ -38,6 +38,34 @@ fn explain(code: ProblemCode) -> (&'static str, &'static str) {
         C::NotSignedIn => ("nobody is signed in", "Sign in first."),
         C::Forbidden => ("this account may not do that", "Ask the operator."),
         C::TooManyRequests => ("too many tries", "Wait a minute and try again."),
+        C::CertificateMissing => (
+            "a certificate is required and none was shown",
+            "Bring launcher and coordinator to one version, or tell the operator.",
+        ),
+        C::CertificateInvalid => (
+            "a certificate is not believed",
+            "Do not play over this network; tell the operator.",
+        ),
+        C::CertificateExpired => (
+            "a certificate has expired",
+            "Try again; if it stays, tell the operator to look at the server's clock.",
+        ),
+        C::DeviceRevoked => (
+            "this device was revoked",
+            "Sign in again with the password: it becomes a new device.",
+        ),
+        C::CoordinatorUnproven => (
+            "the coordinator did not prove its key",
+            "Do not sign in over this network; check coordinator.rest_api_url and its version.",
+        ),
+        C::CoordinatorKeyChanged => (
+            "the coordinator has another key than before",
+            "Ask the operator whether it was changed; only then accept the new one.",
+        ),
+        C::SignalingUntrusted => (
+            "a WebRTC description was changed on its way",
+            "Somebody may be listening in on signaling; the direct path stays closed.",
+        ),
         C::CoordinatorUnreachable => (
             "the coordinator cannot be reached",
             "Check the network and coordinator.rest_api_url; what is open stays open.",
@@ -148,6 +176,16 @@ pub(crate) fn event(event: &Event) -> Option<String> {
                 }
             };
             format!("signed in as {} ({kept})", account.name)
+        }
+        Event::Device { key, kept } => {
+            let kept = match kept {
+                TokenStore::Keyring => "kept in the system's secret store",
+                TokenStore::Memory => "kept in memory",
+                TokenStore::MemoryNoKeyring => {
+                    "kept in memory: the system has no secret store that works"
+                }
+            };
+            format!("this device is {key} ({kept})")
         }
         Event::SignedOut => "signed out".into(),
         Event::Zones { zones } => format!("{} zones", zones.len()),

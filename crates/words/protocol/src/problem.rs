@@ -26,6 +26,21 @@ pub enum ProblemCode {
     Forbidden,
     /// Too many tries; wait.
     TooManyRequests,
+    // identity
+    /// A certificate is required and none was shown.
+    CertificateMissing,
+    /// A certificate is not one, was not issued by the coordinator, or is somebody else's.
+    CertificateInvalid,
+    /// A certificate has expired.
+    CertificateExpired,
+    /// The device was revoked; sign in with the password, which makes it a new one.
+    DeviceRevoked,
+    /// The coordinator did not prove its key.
+    CoordinatorUnproven,
+    /// The coordinator's key is not the one that it had before.
+    CoordinatorKeyChanged,
+    /// A WebRTC description was changed on its way, or is not signed by the endpoint.
+    SignalingUntrusted,
     // coordinator
     /// The coordinator cannot be reached.
     CoordinatorUnreachable,
@@ -110,7 +125,10 @@ impl ProblemCode {
 
     /// True when signing in again is what helps.
     pub fn needs_sign_in(self) -> bool {
-        matches!(self, Self::TokenExpired | Self::NotSignedIn)
+        matches!(
+            self,
+            Self::TokenExpired | Self::NotSignedIn | Self::DeviceRevoked
+        )
     }
 
     /// True when the same thing may work a little later without anybody changing anything.

@@ -11,15 +11,23 @@
 //! | GET zones/{zone_id} | | 200 `ZoneView` |
 //! | POST zones/{zone_id}/join | [`JoinRequest`] | 201 [`SessionGrant`] |
 //! | DELETE links/{session_id} | | 204 |
+//! | GET identity?nonce=HEX | | 200 [`IdentityProof`] |
+//! | POST devices/certificate | [`CertificateRequest`] | 200 [`CertificateAnswer`] |
+//! | POST devices/revoke | [`RevokeRequest`], by an operator | 200 [`RevokeAnswer`] |
+//! | GET devices/refusals | by an operator | 200 `[`[`RefusalCount`]`]` |
 //! | GET signaling/ws?peer_id=&session_id= | WebSocket, [`crate::signal`] | |
 //! | GET link/ws?session_id= | WebSocket, binary frames, [`crate::carrier`] | |
 //!
-//! All but register, login and refresh want `Authorization: Bearer <access token>`.
+//! All but register, login, refresh and identity want `Authorization: Bearer <access token>`.
 //! Every refusal is an [`ErrorBody`].
 
 use serde::{Deserialize, Serialize};
 
-use crate::{ProblemCode, Secret, zone::ZoneView};
+use crate::{
+    ProblemCode, Secret,
+    identity::{PublicKey, RefusedReason},
+    zone::ZoneView,
+};
 
 /// Longest account name, bytes.
 pub const MAX_NAME: usize = 32;
@@ -90,6 +98,69 @@ pub struct JoinRequest {
     /// The launcher's public key, hex: Ed25519 SubjectPublicKeyInfo in DER. The endpoint will
     /// accept a session link from the holder of this key only.
     pub device_key: String,
+    /// The certificate of that key, hex. A coordinator that requires certificates refuses to go
+    /// without.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub certificate: Option<String>,
+}
+
+/// Asks for a certificate of the launcher's device key.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct CertificateRequest {
+    /// The key to be certified.
+    pub device_key: PublicKey,
+    /// When it asks, by the coordinator's clock: unix seconds.
+    pub time: u64,
+    /// [`crate::identity::device_message`] signed with that key, hex.
+    pub proof: String,
+}
+
+/// A certificate.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct CertificateAnswer {
+    /// [`crate::identity::Certificate`], hex.
+    pub certificate: String,
+    /// Seconds that it is valid from now.
+    pub expires_in: u64,
+}
+
+/// The coordinator's key, proven.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct IdentityProof {
+    /// The key that signs certificates.
+    pub public_key: PublicKey,
+    /// The coordinator's clock, unix seconds.
+    pub time: u64,
+    /// [`crate::identity::identity_message`] signed with that key, hex.
+    pub signature: String,
+}
+
+/// Whom to revoke.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum RevokeRequest {
+    /// One device, for ever: its key, or the serial of one of its certificates.
+    Device(String),
+    /// Every device of this account, until somebody signs in on it with the password.
+    Account(String),
+}
+
+/// What a revocation did.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct RevokeAnswer {
+    /// Accounts whose kept sign-ins count no more.
+    pub accounts: Vec<String>,
+    /// Sessions that were ended at once.
+    pub sessions_ended: usize,
+}
+
+/// How often something was refused since the coordinator started.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct RefusalCount {
+    /// Why.
+    pub reason: RefusedReason,
+    /// How often.
+    pub count: u64,
 }
 
 /// What a launcher needs to reach the endpoint.
@@ -103,6 +174,9 @@ pub struct SessionGrant {
     pub endpoint_peer_id: String,
     /// The endpoint's public key, hex: Ed25519 SubjectPublicKeyInfo in DER.
     pub endpoint_key: String,
+    /// The certificate of that key, hex.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub endpoint_certificate: Option<String>,
     /// The zone as it is now.
     pub zone: ZoneView,
     /// STUN and TURN servers for the WebRTC path.

@@ -4,9 +4,48 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use crate::ProblemCode;
+use crate::identity::{DescriptionKind, RefusedReason, SIGNATURE};
 
 /// Largest signaling frame that either side takes, bytes. Descriptions are about 1 KiB.
 pub const MAX_SIGNAL: usize = 64 * 1024;
+
+/// A session description with its sender's signature: the `sdp` of an offer or answer. The
+/// coordinator passes it on and cannot change it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct SignedDescription {
+    /// Offer or answer, as browsers write it.
+    #[serde(rename = "type")]
+    pub kind: DescriptionKind,
+    /// The description's text.
+    pub sdp: String,
+    /// See [`crate::identity::DescriptionWords::nonce`].
+    pub nonce: u64,
+    /// Over [`crate::identity::DescriptionWords::message`], hex.
+    pub signature: String,
+}
+
+impl SignedDescription {
+    /// Reads what came as `sdp`. The signature is for the caller to check.
+    ///
+    /// # Errors
+    /// [`RefusedReason::DescriptionUnsigned`] for text, and for an object without a signature.
+    pub fn read(sdp: &Value) -> Result<Self, RefusedReason> {
+        Self::deserialize(sdp).map_err(|_| RefusedReason::DescriptionUnsigned)
+    }
+
+    /// As it is sent.
+    pub fn to_value(&self) -> Value {
+        // An object of texts and a number always has a JSON form.
+        serde_json::to_value(self).unwrap_or_default()
+    }
+
+    /// The bytes of the signature; `None` when it cannot be one.
+    pub fn signature_bytes(&self) -> Option<[u8; SIGNATURE]> {
+        let mut bytes = [0; SIGNATURE];
+        hex::decode_to_slice(&self.signature, &mut bytes).ok()?;
+        Some(bytes)
+    }
+}
 
 /// What a client sends.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]

@@ -53,6 +53,8 @@ pub mod reset {
     pub const SESSION_END: u32 = 2;
     /// The other side broke the framing.
     pub const BAD_FRAMING: u32 = 3;
+    /// The session ends because its device was revoked.
+    pub const DEVICE_REVOKED: u32 = 4;
 }
 
 /// Which of the three servers a connection goes to.

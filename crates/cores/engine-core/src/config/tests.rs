@@ -52,6 +52,16 @@ fn a_wrong_value_is_refused_with_its_path_the_value_and_what_is_allowed() {
         ),
         (r#"{"p2p": {"paths": []}}"#, "p2p.paths", "[]"),
         (
+            r#"{"coordinator": {"public_key": "302a"}}"#,
+            "coordinator.public_key",
+            "302a",
+        ),
+        (
+            r#"{"security": {"require_certificates": 1}}"#,
+            "security.require_certificates",
+            "1",
+        ),
+        (
             r#"{"bridge": {"login_listen": "0.0.0.0:6900"}}"#,
             "bridge.login_listen",
             "0.0.0.0",

@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use warp_link_core::{CloseReason, LinkEvent};
 use warp_protocol::rest::SessionGrant;
+use warp_protocol::stream::reset;
 use warp_protocol::{Problem, ProblemCode};
 
 use super::{Account, Effect, LinkId, Machine, Play};
@@ -167,6 +168,9 @@ impl Machine {
             LinkEvent::Closed(reason) if link.is_chosen() => {
                 let code = match reason {
                     CloseReason::Untrusted => ProblemCode::EndpointUntrusted,
+                    CloseReason::Peer(code) if code == u64::from(reset::DEVICE_REVOKED) => {
+                        ProblemCode::DeviceRevoked
+                    }
                     _ => ProblemCode::LinkLost,
                 };
                 let zone = self.play.zone().unwrap_or_default().to_owned();

@@ -58,6 +58,7 @@ fn grant() -> Box<SessionGrant> {
         peer_id: "player-1".into(),
         endpoint_peer_id: "endpoint".into(),
         endpoint_key: String::new(),
+        endpoint_certificate: None,
         zone: zone(),
         ice_servers: Vec::new(),
     })
@@ -99,9 +100,14 @@ fn signed_in_with(config: &Config) -> Machine {
                 role: AccountRole::Player,
             },
             kept: TokenStore::Memory,
+            device: Some(("302a".into(), TokenStore::MemoryNoKeyring)),
         },
     );
-    drain(&mut machine);
+    let device = Event::Device {
+        key: "302a".into(),
+        kept: TokenStore::MemoryNoKeyring,
+    };
+    assert!(drain(&mut machine).contains(&Effect::Emit(device)));
     machine
 }
 
@@ -321,6 +327,23 @@ fn a_lost_link_ends_play_with_its_reason() {
     );
     let effects = drain(&mut machine);
     assert_eq!(problems(&effects), [ProblemCode::EndpointUntrusted]);
+    assert!(effects.contains(&Effect::CloseBridge));
+}
+
+#[test]
+fn a_revoked_device_is_told_so_and_play_ends() {
+    let mut machine = playing();
+    drain(&mut machine);
+    let code = u64::from(warp_protocol::stream::reset::DEVICE_REVOKED);
+    machine.on_outcome(
+        NOW,
+        Outcome::Link {
+            link: LinkId::CHOSEN,
+            event: LinkEvent::Closed(CloseReason::Peer(code)),
+        },
+    );
+    let effects = drain(&mut machine);
+    assert_eq!(problems(&effects), [ProblemCode::DeviceRevoked]);
     assert!(effects.contains(&Effect::CloseBridge));
 }
 

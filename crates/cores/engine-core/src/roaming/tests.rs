@@ -53,6 +53,7 @@ fn grant(id: &str) -> Box<SessionGrant> {
         peer_id: "player".into(),
         endpoint_peer_id: "endpoint".into(),
         endpoint_key: String::new(),
+        endpoint_certificate: None,
         zone: view(id),
         ice_servers: Vec::new(),
     })

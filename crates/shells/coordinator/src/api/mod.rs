@@ -2,6 +2,7 @@
 //! documents, under `/api/`; `/` and `/health` stand at the top.
 
 mod auth;
+mod devices;
 mod health;
 mod zones;
 
@@ -20,6 +21,7 @@ use tower_http::{catch_panic::CatchPanicLayer, cors::CorsLayer, trace::TraceLaye
 use warp_protocol::ProblemCode;
 
 pub(crate) use auth::{NewAccount, make_account};
+pub(crate) use devices::revoke_in;
 
 use crate::{
     app::App,
@@ -45,6 +47,10 @@ pub(crate) fn router(app: App) -> Router {
             .route(&at("auth/login"), post(auth::login))
             .route(&at("auth/refresh"), post(auth::refresh))
             .route(&at("auth/logout"), post(auth::logout))
+            .route(&at("identity"), get(devices::identity))
+            .route(&at("devices/certificate"), post(devices::certificate))
+            .route(&at("devices/revoke"), post(devices::revoke))
+            .route(&at("devices/refusals"), get(devices::refusals))
             .route(&at("zones/"), get(zones::list))
             .route(&at("zones"), get(zones::list))
             .route(&at("zones/{zone_id}"), get(zones::one))

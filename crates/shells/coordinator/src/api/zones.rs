@@ -5,10 +5,12 @@ use serde::Deserialize;
 use warp_coordinator_core::{NewSession, may_join};
 use warp_protocol::{
     ProblemCode,
+    identity::{Certificate, PublicKey},
     rest::{JoinRequest, SessionGrant},
     zone::{ZoneFile, ZoneStatus, ZoneView, is_map_name},
 };
 
+use super::devices::revoked;
 use crate::{
     app::App,
     extract::{Body, Caller, PathId, QueryOf},
@@ -16,11 +18,6 @@ use crate::{
     problem::Refused,
     tokens::random_hex,
 };
-
-/// How an Ed25519 SubjectPublicKeyInfo begins (RFC 8410 section 4); 32 bytes of key follow.
-const ED25519_SPKI: [u8; 12] = [
-    0x30, 0x2a, 0x30, 0x05, 0x06, 0x03, 0x2b, 0x65, 0x70, 0x03, 0x21, 0x00,
-];
 
 /// Which zones are asked for.
 #[derive(Debug, Deserialize)]
@@ -69,8 +66,10 @@ pub(crate) async fn join(
     PathId(zone_id): PathId,
     Body(request): Body<JoinRequest>,
 ) -> Result<(StatusCode, Json<SessionGrant>), Refused> {
-    let device_key = device_key(&request.device_key)?;
+    let key = device_key(&request.device_key)?;
+    let proven = prove_device(&app, &caller, &key, request.certificate.as_deref()).await?;
     let (zone, status) = find(&app, &zone_id).await?;
+    let device_key = key.spki();
     let players = app.live.others_in(&zone_id, caller.account, &device_key);
     may_join(caller.role, status, players, zone.max_players)?;
     let session_id = format!("session-{}", random_hex::<8>()?);
@@ -86,14 +85,25 @@ pub(crate) async fn join(
         peer_id: peer_id.clone(),
         account: caller.account,
         device_key,
+        certified: proven.as_ref().map_or(0, |(says, _)| says.issued),
         zone_id,
     };
-    app.live.grant(new, &zone, ice_servers.clone())?;
+    let issued = proven.as_ref().map(|(says, _)| says.issued);
+    let certificate = proven.map(|(_, bytes)| bytes);
+    let endpoint_certificate = app.authority.certify_endpoint(app.live.endpoint.key())?;
+    app.live
+        .grant(new, certificate, &zone, ice_servers.clone())?;
+    // What was revoked since the look above found no session to end.
+    if is_revoked(&app, &caller, &key, issued).await? {
+        app.live.end(&session_id, "its device was revoked");
+        return Err(revoked(&app));
+    }
     let grant = SessionGrant {
         session_id,
         peer_id,
         endpoint_peer_id: ENDPOINT_PEER.to_owned(),
-        endpoint_key: app.live.endpoint.public_key_hex(),
+        endpoint_key: app.live.endpoint.key().to_string(),
+        endpoint_certificate: Some(hex::encode(endpoint_certificate)),
         zone: view(&app, zone, status),
         ice_servers,
     };
@@ -128,40 +138,43 @@ fn view(app: &App, zone: ZoneFile, status: ZoneStatus) -> ZoneView {
     }
 }
 
-fn device_key(text: &str) -> Result<Vec<u8>, Refused> {
-    let refused = || {
+/// Looks whether the device may play: certified where that is required, and not revoked.
+async fn prove_device(
+    app: &App,
+    caller: &Caller,
+    key: &PublicKey,
+    certificate: Option<&str>,
+) -> Result<Option<(Certificate, Vec<u8>)>, Refused> {
+    let proven = app
+        .authority
+        .check_certificate(certificate, key, caller.account)?;
+    let issued = proven.as_ref().map(|(says, _)| says.issued);
+    if is_revoked(app, caller, key, issued).await? {
+        return Err(revoked(app));
+    }
+    Ok(proven)
+}
+
+async fn is_revoked(
+    app: &App,
+    caller: &Caller,
+    key: &PublicKey,
+    issued: Option<u64>,
+) -> Result<bool, Refused> {
+    if app.store.is_device_revoked(key).await? {
+        return Ok(true);
+    }
+    match issued {
+        Some(issued) => Ok(app.store.is_account_revoked(caller.account, issued).await?),
+        None => Ok(false),
+    }
+}
+
+fn device_key(text: &str) -> Result<PublicKey, Refused> {
+    PublicKey::from_hex(text).ok_or_else(|| {
         Refused::new(
             ProblemCode::BadRequest,
             "`device_key` is an Ed25519 SubjectPublicKeyInfo in DER, 88 hex digits",
         )
-    };
-    if text.len() != 88 {
-        return Err(refused());
-    }
-    let key = hex::decode(text).map_err(|_| refused())?;
-    if key.starts_with(&ED25519_SPKI) {
-        Ok(key)
-    } else {
-        Err(refused())
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn device_keys() {
-        let good = format!("302a300506032b6570032100{}", "ab".repeat(32));
-        assert_eq!(device_key(&good).unwrap().len(), 44);
-        for bad in [
-            "",
-            &good[2..],
-            &format!("{good}00"),
-            &good.replace("ab", "zz"),
-            &good.replace("65", "66"),
-        ] {
-            assert!(device_key(bad).is_err(), "{bad}");
-        }
-    }
+    })
 }

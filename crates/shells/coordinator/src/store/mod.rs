@@ -6,6 +6,7 @@
 //! * Nothing is cached: what another process writes counts at once.
 
 mod accounts;
+mod devices;
 mod refresh;
 mod zones;
 
@@ -15,6 +16,7 @@ use sqlx::sqlite::{
     SqliteConnectOptions, SqliteJournalMode, SqlitePool, SqlitePoolOptions, SqliteSynchronous,
 };
 
+pub use devices::DeviceView;
 pub(crate) use refresh::{NewRefresh, Rotation};
 
 /// Name of the file in the data directory.

@@ -11,7 +11,12 @@ use tokio_tungstenite::{
     tungstenite::{Message, client::IntoClientRequest},
 };
 use warp_coordinator::{Coordinator, CoordinatorConfig, PasswordCost, Rate, RateLimits, Running};
-use warp_protocol::zone::ZoneFile;
+use warp_link_core::Identity;
+use warp_protocol::{
+    identity::device_message,
+    rest::{CertificateRequest, IdentityProof, JoinRequest},
+    zone::ZoneFile,
+};
 
 /// Longest that anything here is waited for; reached only when a test fails.
 pub(crate) const PATIENCE: Duration = Duration::from_secs(20);
@@ -133,15 +138,56 @@ impl Client {
         .await
     }
 
+    /// The coordinator's key and time.
+    pub(crate) async fn identity(&self) -> IdentityProof {
+        let path = format!("identity?nonce={}", "00".repeat(16));
+        let (status, body) = self.call(Method::GET, &path, None, None).await;
+        assert_eq!(status, StatusCode::OK, "{body}");
+        serde_json::from_value(body).unwrap()
+    }
+
+    /// Asks for a certificate of a device for the account of the token.
+    pub(crate) async fn certify(&self, token: &str, device: u8) -> (StatusCode, Value) {
+        let coordinator = self.identity().await;
+        let device = identity(device);
+        let (key, time) = (device.key(), coordinator.time);
+        let message = device_message(&coordinator.public_key, &account_of(token), &key, time);
+        let request = CertificateRequest {
+            device_key: key,
+            time,
+            proof: hex::encode(device.sign(&message).unwrap()),
+        };
+        let body = serde_json::to_value(request).unwrap();
+        let method = Method::POST;
+        let asked = self.call(method, "devices/certificate", Some(token), Some(body));
+        asked.await
+    }
+
     pub(crate) async fn join(&self, zone: &str, token: &str, device: u8) -> (StatusCode, Value) {
-        let key = format!("302a300506032b6570032100{}", hex::encode([device; 32]));
-        self.call(
-            Method::POST,
-            &format!("zones/{zone}/join"),
-            Some(token),
-            Some(json!({"device_key": key})),
-        )
-        .await
+        let (status, body) = self.certify(token, device).await;
+        if status != StatusCode::OK {
+            return (status, body);
+        }
+        let certificate = text(&body["certificate"]);
+        self.join_with(zone, token, device, Some(&certificate))
+            .await
+    }
+
+    pub(crate) async fn join_with(
+        &self,
+        zone: &str,
+        token: &str,
+        device: u8,
+        certificate: Option<&str>,
+    ) -> (StatusCode, Value) {
+        let request = JoinRequest {
+            device_key: identity(device).key().to_string(),
+            certificate: certificate.map(str::to_owned),
+        };
+        let body = serde_json::to_value(request).unwrap();
+        let path = format!("zones/{zone}/join");
+        self.call(Method::POST, &path, Some(token), Some(body))
+            .await
     }
 
     /// Joins the zone `prontera`; gives the grant.
@@ -186,6 +232,30 @@ impl Client {
         let path = format!("link/ws?session_id={}", text(&grant["session_id"]));
         self.socket(&path, Some(token)).await
     }
+}
+
+/// The key of a device: PKCS#8 v1 (RFC 8410, section 7) around a seed.
+pub(crate) fn identity(device: u8) -> Identity {
+    let mut der = hex::decode("302e020100300506032b657004220420").unwrap();
+    der.extend([device; 32]);
+    Identity::from_pkcs8_der(&der).unwrap()
+}
+
+/// Whose access token it is: the name in its second part, base64url (RFC 7515).
+fn account_of(token: &str) -> String {
+    const DIGITS: &[u8] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_";
+    let (mut bytes, mut bits, mut held) = (Vec::new(), 0_u32, 0);
+    for digit in token.split('.').nth(1).unwrap().bytes() {
+        let value = DIGITS.iter().position(|known| *known == digit).unwrap();
+        bits = bits << 6 | value as u32;
+        held += 6;
+        if held >= 8 {
+            held -= 8;
+            bytes.push((bits >> held) as u8);
+        }
+    }
+    let claims: Value = serde_json::from_slice(&bytes).unwrap();
+    text(&claims["name"])
 }
 
 pub(crate) async fn answer(request: reqwest::RequestBuilder) -> (StatusCode, Value) {

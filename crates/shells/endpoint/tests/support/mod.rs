@@ -178,6 +178,7 @@ impl World {
         let device = Identity::from_pkcs8_der(&generate_identity_der()).unwrap();
         let endpoint = Endpoint::start(EndpointConfig {
             identity,
+            trust: None,
             limits: setup.endpoint,
             webrtc: WebRtcOptions {
                 include_loopback: true,
@@ -188,6 +189,7 @@ impl World {
             .grant(GrantSpec {
                 session_id: SESSION.to_owned(),
                 device_key: device.public_key().to_vec(),
+                certified: None,
                 game: setup.endpoint_game,
                 p2p_enabled: setup.p2p_enabled,
                 ice_servers: Vec::new(),
