@@ -13,6 +13,7 @@ use crate::peer::{PEER_BUDGET, Peer};
 use crate::refusal::{Refusal, Refusals};
 use crate::roster::{Member, MemberId, Roster, RosterError, Zone};
 use crate::seed::Seed;
+use crate::sending::Sending;
 use crate::wire::{Common, FRAME_HEAD, Frame, Kind, MAX_FRAME, MAX_PAYLOAD, Message};
 
 /// Why nothing is sealed.
@@ -57,29 +58,6 @@ pub struct Counts {
     pub handovers_taken: u64,
     /// Members whose session key nothing can be sealed to; they get no key.
     pub unreachable: u64,
-}
-
-/// This member's own keys.
-#[derive(Default)]
-struct Sending {
-    current: Option<Box<SenderKey>>,
-    /// Handed over, not used yet; until when it waits.
-    next: Option<(Box<SenderKey>, Instant)>,
-    /// The last epoch that was given to a key; 0: none.
-    last_epoch: u32,
-    /// When the newest key was made.
-    made_at: Option<Instant>,
-    /// Members have joined and wait for a key of their own time.
-    gather_until: Option<Instant>,
-}
-
-impl Sending {
-    fn newest(&self) -> Option<&SenderKey> {
-        self.next
-            .as_ref()
-            .map(|(key, _)| key.as_ref())
-            .or(self.current.as_deref())
-    }
 }
 
 /// One member's end of a lane. See the crate's documentation.
@@ -279,19 +257,6 @@ impl Lane {
         }
     }
 
-    fn switch(&mut self) {
-        if let Some((key, _)) = self.sending.next.take() {
-            self.sending.current = Some(key);
-        }
-    }
-
-    /// Switches if the time has come.
-    fn switch_if_due(&mut self, now: Instant) {
-        if matches!(&self.sending.next, Some((_, at)) if now >= *at) {
-            self.switch();
-        }
-    }
-
     // ---- frames
 
     /// Seals a payload for all members; the frame is lent until the next call.
@@ -305,12 +270,12 @@ impl Lane {
         if payload.len() > MAX_PAYLOAD {
             return Err(SealError::TooLong);
         }
-        self.switch_if_due(now);
+        self.sending.switch_if_due(now);
         match self.sending.current.as_deref().map(SenderKey::sealed) {
             None => self.new_key(true, now),
             Some(sealed) if sealed >= self.config.frames_per_key => {
                 if self.sending.next.is_some() {
-                    self.switch();
+                    self.sending.switch();
                 } else {
                     self.new_key(true, now);
                 }
@@ -471,7 +436,7 @@ impl Lane {
         route.verify(message)?;
         peer.pending = None;
         if self.peers.values().all(|peer| peer.pending.is_none()) {
-            self.switch();
+            self.sending.switch();
         }
         Ok(())
     }
@@ -555,7 +520,7 @@ impl Lane {
                 self.due.insert(*id);
             }
         }
-        self.switch_if_due(now);
+        self.sending.switch_if_due(now);
         let sending = &self.sending;
         let gathered = sending.gather_until.is_some_and(|until| now >= until);
         let old = sending.current.is_some()

@@ -85,6 +85,8 @@
 //! * A sender key is symmetric: a *member* could seal a frame in another member's name for third
 //!   ones. Whoever forwards knows from which link a frame came, and has to compare its sender.
 //! * It hides neither who sends, nor when, nor how much.
+//! * It does not limit how many messages a member sends; one costs a signature check, a handover an
+//!   HPKE opening too. That is for the carrier, like the rate of frames.
 //! * It believes the roster: who is in it is the coordinator's word, whose device is whose is proven
 //!   by certificates before it gets here.
 
@@ -96,6 +98,7 @@ mod peer;
 mod refusal;
 mod roster;
 mod seed;
+mod sending;
 mod window;
 mod wire;
 
