@@ -24,5 +24,6 @@ mod input;
 mod json;
 pub mod recording;
 pub mod recvpackets;
+pub mod sealing;
 pub mod signal;
 pub mod stream_messages;

@@ -135,6 +135,7 @@ fn console_lines_are_answered_and_failover_moves_the_game_and_back() {
         ("/p2p metrics", "metrics"),
         ("/p2p debug on", "debug"),
         ("/p2p debug off", "debug"),
+        ("/p2p rekey", "keys-updating"),
         ("/p2p help", "help"),
         ("/p2p fly", "unknown"),
         ("hello there", "unknown"),

@@ -233,17 +233,139 @@ fn flipped_bits_and_replays_are_refused_and_counted() {
     assert_eq!(world.closed, None);
 }
 
-#[test]
-fn keys_are_updated_without_a_lost_byte() {
-    let mut world = two_paths(9);
+/// Both paths open, with these numbers instead of the usual ones.
+fn two_paths_with(seed: u64, config: LinkConfig) -> World {
+    let keys = identities();
+    let mut world = World::new(seed, config, &keys);
+    for kind in [Wss, Direct] {
+        world.set_weather(kind, Weather::clean(10));
+        world.open(kind);
+    }
     assert!(world.run(secs(5.0), on_direct));
+    world
+}
+
+/// Key updates of both sides, which are the same but for a moment.
+fn key_updates(world: &mut World) -> u64 {
+    let same = |world: &World| world.engine.key_updates() == world.endpoint.key_updates();
+    assert!(world.run(world.elapsed() + secs(5.0), same));
+    world.engine.key_updates()
+}
+
+#[test]
+fn keys_are_updated_on_demand_without_a_lost_byte_and_never_two_at_once() {
+    let mut world = two_paths_with(9, LinkConfig::default());
     let id = world.open_stream();
-    for round in 0..5 {
-        world.engine.update_keys();
-        let end = world.elapsed().as_secs_f64() + 1.0 + f64::from(round) * 0.1;
+    let before = key_updates(&mut world);
+    for round in 0..100 {
+        // Far more often than is possible, from both sides.
+        let now = world.now;
+        if round % 2 == 0 {
+            world.engine.update_keys(now);
+        } else {
+            world.endpoint.update_keys(now);
+        }
+        let end = world.elapsed().as_secs_f64() + 0.3;
         play(&mut world, id, end);
     }
     assert!(world.run(world.elapsed() + secs(2.0), World::all_arrived));
+    assert_eq!(world.closed, None);
+    let made = key_updates(&mut world) - before;
+    assert!(
+        (4..=6).contains(&made),
+        "one every 5.6 s or so in 30 s: {made}"
+    );
+}
+
+#[test]
+fn keys_are_updated_every_interval_and_after_so_many_packets() {
+    let by_time = LinkConfig {
+        key_interval: secs(20.0),
+        ..LinkConfig::default()
+    };
+    let by_packets = LinkConfig {
+        key_packets: 1000,
+        ..LinkConfig::default()
+    };
+    for (config, expected) in [(by_time, 5..=7), (by_packets, 4..=20)] {
+        let mut world = two_paths_with(13, config.clone());
+        let id = world.open_stream();
+        let start = world.elapsed().as_secs_f64();
+        play(&mut world, id, start + 110.0);
+        assert!(world.run(world.elapsed() + secs(2.0), World::all_arrived));
+        let made = key_updates(&mut world);
+        assert!(expected.contains(&made), "{made} with {config:?}");
+    }
+    // Neither: only the one that the library makes at the beginning.
+    let mut world = two_paths_with(14, LinkConfig::default());
+    let id = world.open_stream();
+    play(&mut world, id, 110.0);
+    assert_eq!(key_updates(&mut world), 1);
+}
+
+#[test]
+fn a_side_that_has_not_been_heard_since_an_update_does_not_make_the_next_one() {
+    let mut world = two_paths_with(16, LinkConfig::default());
+    let id = world.open_stream();
+    play(&mut world, id, 60.0);
+    let before = key_updates(&mut world);
+    let now = world.now;
+    world.engine.update_keys(now);
+    // The endpoint follows, and nothing that it sends gets through.
+    for kind in [Direct, Wss] {
+        world.weather.get_mut(&(kind, Side::Endpoint)).unwrap().cut = true;
+    }
+    let end = world.elapsed().as_secs_f64() + 12.0;
+    while world.elapsed() < secs(end) {
+        let now = world.now;
+        world.endpoint.update_keys(now);
+        let next = world.elapsed().as_secs_f64() + 0.5;
+        play(&mut world, id, next);
+    }
+    assert_eq!(world.endpoint.key_updates(), before + 1);
+    for kind in [Direct, Wss] {
+        world.cut(kind, false);
+    }
+    assert!(
+        world.run(world.elapsed() + secs(20.0), World::all_arrived),
+        "{}",
+        world.ledger()
+    );
+    assert_eq!(world.closed, None);
+    // And then it makes the one that it was asked for.
+    world.run(world.elapsed() + secs(8.0), |_| false);
+    assert_eq!(key_updates(&mut world), before + 2);
+}
+
+#[test]
+fn what_was_sealed_with_old_keys_is_not_read_any_more() {
+    for update in [false, true] {
+        let mut world = two_paths_with(15, LinkConfig::default());
+        let id = world.open_stream();
+        // The update that the library makes by itself has to be over.
+        play(&mut world, id, 60.0);
+        // Somebody holds packets back that the endpoint has never seen.
+        world.weather.get_mut(&(Direct, Side::Engine)).unwrap().loss = 1.0;
+        world.tap = Some(Vec::new());
+        world.run(world.elapsed() + secs(0.3), |_| false);
+        let held: Vec<_> = world.tap.take().unwrap();
+        world.weather.get_mut(&(Direct, Side::Engine)).unwrap().loss = 0.0;
+        let held = held
+            .into_iter()
+            .find(|(from, carrier, _)| (*from, *carrier) == (Side::Engine, Direct));
+        let (_, carrier, datagram) = held.expect("a heartbeat");
+        if update {
+            let now = world.now;
+            world.engine.update_keys(now);
+        }
+        world.run(world.elapsed() + secs(5.0), |_| false);
+        let before = world.endpoint.refused();
+        let now = world.now;
+        world.endpoint.handle_datagram(carrier, &datagram, now);
+        let refused = world.endpoint.refused() - before;
+        assert_eq!(refused, u64::from(update), "with an update: {update}");
+        assert_eq!(world.closed, None);
+    }
 }
 
 #[test]
@@ -266,9 +388,43 @@ fn at_two_percent_loss_small_packets_go_twice_and_few_wait_for_a_retransmission(
     assert!(world.run(world.elapsed() + secs(2.0), World::all_arrived));
 }
 
-/// Random cuts, one-way cuts, delays, losses, closings and flaps of both paths.
-fn storm(seed: u64, keys: &(warp_link_core::Identity, warp_link_core::Identity)) -> Duration {
-    let mut world = World::new(seed, LinkConfig::default(), keys);
+/// What a storm is made of, beside its faults.
+#[derive(Clone, Copy, PartialEq)]
+enum Storm {
+    /// Nothing.
+    Faults,
+    /// Keys are updated as often as can be, by both sides, on demand, after time and packets.
+    Keys,
+}
+
+impl Storm {
+    fn config(self) -> LinkConfig {
+        match self {
+            Self::Faults => LinkConfig::default(),
+            Self::Keys => LinkConfig {
+                key_interval: secs(5.0),
+                key_packets: 400,
+                ..LinkConfig::default()
+            },
+        }
+    }
+
+    fn length(self) -> Duration {
+        match self {
+            Self::Faults => secs(25.0),
+            Self::Keys => secs(16.0),
+        }
+    }
+}
+
+/// Random cuts, one-way cuts, delays, losses, closings and flaps of both paths. How long after the
+/// healing the last byte came, and how often keys were updated.
+fn storm(
+    kind: Storm,
+    seed: u64,
+    keys: &(warp_link_core::Identity, warp_link_core::Identity),
+) -> (Duration, u64) {
+    let mut world = World::new(seed, kind.config(), keys);
     world.set_weather(Direct, Weather::clean(5));
     let wss = Weather {
         ordered: true,
@@ -286,12 +442,19 @@ fn storm(seed: u64, keys: &(warp_link_core::Identity, warp_link_core::Identity))
         world.open_stream(),
         world.open_stream(),
     ];
-    let end = world.elapsed() + secs(25.0);
+    let end = world.elapsed() + kind.length();
     let mut next_fault = world.elapsed() + secs(1.0);
     while world.elapsed() < end {
         if world.elapsed() >= next_fault {
             fault(&mut world);
             next_fault = world.elapsed() + Duration::from_millis(200 + world.roll(2500));
+        }
+        if kind == Storm::Keys && world.roll(20) == 0 {
+            let now = world.now;
+            match world.roll(2) {
+                0 => world.engine.update_keys(now),
+                _ => world.endpoint.update_keys(now),
+            }
         }
         let id = streams[world.roll(3) as usize];
         let (up, down) = (1 + world.roll(200) as usize, 1 + world.roll(600) as usize);
@@ -327,7 +490,7 @@ fn storm(seed: u64, keys: &(warp_link_core::Identity, warp_link_core::Identity))
         world.states
     );
     assert_eq!(world.closed, None, "seed {seed}");
-    took
+    (took, key_updates(&mut world))
 }
 
 fn fault(world: &mut World) {
@@ -373,42 +536,60 @@ fn fault(world: &mut World) {
 }
 
 /// Runs the storms of `seeds`; `WARP_SIM_SEED=N` runs that one instead.
-fn storms(seeds: std::ops::Range<u64>) {
+fn storms(kind: Storm, seeds: std::ops::Range<u64>) {
     let keys = identities();
     let one: Option<u64> = std::env::var("WARP_SIM_SEED")
         .ok()
         .and_then(|seed| seed.parse().ok());
     let seeds = one.map_or(seeds, |seed| seed..seed + 1);
     let mut worst = (Duration::ZERO, 0);
+    let mut updates = 0;
     for seed in seeds.clone() {
-        worst = worst.max((storm(seed, &keys), seed));
+        let (took, made) = storm(kind, seed, &keys);
+        worst = worst.max((took, seed));
+        updates += made;
     }
     println!(
-        "seeds {seeds:?}: after healing, the last held byte took at most {:?} (seed {})",
+        "seeds {seeds:?}: after healing, the last held byte took at most {:?} (seed {}); {updates} \
+         key updates",
         worst.0, worst.1
     );
+    if kind == Storm::Keys {
+        let storms = seeds.end - seeds.start;
+        assert!(updates >= 2 * storms, "{updates} in {storms} storms");
+    }
 }
 
 // A thousand storms in four parts, so that they run side by side.
 
 #[test]
 fn storms_0_to_249_lose_nothing() {
-    storms(0..250);
+    storms(Storm::Faults, 0..250);
 }
 
 #[test]
 fn storms_250_to_499_lose_nothing() {
-    storms(250..500);
+    storms(Storm::Faults, 250..500);
 }
 
 #[test]
 fn storms_500_to_749_lose_nothing() {
-    storms(500..750);
+    storms(Storm::Faults, 500..750);
 }
 
 #[test]
 fn storms_750_to_999_lose_nothing() {
-    storms(750..1000);
+    storms(Storm::Faults, 750..1000);
+}
+
+#[test]
+fn key_updates_in_storms_0_to_499_lose_nothing() {
+    storms(Storm::Keys, 0..500);
+}
+
+#[test]
+fn key_updates_in_storms_500_to_999_lose_nothing() {
+    storms(Storm::Keys, 500..1000);
 }
 
 #[test]

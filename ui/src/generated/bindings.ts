@@ -225,7 +225,7 @@ from: PathKind,
 /**
  * To.
  */
-to: PathKind, } | { "answer": "no-standby" } | { "answer": "not-connected" } | { "answer": "help" } | { "answer": "unknown" };
+to: PathKind, } | { "answer": "no-standby" } | { "answer": "keys-updating" } | { "answer": "not-connected" } | { "answer": "help" } | { "answer": "unknown" };
 
 /**
  * Packets and bytes since Play.
@@ -830,7 +830,7 @@ description: string | null,
 game: GameServer, };
 
 /** Every console command, as it is typed. */
-export const P2P_WORDS: readonly string[] = ["/p2p status","/p2p metrics","/p2p debug on","/p2p debug off","/p2p reconnect","/p2p failover","/p2p help"];
+export const P2P_WORDS: readonly string[] = ["/p2p status","/p2p metrics","/p2p debug on","/p2p debug off","/p2p reconnect","/p2p failover","/p2p rekey","/p2p help"];
 
 /** Limits of names and passwords. */
 export const LIMITS = { maxName: 32, minPassword: 6, maxPassword: 128 } as const;

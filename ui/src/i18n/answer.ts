@@ -31,6 +31,8 @@ export function answerText(line: string, answer: ConsoleAnswer): string {
       return t.console.failedOver(t.path[answer.from].name, t.path[answer.to].name);
     case "no-standby":
       return t.console.noStandby;
+    case "keys-updating":
+      return t.console.keysUpdating;
     case "not-connected":
       return t.console.notConnected;
     case "help":

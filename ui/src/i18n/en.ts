@@ -199,6 +199,7 @@ export const en: Texts = {
     reconnecting: "The direct path is being opened anew.",
     failedOver: (from, to) => `Moved from ${from} to ${to}.`,
     noStandby: "There is no other path to move to.",
+    keysUpdating: "The session link gets new keys.",
     notConnected: "There is no connection now. Choose a zone and press Play.",
     help: "Commands:",
     helpOf: {
@@ -208,6 +209,7 @@ export const en: Texts = {
       "/p2p debug off": "less in the log",
       "/p2p reconnect": "open the direct path anew",
       "/p2p failover": "move to the path that stands by",
+      "/p2p rekey": "new keys for the connection",
       "/p2p help": "this list",
     },
     unknown: (line) => `"${line}" is not a command. Type /p2p help for what there is.`,

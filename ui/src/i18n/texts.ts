@@ -213,6 +213,7 @@ export interface Texts {
     reconnecting: string;
     failedOver: (from: string, to: string) => string;
     noStandby: string;
+    keysUpdating: string;
     notConnected: string;
     help: string;
     helpOf: Record<string, string>;

@@ -52,7 +52,8 @@ pub enum Command {
     },
     /// End every game client and close bridge and links; stay signed in.
     Stop,
-    /// A console line: `/p2p status | metrics | debug on | debug off | reconnect | failover | help`.
+    /// A console line:
+    /// `/p2p status | metrics | debug on | debug off | reconnect | failover | rekey | help`.
     Console {
         /// As it was typed.
         line: String,
@@ -74,19 +75,22 @@ pub enum P2pCommand {
     Reconnect,
     /// Move to the standby now.
     FailOver,
+    /// New keys for the session link.
+    Rekey,
     /// What there is.
     Help,
 }
 
 impl P2pCommand {
     /// Every command, as it is typed; for completion and help.
-    pub const WORDS: [&'static str; 7] = [
+    pub const WORDS: [&'static str; 8] = [
         "/p2p status",
         "/p2p metrics",
         "/p2p debug on",
         "/p2p debug off",
         "/p2p reconnect",
         "/p2p failover",
+        "/p2p rekey",
         "/p2p help",
     ];
 
@@ -105,6 +109,7 @@ impl P2pCommand {
             (Some("debug"), Some("off")) => Self::Debug(false),
             (Some("reconnect"), None) => Self::Reconnect,
             (Some("failover"), None) => Self::FailOver,
+            (Some("rekey"), None) => Self::Rekey,
             (Some("help"), None) => Self::Help,
             _ => return None,
         };

@@ -66,6 +66,8 @@ pub struct Config {
     pub game: GameSection,
     /// Logs.
     pub logging: LoggingSection,
+    /// Keys.
+    pub security: SecuritySection,
 }
 
 /// `coordinator`.
@@ -228,6 +230,23 @@ impl Default for BridgeSection {
     }
 }
 
+/// `security`.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct SecuritySection {
+    /// Time after which this side updates the keys of the session link, 60..=86400 s.
+    #[serde(alias = "KeyRotationInterval")]
+    pub key_rotation_interval_seconds: u64,
+}
+
+impl Default for SecuritySection {
+    fn default() -> Self {
+        Self {
+            key_rotation_interval_seconds: 3600,
+        }
+    }
+}
+
 /// `logging`.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default)]
@@ -370,6 +389,7 @@ fn check(name: &str, config: &Config) -> Result<(), Problem> {
         .and_then(|()| config.p2p.check())
         .and_then(|()| config.bridge.check())
         .and_then(|()| config.game.check())
+        .and_then(|()| config.security.check())
         .map_err(|wrong| {
             Problem::new(ProblemCode::ConfigValue, format!("{name}: {}", wrong.key)).with_detail(
                 format!("{} is not allowed here: {}", wrong.value, wrong.allowed),
@@ -399,6 +419,17 @@ impl CoordinatorSection {
             "coordinator.reconnect_backoff_ms",
             self.reconnect_backoff_ms,
             100..=60_000,
+        )
+    }
+}
+
+impl SecuritySection {
+    fn check(&self) -> Result<(), Wrong> {
+        let interval = self.key_rotation_interval_seconds;
+        Wrong::unless_in(
+            "security.key_rotation_interval_seconds",
+            interval,
+            60..=86_400,
         )
     }
 }
@@ -499,6 +530,7 @@ impl Config {
                 RedundantSending::Auto => Redundancy::Auto,
                 RedundantSending::Off => Redundancy::Off,
             },
+            key_interval: Duration::from_secs(self.security.key_rotation_interval_seconds),
             ..LinkConfig::default()
         }
     }

@@ -213,6 +213,13 @@ pub enum Effect {
         /// Which.
         links: Vec<LinkId>,
     },
+    /// Update the keys of these links: [`Outcome::Answered`].
+    UpdateKeys {
+        /// For whom.
+        asked: Asked,
+        /// Which.
+        links: Vec<LinkId>,
+    },
     /// Show these lines in the game, on that connection.
     AnswerGame {
         /// The connection.

@@ -271,6 +271,8 @@ pub enum ConsoleAnswer {
     },
     /// There is no other path to move to.
     NoStandby,
+    /// New keys come with the next packet, or as soon as the last ones are 5 s old.
+    KeysUpdating,
     /// There is no connection now.
     NotConnected,
     /// The commands there are.

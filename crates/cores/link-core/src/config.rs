@@ -41,6 +41,10 @@ pub struct LinkConfig {
     pub stream_window: u32,
     /// Receive and send window of the session, bytes.
     pub session_window: u32,
+    /// Time after which the keys are updated; in effect a little more than 5 s at least.
+    pub key_interval: Duration,
+    /// Packets of this side after which the keys are updated.
+    pub key_packets: u64,
 }
 
 impl Default for LinkConfig {
@@ -58,6 +62,8 @@ impl Default for LinkConfig {
             max_streams: 32,
             stream_window: 64 * 1024,
             session_window: 2 * 1024 * 1024,
+            key_interval: Duration::from_secs(3600),
+            key_packets: 1 << 20,
         }
     }
 }

@@ -23,13 +23,16 @@
 //! | suspicion | 0.9 probe timeouts (RFC 9002 6.2.1), at least 30 ms | so that QUIC's own probe leaves over the standby too |
 //! | proving, first time / after a failure | 0.3 s / 3 s | a flapping path must not flap the game |
 //! | hold time without any path | 30 s | how long the game's sockets stay open |
+//! | new keys | 3600 s, or 2^20 packets of one side, or on demand; 5 s after the last were acknowledged | the `keys` module |
 //! | given up | 2.5 s of silence | SCTP backs off: after 1.5 s of silence its first packet took 1.5 s, after 4 s 3 s; a new carrier is quicker |
 //! | stream / session window | 64 KiB / 2 MiB | game traffic is a few kB a second; 32 streams that nobody reads fit the session window, so they block no other |
 
+mod acks;
 mod books;
 mod config;
 pub mod descriptions;
 mod identity;
+mod keys;
 mod link;
 mod policy;
 mod recent;

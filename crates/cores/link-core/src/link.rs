@@ -14,6 +14,7 @@ use noq_proto::{
 use warp_protocol::carrier::{LABEL_LEN, MAX_QUIC_PACKET, PathKind, PathLabel};
 
 use crate::books::{Book, all_frames, asking_frames};
+use crate::keys::{Counting, KeyPolicy};
 use crate::policy::Policy;
 use crate::recent::{Again, Recent};
 use crate::setup::{address_label, close_reason, endpoint_config, label_address, transport};
@@ -127,6 +128,7 @@ pub struct Link {
     pub(crate) carriers: BTreeMap<PathKind, Carrier>,
     pub(crate) books: BTreeMap<PathId, Book>,
     pub(crate) policy: Policy,
+    pub(crate) keys: KeyPolicy,
     pub(crate) events: VecDeque<LinkEvent>,
     out: VecDeque<Outgoing>,
     copies: VecDeque<Copy>,
@@ -156,10 +158,12 @@ impl Link {
         tls: QuicClientConfig,
         seed: [u8; 32],
     ) -> Result<Self, LinkError> {
-        let mut client = ClientConfig::new(Arc::new(tls));
-        client.transport_config(Arc::new(transport(&config, false)?));
+        let keys = KeyPolicy::default();
+        let tls = Counting::new(tls, keys.made());
+        let mut client = ClientConfig::new(tls);
+        client.transport_config(Arc::new(transport(&config, false, keys.acked())?));
         let endpoint = Endpoint::new(Arc::new(endpoint_config(seed)?), None, false);
-        Ok(Self::with(config, endpoint, Some(client)))
+        Ok(Self::with(config, endpoint, Some(client), keys))
     }
 
     /// The endpoint's side: accepts one connection, from the holder of `peer`.
@@ -169,18 +173,25 @@ impl Link {
         peer: &[u8],
         seed: [u8; 32],
     ) -> Result<Self, LinkError> {
-        let mut server = ServerConfig::with_crypto(Arc::new(tls::server(identity, peer)?));
-        server.transport_config(Arc::new(transport(&config, true)?));
+        let keys = KeyPolicy::default();
+        let tls = Counting::new(tls::server(identity, peer)?, keys.made());
+        let mut server = ServerConfig::with_crypto(tls);
+        server.transport_config(Arc::new(transport(&config, true, keys.acked())?));
         server.max_incoming(1);
         let endpoint = Endpoint::new(
             Arc::new(endpoint_config(seed)?),
             Some(Arc::new(server)),
             false,
         );
-        Ok(Self::with(config, endpoint, None))
+        Ok(Self::with(config, endpoint, None, keys))
     }
 
-    fn with(config: LinkConfig, endpoint: Endpoint, client: Option<ClientConfig>) -> Self {
+    fn with(
+        config: LinkConfig,
+        endpoint: Endpoint,
+        client: Option<ClientConfig>,
+        keys: KeyPolicy,
+    ) -> Self {
         let policy = Policy::new(client.is_some());
         Self {
             config,
@@ -190,6 +201,7 @@ impl Link {
             carriers: BTreeMap::new(),
             books: BTreeMap::new(),
             policy,
+            keys,
             events: VecDeque::new(),
             out: VecDeque::new(),
             copies: VecDeque::new(),
@@ -431,7 +443,8 @@ impl Link {
             .map(|at| (at, "quic"));
         let copy = self.copies.front().map(|copy| (copy.due, "copy"));
         let policy = self.policy_deadline(now).map(|at| (at, "path policy"));
-        [quic, copy, policy]
+        let keys = self.key_deadline().map(|at| (at, "key update"));
+        [quic, copy, policy, keys]
             .into_iter()
             .flatten()
             .min_by_key(|(at, _)| *at)
@@ -474,6 +487,7 @@ impl Link {
         }
         if !self.closed {
             self.beat(now);
+            self.renew_keys(now);
             self.run_policy(now);
             self.sample_loss(now);
         }
@@ -735,16 +749,6 @@ impl Link {
             connection.close(now, VarInt::from_u32(code), Bytes::new());
         }
         self.end(CloseReason::Local);
-    }
-
-    /// New keys for both directions, from the next packet on.
-    pub fn update_keys(&mut self) {
-        if let Some((_, connection)) = &mut self.connection
-            && !connection.is_handshaking()
-            && !self.closed
-        {
-            connection.force_key_update();
-        }
     }
 
     pub(crate) fn reroute_after(now: Instant) -> Instant {

@@ -8,6 +8,7 @@ use noq_proto::{ConnectionError, EndpointConfig, IdleTimeout, TransportConfig, V
 use warp_protocol::carrier::{MAX_QUIC_PACKET, PathKind, PathLabel};
 
 use crate::LinkConfig;
+use crate::acks::{Listening, NewestAcked};
 use crate::link::{CloseReason, LinkError};
 
 /// Paths that may be open or draining at once.
@@ -24,7 +25,11 @@ pub(crate) fn endpoint_config(seed: [u8; 32]) -> Result<EndpointConfig, LinkErro
 }
 
 /// QUIC's numbers for one side.
-pub(crate) fn transport(config: &LinkConfig, server: bool) -> Result<TransportConfig, LinkError> {
+pub(crate) fn transport(
+    config: &LinkConfig,
+    server: bool,
+    acked: NewestAcked,
+) -> Result<TransportConfig, LinkError> {
     let hold = IdleTimeout::try_from(config.hold).map_err(|_| LinkError::Config)?;
     let streams = if server { config.max_streams } else { 0 };
     let mut transport = TransportConfig::default();
@@ -48,6 +53,7 @@ pub(crate) fn transport(config: &LinkConfig, server: bool) -> Result<TransportCo
         // A carrier does not reorder, so the first later acknowledgement proves a loss.
         .packet_threshold(1)
         .time_threshold(1.0)
+        .congestion_controller_factory(Listening::new(acked))
         .initial_rtt(Duration::from_millis(100));
     Ok(transport)
 }

@@ -138,6 +138,16 @@ impl Links {
         }
     }
 
+    /// Asks for new keys on these links.
+    pub(crate) fn update_keys(&self, links: &[LinkId]) -> ConsoleAnswer {
+        let mut answer = ConsoleAnswer::NotConnected;
+        for link in links.iter().filter_map(|link| self.handle(*link)) {
+            link.update_keys();
+            answer = ConsoleAnswer::KeysUpdating;
+        }
+        answer
+    }
+
     /// Opens the WebRTC carriers of these links anew.
     pub(crate) fn reconnect(&self, links: &[LinkId]) -> ConsoleAnswer {
         let mut answer = ConsoleAnswer::NotConnected;

@@ -305,6 +305,10 @@ impl Engine {
                 let answer = self.held.links.reconnect(&links);
                 self.tell(Outcome::Answered { asked, answer });
             }
+            Effect::UpdateKeys { asked, links } => {
+                let answer = self.held.links.update_keys(&links);
+                self.tell(Outcome::Answered { asked, answer });
+            }
             Effect::AnswerGame { connection, lines } => {
                 if let Some(bridge) = &self.held.bridge
                     && !bridge.answer(connection, &lines)

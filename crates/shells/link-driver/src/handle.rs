@@ -38,6 +38,8 @@ pub struct LinkCounters {
     pub refused: u64,
     /// Datagrams that were sent a second time.
     pub duplicated: u64,
+    /// Key updates, of whichever side.
+    pub key_updates: u64,
     /// Counts of each carrier in use, since it was attached.
     pub carriers: Vec<(PathKind, CarrierStats)>,
 }
@@ -149,9 +151,10 @@ impl LinkHandle {
         self.shared().change(|inner| inner.link.unbench(now));
     }
 
-    /// New keys for both directions, from the next packet on.
+    /// Asks for new keys for both directions; see [`Link::update_keys`].
     pub fn update_keys(&self) {
-        self.shared().change(|inner| inner.link.update_keys());
+        let now = Instant::now();
+        self.shared().change(|inner| inner.link.update_keys(now));
     }
 
     /// Ends the link and tells the other side this code.
@@ -196,6 +199,7 @@ impl LinkHandle {
             .with(|inner| LinkCounters {
                 refused: inner.link.refused(),
                 duplicated: inner.link.duplicated(),
+                key_updates: inner.link.key_updates(),
                 carriers: inner
                     .senders
                     .iter()

@@ -97,6 +97,11 @@ fn a_wrong_value_is_refused_with_its_path_the_value_and_what_is_allowed() {
             "0 ",
         ),
         (
+            r#"{"security": {"key_rotation_interval_seconds": 59}}"#,
+            "security.key_rotation_interval_seconds",
+            "59 ",
+        ),
+        (
             r#"{"game": {"max_instances": 0}}"#,
             "game.max_instances",
             "0 ",
@@ -122,6 +127,17 @@ fn what_is_not_json_is_refused_with_the_place() {
 fn p2p_off_leaves_the_websocket() {
     let config = parse("c", r#"{"p2p": {"enabled": false}}"#).unwrap().config;
     assert_eq!(config.link().preference, vec![PathKind::Wss]);
+}
+
+#[test]
+fn the_interval_of_new_keys_is_read_under_its_old_name_too() {
+    for key in ["key_rotation_interval_seconds", "KeyRotationInterval"] {
+        let loaded = parse("c", &format!(r#"{{"security": {{"{key}": 600}}}}"#)).unwrap();
+        assert_eq!(loaded.config.link().key_interval.as_secs(), 600);
+        assert!(loaded.warnings.is_empty(), "{:?}", loaded.warnings);
+    }
+    let interval = Config::default().link().key_interval;
+    assert_eq!(interval, LinkConfig::default().key_interval);
 }
 
 #[test]

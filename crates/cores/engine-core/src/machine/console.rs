@@ -1,7 +1,7 @@
 //! `/p2p` lines: from the window, the terminal, and the chat of the game.
 //!
 //! A line from the game is about the link that carries the newest map connection of its client; any
-//! other about the shown link. `failover` and `reconnect` from elsewhere act on every link.
+//! other about the shown link. `failover`, `reconnect` and `rekey` from elsewhere act on every link.
 
 use warp_protocol::carrier::PathKind;
 
@@ -41,6 +41,9 @@ impl Machine {
                 Some(P2pCommand::Reconnect) => {
                     return self.effects.push_back(Effect::Reconnect { asked, links });
                 }
+                Some(P2pCommand::Rekey) => {
+                    return self.effects.push_back(Effect::UpdateKeys { asked, links });
+                }
                 _ => {}
             }
         }
@@ -52,9 +55,12 @@ impl Machine {
                 ConsoleAnswer::Debug { on }
             }
             Some(P2pCommand::Status) => self.status(asked.by, LinkId::CHOSEN, None),
-            Some(P2pCommand::Metrics | P2pCommand::FailOver | P2pCommand::Reconnect) => {
-                ConsoleAnswer::NotConnected
-            }
+            Some(
+                P2pCommand::Metrics
+                | P2pCommand::FailOver
+                | P2pCommand::Reconnect
+                | P2pCommand::Rekey,
+            ) => ConsoleAnswer::NotConnected,
         };
         self.tell_answer(asked, answer);
     }

@@ -167,6 +167,7 @@ fn lines_from_the_game_are_answered_there_and_told() {
         ("/p2p debug on", "debug"),
         ("/p2p reconnect", "reconnecting"),
         ("/p2p failover", "no-standby"),
+        ("/p2p rekey", "keys-updating"),
         ("/p2p help", "help"),
         ("/p2p fly", "unknown"),
     ] {
@@ -194,6 +195,12 @@ fn lines_from_the_game_are_answered_there_and_told() {
             [Effect::FailOver { asked, links }] => {
                 assert_eq!(*links, [link]);
                 let (asked, answer) = (asked.clone(), ConsoleAnswer::NoStandby);
+                machine.on_outcome(NOW, Outcome::Answered { asked, answer });
+                effects = drain(&mut machine);
+            }
+            [Effect::UpdateKeys { asked, links }] => {
+                assert_eq!(*links, [link]);
+                let (asked, answer) = (asked.clone(), ConsoleAnswer::KeysUpdating);
                 machine.on_outcome(NOW, Outcome::Answered { asked, answer });
                 effects = drain(&mut machine);
             }
