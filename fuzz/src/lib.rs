@@ -23,5 +23,6 @@ mod input;
 mod json;
 pub mod recording;
 pub mod recvpackets;
+pub mod report;
 pub mod signal;
 pub mod stream_messages;

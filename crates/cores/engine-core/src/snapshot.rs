@@ -131,6 +131,7 @@ impl Snapshot {
             Event::StreamOpened { .. }
             | Event::StreamClosed { .. }
             | Event::SteppedDown { .. }
+            | Event::LevelChanged { .. }
             | Event::VersionKnown { .. }
             | Event::Console { .. }
             | Event::Problem { .. } => {}

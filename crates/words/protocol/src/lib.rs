@@ -9,6 +9,7 @@
 
 pub mod carrier;
 pub mod problem;
+pub mod report;
 pub mod rest;
 pub mod secret;
 pub mod signal;

@@ -67,6 +67,7 @@ impl Machine {
             path: None,
             reason: None,
         });
+        self.numbers.forget();
         self.emit(Event::Stopped);
     }
 
