@@ -270,6 +270,15 @@ impl World {
             .all(|stream| stream.received == stream.sent.len())
     }
 
+    /// Bytes of a stream that have arrived at a side.
+    pub fn arrived(&self, at: Side, id: StreamId) -> usize {
+        let streams = match at {
+            Side::Endpoint => &self.up,
+            Side::Engine => &self.down,
+        };
+        streams.get(&id).map_or(0, |stream| stream.received)
+    }
+
     /// Per stream and direction: said, not yet taken by the link, arrived. For a failure's message.
     pub fn ledger(&self) -> String {
         let line = |(id, stream): (&StreamId, &Stream)| {
