@@ -280,10 +280,10 @@ impl Link {
         }
         self.pump_endpoint();
         if self.heard_frames() > before {
-            self.recent.remember(carrier, packet, now);
+            self.recent.remember(carrier, label.stamp.number, packet);
             self.on_heard(carrier, label.path, now);
         } else {
-            match self.recent.judge(carrier, packet, now) {
+            match self.recent.judge(carrier, label.stamp.number, packet) {
                 Again::OtherCarrier => self.on_heard(carrier, label.path, now),
                 Again::OwnCopy => {}
                 Again::Refused => self.refused += 1,
