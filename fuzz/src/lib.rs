@@ -24,6 +24,7 @@ mod input;
 mod json;
 pub mod recording;
 pub mod recvpackets;
+pub mod report;
 pub mod sealing;
 pub mod signal;
 pub mod stream_messages;

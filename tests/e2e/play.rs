@@ -76,6 +76,18 @@ fn stayed_on(node: &Process, path: &str) {
     assert!(ready && seen > 0, "no numbers were told");
 }
 
+/// Both ways were measured, so that there was a score.
+fn measured(node: &Process) {
+    let known = |metrics: &Value| {
+        let way = |name: &str| metrics[name]["loss_percent"].is_number();
+        let score = metrics["quality"]["score"].as_u64();
+        way("to_endpoint") && way("to_player") && score.is_some_and(|score| score <= 100)
+    };
+    let told = node.events("metrics");
+    let first = &told.first().expect("numbers")["metrics"];
+    assert!(told.iter().any(|event| known(&event["metrics"])), "{first}");
+}
+
 fn print_gap(what: &str, summary: &Value) {
     println!(
         "{what}: largest gap {:.1} ms, round trip p50 {} us, p99 {} us, max {} us",
@@ -116,6 +128,7 @@ fn two_players_play_whole_sessions_over_webrtc() {
     assert!(compared.connections >= 12, "{compared:?}");
     for node in nodes {
         stayed_on(node, "direct");
+        measured(node);
     }
 }
 

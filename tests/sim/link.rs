@@ -388,6 +388,51 @@ fn at_two_percent_loss_small_packets_go_twice_and_few_wait_for_a_retransmission(
     assert!(world.run(world.elapsed() + secs(2.0), World::all_arrived));
 }
 
+/// How long a message of a stream that plays takes while eight others have a lot to send.
+fn beside_bulk(from: Side, priority: i32) -> Duration {
+    let mut world = two_paths(13);
+    assert!(world.run(secs(5.0), on_direct));
+    let others: Vec<_> = (0..8).map(|_| world.open_stream()).collect();
+    let plays = world.open_stream();
+    // The endpoint knows a stream once something was said on it.
+    for id in others.iter().chain([&plays]) {
+        world.say(Side::Engine, *id, 1);
+    }
+    assert!(world.run(secs(10.0), World::all_arrived));
+    let to = match from {
+        Side::Engine => Side::Endpoint,
+        Side::Endpoint => Side::Engine,
+    };
+    let link = match from {
+        Side::Engine => &mut world.engine,
+        Side::Endpoint => &mut world.endpoint,
+    };
+    link.prioritise(plays, priority);
+    for id in &others {
+        world.say(from, *id, 60_000);
+    }
+    let before = world.arrived(to, plays);
+    world.say(from, plays, 6_000);
+    let said = world.elapsed();
+    let all = |world: &World| world.arrived(to, plays) == before + 6_000;
+    assert!(world.run(said + secs(10.0), all));
+    let took = world.elapsed() - said;
+    assert!(
+        world.run(said + secs(20.0), World::all_arrived),
+        "nothing is dropped"
+    );
+    took
+}
+
+#[test]
+fn what_plays_goes_before_what_is_only_a_lot() {
+    for from in [Side::Engine, Side::Endpoint] {
+        let (first, in_turn) = (beside_bulk(from, 2), beside_bulk(from, 0));
+        println!("{from:?}: {first:?} with priority, {in_turn:?} in turn");
+        assert!(first * 3 <= in_turn * 2, "{from:?}: {first:?}, {in_turn:?}");
+    }
+}
+
 /// What a storm is made of, beside its faults.
 #[derive(Clone, Copy, PartialEq)]
 enum Storm {

@@ -241,7 +241,8 @@ impl House {
         json!({
             "coordinator": { "rest_api_url": api(self.address), "reconnect_backoff_ms": 200 },
             "bridge": { "login_listen": "127.0.0.1:0" },
-            "p2p": { "prefer_wait_ms": 15_000 },
+            // The numbers are what many tests wait for.
+            "p2p": { "prefer_wait_ms": 15_000, "metrics_interval_ms": 1000 },
         })
     }
 

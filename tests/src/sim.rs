@@ -118,6 +118,8 @@ pub struct World {
     pub largest_gap: Duration,
     /// Datagrams on the wire, for tests that replay or alter them.
     pub tap: Option<Vec<(Side, PathKind, Bytes)>>,
+    /// Datagrams that a side sent over an open carrier, and those of them that vanished by chance.
+    pub fates: BTreeMap<(PathKind, Side), (u64, u64)>,
     lines: BTreeMap<PathKind, Line>,
     last_ordered: BTreeMap<(PathKind, Side), Instant>,
     flights: BinaryHeap<Flight>,
@@ -160,6 +162,7 @@ impl World {
             closed: None,
             largest_gap: Duration::ZERO,
             tap: None,
+            fates: BTreeMap::new(),
             lines: BTreeMap::new(),
             last_ordered: BTreeMap::new(),
             flights: BinaryHeap::new(),
@@ -265,6 +268,15 @@ impl World {
             .values()
             .chain(self.down.values())
             .all(|stream| stream.received == stream.sent.len())
+    }
+
+    /// Bytes of a stream that have arrived at a side.
+    pub fn arrived(&self, at: Side, id: StreamId) -> usize {
+        let streams = match at {
+            Side::Endpoint => &self.up,
+            Side::Engine => &self.down,
+        };
+        streams.get(&id).map_or(0, |stream| stream.received)
     }
 
     /// Per stream and direction: said, not yet taken by the link, arrived. For a failure's message.
@@ -389,7 +401,11 @@ impl World {
         if !line.up || weather.cut {
             return;
         }
-        if weather.loss > 0.0 && self.rng.random_bool(weather.loss) {
+        let lost = weather.loss > 0.0 && self.rng.random_bool(weather.loss);
+        let (all, vanished) = self.fates.entry((carrier, from)).or_default();
+        *all += 1;
+        if lost {
+            *vanished += 1;
             return;
         }
         let jitter = weather.jitter.mul_f64(self.rng.random::<f64>());

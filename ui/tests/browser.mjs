@@ -253,6 +253,9 @@ const TESTS = {
     assert.match(await ui.text("why"), /better path has proven itself/i);
     assert.match(await ui.text("rtt"), /^\d+(\.\d)?\s*ms$/);
     assert.equal(await ui.text("failovers"), "1");
+    assert.equal(await ui.text("quality"), "97");
+    assert.equal(await ui.text("loss-ways"), "0 % up, 0 % down");
+    assert.deepEqual(await ui.sent("watch"), { command: "watch", on: true });
     assert.match(await ui.text("game-1"), /^Game 1[\s\S]*1:58[\s\S]*warp-practice, process 4242$/);
     assert.equal(await ui.text("bridge"), "127.0.0.1:6900");
     assert.ok(Number(await ui.at("graph").getAttribute("data-points")) > 100);
@@ -277,6 +280,27 @@ const TESTS = {
     await ui.sent("stop");
     await ui.emit({ event: "stopped" });
     await ui.at("zone-detail").waitFor();
+    const watched = (await ui.commands()).findLast((cmd) => cmd.command === "watch");
+    assert.deepEqual(watched, { command: "watch", on: false });
+  },
+
+  "quality: its reason, both ways, what is not known, and a notice for each level": async (page) => {
+    const ui = await toPlay(page);
+    await ui.emit(world.unmeasured);
+    for (const place of ["quality", "rtt", "jitter", "loss"]) assert.match(await ui.text(place), /^–/, place);
+    assert.equal(await ui.text("loss-ways"), "– % up, – % down");
+    assert.equal(await ui.text("quality-why"), "");
+    await ui.emit(world.lossy);
+    assert.equal(await ui.text("quality"), "81");
+    assert.equal(await ui.text("quality-why"), "loss 4.6 % towards you");
+    assert.equal(await ui.text("loss-ways"), "0.2 % up, 4.6 % down");
+    await ui.emit(world.levelChanged("loss-to-player", "good", "fair", 4.6));
+    const notice = page.getByTestId("notice");
+    assert.match(await notice.innerText(), /^Loss towards you is fair now: 4\.6 %/);
+    await ui.emit(world.levelChanged("loss-to-player", "fair", "poor", 9.2));
+    assert.match(await notice.innerText(), /^Loss towards you is poor now: 9\.2 %/);
+    await ui.emit(world.levelChanged("loss-to-player", "poor", "good", 0.1));
+    assert.equal(await notice.count(), 0);
   },
 
   "games: another one, no more than allowed, one that is stopped": async (page) => {
@@ -443,6 +467,7 @@ const TESTS = {
     const log = await ui.text("console-log");
     assert.match(log, /Connected via Direct: a better path has proven itself\. Standing by: WebSocket/);
     assert.match(log, /Map: geffen, in zone geffen\. 2 games run\./);
+    assert.match(log, /Quality: 81 of 100 \(loss 4\.6 % towards you\)\./);
     assert.match(log, /WebSocket, Standing by/);
     assert.match(log, /Movement\s+peer lane\s+2\u202f568/);
     assert.match(log, /move to the path that stands by/);

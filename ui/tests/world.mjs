@@ -111,12 +111,34 @@ function* noise() {
   }
 }
 
+const UNKNOWN = {
+  loss_percent: null,
+  jitter_ms: null,
+  late_percent: null,
+  bytes_per_second: null,
+  datagrams: null,
+  lost: null,
+};
+export const direction = (loss_percent, jitter_ms = 1.4) => ({
+  loss_percent,
+  jitter_ms,
+  late_percent: 0,
+  bytes_per_second: 1_900,
+  datagrams: 6_000,
+  lost: Math.round(60 * loss_percent),
+});
+
 const path = (kind, phase, rtt_ms, more = {}) => ({
   kind,
   phase,
   rtt_ms,
   jitter_ms: rtt_ms === null ? null : 1.4,
-  loss_percent: 0,
+  loss_percent: rtt_ms === null ? null : 0,
+  quality: rtt_ms === null ? null : { score: 97, cause: null },
+  to_endpoint: rtt_ms === null ? UNKNOWN : direction(0),
+  to_player: rtt_ms === null ? UNKNOWN : direction(0),
+  resent_packets: 2,
+  queued_bytes: 0,
   sent_bytes: 48_300,
   received_bytes: 214_900,
   silent_ms: rtt_ms === null ? null : 120,
@@ -180,6 +202,7 @@ export function twoMinutes() {
     const direct = 17 + 5 * next() + (second > 60 && second < 70 ? 14 * next() : 0);
     const wss = 38 + 7 * next();
     const cut = second >= 70 && second < 84;
+    const lossy = second > 66 && second < 90;
     events.push({
       event: "metrics",
       metrics: {
@@ -188,11 +211,16 @@ export function twoMinutes() {
         path: now,
         rtt_ms: now === "wss" ? wss : direct,
         jitter_ms: 1.2 + next(),
-        loss_percent: second > 66 && second < 90 ? 2.4 : 0,
+        loss_percent: lossy ? 2.4 : 0,
+        quality: lossy
+          ? { score: 81, cause: { cause: "loss", towards: "player", loss_percent: 4.6 } }
+          : { score: 97, cause: null },
+        to_endpoint: direction(lossy ? 0.2 : 0),
+        to_player: direction(lossy ? 4.6 : 0),
         paths: [
           path("wss", now === "wss" ? "in-use" : "standby", wss),
           cut
-            ? path("direct", "down", null, { loss_percent: 100 })
+            ? path("direct", "down", null)
             : path("direct", now === "direct" ? "in-use" : "proving", direct, {
                 sent_bytes: 61_200 + 900 * second,
               }),
@@ -254,6 +282,7 @@ export const statusAnswer = {
     map: "geffen",
     map_zone: "geffen",
     games: 2,
+    quality: { score: 81, cause: { cause: "loss", towards: "player", loss_percent: 4.6 } },
   },
 };
 export const metricsAnswer = {
@@ -261,6 +290,32 @@ export const metricsAnswer = {
   line: "/p2p metrics",
   answer: { answer: "metrics", metrics: twoMinutes().at(-1).events[0].metrics },
 };
+
+/** Second 75 of the two minutes loses packets; and a path of which nothing is known yet. */
+export const lossy = twoMinutes()[75].events.find(({ event }) => event === "metrics");
+export const unmeasured = {
+  event: "metrics",
+  metrics: {
+    ...lossy.metrics,
+    rtt_ms: null,
+    jitter_ms: null,
+    loss_percent: null,
+    quality: null,
+    to_endpoint: UNKNOWN,
+    to_player: UNKNOWN,
+    paths: [path("direct", "in-use", null)],
+  },
+};
+
+/** A figure of the path in use became better or worse. */
+export const levelChanged = (figure, from, to, value) => ({
+  event: "level-changed",
+  figure,
+  from,
+  to,
+  value,
+  path: "direct",
+});
 
 /** Runs in the page: every visible text that reaches out of its panel. */
 export function spilled() {

@@ -168,7 +168,11 @@ launch: boolean, } | { "command": "launch" } | { "command": "stop-game",
 /**
  * Its number, from [`Event::GameStarted`](crate::event::Event::GameStarted).
  */
-game: number, } | { "command": "stop" } | { "command": "console", 
+game: number, } | { "command": "stop" } | { "command": "watch", 
+/**
+ * From now on, or no longer.
+ */
+on: boolean, } | { "command": "console", 
 /**
  * As it was typed.
  */
@@ -209,7 +213,11 @@ map_zone: string | null,
 /**
  * Game clients that were started here and run.
  */
-games: number, } | { "answer": "metrics", 
+games: number, 
+/**
+ * How good the path in use is; `None`: not known.
+ */
+quality: Quality | null, } | { "answer": "metrics", 
 /**
  * Them.
  */
@@ -239,6 +247,36 @@ packets: number,
  * Bytes.
  */
 bytes: number, };
+
+/**
+ * What is measured of one direction of a path's own carrier; `None` is not known.
+ */
+export type DirectionView = { 
+/**
+ * Datagrams lost of those sent in the last 10 s, percent. Copies count, so it is the carrier's
+ * loss also while what is lost once arrives by its copy.
+ */
+loss_percent: number | null, 
+/**
+ * 95th percentile of the transit time's distance from its median over the last 10 s, ms.
+ */
+jitter_ms: number | null, 
+/**
+ * Datagrams that arrived after one that was sent later, of those of the last 10 s, percent.
+ */
+late_percent: number | null, 
+/**
+ * Bytes a second over the last 10 s, labels and copies included: sent, where this side sends.
+ */
+bytes_per_second: number | null, 
+/**
+ * Datagrams since the carrier was opened, lost ones too.
+ */
+datagrams: number | null, 
+/**
+ * Of those, lost.
+ */
+lost: number | null, };
 
 /**
  * An event. One JSON object each: `{"event":"bridge-ready",...}`.
@@ -311,7 +349,27 @@ silent_ms: number, } | { "event": "metrics",
 /**
  * Them.
  */
-metrics: Metrics, } | { "event": "stream-opened", 
+metrics: Metrics, } | { "event": "level-changed", 
+/**
+ * Which figure.
+ */
+figure: Figure, 
+/**
+ * How it was.
+ */
+from: Level, 
+/**
+ * How it is.
+ */
+to: Level, 
+/**
+ * The figure, in its own unit.
+ */
+value: number, 
+/**
+ * The path in use.
+ */
+path: PathKind | null, } | { "event": "stream-opened", 
 /**
  * Number of the connection on this bridge, counting from 1.
  */
@@ -438,6 +496,13 @@ answer: ConsoleAnswer, } | { "event": "problem",
 problem: Problem, } | { "event": "stopped" } | { "event": "ended" };
 
 /**
+ * A figure that has levels.
+ */
+export type Figure = "quality" | "rtt" | "jitter" | "loss-to-endpoint" | "loss-to-player";
+/** Every Figure. */
+export const FIGURE_LIST = ["quality", "rtt", "jitter", "loss-to-endpoint", "loss-to-player"] as const satisfies readonly Figure[];
+
+/**
  * The addresses that a zone's endpoint may dial, and nothing else.
  */
 export type GameServer = { 
@@ -485,6 +550,13 @@ program: string,
 since_ms: number, };
 
 /**
+ * How a figure is.
+ */
+export type Level = "good" | "fair" | "poor";
+/** Every Level. */
+export const LEVEL_LIST = ["good", "fair", "poor"] as const satisfies readonly Level[];
+
+/**
  * State of a session link.
  */
 export type LinkState = "disconnected" | "connecting" | "authenticating" | "connected" | "reconnecting" | "failing-over";
@@ -494,9 +566,9 @@ export const LINK_STATE_LIST = ["disconnected", "connecting", "authenticating", 
 /**
  * The numbers of play.
  *
- * `state`, `path`, `rtt_ms`, `jitter_ms`, `loss_percent` and `paths` are of one link: the one that
- * carries the newest map connection, or the chosen zone's while there is none. Everything else is
- * the sum over all links and clients.
+ * `state`, `path`, the figures of that path and `paths` are of one link: the one that carries the
+ * newest map connection, or the chosen zone's while there is none. Everything else is the sum over
+ * all links and clients. A figure that is `None` is not known: nothing was measured lately.
  */
 export type Metrics = { 
 /**
@@ -512,17 +584,30 @@ state: LinkState,
  */
 path: PathKind | null, 
 /**
- * Smoothed round trip of that path, ms.
+ * Mean round trip of that path over the last 5 s, ms.
  */
 rtt_ms: number | null, 
 /**
- * Mean deviation of the round trip, ms.
+ * Jitter of that path's worse direction, ms.
  */
 jitter_ms: number | null, 
 /**
- * Packets lost of those sent on that path in the last 10 s, percent.
+ * Datagrams lost of those sent on that path in the last 10 s, both directions together,
+ * percent.
  */
 loss_percent: number | null, 
+/**
+ * How good that path is.
+ */
+quality: Quality | null, 
+/**
+ * That path from the player to the endpoint.
+ */
+to_endpoint: DirectionView, 
+/**
+ * That path from the endpoint to the player.
+ */
+to_player: DirectionView, 
 /**
  * Every path of that link.
  */
@@ -587,17 +672,37 @@ kind: PathKind,
  */
 phase: PathPhase, 
 /**
- * Smoothed round trip, ms.
+ * Mean round trip over the last 5 s, ms; how long the other side took to answer is not in it.
  */
 rtt_ms: number | null, 
 /**
- * Mean deviation of the round trip, ms.
+ * Jitter of the worse direction, ms.
  */
 jitter_ms: number | null, 
 /**
- * Packets lost of those sent in the last 10 s, percent.
+ * Datagrams lost of those sent in the last 10 s, both directions together, percent.
  */
-loss_percent: number, 
+loss_percent: number | null, 
+/**
+ * How good it is, when all that it takes is known.
+ */
+quality: Quality | null, 
+/**
+ * From the player to the endpoint.
+ */
+to_endpoint: DirectionView, 
+/**
+ * From the endpoint to the player.
+ */
+to_player: DirectionView, 
+/**
+ * Packets of this side that were taken for lost, and whose contents were sent again.
+ */
+resent_packets: number, 
+/**
+ * Bytes that wait in front of the carrier, 64 bytes of overhead per datagram included.
+ */
+queued_bytes: number | null, 
 /**
  * QUIC bytes sent.
  */
@@ -641,6 +746,44 @@ detail?: string, };
 export type ProblemCode = "wrong-password" | "name-taken" | "bad-name" | "bad-password" | "token-expired" | "not-signed-in" | "forbidden" | "too-many-requests" | "certificate-missing" | "certificate-invalid" | "certificate-expired" | "device-revoked" | "coordinator-unproven" | "coordinator-key-changed" | "signaling-untrusted" | "coordinator-unreachable" | "coordinator-untrusted" | "coordinator-protocol" | "coordinator-fault" | "bad-request" | "not-found" | "unknown-zone" | "zone-closed" | "unknown-session" | "peer-unreachable" | "zone-not-joined" | "zone-lost" | "no-path" | "link-lost" | "endpoint-untrusted" | "port-in-use" | "port-refused" | "address-not-allowed" | "game-server-refused" | "game-server-timeout" | "game-server-unreachable" | "too-many-connections" | "unknown-packets" | "game-missing" | "game-not-started" | "game-failed" | "game-files" | "config-unreadable" | "config-value" | "keyring-unavailable" | "bad-command" | "internal";
 /** Every ProblemCode. */
 export const PROBLEM_CODE_LIST = ["wrong-password", "name-taken", "bad-name", "bad-password", "token-expired", "not-signed-in", "forbidden", "too-many-requests", "certificate-missing", "certificate-invalid", "certificate-expired", "device-revoked", "coordinator-unproven", "coordinator-key-changed", "signaling-untrusted", "coordinator-unreachable", "coordinator-untrusted", "coordinator-protocol", "coordinator-fault", "bad-request", "not-found", "unknown-zone", "zone-closed", "unknown-session", "peer-unreachable", "zone-not-joined", "zone-lost", "no-path", "link-lost", "endpoint-untrusted", "port-in-use", "port-refused", "address-not-allowed", "game-server-refused", "game-server-timeout", "game-server-unreachable", "too-many-connections", "unknown-packets", "game-missing", "game-not-started", "game-failed", "game-files", "config-unreadable", "config-value", "keyring-unavailable", "bad-command", "internal"] as const satisfies readonly ProblemCode[];
+
+/**
+ * The score with its reason.
+ */
+export type Quality = { 
+/**
+ * 0 to 100; good from 80, fair from 50, below that poor.
+ */
+score: number, 
+/**
+ * What cost most; `None`: nothing that is worth naming.
+ */
+cause: QualityCause | null, };
+
+/**
+ * What a path suffers from most.
+ */
+export type QualityCause = { "cause": "delay", 
+/**
+ * It, ms.
+ */
+rtt_ms: number, } | { "cause": "jitter", 
+/**
+ * On this way.
+ */
+towards: Towards, 
+/**
+ * So unlike, ms.
+ */
+jitter_ms: number, } | { "cause": "loss", 
+/**
+ * On this way.
+ */
+towards: Towards, 
+/**
+ * So many, percent.
+ */
+loss_percent: number, };
 
 /**
  * How far the bridge reads the connections of a zone. Each reads less than the one before it; a
@@ -748,6 +891,13 @@ export const SWITCH_REASON_LIST = ["first", "better", "silence", "carrier-closed
 export type TokenStore = "keyring" | "memory" | "memory-no-keyring";
 /** Every TokenStore. */
 export const TOKEN_STORE_LIST = ["keyring", "memory", "memory-no-keyring"] as const satisfies readonly TokenStore[];
+
+/**
+ * Which way packets go.
+ */
+export type Towards = "endpoint" | "player";
+/** Every Towards. */
+export const TOWARDS_LIST = ["endpoint", "player"] as const satisfies readonly Towards[];
 
 /**
  * Whether a zone can be played.

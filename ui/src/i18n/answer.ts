@@ -1,6 +1,7 @@
 // What the console tells, in one line each: for the console, and beside the button that asked.
 
-import type { ConsoleAnswer } from "../generated/bindings";
+import type { ConsoleAnswer, Figure, Quality, QualityCause } from "../generated/bindings";
+import { ms, percent } from "../lib/format";
 import type { Aside, Version } from "../lib/model";
 import { t } from ".";
 
@@ -8,7 +9,7 @@ import { t } from ".";
 export function answerText(line: string, answer: ConsoleAnswer): string {
   switch (answer.answer) {
     case "status": {
-      const { state, path, reason, standby, zone, map, map_zone, games } = answer;
+      const { state, path, reason, standby, zone, map, map_zone, games, quality } = answer;
       const via = path === null ? "" : ` ${t.play.via(t.path[path].name)}`;
       const because = reason === null ? "" : `: ${t.reason[reason]}`;
       const standing = standby.map((kind) => t.path[kind].name).join(", ");
@@ -19,10 +20,11 @@ export function answerText(line: string, answer: ConsoleAnswer): string {
         ...(zone === null ? [] : [t.console.zone(zone)]),
         ...(map === null ? [] : [place(map)]),
         ...(games === 0 ? [] : [t.console.games(games)]),
+        qualityText(quality),
       ].join(" ");
     }
     case "metrics":
-      return `${t.state[answer.metrics.state].name}.`;
+      return `${t.state[answer.metrics.state].name}. ${qualityText(answer.metrics.quality)}`;
     case "debug":
       return t.console.debug(answer.on);
     case "reconnecting":
@@ -51,6 +53,44 @@ export function asideText(aside: Aside): string {
       return t.console.zoneLeft(aside.zone);
     case "version":
       return t.console.version(versionText(aside));
+    case "level":
+      return `${levelText(aside)}.`;
+  }
+}
+
+/** What a path suffers from most. */
+export function causeText(cause: QualityCause): string {
+  switch (cause.cause) {
+    case "delay":
+      return t.cause.delay(ms(cause.rtt_ms));
+    case "jitter":
+      return t.cause.jitter(ms(cause.jitter_ms), t.towards[cause.towards]);
+    case "loss":
+      return t.cause.loss(percent(cause.loss_percent), t.towards[cause.towards]);
+  }
+}
+
+function qualityText(quality: Quality | null): string {
+  if (quality === null) return t.console.qualityUnknown;
+  const why = quality.cause === null ? null : causeText(quality.cause);
+  return t.console.quality(String(quality.score), why);
+}
+
+/** A figure that became better or worse. */
+export function levelText({ figure, to, value }: Omit<Extract<Aside, { kind: "level" }>, "kind">): string {
+  return t.console.levelChanged(t.figure[figure], t.grade[to], figureText(figure, value));
+}
+
+function figureText(figure: Figure, value: number): string {
+  switch (figure) {
+    case "quality":
+      return Math.round(value).toString();
+    case "rtt":
+    case "jitter":
+      return `${ms(value)} ${t.play.ms}`;
+    case "loss-to-endpoint":
+    case "loss-to-player":
+      return `${percent(value)} ${t.play.percent}`;
   }
 }
 

@@ -3,6 +3,8 @@
 
 import type {
   AccountRole,
+  Figure,
+  Level,
   LinkState,
   PathKind,
   PathPhase,
@@ -11,6 +13,7 @@ import type {
   ReadLevel,
   ServerRole,
   SwitchReason,
+  Towards,
   ZoneStatus,
 } from "../generated/bindings";
 import type { PacketClass, StepReason } from "../lib/codes";
@@ -118,6 +121,9 @@ export interface Texts {
     rtt: string;
     jitter: string;
     loss: string;
+    lossWays: (up: string, down: string) => string;
+    quality: string;
+    qualityHint: string;
     failovers: string;
     streams: string;
     traffic: string;
@@ -205,6 +211,9 @@ export interface Texts {
     map: (map: string) => string;
     mapIn: (map: string, zone: string) => string;
     games: (count: number) => string;
+    quality: (score: string, why: string | null) => string;
+    qualityUnknown: string;
+    levelChanged: (figure: string, level: string, value: string) => string;
     zoneJoined: (zone: string) => string;
     zoneLeft: (zone: string) => string;
     version: (version: string) => string;
@@ -230,6 +239,7 @@ export interface Texts {
     steppedDown: (stream: number, level: string) => string;
     steppedDownElse: WhyText;
     stream: (stream: number) => string;
+    levelTodo: string;
     notKept: string;
     notKeptTodo: string;
   };
@@ -238,6 +248,14 @@ export interface Texts {
   path: Record<PathKind, Named>;
   phase: Record<PathPhase, Named>;
   reason: Record<SwitchReason, string>;
+  figure: Record<Figure, string>;
+  grade: Record<Level, string>;
+  towards: Record<Towards, string>;
+  cause: {
+    delay: (ms: string) => string;
+    jitter: (ms: string, towards: string) => string;
+    loss: (percent: string, towards: string) => string;
+  };
   step: Record<PlayStep, Named>;
   server: Record<ServerRole, string>;
   level: Record<ReadLevel, string>;

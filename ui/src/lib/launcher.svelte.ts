@@ -120,6 +120,12 @@ class Launcher {
     if (!(await this.send({ command: "stop-game", game }))) this.#gameEnded(game);
   }
 
+  /** Somebody looks at the numbers, or nobody does. */
+  watch(on: boolean): void {
+    // An engine that has ended has no numbers, and that is told elsewhere.
+    ipc.command({ command: "watch", on }).catch(() => undefined);
+  }
+
   async console(line: string): Promise<void> {
     this.model = ask(this.model, line);
     if (!(await this.send({ command: "console", line }))) this.model = answerCame(this.model, line);

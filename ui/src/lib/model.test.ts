@@ -1,6 +1,6 @@
 import { describe, expect, test } from "vitest";
 
-import type { Event, Metrics, ProblemCode } from "../generated/bindings";
+import type { DirectionView, Event, Figure, Level, Metrics, ProblemCode } from "../generated/bindings";
 import {
   GRAPH_MS,
   INITIAL,
@@ -24,6 +24,14 @@ const problem = (code: ProblemCode, subject = "here"): Event => ({
   problem: { code, subject },
 });
 
+const NOT_MEASURED: DirectionView = {
+  loss_percent: null,
+  jitter_ms: null,
+  late_percent: null,
+  bytes_per_second: null,
+  datagrams: null,
+  lost: null,
+};
 const metrics = (rtt_ms: number): Event => {
   const metrics: Metrics = {
     at_ms: 0,
@@ -32,6 +40,9 @@ const metrics = (rtt_ms: number): Event => {
     rtt_ms,
     jitter_ms: 1,
     loss_percent: 0,
+    quality: null,
+    to_endpoint: NOT_MEASURED,
+    to_player: NOT_MEASURED,
     paths: [],
     streams: 0,
     bytes_up: 0,
@@ -193,6 +204,38 @@ describe("play", () => {
       [{ kind: "stepped-down", stream: 4, level: "opaque", reason: "stalled" }, 2],
       [{ kind: "stepped-down", stream: 4, level: "opaque", reason: "unknown-version" }, 1],
     ]);
+  });
+
+  test("a figure has one notice, which follows its level and goes when it is good again", () => {
+    const changed = (figure: Figure, from: Level, to: Level, value: number): Event => ({
+      event: "level-changed",
+      figure,
+      from,
+      to,
+      value,
+      path: "direct",
+    });
+    const fair = foldAll(
+      INITIAL,
+      [changed("rtt", "good", "fair", 230), changed("loss-to-player", "good", "fair", 4)],
+      0,
+    );
+    expect(fair.notices).toHaveLength(2);
+    const poor = fold(fair, changed("loss-to-player", "fair", "poor", 9), 1);
+    expect(poor.notices.map((notice) => [notice.body, notice.count])).toEqual([
+      [{ kind: "level", figure: "rtt", to: "fair", value: 230 }, 1],
+      [{ kind: "level", figure: "loss-to-player", to: "poor", value: 9 }, 1],
+    ]);
+    const good = fold(poor, changed("loss-to-player", "poor", "good", 0.2), 2);
+    expect(good.notices).toHaveLength(1);
+    // The console keeps all of it.
+    expect(good.console.map((entry) => entry.kind === "aside" && entry.aside.kind)).toEqual([
+      "level",
+      "level",
+      "level",
+      "level",
+    ]);
+    expect(foldAll(good, [{ event: "stopped" }], 3).notices).toEqual([]);
   });
 
   test("what the zone asks for is told at the connection alone", () => {

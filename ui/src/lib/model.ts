@@ -4,7 +4,9 @@
 import type {
   ConsoleAnswer,
   Event,
+  Figure,
   GameView,
+  Level,
   PathKind,
   Problem,
   ProblemCode,
@@ -73,7 +75,17 @@ export interface Version {
 }
 
 /** What happened aside, told in the console alone. */
-export type Aside = { kind: "zone-joined" | "zone-left"; zone: string } | ({ kind: "version" } & Version);
+export type Aside =
+  | { kind: "zone-joined" | "zone-left"; zone: string }
+  | ({ kind: "version" } & Version)
+  | ({ kind: "level" } & LevelChange);
+
+/** A figure of the path in use that became better or worse. */
+export interface LevelChange {
+  figure: Figure;
+  to: Level;
+  value: number;
+}
 
 export type ConsoleEntry =
   | {
@@ -89,6 +101,7 @@ export type ConsoleEntry =
 export type NoticeBody =
   | { kind: "problem"; problem: Problem }
   | { kind: "stepped-down"; stream: number; level: string; reason: string }
+  | ({ kind: "level" } & LevelChange)
   | { kind: "not-kept" };
 
 export interface Notice {
@@ -196,6 +209,14 @@ export function fold(before: Model, event: Event, at: number): Model {
       return { ...model, moves: last(MAX_MOVES, [...model.moves, move(event, at)]) };
     case "metrics":
       return { ...model, samples: sample(model.samples, event.metrics, at) };
+    case "level-changed": {
+      const { figure, to, value } = event;
+      const changed = { kind: "level", figure, to, value } as const;
+      const others = model.notices.filter(({ body }) => body.kind !== "level" || body.figure !== figure);
+      const told = aside({ ...model, notices: others }, changed);
+      // What is good again needs nobody's attention: its notice goes.
+      return to === "good" ? told : notice(told, changed);
+    }
     case "stream-opened": {
       const { stream, role, target } = event;
       const row: StreamRow = { stream, role, target, step: null, end: null };
@@ -229,8 +250,11 @@ export function fold(before: Model, event: Event, at: number): Model {
     }
     case "problem":
       return problem(model, event.problem);
-    case "stopped":
-      return { ...model, ...FRESH };
+    case "stopped": {
+      // The path that they are about is gone.
+      const notices = model.notices.filter(({ body }) => body.kind !== "level");
+      return { ...model, ...FRESH, notices };
+    }
     case "ended":
       return { ...model, attempt: null, ended: true };
     default:

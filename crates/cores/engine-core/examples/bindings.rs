@@ -27,10 +27,11 @@ use ts_rs::{Config, TS, TypeVisitor};
 use warp_engine_core::{
     command::{Command, P2pCommand},
     event::{ConsoleAnswer, Event, PlayStep, TokenStore},
+    levels::{Figure, Level},
     snapshot::{About, Snapshot},
     view::{
-        ClassCount, ClientMetrics, Counter, LinkState, Metrics, PathPhase, PathView, StreamDigest,
-        SwitchReason,
+        ClassCount, ClientMetrics, Counter, DirectionView, LinkState, Metrics, PathPhase, PathView,
+        Quality, QualityCause, StreamDigest, SwitchReason, Towards,
     },
 };
 use warp_protocol::{
@@ -231,7 +232,26 @@ fn counter(packets: u64, bytes: u64) -> Counter {
     Counter { packets, bytes }
 }
 
+fn direction(loss_percent: f64) -> DirectionView {
+    DirectionView {
+        loss_percent: Some(loss_percent),
+        jitter_ms: Some(1.25),
+        late_percent: Some(0.0),
+        bytes_per_second: Some(1_200.0),
+        datagrams: Some(400),
+        lost: Some(4),
+    }
+}
+
 fn metrics(path: PathKind, phase: PathPhase) -> Metrics {
+    let quality = Some(Quality {
+        score: 91,
+        cause: Some(QualityCause::Loss {
+            towards: Towards::Endpoint,
+            loss_percent: 1.0,
+        }),
+    });
+    let (to_endpoint, to_player) = (direction(1.0), direction(0.0));
     Metrics {
         at_ms: 1_000,
         state: LinkState::Connected,
@@ -239,12 +259,20 @@ fn metrics(path: PathKind, phase: PathPhase) -> Metrics {
         rtt_ms: Some(21.5),
         jitter_ms: Some(1.25),
         loss_percent: Some(0.5),
+        quality,
+        to_endpoint,
+        to_player,
         paths: vec![PathView {
             kind: path,
             phase,
             rtt_ms: Some(21.5),
             jitter_ms: Some(1.25),
-            loss_percent: 0.5,
+            loss_percent: Some(0.5),
+            quality,
+            to_endpoint,
+            to_player,
+            resent_packets: 4,
+            queued_bytes: Some(0),
             sent_bytes: 1_200,
             received_bytes: 2_400,
             silent_ms: Some(40.0),
@@ -371,6 +399,13 @@ fn events() -> Result<Vec<Event>, Box<dyn Error>> {
         Event::ClientSeen { client: 2 },
         Event::Metrics {
             metrics: metrics(PathKind::Wss, PathPhase::InUse),
+        },
+        Event::LevelChanged {
+            figure: Figure::LossToEndpoint,
+            from: Level::Good,
+            to: Level::Fair,
+            value: 4.0,
+            path: Some(PathKind::Wss),
         },
         Event::Moved {
             from: PathKind::Wss,

@@ -52,6 +52,11 @@ pub enum Command {
     },
     /// End every game client and close bridge and links; stay signed in.
     Stop,
+    /// Whether somebody looks at the numbers: while so they are told once a second.
+    Watch {
+        /// From now on, or no longer.
+        on: bool,
+    },
     /// A console line:
     /// `/p2p status | metrics | debug on | debug off | reconnect | failover | rekey | help`.
     Console {

@@ -16,6 +16,8 @@ use warp_protocol::identity::PublicKey;
 use warp_protocol::{Problem, ProblemCode};
 use warp_ro_packet::PacketClass;
 
+use crate::levels::{Limits, Thresholds};
+
 mod game;
 
 pub use game::{ClientInfoSection, GameSection, PracticeSection, has_separator};
@@ -166,6 +168,10 @@ pub struct P2pSection {
     pub follow_map: bool,
     /// How long a zone that nobody needs any more stays joined, 0..=600 s.
     pub zone_linger_seconds: u64,
+    /// Time between two tellings of the numbers while nobody watches them, 1000..=60000 ms.
+    pub metrics_interval_ms: u64,
+    /// From where on a figure is fair, and poor.
+    pub thresholds: Thresholds,
 }
 
 impl Default for P2pSection {
@@ -183,6 +189,8 @@ impl Default for P2pSection {
                 .into(),
             follow_map: true,
             zone_linger_seconds: 20,
+            metrics_interval_ms: 5000,
+            thresholds: Thresholds::default(),
         }
     }
 }
@@ -442,6 +450,9 @@ impl P2pSection {
         Wrong::unless_in("p2p.hold_seconds", self.hold_seconds, 5..=300)?;
         Wrong::unless_in("p2p.prefer_wait_ms", self.prefer_wait_ms, 0..=30_000)?;
         Wrong::unless_in("p2p.zone_linger_seconds", self.zone_linger_seconds, 0..=600)?;
+        let interval = self.metrics_interval_ms;
+        Wrong::unless_in("p2p.metrics_interval_ms", interval, 1000..=60_000)?;
+        check_thresholds(&self.thresholds)?;
         if self.paths.is_empty() {
             let allowed = "at least one of direct, wss";
             return Err(Wrong::new("p2p.paths", &"[]", allowed));
@@ -461,6 +472,59 @@ impl P2pSection {
             None => Ok(()),
         }
     }
+}
+
+/// Limits lie in their figure's range, and poor beyond fair.
+fn check_thresholds(thresholds: &Thresholds) -> Result<(), Wrong> {
+    let Thresholds {
+        quality,
+        rtt_ms,
+        jitter_ms,
+        loss_percent,
+    } = thresholds;
+    let rising = |limits: &Limits, most: f64| {
+        limits.fair > 0.0 && limits.fair < limits.poor && limits.poor <= most
+    };
+    let turned = Limits {
+        fair: 100.0 - quality.fair,
+        poor: 100.0 - quality.poor,
+    };
+    for (key, limits, good, allowed) in [
+        (
+            "quality",
+            quality,
+            rising(&turned, 100.0),
+            "100 > fair > poor >= 0",
+        ),
+        (
+            "rtt_ms",
+            rtt_ms,
+            rising(rtt_ms, 60_000.0),
+            "0 < fair < poor <= 60000",
+        ),
+        (
+            "jitter_ms",
+            jitter_ms,
+            rising(jitter_ms, 60_000.0),
+            "0 < fair < poor <= 60000",
+        ),
+        (
+            "loss_percent",
+            loss_percent,
+            rising(loss_percent, 100.0),
+            "0 < fair < poor <= 100",
+        ),
+    ] {
+        if !good {
+            let value = format!("fair {}, poor {}", limits.fair, limits.poor);
+            return Err(Wrong::new(
+                &format!("p2p.thresholds.{key}"),
+                &value,
+                allowed,
+            ));
+        }
+    }
+    Ok(())
 }
 
 /// Most `bridge.packet_tables`.

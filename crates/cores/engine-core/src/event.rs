@@ -7,7 +7,8 @@ use warp_protocol::{
     Problem, carrier::PathKind, rest::AccountView, stream::ServerRole, zone::ZoneView,
 };
 
-use crate::view::{LinkState, Metrics, StreamDigest, SwitchReason};
+use crate::levels::{Figure, Level};
+use crate::view::{LinkState, Metrics, Quality, StreamDigest, SwitchReason};
 
 /// Where the refresh token, or the device key, is kept.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, ts_rs::TS)]
@@ -83,10 +84,24 @@ pub enum Event {
         /// Silence on the old path before the move, ms; 0 when it was moved by choice.
         silent_ms: f64,
     },
-    /// The numbers, once a second while a link is open.
+    /// The numbers while a link is open, every `p2p.metrics_interval_ms`; once a second while
+    /// somebody [watches](crate::command::Command::Watch) or debug logging is on.
     Metrics {
         /// Them.
         metrics: Metrics,
+    },
+    /// A figure of the path in use became better or worse, for good: see [`crate::levels`].
+    LevelChanged {
+        /// Which figure.
+        figure: Figure,
+        /// How it was.
+        from: Level,
+        /// How it is.
+        to: Level,
+        /// The figure, in its own unit.
+        value: f64,
+        /// The path in use.
+        path: Option<PathKind>,
     },
     /// A connection of the game client was opened.
     StreamOpened {
@@ -249,6 +264,8 @@ pub enum ConsoleAnswer {
         map_zone: Option<String>,
         /// Game clients that were started here and run.
         games: u32,
+        /// How good the path in use is; `None`: not known.
+        quality: Option<Quality>,
     },
     /// The numbers.
     Metrics {

@@ -31,6 +31,7 @@ use crate::command::Command;
 use crate::config::Config;
 use crate::event::Event;
 use crate::games::Games;
+use crate::levels::Thresholds;
 use crate::roaming::{Roaming, RoamingSettings};
 use crate::snapshot::Snapshot;
 use crate::view::{LinkState, SwitchReason};
@@ -38,15 +39,23 @@ use crate::view::{LinkState, SwitchReason};
 pub use crate::effect::{Asked, Asker, Effect, LinkId, MapStream, Outcome, Routes, Way};
 
 mod console;
+mod numbers;
 mod play;
 
+pub use numbers::MEASURE_EVERY;
+use numbers::Numbers;
+
 /// What the configuration says to the machine.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Settings {
     /// Game clients at once.
     pub max_games: u32,
     /// How zones follow the map.
     pub roaming: RoamingSettings,
+    /// Time between two tellings of the numbers while nobody watches.
+    pub metrics_interval: Duration,
+    /// From where on a figure is fair, and poor.
+    pub thresholds: Thresholds,
 }
 
 impl Settings {
@@ -58,6 +67,8 @@ impl Settings {
                 follow: config.p2p.follow_map,
                 linger: Duration::from_secs(config.p2p.zone_linger_seconds),
             },
+            metrics_interval: Duration::from_millis(config.p2p.metrics_interval_ms),
+            thresholds: config.p2p.thresholds,
         }
     }
 }
@@ -115,6 +126,7 @@ pub struct Machine {
     /// The engine is ending: by then, or as soon as every game has.
     ending: Option<Duration>,
     over: bool,
+    numbers: Numbers,
     snapshot: Snapshot,
     effects: VecDeque<Effect>,
 }
@@ -134,6 +146,7 @@ impl Machine {
             shown: LinkId::CHOSEN,
             ending: None,
             over: false,
+            numbers: Numbers::new(&settings),
             snapshot: Snapshot::default(),
             effects: VecDeque::new(),
         }
@@ -251,6 +264,7 @@ impl Machine {
                     self.stop_play();
                 }
             }
+            Command::Watch { on } => self.numbers.watch(on),
             Command::Console { line } => self.console(Asked {
                 line,
                 by: Asker::Console,
@@ -357,11 +371,7 @@ impl Machine {
                 self.emit(Event::ClientGone { client });
                 self.roaming.client_gone(now, client);
             }
-            Outcome::Metrics(metrics) => {
-                if self.has_link() {
-                    self.emit(Event::Metrics { metrics: *metrics });
-                }
-            }
+            Outcome::Metrics(metrics) => self.on_metrics(now, *metrics),
             Outcome::Measured {
                 asked,
                 link,

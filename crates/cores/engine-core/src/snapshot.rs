@@ -132,6 +132,7 @@ impl Snapshot {
             | Event::StreamClosed { .. }
             | Event::Device { .. }
             | Event::SteppedDown { .. }
+            | Event::LevelChanged { .. }
             | Event::VersionKnown { .. }
             | Event::Console { .. }
             | Event::Problem { .. } => {}

@@ -5,7 +5,11 @@
 
 use crate::command::P2pCommand;
 use crate::event::ConsoleAnswer;
-use crate::view::{ClassCount, Counter, LinkState, Metrics, PathPhase, PathView, SwitchReason};
+use crate::levels::{Figure, Level};
+use crate::view::{
+    ClassCount, Counter, DirectionView, LinkState, Metrics, PathPhase, PathView, Quality,
+    QualityCause, SwitchReason, Towards,
+};
 
 /// Longest line, bytes.
 pub const MAX_LINE: usize = 100;
@@ -50,19 +54,94 @@ fn ms(value: Option<f64>) -> String {
     value.map_or("-".into(), |value| format!("{value:.1} ms"))
 }
 
-/// The numbers in one line.
-pub fn brief(metrics: &Metrics) -> String {
-    format!("{}; {}", quality(metrics), volume(metrics))
+fn percent(value: Option<f64>) -> String {
+    value.map_or("-".into(), |value| format!("{value:.1}"))
 }
 
-fn quality(metrics: &Metrics) -> String {
+/// Loss of both directions, which a player calls up and down.
+fn loss(to_endpoint: &DirectionView, to_player: &DirectionView) -> String {
+    let (up, down) = (to_endpoint.loss_percent, to_player.loss_percent);
+    if up.is_none() && down.is_none() {
+        return "loss -".into();
+    }
+    format!("loss up/down {}/{} %", percent(up), percent(down))
+}
+
+fn towards(towards: Towards) -> &'static str {
+    match towards {
+        Towards::Endpoint => "towards the endpoint",
+        Towards::Player => "towards the player",
+    }
+}
+
+/// What a path suffers from most.
+fn cause(cause: QualityCause) -> String {
+    match cause {
+        QualityCause::Delay { rtt_ms } => format!("round trip {rtt_ms:.0} ms"),
+        QualityCause::Jitter {
+            towards: way,
+            jitter_ms,
+        } => format!("jitter {jitter_ms:.0} ms {}", towards(way)),
+        QualityCause::Loss {
+            towards: way,
+            loss_percent,
+        } => format!("loss {loss_percent:.1} % {}", towards(way)),
+    }
+}
+
+/// The score and its reason.
+fn quality(quality: Option<Quality>) -> String {
+    let Some(Quality { score, cause: why }) = quality else {
+        return "quality not known".into();
+    };
+    let why = why.map_or(String::new(), |why| format!(" ({})", cause(why)));
+    format!("quality {score} of 100{why}")
+}
+
+/// A figure that has levels.
+pub fn figure(figure: Figure) -> &'static str {
+    match figure {
+        Figure::Quality => "quality",
+        Figure::Rtt => "round trip",
+        Figure::Jitter => "jitter",
+        Figure::LossToEndpoint => "loss towards the endpoint",
+        Figure::LossToPlayer => "loss towards the player",
+    }
+}
+
+/// A figure with its unit.
+pub fn figure_value(figure: Figure, value: f64) -> String {
+    match figure {
+        Figure::Quality => format!("{value:.0} of 100"),
+        Figure::Rtt | Figure::Jitter => format!("{value:.0} ms"),
+        Figure::LossToEndpoint | Figure::LossToPlayer => format!("{value:.1} %"),
+    }
+}
+
+/// A level of a figure.
+pub fn level(level: Level) -> &'static str {
+    match level {
+        Level::Good => "good",
+        Level::Fair => "fair",
+        Level::Poor => "poor",
+    }
+}
+
+/// The numbers in one line.
+pub fn brief(metrics: &Metrics) -> String {
+    let [quality, figures] = path_in_use(metrics);
+    format!("{quality}; {figures}; {}", volume(metrics))
+}
+
+fn path_in_use(metrics: &Metrics) -> [String; 2] {
     let path = metrics.path.map_or("no path", |path| path.name());
-    format!(
-        "{path}: round trip {}, jitter {}, loss {:.1} %",
+    let figures = format!(
+        "round trip {}, jitter {}, {}",
         ms(metrics.rtt_ms),
         ms(metrics.jitter_ms),
-        metrics.loss_percent.unwrap_or_default(),
-    )
+        loss(&metrics.to_endpoint, &metrics.to_player),
+    );
+    [format!("{path}: {}", quality(metrics.quality)), figures]
 }
 
 fn volume(metrics: &Metrics) -> String {
@@ -74,12 +153,12 @@ fn volume(metrics: &Metrics) -> String {
 
 fn path_line(path: &PathView) -> String {
     format!(
-        "  {:<6} {:<14} round trip {}, jitter {}, loss {:.1} %",
+        "  {:<6} {:<14} round trip {}, jitter {}, {}",
         path.kind.name(),
         phase(path.phase),
         ms(path.rtt_ms),
         ms(path.jitter_ms),
-        path.loss_percent
+        loss(&path.to_endpoint, &path.to_player),
     )
 }
 
@@ -95,6 +174,7 @@ pub fn answer_lines(answer: &ConsoleAnswer) -> Vec<String> {
             map,
             map_zone,
             games,
+            quality: good,
         } => {
             let why = why.map_or(String::new(), |why| format!(" ({})", reason(why)));
             let path = path.map_or("none", |path| path.name());
@@ -107,6 +187,7 @@ pub fn answer_lines(answer: &ConsoleAnswer) -> Vec<String> {
                 state(*now).to_owned(),
                 format!("zone {}", zone.as_deref().unwrap_or("none")),
                 format!("path {path}{why}"),
+                quality(*good),
                 format!("standing by: {standby}"),
             ];
             if let Some(map) = map {
@@ -141,7 +222,8 @@ pub fn answer_lines(answer: &ConsoleAnswer) -> Vec<String> {
 }
 
 fn metrics_lines(metrics: &Metrics) -> Vec<String> {
-    let mut lines = vec![quality(metrics), volume(metrics)];
+    let mut lines = Vec::from(path_in_use(metrics));
+    lines.push(volume(metrics));
     lines.extend(metrics.paths.iter().map(path_line));
     lines.push(format!(
         "  refused {}, sent twice {}",
@@ -225,16 +307,32 @@ mod tests {
             map: Some(map.into()),
             map_zone: None,
             games,
+            quality: Some(Quality {
+                score: 76,
+                cause: Some(QualityCause::Loss {
+                    towards: Towards::Player,
+                    loss_percent: 100.0,
+                }),
+            }),
         }
     }
 
     fn busy() -> Metrics {
+        let lossy = DirectionView {
+            loss_percent: Some(100.0),
+            ..DirectionView::default()
+        };
         let path = |kind| PathView {
             kind,
             phase: PathPhase::Proving,
             rtt_ms: Some(12345.6),
             jitter_ms: Some(12345.6),
-            loss_percent: 100.0,
+            loss_percent: Some(100.0),
+            quality: None,
+            to_endpoint: lossy,
+            to_player: lossy,
+            resent_packets: u64::MAX,
+            queued_bytes: None,
             sent_bytes: u64::MAX,
             received_bytes: u64::MAX,
             silent_ms: None,
@@ -263,6 +361,15 @@ mod tests {
             rtt_ms: Some(12345.6),
             jitter_ms: Some(12345.6),
             loss_percent: Some(100.0),
+            quality: Some(Quality {
+                score: 100,
+                cause: Some(QualityCause::Jitter {
+                    towards: Towards::Endpoint,
+                    jitter_ms: 12345.6,
+                }),
+            }),
+            to_endpoint: lossy,
+            to_player: lossy,
             streams: u32::MAX,
             bytes_up: u64::MAX,
             bytes_down: u64::MAX,
@@ -314,6 +421,24 @@ mod tests {
     }
 
     #[test]
+    fn what_is_not_measured_is_not_shown_as_perfect() {
+        let text = brief(&Metrics::default());
+        assert!(text.contains("quality not known"), "{text}");
+        assert!(text.contains("round trip -, jitter -, loss -;"), "{text}");
+        let mut half = busy();
+        half.to_player = DirectionView::default();
+        half.to_endpoint.loss_percent = Some(0.0);
+        assert!(brief(&half).contains("loss up/down 0.0/- %"));
+    }
+
+    #[test]
+    fn the_reason_of_a_score_names_its_way() {
+        let text = answer_lines(&status("prontera", 0)).join("\n");
+        let why = "quality 76 of 100 (loss 100.0 % towards the player)";
+        assert!(text.contains(why), "{text}");
+    }
+
+    #[test]
     fn metrics_name_what_carried_most_first() {
         let mut metrics = busy();
         for (place, row) in metrics.classes.iter_mut().enumerate() {
@@ -328,7 +453,7 @@ mod tests {
         let first = lines
             .iter()
             .position(|line| line.contains("other* wss 0/0, 1/35"));
-        assert_eq!(first, Some(7), "{lines:#?}");
+        assert_eq!(first, Some(8), "{lines:#?}");
         assert!(lines[MAX_LINES - 1].contains("more"));
     }
 

@@ -4,13 +4,14 @@ use serde::{Deserialize, Serialize};
 use warp_protocol::carrier::PathKind;
 
 pub use warp_link_core::State as LinkState;
-pub use warp_link_core::view::{PathPhase, PathView, SwitchReason};
+pub use warp_link_core::quality::{Quality, QualityCause, Towards};
+pub use warp_link_core::view::{DirectionView, PathPhase, PathView, SwitchReason};
 
 /// The numbers of play.
 ///
-/// `state`, `path`, `rtt_ms`, `jitter_ms`, `loss_percent` and `paths` are of one link: the one that
-/// carries the newest map connection, or the chosen zone's while there is none. Everything else is
-/// the sum over all links and clients.
+/// `state`, `path`, the figures of that path and `paths` are of one link: the one that carries the
+/// newest map connection, or the chosen zone's while there is none. Everything else is the sum over
+/// all links and clients. A figure that is `None` is not known: nothing was measured lately.
 #[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize, ts_rs::TS)]
 pub struct Metrics {
     /// Milliseconds since Play.
@@ -20,12 +21,19 @@ pub struct Metrics {
     pub state: LinkState,
     /// The path in use.
     pub path: Option<PathKind>,
-    /// Smoothed round trip of that path, ms.
+    /// Mean round trip of that path over the last 5 s, ms.
     pub rtt_ms: Option<f64>,
-    /// Mean deviation of the round trip, ms.
+    /// Jitter of that path's worse direction, ms.
     pub jitter_ms: Option<f64>,
-    /// Packets lost of those sent on that path in the last 10 s, percent.
+    /// Datagrams lost of those sent on that path in the last 10 s, both directions together,
+    /// percent.
     pub loss_percent: Option<f64>,
+    /// How good that path is.
+    pub quality: Option<Quality>,
+    /// That path from the player to the endpoint.
+    pub to_endpoint: DirectionView,
+    /// That path from the endpoint to the player.
+    pub to_player: DirectionView,
     /// Every path of that link.
     pub paths: Vec<PathView>,
     /// Open connections of the game.

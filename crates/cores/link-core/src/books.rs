@@ -1,9 +1,9 @@
-//! What is known of each path: when it was heard, what waits for an answer, round trips, loss.
+//! What is known of each path: when it was heard, what waits for an answer, and what QUIC found lost.
 
 use std::collections::VecDeque;
 use std::time::{Duration, Instant};
 
-use noq_proto::{FrameStats, PathId, PathStats};
+use noq_proto::{FrameStats, PathId};
 use warp_protocol::carrier::PathLabel;
 
 /// Length of the loss window.
@@ -19,16 +19,14 @@ const LEAVING_PINGS: u32 = 20;
 /// Floor of the suspicion time: scheduling on a busy machine takes some milliseconds.
 const SUSPICION_FLOOR: Duration = Duration::from_millis(30);
 
-/// Round trips of a path, from QUIC's smoothed value.
+/// Round trips as QUIC's timers see them, which suspicion is measured by; not for showing.
 ///
 /// QUIC tells the smoothed round trip only: `s' = 7/8 s + 1/8 sample` (RFC 9002 5.3), so each
 /// change gives the sample back as `8 s' - 7 s`.
 #[derive(Debug, Default)]
 pub(crate) struct RoundTrips {
     smoothed: Option<Duration>,
-    last_sample: Option<Duration>,
     deviation: Duration,
-    jitter: Duration,
 }
 
 impl RoundTrips {
@@ -36,7 +34,6 @@ impl RoundTrips {
     pub(crate) fn observe(&mut self, smoothed: Duration) -> bool {
         let Some(before) = self.smoothed else {
             self.smoothed = Some(smoothed);
-            self.last_sample = Some(smoothed);
             self.deviation = smoothed / 2;
             return true;
         };
@@ -45,21 +42,12 @@ impl RoundTrips {
         }
         let sample = (smoothed * 8).saturating_sub(before * 7);
         self.deviation = (self.deviation * 3 + sample.abs_diff(before)) / 4;
-        if let Some(last) = self.last_sample {
-            // RFC 3550 6.4.1: J += (|D| - J) / 16
-            self.jitter = (self.jitter * 15 + sample.abs_diff(last)) / 16;
-        }
-        self.last_sample = Some(sample);
         self.smoothed = Some(smoothed);
         true
     }
 
     pub(crate) fn smoothed(&self) -> Option<Duration> {
         self.smoothed
-    }
-
-    pub(crate) fn jitter(&self) -> Option<Duration> {
-        self.smoothed.map(|_| self.jitter)
     }
 
     /// RFC 9002 6.2.1: smoothed + max(4 × deviation, granularity) + max_ack_delay.
@@ -69,7 +57,8 @@ impl RoundTrips {
     }
 }
 
-/// Packets sent and lost over the last ten seconds.
+/// Packets that QUIC sent and found lost over the last ten seconds. While copies are sent it shows
+/// little of what the carrier loses; how good a carrier is comes from [`crate::flow`].
 #[derive(Debug, Default)]
 pub(crate) struct LossWindow {
     samples: VecDeque<(Instant, u64, u64)>,
@@ -317,18 +306,6 @@ pub(crate) fn all_frames(stats: &FrameStats) -> u64 {
         + stats.new_token
 }
 
-/// Loss in the window, percent.
-pub(crate) fn loss_percent(book: &Book, stats: &PathStats) -> f64 {
-    let (sent, lost) = book
-        .loss
-        .since_start(stats.sent_packets, stats.lost_packets);
-    if sent == 0 {
-        0.0
-    } else {
-        (lost as f64 / sent as f64 * 100.0).min(100.0)
-    }
-}
-
 #[cfg(test)]
 #[expect(
     clippy::disallowed_methods,
@@ -338,18 +315,21 @@ mod tests {
     use super::*;
 
     #[test]
-    fn samples_come_back_from_the_smoothed_round_trip() {
+    fn the_deviation_follows_the_samples_behind_the_smoothed_round_trip() {
         let mut trips = RoundTrips::default();
         let mut smoothed = Duration::from_millis(40);
         trips.observe(smoothed);
+        let mut deviation = smoothed / 2;
         for sample_ms in [48u32, 40, 56, 40] {
             let sample = Duration::from_millis(u64::from(sample_ms));
+            // RFC 9002 5.3
+            deviation = (deviation * 3 + smoothed.abs_diff(sample)) / 4;
             smoothed = (smoothed * 7 + sample) / 8;
-            trips.observe(smoothed);
-            let back = trips.last_sample.unwrap();
-            assert!(back.abs_diff(sample) < Duration::from_micros(1), "{back:?}");
+            assert!(trips.observe(smoothed));
+            let off = trips.deviation.abs_diff(deviation);
+            assert!(off < Duration::from_micros(1), "{off:?}");
         }
-        assert!(trips.jitter().unwrap() > Duration::ZERO);
+        assert!(!trips.observe(smoothed), "nothing new");
     }
 
     #[test]

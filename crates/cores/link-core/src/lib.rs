@@ -11,6 +11,9 @@
 //! * Exactly one path is *available*, all others are *backup*. The engine's side decides; the
 //!   endpoint's side follows the status that it is told, unless it hears nothing on a path at all:
 //!   then it says so by marking that path backup, and the engine moves.
+//! * What a carrier is like is measured by its own datagrams, copies included, and each direction by
+//!   the side that it leads to; the endpoint's side tells what it measured (`flow`, `measure`). What
+//!   is not measured is `None`.
 //! * TLS 1.3 with AES-256-GCM only, both sides prove the Ed25519 key that the coordinator named
 //!   (raw public keys, RFC 7250). There is no other way to a connection. Whose key that is says a
 //!   certificate of the coordinator, which is checked before the link is set up ([`Trust`]).
@@ -25,16 +28,20 @@
 //! | hold time without any path | 30 s | how long the game's sockets stay open |
 //! | new keys | 3600 s, or 2^20 packets of one side, or on demand; 5 s after the last were acknowledged | the `keys` module |
 //! | given up | 2.5 s of silence | SCTP backs off: after 1.5 s of silence its first packet took 1.5 s, after 4 s 3 s; a new carrier is quicker |
+//! | report of the endpoint | 1 s | as often as figures are shown at most |
 //! | stream / session window | 64 KiB / 2 MiB | game traffic is a few kB a second; 32 streams that nobody reads fit the session window, so they block no other |
 
 mod acks;
 mod books;
 mod config;
 pub mod descriptions;
+mod flow;
 mod identity;
 mod keys;
 mod link;
+mod measure;
 mod policy;
+pub mod quality;
 mod recent;
 mod setup;
 mod state;

@@ -11,9 +11,10 @@ use noq_proto::{
     ClientConfig, Connection, ConnectionHandle, DatagramEvent, Dir, Endpoint, Event, FourTuple,
     PathEvent, PathId, PathStatus, ServerConfig, StreamEvent, StreamId, VarInt,
 };
-use warp_protocol::carrier::{LABEL_LEN, MAX_QUIC_PACKET, PathKind, PathLabel};
+use warp_protocol::carrier::{LABEL_LEN, Label, MAX_QUIC_PACKET, PathKind, PathLabel};
 
 use crate::books::{Book, all_frames, asking_frames};
+use crate::flow::Flow;
 use crate::keys::{Counting, KeyPolicy};
 use crate::policy::Policy;
 use crate::recent::{Again, Recent};
@@ -114,9 +115,16 @@ pub(crate) struct Carrier {
     pub(crate) generation: u8,
 }
 
+/// A datagram whose label is written when it leaves: the packet, behind room for it.
+struct Unlabelled {
+    carrier: PathKind,
+    path: PathLabel,
+    datagram: BytesMut,
+}
+
 struct Copy {
     due: Instant,
-    outgoing: Outgoing,
+    datagram: Unlabelled,
 }
 
 /// A session link. See the crate's documentation.
@@ -130,7 +138,7 @@ pub struct Link {
     pub(crate) policy: Policy,
     pub(crate) keys: KeyPolicy,
     pub(crate) events: VecDeque<LinkEvent>,
-    out: VecDeque<Outgoing>,
+    out: VecDeque<Unlabelled>,
     copies: VecDeque<Copy>,
     copies_bytes: usize,
     scratch: Vec<u8>,
@@ -138,6 +146,12 @@ pub struct Link {
     pub(crate) refused: u64,
     pub(crate) duplicated: u64,
     pub(crate) closed: bool,
+    /// What is measured of each carrier.
+    pub(crate) flows: BTreeMap<PathKind, Flow>,
+    /// The moment that the told clock counts from: the first datagram.
+    pub(crate) clock: Option<Instant>,
+    /// The endpoint's side, once connected: when to tell the engine what was heard.
+    pub(crate) next_report: Option<Instant>,
 }
 
 impl Link {
@@ -211,7 +225,15 @@ impl Link {
             refused: 0,
             duplicated: 0,
             closed: false,
+            flows: BTreeMap::new(),
+            clock: None,
+            next_report: None,
         }
+    }
+
+    /// True on the engine's side.
+    pub(crate) fn is_client(&self) -> bool {
+        self.client.is_some()
     }
 
     // ---- carriers and datagrams
@@ -225,6 +247,7 @@ impl Link {
         carrier.up = true;
         if self.client.is_some() {
             carrier.generation = carrier.generation.wrapping_add(1);
+            self.flow(kind).reopen();
             self.open_path(kind, now);
             // Whatever waits on paths that were cut off gets a probe at once.
             self.ping_all();
@@ -247,7 +270,7 @@ impl Link {
 
     /// A datagram came over `carrier`.
     pub fn handle_datagram(&mut self, carrier: PathKind, datagram: &[u8], now: Instant) {
-        let Some((label, packet)) = PathLabel::split(datagram) else {
+        let Some((label, packet)) = Label::split(datagram) else {
             self.refused += 1;
             return;
         };
@@ -256,7 +279,7 @@ impl Link {
         }
         let before = self.heard_frames();
         self.scratch.clear();
-        let network_path = FourTuple::from_remote(label_address(label));
+        let network_path = FourTuple::from_remote(label_address(label.path));
         let event = self.endpoint.handle(
             now,
             network_path,
@@ -278,15 +301,16 @@ impl Link {
         }
         self.pump_endpoint();
         if self.heard_frames() > before {
-            self.recent.remember(carrier, packet, now);
-            self.on_heard(carrier, label, now);
+            self.recent.remember(carrier, label.stamp.number, packet);
+            self.on_heard(carrier, label.path, now);
         } else {
-            match self.recent.judge(carrier, packet, now) {
-                Again::OtherCarrier => self.on_heard(carrier, label, now),
+            match self.recent.judge(carrier, label.stamp.number, packet) {
+                Again::OtherCarrier => self.on_heard(carrier, label.path, now),
                 Again::OwnCopy => {}
                 Again::Refused => self.refused += 1,
             }
         }
+        self.measure(carrier, label, datagram.len(), now);
         self.drive(now);
     }
 
@@ -316,7 +340,10 @@ impl Link {
         if self.client.is_none() && carrier == label.kind {
             // The endpoint's side learns the generation from what it hears.
             let known = self.carriers.entry(label.kind).or_default();
-            known.generation = known_or_newer(known.generation, label.generation);
+            let newest = known_or_newer(known.generation, label.generation);
+            if std::mem::replace(&mut known.generation, newest) != newest {
+                self.flow(label.kind).reopen();
+            }
         }
         let native = self
             .carriers
@@ -347,18 +374,16 @@ impl Link {
     /// The next datagram to send.
     pub fn poll_transmit(&mut self, now: Instant) -> Option<Outgoing> {
         loop {
-            if let Some(outgoing) = self.out.pop_front() {
-                return Some(outgoing);
+            if let Some(datagram) = self.out.pop_front() {
+                return Some(self.labelled(datagram, now));
             }
             if let Some(copy) = self.copies.front()
                 && copy.due <= now
             {
-                let copy = self.copies.pop_front()?;
-                self.copies_bytes = self
-                    .copies_bytes
-                    .saturating_sub(copy.outgoing.datagram.len());
+                let Copy { datagram, .. } = self.copies.pop_front()?;
+                self.copies_bytes = self.copies_bytes.saturating_sub(datagram.datagram.len());
                 self.duplicated += 1;
-                return Some(copy.outgoing);
+                return Some(self.labelled(datagram, now));
             }
             self.scratch.clear();
             let (_, connection) = self.connection.as_mut()?;
@@ -370,12 +395,28 @@ impl Link {
         }
     }
 
+    /// Writes the label, which says when the datagram leaves.
+    fn labelled(&mut self, datagram: Unlabelled, now: Instant) -> Outgoing {
+        let Unlabelled {
+            carrier,
+            path,
+            mut datagram,
+        } = datagram;
+        let label = self.label(carrier, path, datagram.len(), now);
+        for (place, byte) in datagram.iter_mut().zip(label.to_bytes()) {
+            *place = byte;
+        }
+        Outgoing {
+            carrier,
+            datagram: datagram.freeze(),
+        }
+    }
+
     /// Puts the packet in `scratch` on the carriers that should take it.
     fn route(&mut self, label: PathLabel, asks: bool, now: Instant) {
         let mut datagram = BytesMut::with_capacity(LABEL_LEN + self.scratch.len());
-        datagram.put_slice(&label.to_bytes());
+        datagram.put_bytes(0, LABEL_LEN);
         datagram.put_slice(&self.scratch);
-        let datagram = datagram.freeze();
         let handshaking = self
             .connection
             .as_ref()
@@ -396,9 +437,6 @@ impl Link {
             elsewhere |= (in_use && book.suspect(now)) || leaving;
             twice = in_use && asks && book.redundant_until.is_some_and(|until| now < until);
         }
-        if native_up {
-            self.push(label.kind, datagram.clone());
-        }
         if elsewhere {
             let others: Vec<PathKind> = self
                 .carriers
@@ -410,25 +448,36 @@ impl Link {
                 if native_up {
                     self.duplicated += 1;
                 }
-                self.push(kind, datagram.clone());
+                self.push(kind, label, datagram.clone());
             }
         } else if twice && datagram.len() <= COPY_MAX {
-            self.push_copy(label.kind, datagram, now);
+            self.push_copy(label, datagram.clone(), now);
+        }
+        if native_up {
+            self.push(label.kind, label, datagram);
         }
     }
 
-    fn push(&mut self, carrier: PathKind, datagram: Bytes) {
-        self.out.push_back(Outgoing { carrier, datagram });
+    fn push(&mut self, carrier: PathKind, path: PathLabel, datagram: BytesMut) {
+        self.out.push_back(Unlabelled {
+            carrier,
+            path,
+            datagram,
+        });
     }
 
-    fn push_copy(&mut self, carrier: PathKind, datagram: Bytes, now: Instant) {
+    fn push_copy(&mut self, path: PathLabel, datagram: BytesMut, now: Instant) {
         if self.copies_bytes + datagram.len() > COPY_BUDGET {
             return;
         }
         self.copies_bytes += datagram.len();
         self.copies.push_back(Copy {
             due: now + COPY_DELAY,
-            outgoing: Outgoing { carrier, datagram },
+            datagram: Unlabelled {
+                carrier: path.kind,
+                path,
+                datagram,
+            },
         });
     }
 
@@ -444,7 +493,8 @@ impl Link {
         let copy = self.copies.front().map(|copy| (copy.due, "copy"));
         let policy = self.policy_deadline(now).map(|at| (at, "path policy"));
         let keys = self.key_deadline().map(|at| (at, "key update"));
-        [quic, copy, policy, keys]
+        let report = self.report_deadline().map(|at| (at, "report"));
+        [quic, copy, policy, keys, report]
             .into_iter()
             .flatten()
             .min_by_key(|(at, _)| *at)
@@ -490,6 +540,7 @@ impl Link {
             self.renew_keys(now);
             self.run_policy(now);
             self.sample_loss(now);
+            self.report(now);
         }
         self.pump_endpoint();
     }
@@ -502,6 +553,7 @@ impl Link {
             }
             Event::Stream(event) => self.on_stream_event(event),
             Event::Path(event) => self.on_path_event(event, now),
+            Event::DatagramReceived => self.take_reports(now),
             _ => {}
         }
     }
@@ -522,6 +574,7 @@ impl Link {
         }
         if self.client.is_none() {
             self.policy.in_use = Some(PathId::ZERO);
+            self.next_report = Some(now);
         } else {
             let waiting: Vec<PathKind> = self
                 .carriers

@@ -17,13 +17,13 @@
 use std::collections::BTreeSet;
 use std::time::{Duration, Instant};
 
-use noq_proto::{PathId, PathStats};
+use noq_proto::PathId;
 use warp_protocol::carrier::PathKind;
 
 use crate::State;
-use crate::books::{Book, loss_percent};
+use crate::books::Book;
 use crate::link::{Link, LinkEvent};
-use crate::view::{PathPhase, PathView, SwitchReason};
+use crate::view::{PathPhase, SwitchReason};
 
 /// Time between attempts to open a path that had no id or connection id free.
 const OPEN_RETRY: Duration = Duration::from_millis(50);
@@ -138,7 +138,7 @@ impl Link {
         }
     }
 
-    fn carrier_of(&self, book: &Book) -> bool {
+    pub(crate) fn carrier_of(&self, book: &Book) -> bool {
         self.carriers
             .get(&book.label.kind)
             .is_some_and(|carrier| carrier.up && carrier.generation == book.label.generation)
@@ -451,8 +451,9 @@ impl Link {
         });
     }
 
-    pub(crate) fn view_of(&self, book: &Book, stats: &PathStats, now: Instant) -> PathView {
-        let phase = if !self.carrier_of(book) || book.given_up {
+    /// How far a path has come.
+    pub(crate) fn phase_of(&self, book: &Book, now: Instant) -> PathPhase {
+        if !self.carrier_of(book) || book.given_up {
             PathPhase::Down
         } else if !book.established {
             PathPhase::Opening
@@ -464,17 +465,6 @@ impl Link {
             PathPhase::Standby
         } else {
             PathPhase::Proving
-        };
-        let ms = |duration: Duration| duration.as_secs_f64() * 1000.0;
-        PathView {
-            kind: book.label.kind,
-            phase,
-            rtt_ms: book.trips.smoothed().map(ms),
-            jitter_ms: book.trips.jitter().map(ms),
-            loss_percent: loss_percent(book, stats),
-            sent_bytes: stats.udp_tx.bytes,
-            received_bytes: stats.udp_rx.bytes,
-            silent_ms: book.heard.map(|_| ms(book.silent_for(now))),
         }
     }
 }

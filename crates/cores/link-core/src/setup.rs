@@ -24,6 +24,9 @@ pub(crate) fn endpoint_config(seed: [u8; 32]) -> Result<EndpointConfig, LinkErro
     Ok(config)
 }
 
+/// Bytes of reports that wait to be sent or read: eight of the longest.
+const REPORT_BUFFER: usize = 8 * warp_protocol::report::MAX_REPORT;
+
 /// QUIC's numbers for one side.
 pub(crate) fn transport(
     config: &LinkConfig,
@@ -40,7 +43,9 @@ pub(crate) fn transport(
         .stream_receive_window(VarInt::from_u32(config.stream_window))
         .receive_window(VarInt::from_u32(config.session_window))
         .send_window(u64::from(config.session_window))
-        .datagram_receive_buffer_size(None)
+        // For the reports, one a second; a full buffer drops the oldest, which is old news.
+        .datagram_receive_buffer_size(Some(REPORT_BUFFER))
+        .datagram_send_buffer_size(REPORT_BUFFER)
         .initial_mtu(MAX_QUIC_PACKET as u16)
         .min_mtu(MAX_QUIC_PACKET as u16)
         .mtu_discovery_config(None)

@@ -58,6 +58,15 @@ impl Link {
         }
     }
 
+    /// What is written to a stream of a higher priority goes before what waits on others; streams
+    /// of one priority take turns. Each side decides for what it sends; 0 at first.
+    pub fn prioritise(&mut self, id: StreamId, priority: i32) {
+        if let Some((_, connection)) = &mut self.connection {
+            // A stream that is closed has nothing to send.
+            let _ = connection.send_stream(id).set_priority(priority);
+        }
+    }
+
     /// Reads at most `max` bytes from a stream.
     pub fn read(&mut self, id: StreamId, max: usize) -> ReadOutcome {
         let Some((_, connection)) = &mut self.connection else {

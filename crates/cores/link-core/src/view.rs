@@ -3,6 +3,8 @@
 use serde::{Deserialize, Serialize};
 use warp_protocol::carrier::PathKind;
 
+use crate::quality::Quality;
+
 /// How far a path has come.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize, ts_rs::TS)]
 #[serde(rename_all = "kebab-case")]
@@ -28,6 +30,26 @@ impl PathPhase {
     }
 }
 
+/// What is measured of one direction of a path's own carrier; `None` is not known.
+#[derive(Debug, Clone, Copy, PartialEq, Default, Serialize, Deserialize, ts_rs::TS)]
+pub struct DirectionView {
+    /// Datagrams lost of those sent in the last 10 s, percent. Copies count, so it is the carrier's
+    /// loss also while what is lost once arrives by its copy.
+    pub loss_percent: Option<f64>,
+    /// 95th percentile of the transit time's distance from its median over the last 10 s, ms.
+    pub jitter_ms: Option<f64>,
+    /// Datagrams that arrived after one that was sent later, of those of the last 10 s, percent.
+    pub late_percent: Option<f64>,
+    /// Bytes a second over the last 10 s, labels and copies included: sent, where this side sends.
+    pub bytes_per_second: Option<f64>,
+    /// Datagrams since the carrier was opened, lost ones too.
+    #[ts(type = "number | null")]
+    pub datagrams: Option<u64>,
+    /// Of those, lost.
+    #[ts(type = "number | null")]
+    pub lost: Option<u64>,
+}
+
 /// One path.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, ts_rs::TS)]
 pub struct PathView {
@@ -35,12 +57,24 @@ pub struct PathView {
     pub kind: PathKind,
     /// How far it has come.
     pub phase: PathPhase,
-    /// Smoothed round trip, ms.
+    /// Mean round trip over the last 5 s, ms; how long the other side took to answer is not in it.
     pub rtt_ms: Option<f64>,
-    /// Mean deviation of the round trip, ms.
+    /// Jitter of the worse direction, ms.
     pub jitter_ms: Option<f64>,
-    /// Packets lost of those sent in the last 10 s, percent.
-    pub loss_percent: f64,
+    /// Datagrams lost of those sent in the last 10 s, both directions together, percent.
+    pub loss_percent: Option<f64>,
+    /// How good it is, when all that it takes is known.
+    pub quality: Option<Quality>,
+    /// From the player to the endpoint.
+    pub to_endpoint: DirectionView,
+    /// From the endpoint to the player.
+    pub to_player: DirectionView,
+    /// Packets of this side that were taken for lost, and whose contents were sent again.
+    #[ts(type = "number")]
+    pub resent_packets: u64,
+    /// Bytes that wait in front of the carrier, 64 bytes of overhead per datagram included.
+    #[ts(type = "number | null")]
+    pub queued_bytes: Option<u64>,
     /// QUIC bytes sent.
     #[ts(type = "number")]
     pub sent_bytes: u64,

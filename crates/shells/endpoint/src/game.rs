@@ -59,6 +59,7 @@ pub(crate) async fn serve(session: &Arc<Session>, stream: GameStream) {
         target = %request.target,
         "stream opened"
     );
+    writer.prioritise(request.role.priority());
     let carried = carry(session, socket, (&mut writer, &mut reader), decoder).await;
     drop(place);
     let Carried {

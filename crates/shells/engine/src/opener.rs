@@ -7,6 +7,7 @@ use warp_bridge::{GameRead, GameReader, GameWriter, LinkGone, OpenedStream, Writ
 use warp_bridge_core::Level;
 use warp_engine_core::view::LinkState;
 use warp_link_driver::{GameStream, LinkHandle, ReadEvent, StreamReader, StreamWriter, WriteError};
+use warp_protocol::stream::ServerRole;
 
 use crate::router::Counted;
 
@@ -24,10 +25,11 @@ struct Reader {
 /// Opens a stream; waits while the link is not connected.
 pub(crate) async fn open(
     handle: &LinkHandle,
+    role: ServerRole,
     counted: Option<Counted>,
 ) -> Result<OpenedStream, LinkGone> {
     let stream = handle.open_stream().await.map_err(|_| LinkGone)?;
-    Ok(wrap(handle, stream, counted))
+    Ok(wrap(handle, stream, role, counted))
 }
 
 /// Whether a link in this state carries game now.
@@ -39,10 +41,12 @@ pub(crate) fn carries(state: LinkState) -> bool {
 pub(crate) fn wrap(
     handle: &LinkHandle,
     stream: GameStream,
+    role: ServerRole,
     counted: Option<Counted>,
 ) -> OpenedStream {
     let counted = counted.map(Arc::new);
-    let (writer, reader) = stream.split();
+    let (mut writer, reader) = stream.split();
+    writer.prioritise(role.priority());
     let status = handle.watch_status();
     OpenedStream {
         writer: Box::new(Writer {

@@ -145,14 +145,14 @@ impl Router {
             changed.as_mut().enable();
             match self.choose(request, origin, late) {
                 Choice::Chosen(counted) => {
-                    return opener::open(&self.chosen, Some(counted)).await;
+                    return opener::open(&self.chosen, request.role, Some(counted)).await;
                 }
                 Choice::Visit(counted, Visit { handle, game }) => {
                     match timeout_at(deadline, connected(&handle)).await {
                         Ok(Ok(stream)) => {
                             return Ok(OpenedStream {
                                 at_most: game.level,
-                                ..opener::wrap(&handle, stream, Some(counted))
+                                ..opener::wrap(&handle, stream, request.role, Some(counted))
                             });
                         }
                         Ok(Err(LinkGone)) | Err(_) => {
@@ -204,7 +204,9 @@ impl StreamOpener for Opener {
     async fn open(&self, request: &OpenRequest, origin: &Origin) -> Result<OpenedStream, LinkGone> {
         match request.role {
             ServerRole::Map => self.0.open_map(request, origin).await,
-            ServerRole::Login | ServerRole::Char => opener::open(&self.0.chosen, None).await,
+            ServerRole::Login | ServerRole::Char => {
+                opener::open(&self.0.chosen, request.role, None).await
+            }
         }
     }
 }

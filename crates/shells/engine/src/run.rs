@@ -11,7 +11,7 @@ use warp_bridge::{Bridge, PacketTable};
 use warp_engine_core::command::Command;
 use warp_engine_core::config::Config;
 use warp_engine_core::event::{ConsoleAnswer, Event};
-use warp_engine_core::machine::{Asked, Effect, LinkId, Machine, Outcome, Settings};
+use warp_engine_core::machine::{Asked, Effect, LinkId, MEASURE_EVERY, Machine, Outcome, Settings};
 use warp_engine_core::snapshot::Snapshot;
 use warp_engine_core::view::{Metrics, SwitchReason};
 use warp_link_core::LinkEvent;
@@ -30,8 +30,6 @@ use crate::{play, tables, tokens};
 
 /// Outcomes that may wait; senders wait too when it is full.
 const OUTCOMES: usize = 512;
-/// Time between two sets of numbers.
-const METRICS: Duration = Duration::from_secs(1);
 /// How long closing the bridge, and giving sessions back at the end, may hold the loop.
 const CLOSE_LIMIT: Duration = Duration::from_secs(1);
 
@@ -115,7 +113,7 @@ impl Engine {
     }
 
     pub(crate) async fn run(mut self, mut commands: mpsc::Receiver<Command>) {
-        let mut ticks = tokio::time::interval(METRICS);
+        let mut ticks = tokio::time::interval(MEASURE_EVERY);
         ticks.set_missed_tick_behavior(MissedTickBehavior::Skip);
         let streams_changed = self.streams_changed.clone();
         let mut held = true;

@@ -6,7 +6,7 @@ use std::time::Instant;
 use tokio::sync::watch;
 use warp_link::{Carrier, CarrierStats};
 use warp_link_core::Link;
-use warp_link_core::view::PathView;
+use warp_link_core::view::{PathPhase, PathView};
 use warp_protocol::carrier::PathKind;
 
 use crate::driver::Driver;
@@ -189,7 +189,18 @@ impl LinkHandle {
     pub fn paths(&self) -> Vec<PathView> {
         let now = Instant::now();
         self.shared()
-            .with(|inner| inner.link.paths(now))
+            .with(|inner| {
+                let mut paths = inner.link.paths(now);
+                // A path that is down belongs to an earlier carrier of its kind, or to none.
+                for path in paths
+                    .iter_mut()
+                    .filter(|path| path.phase != PathPhase::Down)
+                {
+                    let sender = inner.senders.get(&path.kind);
+                    path.queued_bytes = sender.map(|sender| sender.queued_bytes() as u64);
+                }
+                paths
+            })
             .unwrap_or_default()
     }
 

@@ -115,6 +115,15 @@ pub struct StreamWriter {
 }
 
 impl StreamWriter {
+    /// What is written from now on goes before what waits on streams of a lower priority; 0 at
+    /// first.
+    pub fn prioritise(&mut self, priority: i32) {
+        let id = self.half.id;
+        self.half
+            .shared
+            .with(|inner| inner.link.prioritise(id, priority));
+    }
+
     /// Waits until the link has taken all of `data`. What was taken is sent at once.
     ///
     /// Cancelled, it may have taken a part.

@@ -20,7 +20,7 @@ use tokio_util::sync::CancellationToken;
 use crate::queue::{DatagramQueue, Refused};
 
 /// Longest datagram that a carrier takes, bytes. Our own are at most
-/// [`warp_protocol::carrier::MAX_CARRIER_DATAGRAM`] (1,202) long; the rest is headroom.
+/// [`warp_protocol::carrier::MAX_CARRIER_DATAGRAM`] (1,210) long; the rest is headroom.
 pub const MAX_DATAGRAM: usize = 1280;
 
 /// Byte budget of the queue of each direction, 64 bytes of overhead per datagram included.

@@ -1,7 +1,7 @@
 //! English for the terminal: what happened, to what, and what the person can do.
 
 use warp_engine_core::event::{Event, PlayStep, TokenStore};
-use warp_engine_core::text::{answer_lines, brief, reason, state};
+use warp_engine_core::text::{answer_lines, brief, figure, figure_value, level, reason, state};
 use warp_protocol::{Problem, ProblemCode};
 
 /// A problem in one or more lines.
@@ -220,6 +220,18 @@ pub(crate) fn event(event: &Event) -> Option<String> {
             reason(*why)
         ),
         Event::Metrics { metrics } => brief(metrics),
+        Event::LevelChanged {
+            figure: what,
+            from,
+            to,
+            value,
+            path,
+        } => {
+            let path = path.map_or(String::new(), |path| format!(" over {path}"));
+            let (what, value) = (figure(*what), figure_value(*what, *value));
+            let (from, to) = (level(*from), level(*to));
+            format!("{what}{path} is {to} now, {value} (was {from})")
+        }
         Event::StreamOpened { .. } | Event::StreamClosed { .. } => return None,
         Event::SteppedDown {
             stream,

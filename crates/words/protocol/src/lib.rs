@@ -10,6 +10,7 @@
 pub mod carrier;
 pub mod identity;
 pub mod problem;
+pub mod report;
 pub mod rest;
 pub mod secret;
 pub mod signal;

@@ -78,6 +78,17 @@ impl ServerRole {
             ServerRole::Map => "map",
         }
     }
+
+    /// Which streams of a link are sent first when not everything fits; the higher. Who is on a map
+    /// plays: movement, chat and combat wait for nobody who chooses a character or signs in. Inside
+    /// a stream nothing can overtake, because it is one TCP connection.
+    pub fn priority(self) -> i32 {
+        match self {
+            ServerRole::Login => 0,
+            ServerRole::Char => 1,
+            ServerRole::Map => 2,
+        }
+    }
 }
 
 /// First thing on a game stream: what to dial.

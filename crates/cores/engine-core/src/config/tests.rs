@@ -77,6 +77,21 @@ fn a_wrong_value_is_refused_with_its_path_the_value_and_what_is_allowed() {
             "chatter",
         ),
         (
+            r#"{"p2p": {"metrics_interval_ms": 999}}"#,
+            "p2p.metrics_interval_ms",
+            "999",
+        ),
+        (
+            r#"{"p2p": {"thresholds": {"rtt_ms": {"fair": 300, "poor": 200}}}}"#,
+            "p2p.thresholds.rtt_ms",
+            "fair 300, poor 200",
+        ),
+        (
+            r#"{"p2p": {"thresholds": {"quality": {"fair": 50, "poor": 80}}}}"#,
+            "p2p.thresholds.quality",
+            "fair 50, poor 80",
+        ),
+        (
             r#"{"p2p": {"zone_linger_seconds": 601}}"#,
             "p2p.zone_linger_seconds",
             "601",

@@ -107,6 +107,7 @@ impl Machine {
             map: at.and_then(|view| view.map.clone()),
             map_zone: at.and_then(|view| view.zone.clone()),
             games: self.games.count(),
+            quality: metrics.and_then(|metrics| metrics.quality),
         }
     }
 

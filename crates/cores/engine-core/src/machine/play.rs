@@ -68,6 +68,7 @@ impl Machine {
             path: None,
             reason: None,
         });
+        self.numbers.forget();
         self.emit(Event::Stopped);
     }
 

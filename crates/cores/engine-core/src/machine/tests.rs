@@ -10,6 +10,7 @@ use warp_protocol::rest::{AccountRole, AccountView, SessionGrant};
 use warp_protocol::zone::{GameServer, ReadLevel, ZoneFile, ZoneStatus};
 
 mod games;
+mod numbers;
 mod zones;
 
 fn zone() -> ZoneView {
@@ -117,6 +118,12 @@ fn playing() -> Machine {
 
 fn playing_with(config: &Config) -> Machine {
     let mut machine = signed_in_with(config);
+    start(&mut machine);
+    machine
+}
+
+/// Play, up to a game that runs.
+fn start(machine: &mut Machine) {
     machine.on_command(
         NOW,
         Command::Play {
@@ -146,7 +153,6 @@ fn playing_with(config: &Config) -> Machine {
             program: "game".into(),
         },
     );
-    machine
 }
 
 #[test]

@@ -1,0 +1,178 @@
+//! What the endpoint has heard of each carrier, told to the engine.
+//!
+//! Either side can count what reaches it and not what it loses on the way out. So the endpoint
+//! tells the engine once a second, in a QUIC datagram of the session link: sealed, never sent
+//! again, and each report stands for itself, so that a lost one costs nothing.
+//!
+//! ```text
+//! byte 0    version, 1
+//! then for each carrier, at most 3, 34 bytes, integers big-endian:
+//!   0       path kind (PathKind as u8)
+//!   1       generation
+//!   2..6    datagrams that were sent to it in the last 10 s, as far as their numbers tell
+//!   6..10   of those, lost
+//!   10..14  of those, arrived after one that was sent later
+//!   14..18  jitter, microseconds; 0xffffffff: not known
+//!   18..26  datagrams that were sent to it since the carrier was opened
+//!   26..34  of those, lost
+//! ```
+//!
+//! A report of another version is ignored: what it would tell is unknown then, and shown as such.
+
+use crate::carrier::{PathKind, PathLabel};
+
+/// First byte of a report.
+const VERSION: u8 = 1;
+/// Bytes of one carrier.
+const ENTRY: usize = 34;
+/// Longest report, bytes.
+pub const MAX_REPORT: usize = 1 + ENTRY * PathKind::ALL.len();
+
+/// What was heard of one direction of a carrier.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Heard {
+    /// Datagrams of the last 10 s, lost ones too.
+    pub recent: u32,
+    /// Of those, lost.
+    pub recent_lost: u32,
+    /// Of those, arrived after one that was sent later.
+    pub recent_late: u32,
+    /// 95th percentile of the transit time's distance from its median, microseconds.
+    pub jitter_us: Option<u32>,
+    /// Datagrams since the carrier was opened, lost ones too.
+    pub total: u64,
+    /// Of those, lost.
+    pub total_lost: u64,
+}
+
+/// One carrier of a report.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Entry {
+    /// Which opening of which carrier.
+    pub carrier: PathLabel,
+    /// What was heard of it.
+    pub heard: Heard,
+}
+
+/// Writes a report of the first three entries.
+pub fn encode(entries: &[Entry]) -> Vec<u8> {
+    let mut out = Vec::with_capacity(MAX_REPORT);
+    out.push(VERSION);
+    for Entry { carrier, heard } in entries.iter().take(PathKind::ALL.len()) {
+        out.extend([carrier.kind as u8, carrier.generation]);
+        let jitter = heard.jitter_us.unwrap_or(u32::MAX);
+        for number in [heard.recent, heard.recent_lost, heard.recent_late, jitter] {
+            out.extend(number.to_be_bytes());
+        }
+        for number in [heard.total, heard.total_lost] {
+            out.extend(number.to_be_bytes());
+        }
+    }
+    out
+}
+
+/// Reads a report. `None`: another version, a wrong length, an unknown or repeated kind, or more
+/// lost than sent.
+pub fn decode(bytes: &[u8]) -> Option<Vec<Entry>> {
+    let (version, rest) = bytes.split_first()?;
+    if *version != VERSION || bytes.len() > MAX_REPORT || !rest.len().is_multiple_of(ENTRY) {
+        return None;
+    }
+    let mut entries: Vec<Entry> = Vec::with_capacity(PathKind::ALL.len());
+    for entry in rest.chunks_exact(ENTRY) {
+        let entry = decode_entry(entry)?;
+        let kind = entry.carrier.kind;
+        if entries.iter().any(|other| other.carrier.kind == kind) {
+            return None;
+        }
+        entries.push(entry);
+    }
+    Some(entries)
+}
+
+fn decode_entry(bytes: &[u8]) -> Option<Entry> {
+    let ([kind, generation], rest) = bytes.split_first_chunk::<2>()?;
+    let mut rest = rest;
+    let mut small = [0u32; 4];
+    for number in &mut small {
+        let (head, tail) = rest.split_first_chunk::<4>()?;
+        *number = u32::from_be_bytes(*head);
+        rest = tail;
+    }
+    let (total, rest) = rest.split_first_chunk::<8>()?;
+    let (total_lost, _) = rest.split_first_chunk::<8>()?;
+    let [recent, recent_lost, recent_late, jitter] = small;
+    let heard = Heard {
+        recent,
+        recent_lost,
+        recent_late,
+        jitter_us: (jitter != u32::MAX).then_some(jitter),
+        total: u64::from_be_bytes(*total),
+        total_lost: u64::from_be_bytes(*total_lost),
+    };
+    let possible =
+        recent_lost <= recent && recent_late <= recent && heard.total_lost <= heard.total;
+    let carrier = PathLabel {
+        kind: PathKind::from_byte(*kind)?,
+        generation: *generation,
+    };
+    possible.then_some(Entry { carrier, heard })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn entries() -> Vec<Entry> {
+        let heard = Heard {
+            recent: 500,
+            recent_lost: 20,
+            recent_late: 3,
+            jitter_us: Some(4_700),
+            total: 90_000,
+            total_lost: 1_800,
+        };
+        let carrier = |kind| PathLabel {
+            kind,
+            generation: 3,
+        };
+        PathKind::ALL
+            .map(|kind| Entry {
+                carrier: carrier(kind),
+                heard,
+            })
+            .into()
+    }
+
+    #[test]
+    fn a_report_round_trips_and_is_bounded() {
+        for count in 0..=3 {
+            let entries = &entries()[..count];
+            let bytes = encode(entries);
+            assert!(bytes.len() <= MAX_REPORT);
+            assert_eq!(decode(&bytes).as_deref(), Some(entries));
+        }
+        let mut unknown = entries();
+        unknown[0].heard.jitter_us = None;
+        assert_eq!(decode(&encode(&unknown)), Some(unknown));
+    }
+
+    #[test]
+    fn what_is_no_report_is_refused() {
+        let good = encode(&entries());
+        let mut other = good.clone();
+        other[0] = 2;
+        assert_eq!(decode(&other), None, "version");
+        assert_eq!(decode(&good[..good.len() - 1]), None, "cut off");
+        assert_eq!(decode(&[&good[..], &good[1..]].concat()), None, "too long");
+        let twice = encode(&[entries()[0], entries()[0]]);
+        assert_eq!(decode(&twice), None, "one kind twice");
+        let mut more = entries();
+        more[1].heard.recent_lost = 501;
+        assert_eq!(decode(&encode(&more)), None, "more lost than sent");
+        let mut kind = good;
+        kind[1] = 77;
+        assert_eq!(decode(&kind), None, "unknown kind");
+        assert_eq!(decode(&[]), None);
+    }
+}
