@@ -1,0 +1,129 @@
+//! A node with 50 and with 200 peers: all connect, all messages arrive, one more is refused. A program
+//! of its own, because it prints the memory of the process.
+#![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test program")]
+
+mod support;
+
+use std::time::{Duration, Instant};
+
+use bytes::Bytes;
+use sha2::{Digest, Sha256};
+use support::hub::{Hub, Node, config};
+use warp_link::peer::Channels;
+use warp_peer_core::{Channel, RefusalCode};
+
+const PATIENCE: Duration = Duration::from_secs(240);
+
+async fn in_time<T>(work: impl Future<Output = T>) -> T {
+    tokio::time::timeout(PATIENCE, work).await.expect("in time")
+}
+
+fn resident() -> u64 {
+    let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
+    let line = status.lines().find(|line| line.starts_with("VmRSS:"));
+    line.and_then(|line| line.split_ascii_whitespace().nth(1)?.parse().ok())
+        .unwrap_or(0)
+}
+
+/// What a peer sends on each reliable channel, and its digest.
+const FRAMES: usize = 20;
+
+fn frame(name: &str, channel: Channel, number: usize) -> Bytes {
+    let seed = Sha256::digest(format!("{name} {} {number}", channel.label()));
+    Bytes::from(seed.repeat(1 + number * 3))
+}
+
+async fn send_all(name: String, channels: &Channels) {
+    for number in 0..FRAMES {
+        for channel in [Channel::Control, Channel::Reliable, Channel::File] {
+            let frame = frame(&name, channel, number);
+            channels.tx.send(channel, frame).await.unwrap();
+        }
+    }
+}
+
+async fn receive_all(name: String, mut channels: Channels) -> Channels {
+    let rx = &mut channels.rx;
+    for (channel, rx) in [
+        (Channel::Control, &mut rx.control),
+        (Channel::Reliable, &mut rx.reliable),
+        (Channel::File, &mut rx.file),
+    ] {
+        let (mut got, mut sent) = (Sha256::new(), Sha256::new());
+        for number in 0..FRAMES {
+            got.update(in_time(rx.recv()).await.expect("it is open"));
+            sent.update(frame(&name, channel, number));
+        }
+        assert_eq!(
+            got.finalize(),
+            sent.finalize(),
+            "{name} {}",
+            channel.label()
+        );
+    }
+    channels
+}
+
+async fn crowd(count: usize) {
+    let hub = Hub::default();
+    let mut host = hub.node(config("host", count));
+    let before = (resident(), Instant::now());
+    let mut guests: Vec<Node> = Vec::new();
+    for number in 0..count {
+        let guest = hub.node(config(&format!("guest {number}"), 1));
+        guest.manager.connect("host").await.unwrap();
+        guests.push(guest);
+    }
+    let mut theirs = Vec::new();
+    for guest in &mut guests {
+        theirs.push(in_time(guest.open()).await.1);
+    }
+    let mut ours = Vec::new();
+    for _ in 0..count {
+        ours.push(in_time(host.open()).await);
+    }
+    assert_eq!(host.manager.count(), count);
+    let took = before.1.elapsed();
+    let per_peer = resident().saturating_sub(before.0) / (2 * count as u64);
+    println!("{count} peers connected in {took:?}, {per_peer} KiB per end");
+
+    let mut one_more = hub.node(config("one more", 1));
+    one_more.manager.connect("host").await.unwrap();
+    let refused = in_time(one_more.refused()).await;
+    assert_eq!(refused, ("host".to_owned(), RefusalCode::Full));
+
+    let mut tasks = tokio::task::JoinSet::new();
+    for (name, channels) in ours {
+        tasks.spawn(async move {
+            send_all(format!("host to {name}"), &channels).await;
+            receive_all(name, channels).await
+        });
+    }
+    for (guest, channels) in guests.iter().zip(theirs) {
+        let name = guest.name.clone();
+        tasks.spawn(async move {
+            send_all(name.clone(), &channels).await;
+            receive_all(format!("host to {name}"), channels).await
+        });
+    }
+    let held = in_time(tasks.join_all()).await;
+    assert_eq!(held.len(), 2 * count);
+    let per_peer = resident().saturating_sub(before.0) / (2 * count as u64);
+    println!("{count} peers after their messages: {per_peer} KiB per end");
+    in_time(host.manager.close()).await;
+    for guest in guests.iter().chain([&one_more]) {
+        in_time(guest.manager.close()).await;
+    }
+}
+
+#[test]
+fn fifty_and_two_hundred_peers_connect_and_one_more_is_refused() {
+    for count in [50, 200] {
+        let runtime = tokio::runtime::Builder::new_multi_thread()
+            .worker_threads(2)
+            .enable_all()
+            .build()
+            .unwrap();
+        runtime.block_on(crowd(count));
+    }
+}
