@@ -231,15 +231,14 @@ async fn a_chromium_page_opens_the_four_channels_and_exchanges_ten_megabytes_bot
             failed = result.recv() => panic!("the page failed: {failed:?}"),
         };
         let channels = answerer.channels().await.unwrap();
-        let exchanged = tokio::select! {
-            exchanged = exchange(channels) => exchanged,
-            Some(Value::String(failed)) = result.recv() => panic!("the page failed: {failed}"),
+        let page = async {
+            match result.recv().await.expect("the page is done") {
+                Value::String(failed) => panic!("the page failed: {failed}"),
+                page => page,
+            }
         };
-        (
-            exchanged,
-            result.recv().await.expect("the page is done"),
-            answerer,
-        )
+        let (exchanged, page) = tokio::join!(exchange(channels), page);
+        (exchanged, page, answerer)
     };
     let ((sent, got, unreliable), page, answerer) = tokio::time::timeout(PATIENCE, Box::pin(work))
         .await

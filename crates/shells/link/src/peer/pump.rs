@@ -34,8 +34,9 @@ const REPORT_EVERY: Duration = Duration::from_millis(100);
 /// After this long without anything from the other side it counts as silent: three pings.
 pub const SILENT_AFTER: Duration = Duration::from_millis(800);
 
-/// After this long the connection is given up. ICE would take five times as long.
-pub const GIVEN_UP_AFTER: Duration = Duration::from_secs(5);
+/// After this long the connection is given up. SCTP backs off when it loses what it sends again: two
+/// of its timeouts in a row are 3 s of silence on a way that works, three are 7 s.
+pub const GIVEN_UP_AFTER: Duration = Duration::from_secs(10);
 
 /// How long the writer waits for the library to say that it sent something. It says so by an event;
 /// this only bounds the loss of one.
