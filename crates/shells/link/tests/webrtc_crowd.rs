@@ -9,6 +9,7 @@ use std::time::{Duration, Instant};
 use bytes::Bytes;
 use sha2::{Digest, Sha256};
 use support::hub::{Hub, Node, config};
+use warp_link::manager::ManagerConfig;
 use warp_link::peer::Channels;
 use warp_peer_core::{Channel, RefusalCode};
 
@@ -64,9 +65,20 @@ async fn receive_all(name: String, mut channels: Channels) -> Channels {
     channels
 }
 
+/// How many arrive at the same moment.
+const ARRIVING: usize = 20;
+
+/// How many peers there may be is looked at here, and not how fast a busy machine connects them.
+fn patient(name: &str, max_peers: usize) -> ManagerConfig {
+    let mut config = config(name, max_peers);
+    config.peer.connect_timeout = Duration::from_secs(60);
+    config.machine.connect_timeout = Duration::from_secs(60);
+    config
+}
+
 async fn crowd(count: usize) {
     let hub = Hub::default();
-    let mut host = hub.node(config("host", count));
+    let mut host = hub.node(patient("host", count));
     let before = (resident(), Instant::now());
     // Events are taken all the time: a node waits for who does not take them.
     let ours = tokio::spawn(async move {
@@ -76,15 +88,17 @@ async fn crowd(count: usize) {
         }
         (host, ours)
     });
-    let mut guests: Vec<Node> = Vec::new();
-    for number in 0..count {
-        let guest = hub.node(config(&format!("guest {number}"), 1));
-        guest.manager.connect("host").await.unwrap();
-        guests.push(guest);
-    }
-    let mut theirs = Vec::new();
-    for guest in &mut guests {
-        theirs.push(in_time(guest.open()).await.1);
+    let (mut guests, mut theirs) = (Vec::<Node>::new(), Vec::new());
+    while guests.len() < count {
+        let arriving = guests.len()..count.min(guests.len() + ARRIVING);
+        for number in arriving.clone() {
+            let guest = hub.node(patient(&format!("guest {number}"), 1));
+            guest.manager.connect("host").await.unwrap();
+            guests.push(guest);
+        }
+        for guest in &mut guests[arriving] {
+            theirs.push(in_time(guest.open()).await.1);
+        }
     }
     let (host, ours) = ours.await.unwrap();
     assert_eq!(host.manager.count(), count);
@@ -92,7 +106,7 @@ async fn crowd(count: usize) {
     let per_peer = resident().saturating_sub(before.0) / (2 * count as u64);
     println!("{count} peers connected in {took:?}, {per_peer} KiB per end");
 
-    let mut one_more = hub.node(config("one more", 1));
+    let mut one_more = hub.node(patient("one more", 1));
     one_more.manager.connect("host").await.unwrap();
     let refused = in_time(one_more.refused()).await;
     assert_eq!(refused, ("host".to_owned(), RefusalCode::Full));
