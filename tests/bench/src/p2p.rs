@@ -12,10 +12,13 @@ use std::time::{Duration, Instant};
 use anyhow::{Context as _, Result};
 use bytes::Bytes;
 use serde::Serialize;
-use warp_link::peer::{Answerer, ChannelStats, Channels, LocalCandidates, Offerer, Peer, PeerConfig};
+use warp_link::peer::{
+    Answerer, ChannelReceiver, ChannelSender, ChannelStats, Channels, LocalCandidates, Offerer,
+    Peer, PeerConfig, SendError,
+};
 use warp_peer_core::{Channel, Class};
 
-use crate::stats::{Spread, ms};
+use crate::stats::Spread;
 use plain::Plain;
 
 #[derive(clap::Args)]
@@ -148,7 +151,19 @@ async fn measure(args: &Args) -> Result<Outcome> {
         }
         let mut pair = Pair::open().await?;
         for channel in [Channel::Unreliable, Channel::Control] {
-            let times = round_trips_on(&mut pair, channel, period, span).await?;
+            let (near, far) = (&mut pair.near, &mut pair.far);
+            let (near_rx, far_rx) = match channel {
+                Channel::Control => (&mut near.rx.control, &mut far.rx.control),
+                _ => (&mut near.rx.unreliable, &mut far.rx.unreliable),
+            };
+            let way = Way {
+                channel,
+                near: &near.tx,
+                near_rx,
+                far: &far.tx,
+                far_rx,
+            };
+            let times = round_trips_on(way, period, span).await?;
             round_trips.push(RoundTrips {
                 over: channel.label(),
                 hertz,
@@ -192,21 +207,21 @@ fn flood(over: &'static str, arrived: u64, span: Duration, cpu: f64) -> Flood {
     }
 }
 
-/// A frame there and back, one at a time, at a steady pace.
-async fn round_trips_on(
-    pair: &mut Pair,
+/// One channel between two peers, both ends.
+struct Way<'a> {
     channel: Channel,
-    period: Duration,
-    span: Duration,
-) -> Result<Vec<Duration>> {
-    let (near, far) = (&mut pair.near, &mut pair.far);
-    let (near_rx, far_rx) = match channel {
-        Channel::Control => (&mut near.rx.control, &mut far.rx.control),
-        _ => (&mut near.rx.unreliable, &mut far.rx.unreliable),
-    };
+    near: &'a ChannelSender,
+    near_rx: &'a mut ChannelReceiver,
+    far: &'a ChannelSender,
+    far_rx: &'a mut ChannelReceiver,
+}
+
+/// A frame there and back, one at a time, at a steady pace.
+async fn round_trips_on(way: Way<'_>, period: Duration, span: Duration) -> Result<Vec<Duration>> {
+    let channel = way.channel;
     let echo = async {
-        while let Some(frame) = far_rx.recv().await {
-            if far.tx.try_send(channel, Class::Critical, frame).is_err() {
+        while let Some(frame) = way.far_rx.recv().await {
+            if way.far.try_send(channel, Class::Critical, frame).is_err() {
                 break;
             }
         }
@@ -219,8 +234,8 @@ async fn round_trips_on(
             clock.tick().await;
             let begun = Instant::now();
             let frame = Bytes::from_static(&[7; 20]);
-            near.tx.try_send(channel, Class::Critical, frame)?;
-            near_rx.recv().await.context("the peer is gone")?;
+            way.near.try_send(channel, Class::Critical, frame)?;
+            way.near_rx.recv().await.context("the peer is gone")?;
             times.push(begun.elapsed());
         }
         anyhow::Ok(times)
@@ -239,7 +254,7 @@ async fn flood_channel(pair: &mut Pair, span: Duration) -> u64 {
         loop {
             // What the queue drops is not counted.
             for _ in 0..256 {
-                if let Err(warp_link::peer::SendError::Closed) =
+                if let Err(SendError::Closed) =
                     tx.try_send(Channel::Unreliable, Class::Normal, frame.clone())
                 {
                     return;
@@ -277,18 +292,24 @@ async fn bulk(mut pair: Pair, span: Duration) -> Result<(f64, Vec<Duration>, Cha
         while tx.send(Channel::File, frame.clone()).await.is_ok() {}
     });
     let mut arrived = 0_usize;
-    let mut file = std::mem::replace(&mut pair.far.rx.file, Pair::open().await?.far.rx.file);
+    let (near, far) = (&mut pair.near, &mut pair.far);
+    let way = Way {
+        channel: Channel::Control,
+        near: &near.tx,
+        near_rx: &mut near.rx.control,
+        far: &far.tx,
+        far_rx: &mut far.rx.control,
+    };
+    let file = &mut far.rx.file;
     let counting = async {
         while let Some(frame) = file.recv().await {
             arrived += frame.len();
         }
-        Ok(Vec::new())
+        anyhow::bail!("the peer is gone")
     };
-    let period = Duration::from_millis(5);
-    let asking = round_trips_on(&mut pair, Channel::Control, period, span);
     let control: Result<Vec<Duration>> = tokio::select! {
         none = counting => none,
-        times = asking => times,
+        times = round_trips_on(way, Duration::from_millis(5), span) => times,
     };
     sender.abort();
     let stats = pair.near.tx.stats();
@@ -354,5 +375,4 @@ fn show(outcome: &Outcome) {
     for memory in &outcome.memory {
         println!("{} peers: {} KiB per end", memory.peers, memory.kib_per_end);
     }
-    println!("(set-up median {:.1} ms)", outcome.set_up_ms.p50.max(ms(Duration::ZERO)));
 }

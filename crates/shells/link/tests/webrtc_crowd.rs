@@ -1,6 +1,11 @@
 //! A node with 50 and with 200 peers: all connect, all messages arrive, one more is refused. A program
 //! of its own, because it prints the memory of the process.
-#![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test program")]
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::print_stdout,
+    reason = "a test program, which prints its figures"
+)]
 
 mod support;
 

@@ -46,7 +46,7 @@ impl Deref for Side {
     }
 }
 
-type Reports = mpsc::Sender<(AttemptId, Report)>;
+pub(super) type Reports = mpsc::Sender<(AttemptId, Report)>;
 
 /// Runs until the connection ends or `stop` is cancelled.
 pub(super) async fn run(

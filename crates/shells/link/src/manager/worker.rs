@@ -47,20 +47,20 @@ pub(super) struct Worker {
     machine: Machine,
     links: Links,
     running: Option<Running>,
-    reports: (
-        mpsc::Sender<(AttemptId, Report)>,
-        mpsc::Receiver<(AttemptId, Report)>,
-    ),
+    report: attempt::Reports,
+    reports: mpsc::Receiver<(AttemptId, Report)>,
 }
 
 impl Worker {
     pub(super) fn new(name: String, machine: Machine, links: Links) -> Self {
+        let (report, reports) = mpsc::channel(QUEUE);
         Self {
             name,
             machine,
             links,
             running: None,
-            reports: mpsc::channel(QUEUE),
+            report,
+            reports,
         }
     }
 
@@ -85,7 +85,7 @@ impl Worker {
                     Some(note) => self.on_note(note).await,
                     None => self.machine.close(),
                 },
-                Some((id, report)) = self.reports.1.recv() => self.on_report(id, report).await,
+                Some((id, report)) = self.reports.recv() => self.on_report(id, report).await,
             }
             tokio::select! {
                 () = stop.cancelled() => break,
@@ -167,7 +167,7 @@ impl Worker {
         let (input, inputs) = mpsc::channel(QUEUE);
         let stop = CancellationToken::new();
         let config = self.links.config.peer.clone();
-        let reports = self.reports.0.clone();
+        let reports = self.report.clone();
         let stopped = stop.clone();
         self.links.tasks.spawn(async move {
             Box::pin(attempt::run(id, begin, config, inputs, reports, stopped)).await;
