@@ -3,12 +3,13 @@
 //! What lies there goes before everything that comes later, so the window is as large as it must be
 //! to keep the way busy and no larger. It grows while the time from handing a message over to its
 //! acknowledgement stays near the shortest seen, and shrinks when that time exceeds it by more than
-//! [`TARGET`]: the idea of LEDBAT (RFC 6817), with the times measured on our side of SCTP.
+//! the target: the idea of LEDBAT (RFC 6817), with the times measured on our side of SCTP.
 
 use std::collections::VecDeque;
 use std::time::{Duration, Instant};
 
-/// How much our own bulk may delay what comes after it.
+/// How much our own bulk may delay what comes after it; on long ways a sixteenth of the time there and
+/// back, below which a burst cannot be told from a queue.
 const TARGET: Duration = Duration::from_millis(2);
 
 /// Smallest window, bytes: a few packets, so that acknowledgements are not delayed (RFC 9260, 6.2:
@@ -19,10 +20,14 @@ const MIN_WINDOW: usize = 16 * 1024;
 const MAX_WINDOW: usize = 4 * 1024 * 1024;
 
 /// Window to begin with, bytes.
-const FIRST_WINDOW: usize = 64 * 1024;
+const FIRST_WINDOW: usize = 32 * 1024;
 
 /// For how long a shortest time counts; the way may have become another. Two such spans are kept.
 const BASE_SPAN: Duration = Duration::from_secs(10);
+
+/// The shortest of so many last times counts (RFC 6817, 2.4.2: a filter against noise): a process that
+/// had to wait for the processor is no queue.
+const FILTER: usize = 4;
 
 /// Most messages in flight that are timed; the window holds no more of the smallest piece.
 const MAX_TIMED: usize = 4096;
@@ -41,6 +46,8 @@ pub struct Pacer {
     starting: bool,
     last_cut: Option<Instant>,
     latest: Option<Duration>,
+    /// The last [`FILTER`] times.
+    recent: VecDeque<Duration>,
 }
 
 impl Default for Pacer {
@@ -55,6 +62,7 @@ impl Default for Pacer {
             starting: true,
             last_cut: None,
             latest: None,
+            recent: VecDeque::new(),
         }
     }
 }
@@ -115,6 +123,11 @@ impl Pacer {
 
     fn on_time(&mut self, time: Duration, acknowledged: usize, limited: bool, now: Instant) {
         self.latest = Some(time);
+        if self.recent.len() >= FILTER {
+            self.recent.pop_front();
+        }
+        self.recent.push_back(time);
+        let time = self.recent.iter().min().copied().unwrap_or(time);
         let since = *self.base_since.get_or_insert(now);
         if now.saturating_duration_since(since) >= BASE_SPAN {
             self.base = [None, self.base[0]];
@@ -123,7 +136,8 @@ impl Pacer {
         self.base[0] = Some(self.base[0].map_or(time, |base| base.min(time)));
         let base = self.base.iter().flatten().min().copied().unwrap_or(time);
         let queued = time.saturating_sub(base);
-        if queued > TARGET {
+        let target = TARGET.max(base / 16);
+        if queued > target {
             self.starting = false;
             // Once per round trip: what is in flight was sent before the cut.
             let due = self
@@ -132,16 +146,16 @@ impl Pacer {
             if due {
                 self.last_cut = Some(now);
                 // To what the target allows, and by half at most.
-                let fits = self.window as f64 * (base + TARGET).as_secs_f64() / time.as_secs_f64();
+                let fits = self.window as f64 * (base + target).as_secs_f64() / time.as_secs_f64();
                 self.window = (fits as usize).max(self.window / 2);
             }
         } else if limited && self.starting {
             self.window = self.window.saturating_add(acknowledged);
         } else if limited {
-            // By one packet and a half per round trip, and faster the farther off the target is.
-            let off = 1.0 - queued.as_secs_f64() / TARGET.as_secs_f64();
+            // By an eighth and two packets per round trip, less the nearer the target is.
+            let off = 1.0 - queued.as_secs_f64() / target.as_secs_f64();
             let share = acknowledged as f64 / self.window as f64;
-            let step = off * share * (2048.0 + self.window as f64 / 16.0);
+            let step = off * share * (2048.0 + self.window as f64 / 8.0);
             self.window = self.window.saturating_add(step as usize);
         }
         self.window = self.window.clamp(MIN_WINDOW, MAX_WINDOW);
@@ -194,7 +208,7 @@ mod tests {
             assert!(got > 0.6 * rate, "{got} of {rate} at {delay} ms");
             // The smallest window alone takes 16 ms at 1 MB/s.
             let least = Duration::from_secs_f64(1.3 * MIN_WINDOW as f64 / rate);
-            let bound = least.max(4 * TARGET);
+            let bound = least.max(4 * TARGET.max(Duration::from_millis(delay) / 16));
             assert!(worst < bound, "{worst:?} at {rate} B/s, {delay} ms");
         }
     }
@@ -206,8 +220,18 @@ mod tests {
         pacer.on_sent(1000, start);
         pacer.on_outstanding(0, start + Duration::from_millis(1));
         let before = pacer.window();
-        pacer.on_sent(64_000, start + Duration::from_millis(2));
-        pacer.on_outstanding(0, start + Duration::from_millis(1002));
-        assert_eq!(pacer.window(), before / 2);
+        let mut now = start + Duration::from_millis(1);
+        pacer.on_sent(64_000, now);
+        now += Duration::from_secs(1);
+        pacer.on_outstanding(0, now);
+        // One late acknowledgement may be chance, many are not.
+        assert_eq!(pacer.latest(), Some(Duration::from_secs(1)));
+        assert!(pacer.window() >= before);
+        for _ in 0..12 {
+            pacer.on_sent(64_000, now);
+            now += Duration::from_millis(1100);
+            pacer.on_outstanding(0, now);
+        }
+        assert_eq!(pacer.window(), MIN_WINDOW);
     }
 }
