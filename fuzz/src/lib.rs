@@ -22,6 +22,7 @@ pub mod detector;
 pub mod framer;
 mod input;
 mod json;
+pub mod peer_messages;
 pub mod recording;
 pub mod recvpackets;
 pub mod report;

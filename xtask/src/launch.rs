@@ -71,8 +71,8 @@ pub(crate) fn bench(
     json: Option<&str>,
     args: &[String],
 ) -> Result<ExitCode> {
-    // It measures code that it is linked with; the others measure programs, over networks.
-    let alone = name == "bridge";
+    // They measure code that they are linked with; the others measure programs, over networks.
+    let alone = matches!(name, "bridge" | "p2p");
     if cfg!(target_os = "linux") {
         packages::ensure(packages::BUILD)?;
         if !alone {

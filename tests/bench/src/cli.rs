@@ -8,7 +8,7 @@ use clap::{Parser, Subcommand};
 use serde::Serialize;
 
 use crate::machine::Machine;
-use crate::{bridge, failover, latency};
+use crate::{bridge, failover, latency, p2p};
 
 /// Measurements. Exit codes: 0 measured, and what must hold held; 1 something failed or did not
 /// hold; 2 wrong arguments.
@@ -31,6 +31,9 @@ enum Bench {
     Failover(failover::Args),
     /// What a packet costs in the bridge: time and allocations, beside a plain copy.
     Bridge(bridge::Args),
+    /// A peer connection on the loopback: set-up, round trips, short messages, bulk, memory; beside raw
+    /// UDP with and without AES-256-GCM.
+    P2p(p2p::Args),
 }
 
 /// What a JSON file holds.
@@ -74,6 +77,11 @@ fn run(cli: &Cli) -> Result<bool> {
             let result = bridge::run(args)?;
             write(json, "bridge", &machine, &result)?;
             Ok(result.holds)
+        }
+        Bench::P2p(args) => {
+            let result = p2p::run(args)?;
+            write(json, "p2p", &machine, &result)?;
+            Ok(true)
         }
     }
 }

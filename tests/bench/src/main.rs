@@ -4,6 +4,7 @@
 //!   links with delay and loss.
 //! - `failover`: how long the game hears nothing when its path dies.
 //! - `bridge`: what a packet costs in the bridge, without processes and network.
+//! - `p2p`: what a peer connection costs, between two peers in this process.
 //!
 //! `cargo xtask bench NAME` builds everything with optimisation and runs this. What is measured, and
 //! how, is written in `docs/bench/README.md`.
@@ -29,6 +30,8 @@ mod house;
 mod latency;
 #[cfg(target_os = "linux")]
 mod machine;
+#[cfg(target_os = "linux")]
+mod p2p;
 #[cfg(target_os = "linux")]
 mod packet;
 #[cfg(target_os = "linux")]

@@ -170,6 +170,7 @@ impl Endpoint {
             include_loopback: config.webrtc.include_loopback,
             bind: config.webrtc.bind.clone(),
             connect_timeout: config.webrtc.connect_timeout,
+            ..PeerConfig::default()
         };
         let (handle, notices, incoming) = warp_link_driver::spawn(link);
         let keys = SessionKeys {

@@ -265,6 +265,7 @@ impl Paths {
             include_loopback: self.config.webrtc.loopback,
             bind: Vec::new(),
             connect_timeout: Duration::from_millis(self.config.webrtc.connection_timeout_ms),
+            ..PeerConfig::default()
         }
     }
 }

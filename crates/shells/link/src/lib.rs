@@ -12,6 +12,7 @@
 //! the end comes once with a [`CloseReason`]. Whether a carrier that says nothing is dead is judged
 //! by the session link, which hears of it long before ICE or TCP do.
 
+pub mod manager;
 pub mod peer;
 pub mod tls;
 pub mod websocket;

@@ -11,7 +11,7 @@ use tokio::sync::Notify;
 
 /// What each entry is charged beside its bytes, so that empty datagrams cannot fill the memory.
 /// The size of a `Bytes` handle and its reference-counted header, rounded up.
-const ENTRY_OVERHEAD: usize = 64;
+pub(crate) const ENTRY_OVERHEAD: usize = 64;
 
 /// Why a datagram was not taken.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

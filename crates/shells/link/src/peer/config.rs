@@ -4,6 +4,7 @@ use std::net::{IpAddr, SocketAddr, UdpSocket};
 use std::time::Duration;
 
 use rtc::ice::mdns::MulticastDnsMode;
+use warp_peer_core::{Channel, OutboxConfig, wire};
 use warp_protocol::rest::IceServer;
 use webrtc::data_channel::RTCDataChannelInit;
 use webrtc::peer_connection::{
@@ -13,24 +14,25 @@ use webrtc::peer_connection::{
 use super::error::PeerError;
 use crate::carrier::MAX_DATAGRAM;
 
-/// Label of the channel for datagrams.
-pub const CHANNEL_LABEL: &str = "link";
+/// SCTP packet size: a datagram of [`MAX_DATAGRAM`] bytes with the peer layer's header (1 byte), the
+/// common header (12 bytes) and the DATA chunk header (16 bytes; RFC 9260, sections 3.1 and 3.3.1) in
+/// one packet. SCTP pads to four bytes. With DTLS (37), UDP (8) and IPv6 (40) around it, 1,397 bytes
+/// are the most that goes on the wire, and 1,321 for the 1,202 bytes that the session link really
+/// sends.
+pub const SCTP_MTU: u32 = (MAX_DATAGRAM + wire::HEADER).next_multiple_of(4) as u32 + 28;
 
-/// Stream id of the channel for datagrams, agreed beforehand. Opened in band instead, the accepting
-/// side of the library would send reliably.
-pub const CHANNEL_ID: u16 = 1;
-
-/// Stream id of the channel for the greeting.
-const GREETING_ID: u16 = 0;
-
-/// SCTP packet size: a datagram of [`MAX_DATAGRAM`] bytes with the common header (12 bytes) and the
-/// DATA chunk header (16 bytes; RFC 9260, sections 3.1 and 3.3.1) in one packet. With DTLS (37), UDP
-/// (8) and IPv6 (40) around it, 1,393 bytes are the most that goes on the wire, and 1,317 for the
-/// 1,202 bytes that the session link really sends.
-pub const SCTP_MTU: u32 = MAX_DATAGRAM as u32 + 28;
-
-/// What may wait inside SCTP, bytes. Beyond it our own queue fills, and then drops.
+/// What of the unreliable channel may wait inside SCTP, bytes. Beyond it our own queues fill, and then
+/// drop.
 pub(super) const SEND_BUFFER: usize = 128 * 1024;
+
+/// What of one channel may wait inside SCTP by the library's own count, bytes. Never reached: reliable
+/// and file are held at the pacer's window (4 MiB), control at its credit.
+pub(super) const LIBRARY_SEND_BUFFER: usize = 8 * 1024 * 1024;
+
+/// SCTP's receive window, bytes; memory is used by what arrives only. Larger than all credit that a
+/// peer has (6.3 MiB), because the library tells nobody when a window that was used up is free again:
+/// its peer would wait for a probe, up to a minute. This is what made bulk from a browser hang.
+const RECEIVE_BUFFER: u32 = 8 * 1024 * 1024;
 
 /// Size asked for each UDP socket's kernel buffers, bytes; the kernel may grant less.
 pub(super) const SOCKET_BUFFER: usize = 2 * 1024 * 1024;
@@ -66,8 +68,10 @@ pub struct PeerConfig {
     pub include_loopback: bool,
     /// Addresses to bind; empty means every usable address of this machine.
     pub bind: Vec<IpAddr>,
-    /// How long [`super::Peer::opened`] waits.
+    /// How long [`super::Peer::opened`] and [`super::Peer::channels`] wait.
     pub connect_timeout: Duration,
+    /// Queues, batching and compression of the four channels.
+    pub outbox: OutboxConfig,
 }
 
 impl Default for PeerConfig {
@@ -77,6 +81,7 @@ impl Default for PeerConfig {
             include_loopback: false,
             bind: Vec::new(),
             connect_timeout: Duration::from_secs(10),
+            outbox: OutboxConfig::default(),
         }
     }
 }
@@ -153,26 +158,19 @@ impl PeerConfig {
             .with_prflx_acceptance_min_wait(Some(PRFLX_WAIT))
             .with_relay_acceptance_min_wait(Some(RELAY_WAIT))
             .with_sctp_mtu(SCTP_MTU)
+            .with_sctp_max_receive_buffer_size(RECEIVE_BUFFER)
             .build()
     }
 }
 
-/// The channel for datagrams: unordered, nothing is sent again.
-pub(super) fn link_channel() -> RTCDataChannelInit {
+/// How the library makes a channel; the other side makes it in the same way.
+pub(super) fn channel(channel: Channel) -> RTCDataChannelInit {
     RTCDataChannelInit {
-        ordered: false,
+        ordered: channel.is_reliable(),
         max_packet_life_time: None,
-        max_retransmits: Some(0),
+        max_retransmits: (!channel.is_reliable()).then_some(0),
         protocol: String::new(),
-        negotiated: Some(CHANNEL_ID),
-    }
-}
-
-/// The channel for the greeting; whether it is reliable does not matter.
-pub(super) fn greeting_channel() -> RTCDataChannelInit {
-    RTCDataChannelInit {
-        negotiated: Some(GREETING_ID),
-        ..link_channel()
+        negotiated: Some(channel.id()),
     }
 }
 

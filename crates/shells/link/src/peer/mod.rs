@@ -1,5 +1,5 @@
-//! The WebRTC carrier: one peer connection with one data channel for datagrams, unordered and
-//! without retransmission, agreed beforehand on both sides.
+//! A WebRTC peer connection with four data channels, agreed beforehand on both sides. Its unreliable
+//! channel is also the carrier of the session link.
 //!
 //! ```text
 //! offering side                     signaling                     answering side
@@ -8,24 +8,27 @@
 //! accept_answer         ◀────────────────────── sdp ──
 //! LocalCandidates::next ── candidate ────────────────▶  add_remote_candidate     (any time, any order)
 //! add_remote_candidate  ◀──────────────── candidate ──  LocalCandidates::next
-//! opened -> Carrier                                     opened -> Carrier
+//! opened -> Carrier, channels -> Channels               opened -> Carrier, channels -> Channels
 //! ```
 //!
 //! Rules:
 //! - Candidates trickle. A description already holds this machine's own addresses, which are known
 //!   at once: a side that starts to check before it knows the other's addresses takes them for ones
 //!   behind a NAT and loses time. An offerer keeps candidates that arrive before the answer.
-//! - **Two channels, and a greeting.** The library opens the stream of a channel a moment after the
+//! - **Control comes first, and greets.** The library opens the stream of a channel a moment after the
 //!   association; data of the other side that comes within that moment opens it too, reliable and
-//!   ordered, and so it stays for as long as it lives. So the channel for datagrams is made once the
-//!   association is up, and used once the other side has said, on a channel of its own, that it has
-//!   made its end: "hello" until something is heard, "heard" in answer to it.
+//!   ordered, and so it stays for as long as it lives. Control is just that. The other channels are
+//!   made once the association is up, and used once the other side has said, on control, that it has
+//!   made its own: hello until something is heard, and "heard" in answer to it.
+//! - What goes first, how much, and in what form is decided by [`warp_peer_core`].
+//! - All channels are read at once and all the time: the library stops all of them when one is full.
 //! - A peer connection lives until [`Peer::close`], until its [`Peer`] *or* its [`Carrier`] is
-//!   dropped, until the other side closes it, or until ICE gives it up. Then its tasks and sockets go.
+//!   dropped, until the other side breaks the protocol, until the other side closes it, or until ICE gives it up. Then its tasks and sockets go.
 //! - A session description and candidates come from the other side: they are limited in size and
 //!   number, and cannot make us open TCP connections.
 //! - Behind this interface stands the crate `webrtc`; none of its types is part of the interface.
 
+mod channels;
 mod config;
 mod error;
 mod pump;
@@ -42,15 +45,21 @@ use parking_lot::Mutex;
 use serde_json::Value;
 use tokio::sync::{mpsc, watch};
 use tokio_util::sync::CancellationToken;
+use warp_peer_core::Channel;
 use webrtc::data_channel::DataChannel;
 use webrtc::peer_connection::{PeerConnection, PeerConnectionBuilder, RTCIceCandidateInit};
 
-pub use config::{CHANNEL_ID, CHANNEL_LABEL, PeerConfig, SCTP_MTU};
+pub use channels::{
+    ChannelReceiver, ChannelReceivers, ChannelSender, ChannelStats, Channels, SendError,
+};
+pub use config::{PeerConfig, SCTP_MTU};
 pub use error::PeerError;
+pub use pump::{GIVEN_UP_AFTER, SILENT_AFTER};
 pub use signaling::MAX_REMOTE_CANDIDATES;
 pub use stats::{CandidateInfo, PeerState, SelectedPair};
 
 use crate::carrier::{Carrier, CloseReason, Core};
+use channels::Traffic;
 use pump::{Handler, Pump};
 use runtime::CarrierRuntime;
 use signaling::Kind;
@@ -185,9 +194,12 @@ struct Remote {
 /// What both sides can do.
 pub struct Peer {
     pc: Arc<dyn PeerConnection>,
-    greeting: Arc<dyn DataChannel>,
+    control: Arc<dyn DataChannel>,
     core: Arc<Core>,
     carrier: Mutex<Option<Carrier>>,
+    channels: Mutex<Option<Channels>>,
+    /// Cancelled when the channels are handed out.
+    attended: CancellationToken,
     remote: tokio::sync::Mutex<Remote>,
     state: watch::Receiver<PeerState>,
     /// How many local candidates were found so far.
@@ -240,7 +252,7 @@ impl Peer {
                 .with_handler(handler.clone())
                 .with_runtime(runtime.clone())
                 .with_udp_addrs(addresses)
-                .with_data_channel_send_buffer_limit(config::SEND_BUFFER)
+                .with_data_channel_send_buffer_limit(config::LIBRARY_SEND_BUFFER)
                 .build(),
         )
         .await
@@ -249,9 +261,10 @@ impl Peer {
         let core = Core::new(CancellationToken::new());
         let open = CancellationToken::new();
         let gone = CancellationToken::new();
-        let init = Some(config::greeting_channel());
-        let greeting = match pc.create_data_channel("greeting", init).await {
-            Ok(greeting) => greeting,
+        let init = Some(config::channel(Channel::Control));
+        let made = pc.create_data_channel(Channel::Control.label(), init);
+        let control = match made.await {
+            Ok(control) => control,
             Err(error) => {
                 runtime.settle();
                 // Nothing was sent yet; the first error is the one to report.
@@ -260,12 +273,17 @@ impl Peer {
             }
         };
         let carrier = Carrier::new(core.clone());
+        let traffic = Arc::new(Traffic::new(config.outbox));
+        let channels = Channels::new(traffic.clone(), core.clone());
+        let attended = CancellationToken::new();
         let pump = Pump {
             pc: pc.clone(),
-            greeting: greeting.clone(),
+            control: control.clone(),
             runtime,
             handler,
+            traffic,
             open: open.clone(),
+            attended: attended.clone(),
         };
         let (pumped, freed) = (core.clone(), gone.clone().drop_guard());
         tokio::spawn(async move {
@@ -275,9 +293,11 @@ impl Peer {
         });
         let peer = Self {
             pc,
-            greeting,
+            control,
             core,
             carrier: Mutex::new(Some(carrier)),
+            channels: Mutex::new(Some(channels)),
+            attended,
             remote: tokio::sync::Mutex::default(),
             state: state_rx,
             found: found_rx,
@@ -318,21 +338,36 @@ impl Peer {
         Ok(())
     }
 
-    /// Waits until the data channel is open, at most the configured time, and hands the carrier out.
+    /// Waits until the channels are open, at most the configured time, and hands the carrier out.
     ///
     /// # Errors
     /// [`PeerError::Timeout`], [`PeerError::Unreachable`], [`PeerError::Closed`]; after each of them
     /// close the peer. [`PeerError::AlreadyTaken`] the second time. Safe to cancel.
     pub async fn opened(&self) -> Result<Carrier, PeerError> {
+        self.wait_open().await?;
+        self.carrier.lock().take().ok_or(PeerError::AlreadyTaken)
+    }
+
+    /// Waits until the channels are open, at most the configured time, and hands them out. From then
+    /// on the other side is asked for signs of life.
+    ///
+    /// # Errors
+    /// As [`Peer::opened`]. Safe to cancel.
+    pub async fn channels(&self) -> Result<Channels, PeerError> {
+        self.wait_open().await?;
+        let channels = self.channels.lock().take();
+        self.attended.cancel();
+        channels.ok_or(PeerError::AlreadyTaken)
+    }
+
+    async fn wait_open(&self) -> Result<(), PeerError> {
         tokio::select! {
             biased;
             reason = self.core.wait_ended() => Err(match reason {
                 CloseReason::Unreachable => PeerError::Unreachable,
                 _ => PeerError::Closed,
             }),
-            () = self.open.cancelled() => {
-                self.carrier.lock().take().ok_or(PeerError::AlreadyTaken)
-            }
+            () = self.open.cancelled() => Ok(()),
             () = tokio::time::sleep(self.connect_timeout) => Err(PeerError::Timeout {
                 after: self.connect_timeout,
             }),
@@ -404,7 +439,7 @@ impl Peer {
     async fn nudge(&self) {
         // Setting a threshold that stays what it was wakes the driver; that the channel may be gone
         // is told by its events.
-        let _ = self.greeting.set_buffered_amount_low_threshold(0).await;
+        let _ = self.control.set_buffered_amount_low_threshold(0).await;
     }
 
     fn setup_error(&self, error: &webrtc::error::Error) -> PeerError {

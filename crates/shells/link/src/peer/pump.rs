@@ -1,55 +1,79 @@
-//! The task of a peer connection: greets, moves datagrams, and frees everything at the end.
+//! The task of a peer connection: greets, moves datagrams and frames, and frees everything at the end.
 
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
-use bytes::BytesMut;
 use parking_lot::Mutex;
 use serde_json::Value;
-use tokio::sync::{mpsc, watch};
+use tokio::sync::{Notify, mpsc, watch};
 use tokio_util::sync::CancellationToken;
+use warp_peer_core::{Channel, Control, Outgoing, wire};
 use webrtc::data_channel::{DataChannel, DataChannelEvent};
 use webrtc::peer_connection::{
     PeerConnection, PeerConnectionEventHandler, RTCIceGatheringState, RTCPeerConnectionIceEvent,
     RTCPeerConnectionState,
 };
 
-use super::config::{self, CHANNEL_LABEL};
+use super::channels::{EndOnDrop, Traffic};
+use super::config::{self, SEND_BUFFER};
 use super::runtime::CarrierRuntime;
 use super::signaling;
 use super::stats::PeerState;
 use crate::carrier::{CloseReason, Core, FinishOnDrop};
 
-/// Greeting: my end is ready, and I have not heard you.
-const HELLO: &str = "hello";
-
-/// Greeting: my end is ready, and I have heard you.
-const HEARD: &str = "heard";
-
-/// How often the greeting is repeated: it may be lost.
+/// How often the greeting is repeated until it is answered: what the other side sends before its
+/// channels are made may be lost.
 const HELLO_EVERY: Duration = Duration::from_millis(20);
+
+/// How often the other side is asked for a sign of life, where the application uses the channels.
+const PING_EVERY: Duration = Duration::from_millis(250);
+
+/// How often it is told what arrived on the unreliable channel, if anything did.
+const REPORT_EVERY: Duration = Duration::from_millis(100);
+
+/// After this long without anything from the other side it counts as silent: three pings.
+pub const SILENT_AFTER: Duration = Duration::from_millis(800);
+
+/// After this long the connection is given up. SCTP backs off when it loses what it sends again: two
+/// of its timeouts in a row are 3 s of silence on a way that works, three are 7 s.
+pub const GIVEN_UP_AFTER: Duration = Duration::from_secs(10);
+
+/// How long the writer waits for the library to say that it sent something. It says so by an event;
+/// this only bounds the loss of one.
+const BACKSTOP: Duration = Duration::from_millis(5);
+
+/// How many messages leave before the library is asked again how much it holds.
+const BURST: usize = 32;
 
 /// How long the library's tasks may take to end after the connection is closed.
 const TEARDOWN: Duration = Duration::from_secs(2);
 
-/// Moves datagrams between the queues and the channel, and frees everything at the end.
+/// Moves datagrams and frames between the queues and the channels, and frees everything at the end.
 pub(super) struct Pump {
     pub(super) pc: Arc<dyn PeerConnection>,
-    pub(super) greeting: Arc<dyn DataChannel>,
+    pub(super) control: Arc<dyn DataChannel>,
     pub(super) runtime: Arc<CarrierRuntime>,
     pub(super) handler: Arc<Handler>,
-    /// Cancelled when the other side was heard, and the carrier may be used.
+    pub(super) traffic: Arc<Traffic>,
+    /// Cancelled when the other side was heard, and the channels may be used.
     pub(super) open: CancellationToken,
+    /// Cancelled when the application uses the channels, and not only the carrier, whose user asks
+    /// for signs of life itself.
+    pub(super) attended: CancellationToken,
 }
+
+/// The channels in the order of [`Channel::ALL`].
+type Handles = [Arc<dyn DataChannel>; 4];
 
 impl Pump {
     pub(super) async fn run(self, core: Arc<Core>) {
         let guard = FinishOnDrop(core);
         let core = &guard.0;
+        let _channels = EndOnDrop(self.traffic.clone());
         let mut state = self.handler.state.subscribe();
         let reason = tokio::select! {
             () = core.stop.cancelled() => CloseReason::Local,
-            reason = self.work(core) => reason,
+            reason = Box::pin(self.work(core)) => reason,
             () = self.runtime.driver_gone.cancelled() => CloseReason::Broken,
             _ = state.wait_for(|state| *state == PeerState::Failed) => CloseReason::Unreachable,
         };
@@ -69,25 +93,40 @@ impl Pump {
 
     async fn work(&self, core: &Core) -> CloseReason {
         loop {
-            match self.greeting.poll().await {
+            match self.control.poll().await {
                 Some(DataChannelEvent::OnOpen) => break,
                 Some(event) if ends(&event) => return CloseReason::Remote,
                 Some(_) => {}
                 None => return CloseReason::Broken,
             }
         }
-        let init = Some(config::link_channel());
-        let link = match self.pc.create_data_channel(CHANNEL_LABEL, init).await {
-            Ok(link) => link,
-            Err(error) => {
-                tracing::warn!(%error, "the data channel could not be made");
-                return CloseReason::Broken;
+        let mut handles: Vec<Arc<dyn DataChannel>> = vec![self.control.clone()];
+        for channel in &Channel::ALL[1..] {
+            let init = Some(config::channel(*channel));
+            match self.pc.create_data_channel(channel.label(), init).await {
+                Ok(handle) => handles.push(handle),
+                Err(error) => {
+                    tracing::warn!(%error, channel = channel.label(), "a data channel could not be made");
+                    return CloseReason::Broken;
+                }
             }
+        }
+        let Ok(handles) = Handles::try_from(handles) else {
+            return CloseReason::Broken;
+        };
+        let released = Notify::new();
+        let read = |channel: Channel| {
+            let handle = &handles[channel as usize];
+            self.read(core, channel, &**handle, &released)
         };
         tokio::select! {
-            reason = self.greet() => reason,
-            reason = self.read(core, &*link) => reason,
-            reason = self.write(core, &*link) => reason,
+            reason = read(Channel::Control) => reason,
+            reason = read(Channel::Unreliable) => reason,
+            reason = read(Channel::Reliable) => reason,
+            reason = read(Channel::File) => reason,
+            reason = self.write_datagrams(core, &*handles[Channel::Unreliable as usize]) => reason,
+            reason = self.write_frames(&handles, &released) => reason,
+            reason = self.watch() => reason,
         }
     }
 
@@ -98,41 +137,33 @@ impl Pump {
         }
     }
 
-    async fn greet(&self) -> CloseReason {
-        let mut clock = tokio::time::interval(HELLO_EVERY);
-        loop {
-            // What the channel does not take is said again; its end is told by its events.
-            tokio::select! {
-                _ = clock.tick(), if !self.open.is_cancelled() => {
-                    let _ = self.greeting.try_send_text(HELLO).await;
-                }
-                event = self.greeting.poll() => match event {
-                    Some(DataChannelEvent::OnMessage(message)) => {
-                        self.heard();
-                        if message.data == HELLO.as_bytes() {
-                            let _ = self.greeting.try_send_text(HEARD).await;
-                        }
-                    }
-                    Some(event) if ends(&event) => return CloseReason::Remote,
-                    Some(_) => {}
-                    None => return CloseReason::Broken,
-                }
-            }
-        }
-    }
-
-    async fn read(&self, core: &Core, link: &dyn DataChannel) -> CloseReason {
-        while let Some(event) = link.poll().await {
+    async fn read(
+        &self,
+        core: &Core,
+        channel: Channel,
+        handle: &dyn DataChannel,
+        released: &Notify,
+    ) -> CloseReason {
+        while let Some(event) = handle.poll().await {
             match event {
+                DataChannelEvent::OnMessage(message) if message.is_string => core.ignore(),
                 DataChannelEvent::OnMessage(message) => {
-                    // The other side sends here only after it has heard this one.
+                    let message = message.data.freeze();
+                    let hello = match self.traffic.on_message(core, channel, message) {
+                        Ok(hello) => hello,
+                        Err(violation) => {
+                            let (code, channel) = (violation.code(), channel.label());
+                            tracing::info!(code, channel, "the peer broke the protocol");
+                            return CloseReason::Violation;
+                        }
+                    };
+                    // The other side sends only after it has made its channels.
                     self.heard();
-                    if message.is_string {
-                        core.ignore();
-                    } else {
-                        core.deliver(message.data.freeze());
+                    if hello == Some(false) {
+                        self.traffic.notify(self.traffic.hello(true));
                     }
                 }
+                DataChannelEvent::OnBufferedAmountLow => released.notify_one(),
                 event if ends(&event) => return CloseReason::Remote,
                 _ => {}
             }
@@ -141,12 +172,56 @@ impl Pump {
         CloseReason::Broken
     }
 
-    async fn write(&self, core: &Core, link: &dyn DataChannel) -> CloseReason {
+    /// Greets until the other side is heard; then asks it for signs of life.
+    async fn watch(&self) -> CloseReason {
+        let mut clock = tokio::time::interval(HELLO_EVERY);
+        while !self.open.is_cancelled() {
+            tokio::select! {
+                () = self.open.cancelled() => {}
+                _ = clock.tick() => self.traffic.notify(self.traffic.hello(false)),
+            }
+        }
+        self.attended.cancelled().await;
+        let mut clock = tokio::time::interval(REPORT_EVERY);
+        let (mut reported, mut pinged) = (self.traffic.arrived(), Instant::now());
+        self.traffic.ping(PING_EVERY);
+        loop {
+            clock.tick().await;
+            let arrived = self.traffic.arrived();
+            if arrived != reported {
+                reported = arrived;
+                let (messages, bytes) = arrived;
+                self.traffic.notify(Control::Report { messages, bytes });
+            }
+            if pinged.elapsed() >= PING_EVERY {
+                pinged = Instant::now();
+                self.traffic.ping(PING_EVERY);
+            }
+            let silence = self.traffic.silence();
+            if silence >= GIVEN_UP_AFTER {
+                return CloseReason::Unreachable;
+            }
+            if silence >= SILENT_AFTER {
+                self.traffic
+                    .silent
+                    .send_if_modified(|silent| !std::mem::replace(silent, true));
+            }
+        }
+    }
+
+    async fn write_datagrams(&self, core: &Core, handle: &dyn DataChannel) -> CloseReason {
         self.open.cancelled().await;
         while let Some(datagram) = core.outbound.pop().await {
             let bytes = datagram.len();
-            // Waits while SCTP holds SEND_BUFFER; our queue then fills and drops.
-            if let Err(error) = link.send(BytesMut::from(datagram)).await {
+            // While SCTP holds as much as it may, our queue fills, and then drops.
+            while handle
+                .outstanding_bytes()
+                .await
+                .is_ok_and(|outstanding| outstanding >= SEND_BUFFER)
+            {
+                tokio::time::sleep(BACKSTOP).await;
+            }
+            if let Err(error) = handle.send(wire::datagram(&datagram)).await {
                 // Whether the channel has ended, and why, its events tell.
                 tracing::trace!(%error, bytes, "the data channel did not take a datagram");
                 core.count_refused();
@@ -156,6 +231,72 @@ impl Pump {
         }
         CloseReason::Local
     }
+
+    async fn write_frames(&self, handles: &Handles, released: &Notify) -> CloseReason {
+        let of = |channel: Channel| &handles[channel as usize];
+        let (reliable, file) = (of(Channel::Reliable), of(Channel::File));
+        let mut threshold = 0;
+        loop {
+            let wants_bulk = self.traffic.with_outbox(|outbox| outbox.wants_bulk());
+            if wants_bulk {
+                let outstanding = outstanding(reliable).await + outstanding(file).await;
+                let window = self.traffic.with_outbox(|outbox| {
+                    outbox.on_outstanding(outstanding, Instant::now());
+                    outbox.pacer().window()
+                });
+                // Half of what may lie there, and not told anew for every byte.
+                let wanted = window / 2;
+                if wanted.abs_diff(threshold) > threshold / 4 {
+                    threshold = wanted;
+                    let threshold = u32::try_from(threshold).unwrap_or(u32::MAX);
+                    let _ = file.set_buffered_amount_low_threshold(threshold).await;
+                    let _ = reliable.set_buffered_amount_low_threshold(threshold).await;
+                }
+            }
+            let free = outstanding(of(Channel::Unreliable)).await < SEND_BUFFER;
+            let mut sent = 0;
+            while sent < BURST
+                && let Some(Outgoing { channel, message }) = self
+                    .traffic
+                    .with_outbox(|outbox| outbox.poll(free, Instant::now()))
+            {
+                sent += 1;
+                match of(channel).try_send(message).await {
+                    Ok(()) => {}
+                    Err(webrtc::error::Error::ErrSendBufferFull) if channel.is_reliable() => {
+                        // Nothing may be missing in between.
+                        tracing::warn!(channel = channel.label(), "a data channel is full");
+                        return CloseReason::Broken;
+                    }
+                    // Whether the channel has ended, and why, its events tell.
+                    Err(error) => {
+                        let channel = channel.label();
+                        tracing::debug!(%error, channel, "a data channel did not take a message");
+                    }
+                }
+            }
+            if sent == BURST {
+                continue;
+            }
+            let (wake, queued) = self
+                .traffic
+                .with_outbox(|outbox| (outbox.poll_timeout(), outbox.queued() > 0));
+            let mut until = wake.unwrap_or_else(|| Instant::now() + PING_EVERY);
+            if queued {
+                until = until.min(Instant::now() + BACKSTOP);
+            }
+            tokio::select! {
+                () = self.traffic.outgoing.notified() => {}
+                () = released.notified() => {}
+                () = tokio::time::sleep_until(until.into()) => {}
+            }
+        }
+    }
+}
+
+/// Bytes that SCTP holds for a channel; of one that is gone none.
+async fn outstanding(handle: &Arc<dyn DataChannel>) -> usize {
+    handle.outstanding_bytes().await.unwrap_or(0)
 }
 
 /// Whether the other side closes the channel with this event.

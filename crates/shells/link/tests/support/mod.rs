@@ -3,8 +3,12 @@
     dead_code,
     unreachable_pub,
     clippy::unwrap_used,
+    clippy::expect_used,
     reason = "shared by several test programs and the probe, each of which uses a part"
 )]
+
+pub mod hub;
+pub mod raw;
 
 use std::net::{Ipv4Addr, SocketAddr};
 use std::sync::Arc;
@@ -110,6 +114,8 @@ pub struct Relay {
     pub from_far: Arc<Direction>,
     /// Drop every n-th large datagram; 0 drops none.
     pub drop_every: Arc<AtomicU64>,
+    /// Of a thousand datagrams of any length so many are dropped, at random.
+    pub loss: Arc<AtomicU64>,
     /// Drop everything.
     pub dark: Arc<AtomicBool>,
     facing_near: Arc<UdpSocket>,
@@ -126,6 +132,7 @@ impl Relay {
             from_near: Arc::default(),
             from_far: Arc::default(),
             drop_every: Arc::default(),
+            loss: Arc::default(),
             dark: Arc::default(),
             facing_near: Arc::new(bind().await.unwrap()),
             facing_far: Arc::new(bind().await.unwrap()),
@@ -146,6 +153,8 @@ impl Relay {
         stop: &CancellationToken,
     ) {
         let (drop_every, dark) = (self.drop_every.clone(), self.dark.clone());
+        let loss = self.loss.clone();
+        let mut random = 1_u64;
         let work = async move {
             let mut buffer = vec![0; 65536];
             loop {
@@ -153,7 +162,12 @@ impl Relay {
                     continue;
                 };
                 seen.longest.fetch_max(len as u64, Ordering::Relaxed);
-                let mut keep = !dark.load(Ordering::Relaxed);
+                // Knuth's MMIX generator; the upper bits are the good ones.
+                random = random
+                    .wrapping_mul(6_364_136_223_846_793_005)
+                    .wrapping_add(1_442_695_040_888_963_407);
+                let lost = (random >> 33) % 1000 < loss.load(Ordering::Relaxed);
+                let mut keep = !dark.load(Ordering::Relaxed) && !lost;
                 if len >= LARGE {
                     let number = seen.large.fetch_add(1, Ordering::Relaxed) + 1;
                     let every = drop_every.load(Ordering::Relaxed);

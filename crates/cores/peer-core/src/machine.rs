@@ -1,0 +1,472 @@
+//! One peer as a state machine: who offers, who answers, when to try again.
+//!
+//! ```text
+//!          connect              answer came             open
+//!   New ────────────▶ Offering ─────────────▶ Connecting ───▶ Open
+//!    │                  │  ▲                   ▲   │            │
+//!    │ their offer      │  │ in time           │   │ time over  │ lost
+//!    └──▶ Answering ────┼──┼───────────────────┘   ▼            ▼
+//!            ▲          │  └───────────────── Reconnecting ◀────┘
+//!            └──────────┴─ their offer, anywhere        │ too often, or told so
+//!                                                       ▼
+//!                                                     Closed
+//! ```
+//!
+//! Rules:
+//! - **There is one connection at a time**, the one of the current attempt. Before another attempt
+//!   begins, the old connection is dropped.
+//! - **An attempt has an id**: the offerer's incarnation (grows with each start of the program) and a
+//!   number. An offer that is no newer than the newest known of the other side is stale, whatever
+//!   signaling made of the order. An answer says what the newest one of its sender is.
+//! - **Glare**: when both sides offer, the offer of the side with the greater peer id counts. It
+//!   passes over the other's offer and sends its own once more; the other drops its own and answers.
+//! - **An offer that is newer counts** in every other state: its sender has lost the connection, or
+//!   was started anew, and knows it first.
+//! - What is not answered in time, or lost, is tried again by the schedule of [`Reconnects`]; by both
+//!   sides, because neither knows what the other knows.
+//! - Lost signals cost time and nothing else.
+
+use std::collections::VecDeque;
+use std::time::{Duration, Instant};
+
+use crate::backoff::{ReconnectConfig, Reconnects};
+
+/// How many candidates of an offer that has not come yet are kept; further ones are dropped.
+const EARLY_CANDIDATES: usize = 32;
+
+/// What can be set.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct MachineConfig {
+    /// How long an attempt may take.
+    pub connect_timeout: Duration,
+    /// When to try again.
+    pub reconnect: ReconnectConfig,
+}
+
+impl Default for MachineConfig {
+    fn default() -> Self {
+        Self {
+            connect_timeout: Duration::from_secs(10),
+            reconnect: ReconnectConfig::default(),
+        }
+    }
+}
+
+/// Names an attempt; ordered by age.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct AttemptId {
+    /// Of the offerer: grows with each start of its program, for instance the time.
+    pub incarnation: u64,
+    /// Counts the attempts of an incarnation.
+    pub number: u32,
+    /// The offerer is the one of the two with the greater peer id: the two may have been started at
+    /// the same moment.
+    pub greater: bool,
+}
+
+/// Why a connection is refused or ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum RefusalCode {
+    /// As many peers as may be are connected.
+    Full,
+    /// The application does not want the connection, or no longer.
+    Closed,
+}
+
+impl RefusalCode {
+    /// Stable code for signaling, events and logs.
+    pub fn code(self) -> &'static str {
+        match self {
+            RefusalCode::Full => "p2p-full",
+            RefusalCode::Closed => "p2p-closed",
+        }
+    }
+
+    /// Reads [`RefusalCode::code`].
+    pub fn from_code(code: &str) -> Option<Self> {
+        [RefusalCode::Full, RefusalCode::Closed]
+            .into_iter()
+            .find(|refusal| refusal.code() == code)
+    }
+}
+
+/// What the two sides tell each other through signaling.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Signal {
+    /// A session description to be answered.
+    Offer {
+        /// The attempt, an own one of the sender.
+        id: AttemptId,
+        /// Session description.
+        sdp: String,
+    },
+    /// The answer.
+    Answer {
+        /// The attempt that is answered.
+        id: AttemptId,
+        /// The newest own attempt of the sender; `None`: it never offered.
+        newest: Option<AttemptId>,
+        /// Session description.
+        sdp: String,
+    },
+    /// A candidate.
+    Candidate {
+        /// The attempt that it belongs to.
+        id: AttemptId,
+        /// As the shell writes it.
+        candidate: String,
+    },
+    /// No, or no longer.
+    Refuse {
+        /// The attempt that is refused or ended.
+        id: AttemptId,
+        /// Why.
+        code: RefusalCode,
+    },
+}
+
+/// Why a machine is closed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum GaveUp {
+    /// This side closed it.
+    Local,
+    /// The other side did, or refused.
+    Remote(RefusalCode),
+    /// As many attempts failed as may.
+    Attempts,
+}
+
+/// Where a peer stands.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum PeerState {
+    /// Nobody has asked for a connection.
+    New,
+    /// We offer.
+    Offering,
+    /// They offered; our answer is being made.
+    Answering,
+    /// Both descriptions are there.
+    Connecting,
+    /// The channels are open.
+    Open,
+    /// Waiting for the next attempt.
+    Reconnecting,
+    /// For good.
+    Closed(GaveUp),
+}
+
+/// What the shell has to do, in this order.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Action {
+    /// Make a connection and an offer, then call [`Machine::offered`].
+    Offer(AttemptId),
+    /// Make a connection and an answer to this offer, then call [`Machine::answered`].
+    Answer(AttemptId, String),
+    /// Give the answer to the connection.
+    AcceptAnswer(AttemptId, String),
+    /// Give a candidate to the connection.
+    AddCandidate(AttemptId, String),
+    /// Close the connection; never heard of again.
+    Drop(AttemptId),
+    /// Hand to signaling.
+    Send(Signal),
+    /// Tell the application.
+    State(PeerState),
+}
+
+/// See the module's documentation.
+#[derive(Debug)]
+pub struct Machine {
+    config: MachineConfig,
+    wins_glare: bool,
+    newest: AttemptId,
+    offered_once: bool,
+    /// The newest attempt of the other side.
+    heard: Option<AttemptId>,
+    state: PeerState,
+    current: Option<Current>,
+    reconnects: Reconnects,
+    deadline: Option<Instant>,
+    early: VecDeque<(AttemptId, String)>,
+    actions: VecDeque<Action>,
+}
+
+/// The attempt that has a connection.
+#[derive(Debug)]
+struct Current {
+    id: AttemptId,
+    /// We offered.
+    ours: bool,
+    /// Our offer, to be sent again.
+    offer: Option<String>,
+}
+
+impl Machine {
+    /// `incarnation` must be greater than in every earlier life of this peer id; `seed` decides the
+    /// jitter. Two peers must not have the same id.
+    pub fn new(
+        config: MachineConfig,
+        local: &str,
+        remote: &str,
+        incarnation: u64,
+        seed: u64,
+    ) -> Self {
+        Self {
+            config,
+            wins_glare: local > remote,
+            newest: AttemptId {
+                incarnation,
+                number: 0,
+                greater: local > remote,
+            },
+            offered_once: false,
+            heard: None,
+            state: PeerState::New,
+            current: None,
+            reconnects: Reconnects::new(config.reconnect, seed),
+            deadline: None,
+            early: VecDeque::new(),
+            actions: VecDeque::new(),
+        }
+    }
+
+    /// Where the peer stands.
+    pub fn state(&self) -> PeerState {
+        self.state
+    }
+
+    /// The attempt that has a connection now.
+    pub fn current(&self) -> Option<AttemptId> {
+        self.current.as_ref().map(|current| current.id)
+    }
+
+    /// The next thing to do.
+    pub fn poll_action(&mut self) -> Option<Action> {
+        self.actions.pop_front()
+    }
+
+    /// When to call [`Machine::handle_timeout`].
+    pub fn poll_timeout(&self) -> Option<Instant> {
+        self.deadline
+    }
+
+    /// The application wants the connection. Does nothing where one is there or coming.
+    pub fn connect(&mut self, now: Instant) {
+        if matches!(self.state, PeerState::New | PeerState::Reconnecting) {
+            self.offer(now);
+        }
+    }
+
+    /// The machine's addresses are others now: what is there is of no use, and no time is lost.
+    pub fn network_changed(&mut self, now: Instant) {
+        if !matches!(self.state, PeerState::New | PeerState::Closed(_)) {
+            self.drop_current();
+            self.offer(now);
+        }
+    }
+
+    /// The application wants it no more.
+    pub fn close(&mut self) {
+        self.end(GaveUp::Local, Some(RefusalCode::Closed));
+    }
+
+    /// The deadline has come.
+    pub fn handle_timeout(&mut self, now: Instant) {
+        if self.deadline.is_none_or(|deadline| deadline > now) {
+            return;
+        }
+        match self.state {
+            PeerState::Reconnecting => self.offer(now),
+            PeerState::Offering | PeerState::Answering | PeerState::Connecting => self.fail(now),
+            PeerState::New | PeerState::Open | PeerState::Closed(_) => self.deadline = None,
+        }
+    }
+
+    /// The offer is made.
+    pub fn offered(&mut self, id: AttemptId, sdp: String) {
+        if self.state == PeerState::Offering
+            && let Some(current) = self.current.as_mut().filter(|current| current.id == id)
+        {
+            current.offer = Some(sdp.clone());
+            self.send(Signal::Offer { id, sdp });
+        }
+    }
+
+    /// The answer is made.
+    pub fn answered(&mut self, id: AttemptId, sdp: String) {
+        if self.state == PeerState::Answering && self.current() == Some(id) {
+            let newest = self.offered_once.then_some(self.newest);
+            self.send(Signal::Answer { id, newest, sdp });
+            self.go(PeerState::Connecting);
+        }
+    }
+
+    /// A candidate of ours was found.
+    pub fn found(&mut self, id: AttemptId, candidate: String) {
+        if self.current() == Some(id) {
+            self.send(Signal::Candidate { id, candidate });
+        }
+    }
+
+    /// The channels of an attempt are open.
+    pub fn opened(&mut self, id: AttemptId) {
+        // The offerer's may be open before its answerer knows that the answer has left.
+        if self.current() == Some(id) && self.state != PeerState::Open {
+            self.reconnects.succeeded();
+            self.deadline = None;
+            self.go(PeerState::Open);
+        }
+    }
+
+    /// The connection of an attempt failed, broke or fell silent.
+    pub fn lost(&mut self, id: AttemptId, now: Instant) {
+        if self.current() == Some(id) {
+            self.fail(now);
+        }
+    }
+
+    /// A signal of the other side.
+    pub fn handle_signal(&mut self, signal: Signal, now: Instant) {
+        match signal {
+            Signal::Offer { id, sdp } => self.on_offer(id, sdp, now),
+            Signal::Answer { id, newest, sdp } => {
+                if self.state != PeerState::Offering || self.current() != Some(id) {
+                    return;
+                }
+                let theirs = newest.filter(|newest| self.is_theirs(*newest));
+                self.heard = self.heard.max(theirs);
+                self.actions.push_back(Action::AcceptAnswer(id, sdp));
+                self.go(PeerState::Connecting);
+            }
+            Signal::Candidate { id, candidate } => {
+                if self.current() == Some(id) {
+                    self.actions.push_back(Action::AddCandidate(id, candidate));
+                } else if self.heard.is_none_or(|heard| id > heard)
+                    && self.early.len() < EARLY_CANDIDATES
+                {
+                    self.early.push_back((id, candidate));
+                }
+            }
+            Signal::Refuse { id, code } => {
+                if self.current() != Some(id) {
+                    return;
+                }
+                match code {
+                    // There may be room later.
+                    RefusalCode::Full => self.fail(now),
+                    RefusalCode::Closed => self.end(GaveUp::Remote(code), None),
+                }
+            }
+        }
+    }
+
+    fn on_offer(&mut self, id: AttemptId, sdp: String, now: Instant) {
+        if let PeerState::Closed(_) = self.state {
+            let code = RefusalCode::Closed;
+            self.send(Signal::Refuse { id, code });
+            return;
+        }
+        let stale = self.heard.is_some_and(|heard| id <= heard) && !self.may_be_older(id);
+        if stale || !self.is_theirs(id) {
+            return;
+        }
+        self.heard = Some(id);
+        if self.state == PeerState::Offering && self.wins_glare {
+            // They may not have got ours.
+            if let Some(current) = &self.current
+                && let Some(sdp) = current.offer.clone()
+            {
+                let id = current.id;
+                self.send(Signal::Offer { id, sdp });
+            }
+            return;
+        }
+        self.drop_current();
+        self.current = Some(Current {
+            id,
+            ours: false,
+            offer: None,
+        });
+        self.deadline = Some(now + self.config.connect_timeout);
+        self.actions.push_back(Action::Answer(id, sdp));
+        for (of, candidate) in std::mem::take(&mut self.early) {
+            if of == id {
+                self.actions.push_back(Action::AddCandidate(id, candidate));
+            } else if of > id {
+                self.early.push_back((of, candidate));
+            }
+        }
+        self.go(PeerState::Answering);
+    }
+
+    fn is_theirs(&self, id: AttemptId) -> bool {
+        id.greater != self.wins_glare
+    }
+
+    /// An offer of another incarnation that counts as older: the other side's clock may have been
+    /// set back. As long as nothing is there to be lost, it is taken.
+    fn may_be_older(&self, id: AttemptId) -> bool {
+        matches!(self.state, PeerState::New | PeerState::Reconnecting)
+            && self
+                .heard
+                .is_some_and(|heard| heard.incarnation != id.incarnation)
+    }
+
+    fn offer(&mut self, now: Instant) {
+        self.newest.number = self.newest.number.saturating_add(1);
+        self.offered_once = true;
+        let id = self.newest;
+        self.current = Some(Current {
+            id,
+            ours: true,
+            offer: None,
+        });
+        self.deadline = Some(now + self.config.connect_timeout);
+        self.actions.push_back(Action::Offer(id));
+        self.go(PeerState::Offering);
+    }
+
+    fn fail(&mut self, now: Instant) {
+        self.drop_current();
+        match self.reconnects.failed() {
+            Some(wait) => {
+                self.deadline = Some(now + wait);
+                self.go(PeerState::Reconnecting);
+            }
+            None => self.end(GaveUp::Attempts, None),
+        }
+    }
+
+    fn end(&mut self, why: GaveUp, tell: Option<RefusalCode>) {
+        if let PeerState::Closed(_) = self.state {
+            return;
+        }
+        if let Some((id, code)) = self.current().zip(tell) {
+            self.send(Signal::Refuse { id, code });
+        }
+        self.drop_current();
+        self.deadline = None;
+        self.early.clear();
+        self.go(PeerState::Closed(why));
+    }
+
+    fn drop_current(&mut self) {
+        if let Some(current) = self.current.take() {
+            self.actions.push_back(Action::Drop(current.id));
+        }
+    }
+
+    /// Whether the current connection was offered by this side.
+    pub fn is_offerer(&self) -> bool {
+        self.current.as_ref().is_some_and(|current| current.ours)
+    }
+
+    fn send(&mut self, signal: Signal) {
+        self.actions.push_back(Action::Send(signal));
+    }
+
+    fn go(&mut self, state: PeerState) {
+        self.state = state;
+        self.actions.push_back(Action::State(state));
+    }
+}

@@ -1,0 +1,357 @@
+//! Many peers: one task each, which carries out what [`warp_peer_core::Machine`] decides.
+//!
+//! - **Signaling is two queues** of [`Signal`]s with the name of the other side; whoever owns them
+//!   carries them, for instance through the rooms of the coordinator ([`signal`]). They may be lost,
+//!   doubled and reordered.
+//! - **At most [`ManagerConfig::max_peers`]**, those included that are being connected. An offer beyond
+//!   is refused with a code, and costs nothing but the answer.
+//! - **A lost connection is made anew** by the schedule of the core, under the same name. So it is when
+//!   the network has changed ([`PeerManager::network_changed`]): the crate `webrtc` can restart ICE,
+//!   but only by another round of offer and answer, and a new connection costs the same.
+//! - **Closing frees everything**: [`PeerManager::close`] returns when all tasks and sockets are gone.
+
+mod attempt;
+pub mod signal;
+mod worker;
+
+use std::collections::HashMap;
+use std::hash::{BuildHasher, Hasher, RandomState};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::{SystemTime, UNIX_EPOCH};
+
+use tokio::sync::{mpsc, oneshot};
+use tokio::task::JoinSet;
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+use warp_peer_core::{Machine, MachineConfig, PeerState, RefusalCode, Signal};
+
+use crate::peer::{Channels, PeerConfig};
+use worker::{Note, Worker};
+
+/// How many peers by default.
+pub const MAX_PEERS: usize = 50;
+
+/// How many signals and commands wait for one peer. Full: signals are dropped, commands wait.
+const NOTES: usize = 128;
+
+/// How many commands wait for the manager; more wait at the caller.
+const COMMANDS: usize = 64;
+
+/// How many events wait for the application. Full: the peers wait that have more to say.
+const EVENTS: usize = 256;
+
+/// What can be set.
+#[derive(Debug, Clone)]
+pub struct ManagerConfig {
+    /// Our name; every other one is different.
+    pub local: String,
+    /// How many peers there may be.
+    pub max_peers: usize,
+    /// How connections are made.
+    pub peer: PeerConfig,
+    /// Timeouts and attempts.
+    pub machine: MachineConfig,
+}
+
+impl ManagerConfig {
+    /// Defaults for everything but the name.
+    pub fn new(local: impl Into<String>) -> Self {
+        Self {
+            local: local.into(),
+            max_peers: MAX_PEERS,
+            peer: PeerConfig::default(),
+            machine: MachineConfig::default(),
+        }
+    }
+}
+
+/// Why a command was not carried out.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, thiserror::Error)]
+pub enum ManagerError {
+    /// There are as many peers as may be.
+    #[error("there are {limit} peers already, and no more may be")]
+    Full {
+        /// How many.
+        limit: usize,
+    },
+    /// The name is our own.
+    #[error("a peer cannot connect to itself")]
+    Ourselves,
+    /// The manager is closed.
+    #[error("the peer manager is closed")]
+    Closed,
+}
+
+impl ManagerError {
+    /// Stable code for events and logs.
+    pub fn code(self) -> &'static str {
+        match self {
+            ManagerError::Full { .. } => RefusalCode::Full.code(),
+            ManagerError::Ourselves => "p2p-ourselves",
+            ManagerError::Closed => RefusalCode::Closed.code(),
+        }
+    }
+}
+
+/// What happens.
+#[derive(Debug)]
+pub enum PeerEvent {
+    /// A peer stands elsewhere.
+    State {
+        /// Its name.
+        peer: String,
+        /// Where; after *closed* nothing more is heard of it.
+        state: PeerState,
+    },
+    /// The channels of a peer are open. Those of an earlier connection have ended.
+    Open {
+        /// Its name.
+        peer: String,
+        /// The channels.
+        channels: Channels,
+    },
+    /// A peer refused the connection.
+    Refused {
+        /// Its name.
+        peer: String,
+        /// Why.
+        code: RefusalCode,
+    },
+}
+
+enum Command {
+    Connect(String, oneshot::Sender<Result<(), ManagerError>>),
+    Disconnect(String),
+    NetworkChanged,
+}
+
+/// Signals to or from a peer, with its name.
+pub type NamedSignal = (String, Signal);
+
+/// See the module's documentation. Dropping it closes all connections.
+#[derive(Debug)]
+pub struct PeerManager {
+    commands: mpsc::Sender<Command>,
+    count: Arc<AtomicUsize>,
+    stop: CancellationToken,
+    tasks: TaskTracker,
+}
+
+impl Drop for PeerManager {
+    fn drop(&mut self) {
+        self.stop.cancel();
+    }
+}
+
+impl PeerManager {
+    /// Starts without peers. Those who offer are answered.
+    ///
+    /// The manager ends when it is closed or dropped, or when `inbound` ends.
+    pub fn start(
+        config: ManagerConfig,
+        inbound: mpsc::Receiver<NamedSignal>,
+        outbound: mpsc::Sender<NamedSignal>,
+    ) -> (Self, mpsc::Receiver<PeerEvent>) {
+        let (commands, rx) = mpsc::channel(COMMANDS);
+        let (events, events_rx) = mpsc::channel(EVENTS);
+        let manager = Self {
+            commands,
+            count: Arc::default(),
+            stop: CancellationToken::new(),
+            tasks: TaskTracker::new(),
+        };
+        let run = Run {
+            config: Arc::new(config),
+            outbound,
+            events,
+            peers: HashMap::new(),
+            workers: JoinSet::new(),
+            count: manager.count.clone(),
+            stop: manager.stop.clone(),
+            tasks: manager.tasks.clone(),
+            incarnation: incarnation(),
+        };
+        manager.tasks.spawn(run.run(rx, inbound));
+        manager.tasks.close();
+        (manager, events_rx)
+    }
+
+    /// Wants a connection to `peer`; does nothing where there is one, or one is being made.
+    ///
+    /// # Errors
+    /// [`ManagerError`].
+    pub async fn connect(&self, peer: impl Into<String>) -> Result<(), ManagerError> {
+        let (answer, outcome) = oneshot::channel();
+        self.command(Command::Connect(peer.into(), answer)).await?;
+        outcome.await.map_err(|_| ManagerError::Closed)?
+    }
+
+    /// Ends the connection to `peer` for good, and tells it so.
+    ///
+    /// # Errors
+    /// [`ManagerError::Closed`].
+    pub async fn disconnect(&self, peer: impl Into<String>) -> Result<(), ManagerError> {
+        self.command(Command::Disconnect(peer.into())).await
+    }
+
+    /// The addresses of this machine are others now: all connections are made anew at once.
+    ///
+    /// # Errors
+    /// [`ManagerError::Closed`].
+    pub async fn network_changed(&self) -> Result<(), ManagerError> {
+        self.command(Command::NetworkChanged).await
+    }
+
+    /// How many peers there are, those that are being connected included.
+    pub fn count(&self) -> usize {
+        self.count.load(Ordering::Relaxed)
+    }
+
+    /// Ends all connections, and waits until nothing is left of them.
+    pub async fn close(&self) {
+        self.stop.cancel();
+        self.tasks.wait().await;
+    }
+
+    async fn command(&self, command: Command) -> Result<(), ManagerError> {
+        self.commands
+            .send(command)
+            .await
+            .map_err(|_| ManagerError::Closed)
+    }
+}
+
+/// Grows from start to start, as long as the clock is not set back; the core copes if it is.
+fn incarnation() -> u64 {
+    let since = SystemTime::now().duration_since(UNIX_EPOCH);
+    since.map_or(0, |since| u64::try_from(since.as_millis()).unwrap_or(0))
+}
+
+struct Run {
+    config: Arc<ManagerConfig>,
+    outbound: mpsc::Sender<NamedSignal>,
+    events: mpsc::Sender<PeerEvent>,
+    peers: HashMap<String, mpsc::Sender<Note>>,
+    workers: JoinSet<String>,
+    count: Arc<AtomicUsize>,
+    stop: CancellationToken,
+    tasks: TaskTracker,
+    incarnation: u64,
+}
+
+impl Run {
+    async fn run(
+        mut self,
+        mut commands: mpsc::Receiver<Command>,
+        mut inbound: mpsc::Receiver<NamedSignal>,
+    ) {
+        loop {
+            tokio::select! {
+                () = self.stop.cancelled() => break,
+                Some(gone) = self.workers.join_next() => self.on_gone(gone),
+                Some(command) = commands.recv() => self.on_command(command).await,
+                signal = inbound.recv() => match signal {
+                    Some((from, signal)) => self.on_signal(from, signal),
+                    None => break,
+                },
+            }
+        }
+        // Those that wait for the application to take an event are told as well.
+        self.stop.cancel();
+        while self.workers.join_next().await.is_some() {}
+        self.count.store(0, Ordering::Relaxed);
+    }
+
+    fn on_gone(&mut self, gone: Result<String, tokio::task::JoinError>) {
+        match gone {
+            Ok(name) => {
+                self.peers.remove(&name);
+            }
+            Err(error) => {
+                tracing::warn!(%error, "the task of a peer failed");
+                self.peers.retain(|_, notes| !notes.is_closed());
+            }
+        }
+        self.count.store(self.peers.len(), Ordering::Relaxed);
+    }
+
+    async fn on_command(&mut self, command: Command) {
+        match command {
+            Command::Connect(peer, answer) => {
+                let outcome = self.peer(&peer);
+                if outcome.is_ok() {
+                    self.note(&peer, Note::Connect);
+                }
+                // Nobody may be waiting any more.
+                let _ = answer.send(outcome);
+            }
+            Command::Disconnect(peer) => self.note(&peer, Note::Close),
+            Command::NetworkChanged => {
+                let peers: Vec<String> = self.peers.keys().cloned().collect();
+                for peer in peers {
+                    self.note(&peer, Note::NetworkChanged);
+                }
+            }
+        }
+    }
+
+    fn on_signal(&mut self, from: String, signal: Signal) {
+        if !self.peers.contains_key(&from) {
+            // Only an offer makes a peer of somebody unknown.
+            let Signal::Offer { id, .. } = &signal else {
+                return;
+            };
+            if let Err(error) = self.peer(&from) {
+                tracing::debug!(from, code = error.code(), "an offer is refused");
+                let code = RefusalCode::Full;
+                let refusal = Signal::Refuse { id: *id, code };
+                // Signals may be lost; this one is worth no waiting.
+                let _ = self.outbound.try_send((from, refusal));
+                return;
+            }
+        }
+        self.note(&from, Note::Signal(signal));
+    }
+
+    fn note(&self, peer: &str, note: Note) {
+        if let Some(notes) = self.peers.get(peer)
+            && notes.try_send(note).is_err()
+        {
+            tracing::debug!(peer, "a peer takes no more signals, one was dropped");
+        }
+    }
+
+    /// Makes sure that there is a task for `peer`.
+    fn peer(&mut self, peer: &str) -> Result<(), ManagerError> {
+        if peer == self.config.local {
+            return Err(ManagerError::Ourselves);
+        }
+        if self.peers.contains_key(peer) {
+            return Ok(());
+        }
+        let limit = self.config.max_peers;
+        if self.peers.len() >= limit {
+            return Err(ManagerError::Full { limit });
+        }
+        let (notes, rx) = mpsc::channel(NOTES);
+        let (config, name) = (&self.config, peer.to_owned());
+        let seed = RandomState::new().build_hasher().finish();
+        let machine = Machine::new(config.machine, &config.local, peer, self.incarnation, seed);
+        let worker = Worker::new(
+            name.clone(),
+            machine,
+            worker::Links {
+                config: config.clone(),
+                outbound: self.outbound.clone(),
+                events: self.events.clone(),
+                tasks: self.tasks.clone(),
+            },
+        );
+        let stop = self.stop.clone();
+        self.workers.spawn(worker.run(rx, stop));
+        self.peers.insert(name, notes);
+        self.count.store(self.peers.len(), Ordering::Relaxed);
+        Ok(())
+    }
+}

@@ -1,0 +1,194 @@
+//! The task of one peer.
+
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use tokio::sync::mpsc;
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+use warp_peer_core::{Action, AttemptId, Machine, PeerState, Signal};
+
+use super::attempt::{self, Begin, Input, Report};
+use super::{ManagerConfig, NamedSignal, PeerEvent};
+
+/// How many answers and candidates wait for a connection that is being made, and reports of it for
+/// the peer. Full: the other side waits.
+const QUEUE: usize = 128;
+
+/// How long the last signals may take when everything is closed.
+const GOODBYE: Duration = Duration::from_millis(200);
+
+/// What the manager tells a peer's task.
+pub(super) enum Note {
+    Connect,
+    Close,
+    NetworkChanged,
+    Signal(Signal),
+}
+
+/// What a peer's task shares with the manager.
+pub(super) struct Links {
+    pub(super) config: Arc<ManagerConfig>,
+    pub(super) outbound: mpsc::Sender<NamedSignal>,
+    pub(super) events: mpsc::Sender<PeerEvent>,
+    pub(super) tasks: TaskTracker,
+}
+
+/// The connection of the current attempt.
+struct Running {
+    id: AttemptId,
+    input: mpsc::Sender<Input>,
+    /// Closes the connection, also when the worker panics.
+    _stop: tokio_util::sync::DropGuard,
+}
+
+pub(super) struct Worker {
+    name: String,
+    machine: Machine,
+    links: Links,
+    running: Option<Running>,
+    report: attempt::Reports,
+    reports: mpsc::Receiver<(AttemptId, Report)>,
+}
+
+impl Worker {
+    pub(super) fn new(name: String, machine: Machine, links: Links) -> Self {
+        let (report, reports) = mpsc::channel(QUEUE);
+        Self {
+            name,
+            machine,
+            links,
+            running: None,
+            report,
+            reports,
+        }
+    }
+
+    /// Runs until the peer is closed; returns its name.
+    pub(super) async fn run(
+        mut self,
+        mut notes: mpsc::Receiver<Note>,
+        stop: CancellationToken,
+    ) -> String {
+        while !matches!(self.machine.state(), PeerState::Closed(_)) {
+            let deadline = self.machine.poll_timeout();
+            let sleep = async {
+                match deadline {
+                    Some(deadline) => tokio::time::sleep_until(deadline.into()).await,
+                    None => std::future::pending().await,
+                }
+            };
+            tokio::select! {
+                () = stop.cancelled() => break,
+                () = sleep => self.machine.handle_timeout(Instant::now()),
+                note = notes.recv() => match note {
+                    Some(note) => self.on_note(note).await,
+                    None => self.machine.close(),
+                },
+                Some((id, report)) = self.reports.recv() => self.on_report(id, report).await,
+            }
+            tokio::select! {
+                () = stop.cancelled() => break,
+                () = self.drain() => {}
+            }
+        }
+        self.machine.close();
+        // Nobody may take signals or events any more.
+        let _ = tokio::time::timeout(GOODBYE, self.drain()).await;
+        self.name
+    }
+
+    async fn on_note(&mut self, note: Note) {
+        let now = Instant::now();
+        match note {
+            Note::Connect => self.machine.connect(now),
+            Note::Close => self.machine.close(),
+            Note::NetworkChanged => self.machine.network_changed(now),
+            Note::Signal(signal) => {
+                if let Signal::Refuse { id, code } = signal
+                    && self.machine.current() == Some(id)
+                {
+                    let peer = self.name.clone();
+                    self.event(PeerEvent::Refused { peer, code }).await;
+                }
+                self.machine.handle_signal(signal, now);
+            }
+        }
+    }
+
+    async fn on_report(&mut self, id: AttemptId, report: Report) {
+        match report {
+            Report::Offered(sdp) => self.machine.offered(id, sdp),
+            Report::Answered(sdp) => self.machine.answered(id, sdp),
+            Report::Candidate(candidate) => self.machine.found(id, candidate),
+            Report::Open(channels) => {
+                self.machine.opened(id);
+                if self.machine.state() == PeerState::Open && self.machine.current() == Some(id) {
+                    self.drain().await;
+                    let peer = self.name.clone();
+                    self.event(PeerEvent::Open { peer, channels }).await;
+                }
+            }
+            Report::Ended(code) => {
+                tracing::debug!(peer = self.name, code, "the connection to a peer has ended");
+                self.machine.lost(id, Instant::now());
+            }
+        }
+    }
+
+    /// Carries out what the machine wants.
+    async fn drain(&mut self) {
+        while let Some(action) = self.machine.poll_action() {
+            match action {
+                Action::Offer(id) => self.begin(id, Begin::Offer),
+                Action::Answer(id, sdp) => self.begin(id, Begin::Answer(sdp)),
+                Action::AcceptAnswer(id, sdp) => self.input(id, Input::Answer(sdp)),
+                Action::AddCandidate(id, candidate) => self.input(id, Input::Candidate(candidate)),
+                Action::Drop(id) => {
+                    // Its task closes the connection and ends.
+                    self.running.take_if(|running| running.id == id);
+                }
+                Action::Send(signal) => {
+                    let named = (self.name.clone(), signal);
+                    if self.links.outbound.send(named).await.is_err() {
+                        tracing::debug!(peer = self.name, "signaling has ended");
+                    }
+                }
+                Action::State(state) => {
+                    tracing::debug!(peer = self.name, ?state, "peer");
+                    let peer = self.name.clone();
+                    self.event(PeerEvent::State { peer, state }).await;
+                }
+            }
+        }
+    }
+
+    fn begin(&mut self, id: AttemptId, begin: Begin) {
+        let (input, inputs) = mpsc::channel(QUEUE);
+        let stop = CancellationToken::new();
+        let config = self.links.config.peer.clone();
+        let reports = self.report.clone();
+        let stopped = stop.clone();
+        self.links.tasks.spawn(async move {
+            Box::pin(attempt::run(id, begin, config, inputs, reports, stopped)).await;
+        });
+        self.running = Some(Running {
+            id,
+            input,
+            _stop: stop.drop_guard(),
+        });
+    }
+
+    fn input(&self, id: AttemptId, input: Input) {
+        if let Some(running) = self.running.as_ref().filter(|running| running.id == id)
+            && running.input.try_send(input).is_err()
+        {
+            tracing::debug!(peer = self.name, "a connection takes no more candidates");
+        }
+    }
+
+    async fn event(&self, event: PeerEvent) {
+        // An application that has let go of its end does not want to know.
+        let _ = self.links.events.send(event).await;
+    }
+}

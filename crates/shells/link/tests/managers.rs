@@ -1,0 +1,182 @@
+//! Peer managers in one process, over real sockets on loopback.
+#![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test program")]
+
+mod support;
+
+use std::time::Duration;
+
+use bytes::Bytes;
+use support::hub::{Hub, Node, config};
+use warp_link::manager::ManagerError;
+use warp_link::peer::Channels;
+use warp_peer_core::{AttemptId, Channel, GaveUp, PeerState, RefusalCode, Signal};
+
+const PATIENCE: Duration = Duration::from_secs(60);
+
+async fn in_time<T>(work: impl Future<Output = T>) -> T {
+    tokio::time::timeout(PATIENCE, work).await.expect("in time")
+}
+
+async fn talk(one: &mut Channels, two: &mut Channels) {
+    let hello = Bytes::from_static(b"hello");
+    one.tx.send(Channel::Control, hello.clone()).await.unwrap();
+    two.tx.send(Channel::Control, hello.clone()).await.unwrap();
+    assert_eq!(in_time(one.rx.control.recv()).await.unwrap(), hello);
+    assert_eq!(in_time(two.rx.control.recv()).await.unwrap(), hello);
+}
+
+async fn close(nodes: &[&Node]) {
+    for node in nodes {
+        in_time(node.manager.close()).await;
+        assert_eq!(node.manager.count(), 0);
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn both_offer_at_once_and_get_one_connection() {
+    for _ in 0..10 {
+        let hub = Hub::default();
+        let (mut anna, mut berta) = (hub.node(config("anna", 5)), hub.node(config("berta", 5)));
+        let both = tokio::join!(anna.manager.connect("berta"), berta.manager.connect("anna"));
+        assert_eq!(both, (Ok(()), Ok(())));
+        let (one, two) = in_time(async { tokio::join!(anna.open(), berta.open()) }).await;
+        assert_eq!((&*one.0, &*two.0), ("berta", "anna"));
+        talk(&mut { one.1 }, &mut { two.1 }).await;
+        close(&[&anna, &berta]).await;
+        // Nothing came after it but the end.
+        while let Ok(event) = anna.events.try_recv() {
+            assert!(
+                matches!(event, warp_link::manager::PeerEvent::State { .. }),
+                "{event:?}"
+            );
+        }
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn one_peer_too_many_is_refused_with_a_code() {
+    let hub = Hub::default();
+    let mut host = hub.node(config("host", 2));
+    let mut guests = Vec::new();
+    for name in ["one", "two"] {
+        let mut guest = hub.node(config(name, 5));
+        guest.manager.connect("host").await.unwrap();
+        let theirs = in_time(guest.open()).await.1;
+        let ours = in_time(host.open()).await.1;
+        guests.push((guest, theirs, ours));
+    }
+    let mut third = hub.node(config("three", 5));
+    third.manager.connect("host").await.unwrap();
+    let refused = in_time(third.refused()).await;
+    assert_eq!(refused, ("host".to_owned(), RefusalCode::Full));
+    assert_eq!(
+        host.manager.connect("four").await,
+        Err(ManagerError::Full { limit: 2 })
+    );
+    assert_eq!(
+        host.manager.connect("host").await,
+        Err(ManagerError::Ourselves)
+    );
+    // The others do not notice; and when one leaves, its place is free.
+    for (_, theirs, ours) in &mut guests {
+        talk(theirs, ours).await;
+    }
+    guests[0].0.manager.disconnect("host").await.unwrap();
+    let (name, mut ours) = in_time(host.open()).await;
+    assert_eq!(name, "three");
+    talk(&mut in_time(third.open()).await.1, &mut ours).await;
+    close(&[&host, &third, &guests[0].0, &guests[1].0]).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_peer_that_was_started_anew_is_connected_anew() {
+    let hub = Hub::default();
+    let (mut anna, mut berta) = (hub.node(config("anna", 5)), hub.node(config("berta", 5)));
+    anna.manager.connect("berta").await.unwrap();
+    let (one, two) = in_time(async { tokio::join!(anna.open(), berta.open()) }).await;
+    talk(&mut { one.1 }, &mut { two.1 }).await;
+    // Killed: no farewell through signaling.
+    let mut again = hub.node(config("berta", 5));
+    drop(berta);
+    again.manager.connect("anna").await.unwrap();
+    let (one, two) = in_time(async { tokio::join!(anna.open(), again.open()) }).await;
+    talk(&mut { one.1 }, &mut { two.1 }).await;
+    close(&[&anna, &again]).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn another_network_means_another_connection_at_once() {
+    let hub = Hub::default();
+    let (mut anna, mut berta) = (hub.node(config("anna", 5)), hub.node(config("berta", 5)));
+    anna.manager.connect("berta").await.unwrap();
+    let (one, two) = in_time(async { tokio::join!(anna.open(), berta.open()) }).await;
+    talk(&mut { one.1 }, &mut { two.1 }).await;
+    anna.manager.network_changed().await.unwrap();
+    let (one, two) = in_time(async { tokio::join!(anna.open(), berta.open()) }).await;
+    talk(&mut { one.1 }, &mut { two.1 }).await;
+    close(&[&anna, &berta]).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn who_disconnects_tells_the_other_for_good() {
+    let hub = Hub::default();
+    let (mut anna, mut berta) = (hub.node(config("anna", 5)), hub.node(config("berta", 5)));
+    anna.manager.connect("berta").await.unwrap();
+    in_time(async { tokio::join!(anna.open(), berta.open()) }).await;
+    berta.manager.disconnect("anna").await.unwrap();
+    let told = PeerState::Closed(GaveUp::Remote(RefusalCode::Closed));
+    in_time(anna.state(told)).await;
+    in_time(berta.state(PeerState::Closed(GaveUp::Local))).await;
+    close(&[&anna, &berta]).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_strangers_signals_that_are_no_offer_make_no_peer() {
+    let hub = Hub::default();
+    let anna = hub.node(config("anna", 5));
+    let id = AttemptId {
+        incarnation: 1,
+        number: 1,
+        // "stranger" is greater than "anna".
+        greater: true,
+    };
+    for number in 0..100 {
+        let (candidate, sdp) = ("{}".to_owned(), "v=0".to_owned());
+        let name = format!("stranger {number}");
+        hub.deliver(&name, "anna", Signal::Candidate { id, candidate });
+        hub.deliver(
+            &name,
+            "anna",
+            Signal::Answer {
+                id,
+                newest: None,
+                sdp,
+            },
+        );
+        hub.deliver(
+            &name,
+            "anna",
+            Signal::Refuse {
+                id,
+                code: RefusalCode::Closed,
+            },
+        );
+    }
+    // A bad offer makes one, which gives up by itself.
+    hub.deliver(
+        "stranger",
+        "anna",
+        Signal::Offer {
+            id,
+            sdp: "v=0".to_owned(),
+        },
+    );
+    in_time(async {
+        while anna.manager.count() == 0 {
+            tokio::task::yield_now().await;
+        }
+    })
+    .await;
+    assert_eq!(anna.manager.count(), 1);
+    close(&[&anna]).await;
+}
