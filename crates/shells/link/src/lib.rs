@@ -13,6 +13,7 @@
 //! by the session link, which hears of it long before ICE or TCP do.
 
 pub mod peer;
+pub mod proxy;
 pub mod tls;
 pub mod websocket;
 

@@ -171,6 +171,9 @@ fn exit_code(code: ProblemCode) -> u8 {
         | C::TooManyRequests
         | C::KeyringUnavailable => 3,
         C::CoordinatorUnreachable
+        | C::ProxyUnreachable
+        | C::ProxyPassword
+        | C::ProxyRefused
         | C::CoordinatorUntrusted
         | C::CoordinatorProtocol
         | C::CoordinatorFault => 4,
