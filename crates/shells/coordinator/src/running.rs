@@ -128,6 +128,7 @@ impl Coordinator {
             tokens: AccessTokens::new(&signing, config.access_lifetime),
             by_address: KeyedLimit::new(config.limits.address),
             by_account: KeyedLimit::new(config.limits.account),
+            relayed: KeyedLimit::new(config.limits.relay_bytes),
             store: store.clone(),
             hasher: hasher.clone(),
             live: live.clone(),

@@ -9,6 +9,7 @@
 
 pub mod carrier;
 pub mod problem;
+pub mod relay;
 pub mod rest;
 pub mod secret;
 pub mod signal;

@@ -11,8 +11,10 @@
 //! | GET zones/{zone_id} | | 200 `ZoneView` |
 //! | POST zones/{zone_id}/join | [`JoinRequest`] | 201 [`SessionGrant`] |
 //! | DELETE links/{session_id} | | 204 |
+//! | POST links/{session_id}/guests | [`GuestRequest`] | 204; the peer may enter the session's room |
 //! | GET signaling/ws?peer_id=&session_id= | WebSocket, [`crate::signal`] | |
 //! | GET link/ws?session_id= | WebSocket, binary frames, [`crate::carrier`] | |
+//! | GET relay/ws?session_id=&peer_id=&to= | WebSocket, binary frames, [`crate::relay`] | |
 //!
 //! All but register, login and refresh want `Authorization: Bearer <access token>`.
 //! Every refusal is an [`ErrorBody`].
@@ -90,6 +92,14 @@ pub struct JoinRequest {
     /// The launcher's public key, hex: Ed25519 SubjectPublicKeyInfo in DER. The endpoint will
     /// accept a session link from the holder of this key only.
     pub device_key: String,
+}
+
+/// Lets the holder of another session of the same zone into a session's room, for signaling and
+/// [`crate::relay`]. Only the session's owner may ask, and only in a zone with P2P.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct GuestRequest {
+    /// The peer id of the other session's grant.
+    pub peer_id: String,
 }
 
 /// What a launcher needs to reach the endpoint.

@@ -5,6 +5,8 @@ mod binary;
 #[cfg(test)]
 mod common;
 #[cfg(test)]
+mod relay;
+#[cfg(test)]
 mod rest;
 #[cfg(test)]
 mod sockets;
