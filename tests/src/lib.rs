@@ -3,6 +3,7 @@
 //! - [`sim`]: two session links in virtual time.
 //! - [`house`]: coordinator, practice server, launchers and clients as real processes;
 //!   [`process`] runs one of them, [`transcript`] is what it writes, [`digests`] compares what both ends of a connection saw.
+//! - [`proxy`]: an HTTP proxy.
 //! - [`relay`]: a TCP relay that records, holds or breaks what passes; [`mitm`]: one that reads and
 //!   changes what launcher and coordinator say.
 #![allow(
@@ -17,6 +18,7 @@ pub mod digests;
 pub mod house;
 pub mod mitm;
 pub mod process;
+pub mod proxy;
 pub mod relay;
 pub mod sim;
 pub mod transcript;

@@ -55,6 +55,7 @@ pub(crate) const NETLAB: &[Package] = &[
     tool("nftables", "nft"),
     tool("socat", "socat"),
     tool("tcpdump", "tcpdump"),
+    tool("coturn", "turnserver"),
 ];
 /// For the browser group.
 pub(crate) const BROWSER: &[Package] = &[tool("chromium", "chromium")];

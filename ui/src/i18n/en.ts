@@ -304,6 +304,18 @@ export const en: Texts = {
       what: "The server cannot be reached",
       todo: "Check your network and the server's address, then try again.",
     },
+    "proxy-unreachable": {
+      what: "The proxy on the way to the server cannot be reached",
+      todo: "Check this computer's proxy settings, or set coordinator.proxy in the configuration.",
+    },
+    "proxy-password": {
+      what: "The proxy wants a name and password, or does not take the configured ones",
+      todo: "Set coordinator.proxy_user and coordinator.proxy_password in the configuration.",
+    },
+    "proxy-refused": {
+      what: "The proxy opens no way to the server",
+      todo: "Ask whoever runs the proxy to allow the server's address.",
+    },
     "coordinator-untrusted": {
       what: "The server's certificate is not trusted",
       todo: "Check this computer's clock and the address. Do not enter your password until it is resolved.",

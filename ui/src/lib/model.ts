@@ -168,6 +168,9 @@ const SIGN_IN_CODES: ReadonlySet<ProblemCode> = new Set<ProblemCode>([
   "coordinator-unproven",
   "coordinator-key-changed",
   "coordinator-unreachable",
+  "proxy-unreachable",
+  "proxy-password",
+  "proxy-refused",
   "coordinator-untrusted",
   "coordinator-protocol",
   "coordinator-fault",
@@ -186,7 +189,7 @@ const SILENT_FOR_RESUME: ReadonlySet<ProblemCode> = new Set<ProblemCode>([
 
 /** True when the server cannot be reached, rather than having said no. */
 export const isOffline = (code: ProblemCode): boolean =>
-  code === "coordinator-unreachable" || code === "coordinator-fault";
+  code === "coordinator-unreachable" || code === "proxy-unreachable" || code === "coordinator-fault";
 
 /** The model after `events`, which arrived at `at` (ms, any epoch). */
 export function foldAll(model: Model, events: readonly Event[], at: number): Model {

@@ -8,7 +8,7 @@
 //!   [`CloseReason::Replaced`]; the older one's room learns that the peer left.
 //! * A *service* connection (the endpoint's end) lives in one room from its start to its end, under
 //!   a name that counts in that room only: every room may have an `endpoint` of its own.
-//! * Only peers that the session's grant names may join its room. Whether a room exists is told to
+//! * Only peers that the session's grant names, or that its owner has let in since, may join its room. Whether a room exists is told to
 //!   nobody else: both cases answer `unknown-session`.
 //! * A connection is in at most one room; joining another one leaves the first. A join that is
 //!   refused changes nothing.
@@ -156,6 +156,40 @@ impl Rooms {
             },
         );
         Ok(())
+    }
+
+    /// Lets a further peer into a room, for as long as the room lives. Naming it again does nothing.
+    ///
+    /// # Errors
+    /// There is no such room, the name breaks the rules or is a service's there, or a bound is
+    /// reached.
+    pub fn admit(&mut self, session_id: &str, peer_id: &str) -> Result<(), RoomsRefused> {
+        if !name_ok(peer_id) {
+            return Err(RoomsRefused::BadPeerId);
+        }
+        let limit = self.limits.peers_per_room;
+        let room = self
+            .rooms
+            .get_mut(session_id)
+            .ok_or(RoomsRefused::UnknownRoom)?;
+        if room.named.iter().any(|named| named == peer_id) {
+            return Ok(());
+        }
+        if room.members.contains_key(peer_id) {
+            return Err(RoomsRefused::Taken);
+        }
+        if room.named.len() >= limit {
+            return Err(RoomsRefused::Full);
+        }
+        room.named.push(peer_id.to_owned());
+        Ok(())
+    }
+
+    /// Whether a peer may enter a room.
+    pub fn admits(&self, session_id: &str, peer_id: &str) -> bool {
+        self.rooms
+            .get(session_id)
+            .is_some_and(|room| room.named.iter().any(|named| named == peer_id))
     }
 
     /// Closes the room of a session: members get `session-left` and keep their connection; the

@@ -88,6 +88,34 @@ fn room() -> (Rooms, ConnId, ConnId, ConnId) {
 }
 
 #[test]
+fn a_guest_enters_after_it_was_let_in_and_not_before() {
+    let mut rooms = Rooms::new(RoomsLimits {
+        peers_per_room: 2,
+        ..RoomsLimits::default()
+    });
+    rooms.open("s", &["a"]).unwrap();
+    rooms.connect_service("s", "endpoint").unwrap();
+    let (guest, _) = rooms.connect("g").unwrap();
+    assert_eq!(
+        code(&rooms.handle(guest, join("s"), NOW)),
+        ProblemCode::UnknownSession
+    );
+    assert!(!rooms.admits("s", "g"));
+    rooms.admit("s", "g").unwrap();
+    rooms.admit("s", "g").unwrap();
+    assert!(rooms.admits("s", "g") && rooms.admits("s", "a") && !rooms.admits("s", "endpoint"));
+    let out = rooms.handle(guest, join("s"), NOW);
+    assert!(
+        out.contains(&to(guest, joined("s", &["endpoint"]))),
+        "{out:?}"
+    );
+    assert_eq!(rooms.admit("s", "endpoint"), Err(RoomsRefused::Taken));
+    assert_eq!(rooms.admit("s", "h"), Err(RoomsRefused::Full));
+    assert_eq!(rooms.admit("t", "g"), Err(RoomsRefused::UnknownRoom));
+    assert_eq!(rooms.admit("s", ""), Err(RoomsRefused::BadPeerId));
+}
+
+#[test]
 fn members_reach_each_other_and_nobody_else() {
     let (mut rooms, a, b, endpoint) = room();
     assert_eq!(rooms.handle(a, offer("b"), NOW), [to(b, relayed("a"))]);

@@ -168,6 +168,13 @@ impl Sessions {
         self.owned(self.by_peer.get(peer_id)?, account)
     }
 
+    /// Whether two peers' sessions are in one zone; false where either is gone.
+    pub fn share_zone(&self, session_id: &str, peer_id: &str) -> bool {
+        let zone = |id: &str| self.by_id.get(id).map(|s| s.grant.zone_id.as_str());
+        let other = self.by_peer.get(peer_id).and_then(|id| zone(id));
+        other.is_some() && other == zone(session_id)
+    }
+
     /// Something has attached: the session no longer falls due. False if there is no such session.
     pub fn mark_live(&mut self, session_id: &str) -> bool {
         match self.by_id.get_mut(session_id) {
@@ -307,6 +314,14 @@ mod tests {
         assert!(sessions.of_peer("player-a", 1).is_some());
         assert!(sessions.of_peer("player-a", 2).is_none());
         assert!(sessions.of_peer("player-x", 1).is_none());
+        let mut elsewhere = new("b", 2, 2);
+        elsewhere.zone_id = "geffen".into();
+        sessions.grant(T0, elsewhere).unwrap();
+        sessions.grant(T0, new("c", 3, 3)).unwrap();
+        assert!(sessions.share_zone("a", "player-c"));
+        assert!(!sessions.share_zone("a", "player-b"));
+        assert!(!sessions.share_zone("a", "player-x"));
+        assert!(!sessions.share_zone("x", "player-x"));
     }
 
     #[test]

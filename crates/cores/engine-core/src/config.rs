@@ -13,7 +13,7 @@ use serde::{Deserialize, Serialize};
 use warp_link_core::{LinkConfig, Redundancy};
 use warp_protocol::carrier::PathKind;
 use warp_protocol::identity::PublicKey;
-use warp_protocol::{Problem, ProblemCode};
+use warp_protocol::{Problem, ProblemCode, Secret};
 use warp_ro_packet::PacketClass;
 
 use crate::levels::{Limits, Thresholds};
@@ -87,6 +87,14 @@ pub struct CoordinatorSection {
     /// The coordinator's public key, as `warp-coordinator key` prints it; empty: the one that it has
     /// when it is met first.
     pub public_key: String,
+    /// HTTP proxy of all connections to the coordinator: `system` (the environment's variables, and
+    /// the network settings on Windows and macOS; never for this machine itself), `none`, or
+    /// `http(s)://host:port`.
+    pub proxy: String,
+    /// Name for the proxy; empty: none. Without a colon.
+    pub proxy_user: String,
+    /// Password for the proxy.
+    pub proxy_password: Secret,
     /// First wait before a path is opened anew, 100..=60000 ms; it doubles up to 30 s.
     pub reconnect_backoff_ms: u64,
 }
@@ -99,6 +107,9 @@ impl Default for CoordinatorSection {
             timeout_seconds: 10,
             ca_file: String::new(),
             public_key: String::new(),
+            proxy: "system".into(),
+            proxy_user: String::new(),
+            proxy_password: Secret::new(""),
             reconnect_backoff_ms: 1000,
         }
     }
@@ -324,7 +335,11 @@ pub fn parse(name: &str, text: &str) -> Result<Loaded, Problem> {
     let config: Config = serde_path_to_error::deserialize(noting).map_err(|error| {
         let path = error.path().to_string();
         let inner = error.into_inner();
-        if inner.is_data() {
+        if path.ends_with("password") {
+            // The parser's words repeat what it found.
+            Problem::new(ProblemCode::ConfigValue, format!("{name}: {path}"))
+                .with_detail("[secret] is not allowed here: text")
+        } else if inner.is_data() {
             Problem::new(ProblemCode::ConfigValue, format!("{name}: {path}"))
                 .with_detail(inner.to_string())
         } else {
@@ -422,6 +437,7 @@ impl CoordinatorSection {
             let allowed = "the 88 hex digits that `warp-coordinator key` prints, or empty";
             return Err(Wrong::new("coordinator.public_key", key, allowed));
         }
+        self.check_proxy()?;
         Wrong::unless_in("coordinator.timeout_seconds", self.timeout_seconds, 1..=300)?;
         Wrong::unless_in(
             "coordinator.reconnect_backoff_ms",
@@ -439,6 +455,31 @@ impl SecuritySection {
             interval,
             60..=86_400,
         )
+    }
+}
+
+impl CoordinatorSection {
+    fn check_proxy(&self) -> Result<(), Wrong> {
+        let proxy = &self.proxy;
+        let url = proxy.starts_with("http://") || proxy.starts_with("https://");
+        if !(url || proxy == "system" || proxy == "none") || proxy.contains('@') {
+            // People write passwords into such addresses.
+            let shown = if proxy.contains('@') {
+                "[secret]"
+            } else {
+                proxy
+            };
+            let allowed = "system, none or http(s)://host:port; \
+                           name and password stand in proxy_user and proxy_password";
+            return Err(Wrong::new("coordinator.proxy", &shown, allowed));
+        }
+        let lone = self.proxy_user.is_empty() && !self.proxy_password.is_empty();
+        if lone || self.proxy_user.contains(':') {
+            let allowed = "a name without a colon, which proxy_password needs beside it";
+            let user = &self.proxy_user;
+            return Err(Wrong::new("coordinator.proxy_user", user, allowed));
+        }
+        Ok(())
     }
 }
 

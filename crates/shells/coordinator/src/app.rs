@@ -24,6 +24,8 @@ pub(crate) struct Shared {
     pub(crate) live: Arc<Live>,
     pub(crate) by_address: KeyedLimit<IpAddr>,
     pub(crate) by_account: KeyedLimit<String>,
+    /// Bytes on the relay.
+    pub(crate) relayed: KeyedLimit<i64>,
     /// Cancelled when the coordinator stops.
     pub(crate) stop: CancellationToken,
     /// Everything that runs; awaited at the end.

@@ -6,6 +6,8 @@
 //! | `data_dir` | database and keys, relative to the file | `warp-coordinator-data` in the current directory |
 //! | `tls.cert`, `tls.key` | PEM files, relative to the file | none: plain HTTP |
 //! | `ice_servers` | `[{"urls": ["stun:host:3478"], "username"?, "credential"?}]` | `[]` |
+//! | `turn.urls`, `turn.shared_secret` | a coturn with `use-auth-secret`: `["turn:host:3478"]` and its `static-auth-secret` | none |
+//! | `turn.ttl_seconds` | how long the credentials of one grant are good for, 300 to 604800 | 86400 |
 //! | `tokens.access_seconds` | 60 to 86400 | 900 |
 //! | `tokens.refresh_seconds` | 300 to 31536000, at least `access_seconds` | 604800 |
 //! | `require_certificates` | a session needs a device certificate; `false` lets older launchers in | `true` |
@@ -15,6 +17,7 @@
 //! | `keep_alive.ping_seconds` | 1 to 300 | 20 |
 //! | `keep_alive.idle_seconds` | at least twice `ping_seconds`, at most 3600 | 45 |
 //! | `limits.address`, `limits.account`, `limits.signals` | `{"burst", "per_minute"}` | 60/120, 10/10, 200/3000 |
+//! | `limits.relay_bytes` | the same, bytes | 262144/3932160 |
 //!
 //! Unknown keys are warned about by name. A wrong value is refused with its path, the value and
 //! what is allowed.
@@ -28,11 +31,12 @@ use std::{
 
 use serde::Deserialize;
 use serde_json::Value;
-use warp_protocol::{identity::MAX_VALIDITY, rest::IceServer};
+use warp_protocol::{Secret, identity::MAX_VALIDITY, rest::IceServer};
 
 use crate::{
     limits::{Rate, RateLimits},
     passwords::PasswordCost,
+    turn::{DEFAULT_TTL, TurnConfig},
 };
 
 /// Name of the default data directory.
@@ -72,6 +76,8 @@ pub struct CoordinatorConfig {
     pub tls: Option<TlsFiles>,
     /// Handed to launchers of zones with P2P, and used by the endpoint.
     pub ice_servers: Vec<IceServer>,
+    /// A TURN server for which each grant gets credentials of its own.
+    pub turn: Option<TurnConfig>,
     /// How long an access token lives.
     pub access_lifetime: Duration,
     /// How long a refresh token lives, counted anew at each refresh.
@@ -103,6 +109,7 @@ impl Default for CoordinatorConfig {
             data_dir: PathBuf::from(DEFAULT_DATA_DIR),
             tls: None,
             ice_servers: Vec::new(),
+            turn: None,
             access_lifetime: Duration::from_secs(15 * 60),
             refresh_lifetime: Duration::from_secs(7 * 24 * 3600),
             require_certificates: true,
@@ -148,6 +155,7 @@ struct File {
     tls: Option<TlsFiles>,
     #[serde(default)]
     ice_servers: Vec<IceServer>,
+    turn: Option<TurnPart>,
     #[serde(default)]
     tokens: TokensPart,
     require_certificates: Option<bool>,
@@ -169,6 +177,13 @@ struct TokensPart {
     refresh_seconds: Option<u64>,
 }
 
+#[derive(Deserialize)]
+struct TurnPart {
+    urls: Vec<String>,
+    shared_secret: Secret,
+    ttl_seconds: Option<u64>,
+}
+
 #[derive(Default, Deserialize)]
 struct CertificatesPart {
     lifetime_seconds: Option<u64>,
@@ -185,6 +200,7 @@ struct LimitsPart {
     address: Option<Rate>,
     account: Option<Rate>,
     signals: Option<Rate>,
+    relay_bytes: Option<Rate>,
 }
 
 impl CoordinatorConfig {
@@ -276,6 +292,16 @@ impl File {
         for (i, server) in self.ice_servers.iter().enumerate() {
             check_ice(json, i, server)?;
         }
+        if let Some(turn) = self.turn {
+            let ttl = seconds(
+                "turn.ttl_seconds",
+                turn.ttl_seconds,
+                DEFAULT_TTL,
+                300,
+                604_800,
+            )?;
+            config.turn = Some(turn.checked(json, ttl)?);
+        }
         config.listen = self.listen.unwrap_or(config.listen);
         config.data_dir = self.data_dir.map_or(config.data_dir, |p| base.join(p));
         config.tls = self.tls.map(|tls| TlsFiles {
@@ -292,8 +318,32 @@ impl File {
             address: self.limits.address.unwrap_or(config.limits.address),
             account: self.limits.account.unwrap_or(config.limits.account),
             signals: self.limits.signals.unwrap_or(config.limits.signals),
+            relay_bytes: self.limits.relay_bytes.unwrap_or(config.limits.relay_bytes),
         };
         Ok(config)
+    }
+}
+
+impl TurnPart {
+    fn checked(self, json: &Value, ttl: Duration) -> Result<TurnConfig, ConfigError> {
+        if self.urls.is_empty() {
+            return Err(wrong(json, "turn.urls", "at least one address"));
+        }
+        for (n, url) in self.urls.iter().enumerate() {
+            if !url.starts_with("turn:") && !url.starts_with("turns:") {
+                let allowed = "allowed are turn:host:port and turns:host:port";
+                return Err(wrong(json, &format!("turn.urls[{n}]"), allowed));
+            }
+        }
+        if self.shared_secret.is_empty() {
+            let allowed = "the TURN server's `static-auth-secret`";
+            return Err(wrong(json, "turn.shared_secret", allowed));
+        }
+        Ok(TurnConfig {
+            urls: self.urls,
+            shared_secret: self.shared_secret,
+            ttl,
+        })
     }
 }
 
@@ -335,13 +385,25 @@ fn check_ice(json: &Value, i: usize, server: &IceServer) -> Result<(), ConfigErr
 /// A refusal of the value at `path`.
 fn wrong(json: &Value, path: &str, why: impl fmt::Display) -> ConfigError {
     // serde's words repeat the value, so they are kept back as well.
-    let secret = path.contains("credential");
-    let value = look_up(json, path).map_or_else(|| "missing".to_owned(), ToString::to_string);
+    let bare_turn = path == "turn" && look_up(json, path).is_some_and(|v| !v.is_object());
+    let secret = path.contains("credential") || path.contains("secret") || bare_turn;
+    let value = match look_up(json, path) {
+        None => "missing".to_owned(),
+        // The whole of a server stands here when one of its keys is missing.
+        Some(value)
+            if value
+                .get("credential")
+                .or(value.get("shared_secret"))
+                .is_some() =>
+        {
+            "[secret]".to_owned()
+        }
+        Some(value) => value.to_string(),
+    };
     let hint = match path {
         "listen" => "; allowed is an address with a port, such as 127.0.0.1:8001",
-        "limits" | "limits.address" | "limits.account" | "limits.signals" => {
-            "; allowed is {\"burst\": 1 or more, \"per_minute\": 1 or more}"
-        }
+        "limits" | "limits.address" | "limits.account" | "limits.signals"
+        | "limits.relay_bytes" => "; allowed is {\"burst\": 1 or more, \"per_minute\": 1 or more}",
         _ => "",
     };
     ConfigError::Value {
@@ -389,6 +451,7 @@ mod tests {
             r#"{"listen": "0.0.0.0:443", "data_dir": "data", "tls": {"cert": "c.pem", "key": "/k.pem"},
                 "ice_servers": [{"urls": ["stun:a:1"]},
                                 {"urls": ["turn:a:1"], "username": "u", "credential": "p"}],
+                "turn": {"urls": ["turn:a:1"], "shared_secret": "s", "ttl_seconds": 300},
                 "tokens": {"access_seconds": 60, "refresh_seconds": 300},
                 "require_certificates": false, "certificates": {"lifetime_seconds": 10},
                 "cors_origins": ["https://play.example"], "registration": "closed",
@@ -402,6 +465,8 @@ mod tests {
         assert_eq!(tls.cert, Path::new("/etc/warp/c.pem"));
         assert_eq!(tls.key, Path::new("/k.pem"));
         assert_eq!(config.ice_servers.len(), 2);
+        let turn = config.turn.unwrap();
+        assert_eq!((turn.urls.len(), turn.ttl.as_secs()), (1, 300));
         assert_eq!(config.access_lifetime.as_secs(), 60);
         assert!(!config.require_certificates);
         assert_eq!(config.certificate_lifetime.as_secs(), 10);

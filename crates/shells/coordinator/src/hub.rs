@@ -72,6 +72,16 @@ impl Hub {
         self.state.lock().rooms.open(session_id, peers)
     }
 
+    /// Lets a further peer into a room.
+    pub(crate) fn admit(&self, session_id: &str, peer_id: &str) -> Result<(), RoomsRefused> {
+        self.state.lock().rooms.admit(session_id, peer_id)
+    }
+
+    /// Whether a peer may enter a room.
+    pub(crate) fn admits(&self, session_id: &str, peer_id: &str) -> bool {
+        self.state.lock().rooms.admits(session_id, peer_id)
+    }
+
     /// Closes a room.
     pub(crate) fn close(&self, session_id: &str) {
         let mut state = self.state.lock();

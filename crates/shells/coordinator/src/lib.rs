@@ -29,10 +29,12 @@ mod live;
 mod offline;
 mod passwords;
 mod problem;
+mod relays;
 mod running;
 mod server;
 mod store;
 mod tokens;
+mod turn;
 mod ws;
 
 pub use config::{ConfigError, CoordinatorConfig, Registration, TlsFiles};
@@ -43,4 +45,5 @@ pub use passwords::PasswordCost;
 pub use running::{Coordinator, Running, StartError, public_key};
 pub use server::TlsError;
 pub use store::{DeviceView, StoreError};
+pub use turn::TurnConfig;
 pub use ws::close as close_codes;

@@ -60,6 +60,8 @@ pub struct RateLimits {
     pub account: Rate,
     /// Messages on one signaling socket.
     pub signals: Rate,
+    /// Bytes that the relay takes from one account, over all its sockets.
+    pub relay_bytes: Rate,
 }
 
 impl Default for RateLimits {
@@ -68,6 +70,8 @@ impl Default for RateLimits {
             address: Rate::new(60, 120),
             account: Rate::new(10, 10),
             signals: Rate::new(200, 3000),
+            // 64 KiB a second: twenty times a player's game traffic.
+            relay_bytes: Rate::new(256 * 1024, 60 * 64 * 1024),
         }
     }
 }
@@ -105,6 +109,13 @@ impl<K: Hash + Eq + Clone> KeyedLimit<K> {
             let wait = not_until.wait_time_from(self.limiter.clock().now());
             too_many(wait.as_secs() + 1)
         })
+    }
+
+    /// Whether `count` at once are within the rate; counts them if so.
+    pub(crate) fn takes(&self, key: K, count: NonZeroU32) -> bool {
+        let key = (self.limiter.len() < MAX_KEYS || self.sweep()).then_some(key);
+        // More than the whole burst never fits.
+        matches!(self.limiter.check_key_n(&key, count), Ok(Ok(())))
     }
 
     /// Forgets full buckets, at most once a second. True if there is room now.
@@ -150,6 +161,17 @@ mod tests {
         let refused = limit.check("a").unwrap_err();
         assert_eq!(refused.code(), ProblemCode::TooManyRequests);
         assert!(limit.check("b").is_ok());
+    }
+
+    #[test]
+    fn many_at_once_are_counted_as_many() {
+        let limit = KeyedLimit::new(Rate::new(10, 1));
+        let n = |n| NonZeroU32::new(n).unwrap();
+        assert!(limit.takes("a", n(7)));
+        assert!(!limit.takes("a", n(4)));
+        assert!(limit.takes("a", n(3)));
+        assert!(!limit.takes("b", n(11)));
+        assert!(limit.takes("b", n(10)));
     }
 
     #[test]

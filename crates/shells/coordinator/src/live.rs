@@ -7,6 +7,7 @@ use std::{
     time::{Duration, Instant},
 };
 
+use axum::http::StatusCode;
 use parking_lot::Mutex;
 use tokio::sync::Notify;
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
@@ -19,6 +20,7 @@ use crate::{
     endpoint_port::{EndpointPort, SignalPort},
     hub::{Hub, Seat},
     problem::{Refused, internal},
+    relays::Relays,
     ws::close,
 };
 
@@ -34,7 +36,7 @@ pub(crate) struct CarrierStop {
 }
 
 impl CarrierStop {
-    fn new() -> Self {
+    pub(crate) fn new() -> Self {
         Self {
             token: CancellationToken::new(),
             code: Arc::new(OnceLock::new()),
@@ -61,7 +63,7 @@ impl CarrierStop {
         Arc::clone(&self.code)
     }
 
-    fn is(&self, other: &Self) -> bool {
+    pub(crate) fn is(&self, other: &Self) -> bool {
         Arc::ptr_eq(&self.code, &other.code)
     }
 }
@@ -72,6 +74,7 @@ pub(crate) struct Live {
     pub(crate) endpoint: EndpointPort,
     sessions: Mutex<Sessions>,
     carriers: Mutex<HashMap<String, CarrierStop>>,
+    pub(crate) relays: Relays,
     /// Start of the time that the table counts in.
     start: Instant,
     deadlines_changed: Notify,
@@ -88,6 +91,7 @@ impl Live {
                 ..SessionsLimits::default()
             })),
             carriers: Mutex::new(HashMap::new()),
+            relays: Relays::default(),
             start: Instant::now(),
             deadlines_changed: Notify::new(),
             tasks,
@@ -171,6 +175,20 @@ impl Live {
         self.sessions.lock().of_peer(peer_id, account).cloned()
     }
 
+    /// Lets the holder of another session of the same zone into a session's room.
+    pub(crate) fn admit(&self, session_id: &str, peer_id: &str) -> Result<(), Refused> {
+        if !self.sessions.lock().share_zone(session_id, peer_id) {
+            return Err(Refused::new(
+                ProblemCode::PeerUnreachable,
+                "no session of this zone has that peer id",
+            )
+            .with_status(StatusCode::NOT_FOUND));
+        }
+        self.hub
+            .admit(session_id, peer_id)
+            .map_err(|error| Refused::new(ProblemCode::TooManyRequests, error.to_string()))
+    }
+
     /// Players in a zone beside this account's own on this device.
     pub(crate) fn others_in(&self, zone_id: &str, account: i64, device_key: &[u8]) -> u32 {
         let sessions = self.sessions.lock();
@@ -218,6 +236,7 @@ impl Live {
         if let Some(carrier) = carrier {
             carrier.stop(code);
         }
+        self.relays.end_session(id, code);
         self.endpoint.revoke(id);
         self.hub.close(id);
         self.deadlines_changed.notify_one();
@@ -253,6 +272,21 @@ impl Live {
         self.deadlines_changed.notify_one();
     }
 
+    /// A relay socket of a session has opened. False if the session is gone.
+    pub(crate) fn relay_opens(&self, own_session: &str) -> bool {
+        self.sessions.lock().mark_live(own_session)
+    }
+
+    /// A relay socket of a session has ended; the session falls due unless something else of it is
+    /// up by then.
+    pub(crate) fn relay_closed(&self, own_session: &str) {
+        let now = self.start.elapsed();
+        if !self.carriers.lock().contains_key(own_session) {
+            self.sessions.lock().mark_unused(now, own_session);
+            self.deadlines_changed.notify_one();
+        }
+    }
+
     /// Ends sessions that nothing has attached to in time; runs until `stop`.
     pub(crate) async fn expire(&self, stop: CancellationToken) {
         loop {
@@ -270,7 +304,7 @@ impl Live {
             }
             let due = self.sessions.lock().due(self.start.elapsed());
             for id in due {
-                if self.endpoint.is_linked(&id) {
+                if self.endpoint.is_linked(&id) || self.relays.serve(&id) {
                     self.sessions.lock().mark_live(&id);
                 } else {
                     self.end(&id, "nothing attached to it in time");

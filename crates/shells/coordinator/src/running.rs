@@ -142,6 +142,7 @@ impl Coordinator {
             revoked_up_to: tokio::sync::Mutex::new(0),
             by_address: KeyedLimit::new(config.limits.address),
             by_account: KeyedLimit::new(config.limits.account),
+            relayed: KeyedLimit::new(config.limits.relay_bytes),
             store: store.clone(),
             hasher: hasher.clone(),
             live: live.clone(),

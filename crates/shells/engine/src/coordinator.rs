@@ -10,6 +10,8 @@ use rustls::ClientConfig;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 use warp_engine_core::config::Config;
+use warp_link::proxy::{BadProxy, Proxy, ProxyCredentials, ProxyPolicy};
+use warp_link::websocket::{ConnectError, WsTarget};
 use warp_protocol::rest::{
     AccountView, Credentials, ErrorBody, JoinRequest, RefreshRequest, SessionGrant, Tokens,
 };
@@ -28,6 +30,10 @@ pub(crate) struct Coordinator {
     websocket: String,
     http: reqwest::Client,
     tls: Arc<ClientConfig>,
+    proxy: ProxyPolicy,
+    /// REST goes through a proxy without a tunnel: what cannot be reached is the proxy then.
+    plain_proxy: bool,
+    timeout: Duration,
     tokens: Mutex<Option<Tokens>>,
     refreshing: tokio::sync::Mutex<()>,
     pub(crate) proof: Proof,
@@ -43,16 +49,20 @@ impl Coordinator {
         })?;
         let mut http_tls = ClientConfig::clone(&tls);
         http_tls.alpn_protocols = vec![b"http/1.1".to_vec()];
-        let http = reqwest::Client::builder()
-            .tls_backend_preconfigured(http_tls)
-            .timeout(Duration::from_secs(section.timeout_seconds))
-            .connect_timeout(Duration::from_secs(section.timeout_seconds.min(5)))
-            .user_agent(concat!("warp-launcher/", env!("CARGO_PKG_VERSION")))
-            .build()
-            .map_err(|error| {
-                Problem::new(ProblemCode::Internal, "HTTP client").with_detail(error.to_string())
-            })?;
         let base = section.rest_api_url.trim_end_matches('/').to_owned();
+        let proxy = proxy_policy(section).map_err(|bad| {
+            Problem::new(ProblemCode::ConfigValue, "coordinator.proxy").with_detail(bad.to_string())
+        })?;
+        let timeout = Duration::from_secs(section.timeout_seconds);
+        // Asked of our own policy, so that REST and sockets always go the same way.
+        let via = proxy.proxy_for(&base);
+        if let Some(via) = &via {
+            tracing::info!(
+                proxy = via.url(),
+                "the coordinator is reached through a proxy"
+            );
+        }
+        let http = http_client(http_tls, timeout, via.as_ref())?;
         let websocket = if section.websocket_url.is_empty() {
             warp_link::websocket::ws_url(&base, "signaling/ws").map_err(|error| {
                 Problem::new(ProblemCode::ConfigValue, "coordinator.rest_api_url")
@@ -66,6 +76,9 @@ impl Coordinator {
             websocket,
             http,
             tls,
+            proxy,
+            plain_proxy: via.is_some() && section.rest_api_url.starts_with("http://"),
+            timeout,
             tokens: Mutex::new(None),
             refreshing: tokio::sync::Mutex::new(()),
             proof: Proof::new(config, keeping),
@@ -81,18 +94,28 @@ impl Coordinator {
         self.tls.clone()
     }
 
-    /// Address of the signaling socket, without its query.
-    pub(crate) fn signaling_url(&self) -> &str {
-        &self.websocket
+    /// The signaling socket of a grant.
+    pub(crate) fn signaling_target(&self, grant: &SessionGrant) -> WsTarget {
+        self.target(format!(
+            "{}?peer_id={}&session_id={}",
+            self.websocket, grant.peer_id, grant.session_id
+        ))
     }
 
-    /// Address of the link socket of a session.
-    pub(crate) fn link_url(&self, session_id: &str) -> Result<String, Problem> {
-        warp_link::websocket::ws_url(&self.base, &format!("link/ws?session_id={session_id}"))
-            .map_err(|error| {
-                Problem::new(ProblemCode::ConfigValue, "coordinator.rest_api_url")
-                    .with_detail(error.to_string())
-            })
+    /// The link socket of a session.
+    pub(crate) fn link_target(&self, session_id: &str) -> Result<WsTarget, ConnectError> {
+        let path = format!("link/ws?session_id={session_id}");
+        Ok(self.target(warp_link::websocket::ws_url(&self.base, &path)?))
+    }
+
+    fn target(&self, url: String) -> WsTarget {
+        WsTarget {
+            url,
+            bearer_token: self.access_token(),
+            tls: self.tls.clone(),
+            proxy: self.proxy.clone(),
+            timeout: self.timeout,
+        }
     }
 
     /// Signs in, or makes the account first.
@@ -311,8 +334,13 @@ impl Coordinator {
     fn refused(&self, status: StatusCode, body: &[u8]) -> Problem {
         match serde_json::from_slice::<ErrorBody>(body) {
             Ok(error) => Problem::new(error.code, &self.base).with_detail(error.detail),
+            // The coordinator words each of its refusals, so this one is somebody else's.
             Err(_) => {
-                let code = if status.is_server_error() {
+                let code = if status == StatusCode::PROXY_AUTHENTICATION_REQUIRED {
+                    ProblemCode::ProxyPassword
+                } else if self.plain_proxy {
+                    ProblemCode::ProxyRefused
+                } else if status.is_server_error() {
                     ProblemCode::CoordinatorFault
                 } else {
                     ProblemCode::CoordinatorProtocol
@@ -323,9 +351,11 @@ impl Coordinator {
     }
 
     fn unreachable(&self, error: &reqwest::Error) -> Problem {
+        let is_connect = error.is_connect();
         let mut words = Vec::new();
         let mut source: Option<&dyn std::error::Error> = Some(error);
         let mut untrusted = false;
+        let mut proxy = None;
         while let Some(error) = source {
             if let Some(tls) = error.downcast_ref::<rustls::Error>() {
                 untrusted |= matches!(tls, rustls::Error::InvalidCertificate(_));
@@ -336,18 +366,77 @@ impl Coordinator {
             {
                 untrusted |= matches!(tls, rustls::Error::InvalidCertificate(_));
             }
-            words.push(error.to_string());
+            let said = error.to_string();
+            proxy = proxy.or_else(|| tunnel_fault(&said));
+            words.push(said);
             source = error.source();
         }
         let code = if untrusted {
             ProblemCode::CoordinatorUntrusted
         } else {
-            ProblemCode::CoordinatorUnreachable
+            let plain = self.plain_proxy && is_connect;
+            let fallback = if plain {
+                ProblemCode::ProxyUnreachable
+            } else {
+                ProblemCode::CoordinatorUnreachable
+            };
+            proxy.unwrap_or(fallback)
         };
         // The first words repeat the address; the last ones are the system's.
         let detail = words.pop().unwrap_or_default();
         Problem::new(code, &self.base).with_detail(detail)
     }
+}
+
+fn proxy_policy(section: &CoordinatorSection) -> Result<ProxyPolicy, BadProxy> {
+    let credentials = (!section.proxy_user.is_empty()).then(|| ProxyCredentials {
+        user: section.proxy_user.clone(),
+        password: section.proxy_password.clone(),
+    });
+    match section.proxy.as_str() {
+        "none" => Ok(ProxyPolicy::none()),
+        "system" => ProxyPolicy::system(credentials.as_ref()),
+        url => ProxyPolicy::fixed(url, credentials.as_ref()),
+    }
+}
+
+fn http_client(
+    tls: ClientConfig,
+    timeout: Duration,
+    via: Option<&Proxy>,
+) -> Result<reqwest::Client, Problem> {
+    let fault = |error: reqwest::Error| {
+        Problem::new(ProblemCode::Internal, "HTTP client").with_detail(error.to_string())
+    };
+    let mut builder = reqwest::Client::builder()
+        .tls_backend_preconfigured(tls)
+        .timeout(timeout)
+        .connect_timeout(timeout.min(Duration::from_secs(5)))
+        .user_agent(concat!("warp-launcher/", env!("CARGO_PKG_VERSION")))
+        .no_proxy();
+    if let Some(via) = via {
+        if !via.is_http() {
+            return Err(Problem::new(ProblemCode::ProxyRefused, via.url())
+                .with_detail("it is no HTTP proxy; name one, or `none`, as coordinator.proxy"));
+        }
+        let mut proxy = reqwest::Proxy::all(via.url()).map_err(fault)?;
+        if let Some(authorization) = via.authorization() {
+            proxy = proxy.custom_http_auth(authorization.clone());
+        }
+        builder = builder.proxy(proxy);
+    }
+    builder.build().map_err(fault)
+}
+
+/// What one error of a chain says about a tunnel. Its type is not public, so its words have to do;
+/// a test holds them to what the library says.
+fn tunnel_fault(words: &str) -> Option<ProblemCode> {
+    let fault = words.strip_prefix("tunnel error: ")?;
+    Some(match fault {
+        "proxy authorization required" => ProblemCode::ProxyPassword,
+        "failed to create underlying connection" => ProblemCode::ProxyUnreachable,
+        _ => ProblemCode::ProxyRefused,
+    })
 }
 
 /// As a value in a query: everything but letters, digits, `-`, `.`, `_` and `~` (RFC 3986 2.3) as
@@ -368,7 +457,56 @@ fn percent_encoded(text: &str) -> String {
 
 #[cfg(test)]
 mod tests {
-    use super::percent_encoded;
+    use std::net::{Ipv4Addr, SocketAddr};
+
+    use tokio::io::{AsyncReadExt, AsyncWriteExt};
+    use tokio::net::TcpListener;
+
+    use super::*;
+
+    /// Where nobody listens.
+    async fn nobody() -> SocketAddr {
+        let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await.unwrap();
+        listener.local_addr().unwrap()
+    }
+
+    /// A proxy that answers its one request with this status.
+    async fn refusing(status: u16) -> SocketAddr {
+        let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await.unwrap();
+        let address = listener.local_addr().unwrap();
+        tokio::spawn(async move {
+            let (mut tcp, _) = listener.accept().await.unwrap();
+            let read = tcp.read(&mut [0; 4096]).await.unwrap();
+            assert!(read > 0);
+            let answer = format!("HTTP/1.1 {status} No\r\nContent-Length: 0\r\n\r\n");
+            tcp.write_all(answer.as_bytes()).await.unwrap();
+        });
+        address
+    }
+
+    #[tokio::test]
+    async fn what_a_proxy_refuses_is_told_with_and_without_a_tunnel() {
+        for base in [
+            "https://coordinator.test/api/v1",
+            "http://coordinator.test/api/v1",
+        ] {
+            for (proxy, code) in [
+                (refusing(407).await, ProblemCode::ProxyPassword),
+                (refusing(403).await, ProblemCode::ProxyRefused),
+                (refusing(502).await, ProblemCode::ProxyRefused),
+                (nobody().await, ProblemCode::ProxyUnreachable),
+            ] {
+                let section = CoordinatorSection {
+                    rest_api_url: base.into(),
+                    proxy: format!("http://{proxy}"),
+                    ..CoordinatorSection::default()
+                };
+                let coordinator = Coordinator::new(&section).unwrap();
+                let problem = coordinator.resume(Secret::new("x")).await.unwrap_err();
+                assert_eq!(problem.code, code, "{base}: {problem:?}");
+            }
+        }
+    }
 
     #[test]
     fn map_names_pass_as_values_of_a_query() {

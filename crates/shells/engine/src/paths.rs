@@ -14,7 +14,7 @@ use tokio_util::sync::CancellationToken;
 use warp_engine_core::config::Config;
 use warp_link::CloseReason;
 use warp_link::peer::PeerConfig;
-use warp_link::websocket::{ConnectError, WsTarget, connect};
+use warp_link::websocket::{ConnectError, connect};
 use warp_link_driver::{LinkHandle, LinkNotice};
 use warp_protocol::carrier::PathKind;
 use warp_protocol::identity::RefusedReason;
@@ -187,19 +187,7 @@ impl Paths {
     }
 
     async fn open_wss(&self) -> Result<warp_link::Carrier, ConnectError> {
-        let url = self
-            .coordinator
-            .link_url(&self.grant.session_id)
-            .map_err(|problem| ConnectError::BadUrl {
-                url: problem.subject,
-                cause: problem.detail.unwrap_or_default(),
-            })?;
-        let target = WsTarget {
-            url,
-            bearer_token: self.coordinator.access_token(),
-            tls: self.coordinator.tls(),
-            timeout: Duration::from_secs(self.config.coordinator.timeout_seconds),
-        };
+        let target = self.coordinator.link_target(&self.grant.session_id)?;
         connect(&target, self.stop.child_token()).await
     }
 
@@ -277,6 +265,11 @@ fn problem_of(error: &ConnectError) -> Problem {
         ConnectError::Status {
             status: 403 | 404, ..
         } => ProblemCode::UnknownSession,
+        ConnectError::ProxyUnreachable { .. } => ProblemCode::ProxyUnreachable,
+        ConnectError::ProxyPassword { .. } => ProblemCode::ProxyPassword,
+        ConnectError::ProxyRefused { .. }
+        | ConnectError::ProxyUnsupported { .. }
+        | ConnectError::ProxyProtocol { .. } => ProblemCode::ProxyRefused,
         _ => ProblemCode::CoordinatorUnreachable,
     };
     Problem::new(code, "link socket").with_detail(error.to_string())

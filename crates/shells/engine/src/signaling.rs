@@ -9,15 +9,12 @@ use std::time::Duration;
 
 use futures_util::{SinkExt, StreamExt};
 use serde_json::Value;
-use tokio::net::TcpStream;
-use tokio_tungstenite::tungstenite::client::IntoClientRequest;
-use tokio_tungstenite::tungstenite::http::HeaderValue;
 use tokio_tungstenite::tungstenite::protocol::WebSocketConfig;
 use tokio_tungstenite::tungstenite::{self, Message};
-use tokio_tungstenite::{Connector, MaybeTlsStream, WebSocketStream};
 use tokio_util::sync::{CancellationToken, DropGuard};
 use warp_link::Carrier;
 use warp_link::peer::{LocalCandidates, Offerer, PeerConfig, PeerError};
+use warp_link::websocket::{ConnectError, Socket, connect_socket};
 use warp_link_core::Identity;
 use warp_link_core::descriptions::{Offered, check_answer, sign_offer};
 use warp_protocol::identity::{PublicKey, RefusedReason};
@@ -26,11 +23,11 @@ use warp_protocol::signal::{ClientSignal, MAX_SIGNAL, ServerSignal, SignedDescri
 
 use crate::coordinator::Coordinator;
 
-type Socket = WebSocketStream<MaybeTlsStream<TcpStream>>;
-
 /// Why a WebRTC path did not open.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum SetupError {
+    #[error("signaling socket: {0}")]
+    Connect(ConnectError),
     #[error("signaling socket: {0}")]
     Socket(Box<tungstenite::Error>),
     #[error("the access token was refused")]
@@ -49,9 +46,16 @@ pub(crate) enum SetupError {
 
 impl From<tungstenite::Error> for SetupError {
     fn from(error: tungstenite::Error) -> Self {
-        match error {
-            tungstenite::Error::Http(response) if response.status() == 401 => Self::Unauthorized,
-            other => Self::Socket(Box::new(other)),
+        Self::Socket(Box::new(error))
+    }
+}
+
+impl From<ConnectError> for SetupError {
+    fn from(error: ConnectError) -> Self {
+        if error.needs_sign_in() {
+            Self::Unauthorized
+        } else {
+            Self::Connect(error)
         }
     }
 }
@@ -171,30 +175,11 @@ fn stay(mut socket: Socket) -> DropGuard {
 }
 
 async fn connect(coordinator: &Coordinator, grant: &SessionGrant) -> Result<Socket, SetupError> {
-    let url = format!(
-        "{}?peer_id={}&session_id={}",
-        coordinator.signaling_url(),
-        grant.peer_id,
-        grant.session_id
-    );
-    let mut request = url.into_client_request()?;
-    if let Some(token) = coordinator.access_token() {
-        let value = HeaderValue::from_str(&format!("Bearer {}", token.reveal()))
-            .map_err(|_| SetupError::Unauthorized)?;
-        request.headers_mut().insert("Authorization", value);
-    }
-    let config = WebSocketConfig::default()
+    let limits = WebSocketConfig::default()
         .max_message_size(Some(MAX_SIGNAL))
         .max_frame_size(Some(MAX_SIGNAL));
-    let connector = Connector::Rustls(coordinator.tls());
-    let (socket, _response) = Box::pin(tokio_tungstenite::connect_async_tls_with_config(
-        request,
-        Some(config),
-        true,
-        Some(connector),
-    ))
-    .await?;
-    Ok(socket)
+    let target = coordinator.signaling_target(grant);
+    Ok(connect_socket(&target, limits).await?)
 }
 
 async fn negotiate(

@@ -14,6 +14,7 @@
 
 pub mod manager;
 pub mod peer;
+pub mod proxy;
 pub mod tls;
 pub mod websocket;
 

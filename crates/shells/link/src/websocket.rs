@@ -1,9 +1,10 @@
 //! The WebSocket carrier's client side: one binary message is one datagram.
 //!
 //! The stages of connecting are separate so that their failures can be told apart: name lookup, TCP
-//! (all addresses of the name raced with a quarter second between them), TLS, the upgrade request.
-//! No proxy is used and no redirect is followed. There is no compression: QUIC's packets are
-//! ciphertext.
+//! (all addresses of the name raced with a quarter second between them), the tunnel through a proxy
+//! where [`ProxyPolicy`] names one, TLS, the upgrade request. Through a proxy the first two stages
+//! are the way to the proxy, which looks the host's name up itself. No redirect is followed. There is
+//! no compression: QUIC's packets are ciphertext.
 
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -26,6 +27,7 @@ use tokio_util::sync::CancellationToken;
 use warp_protocol::Secret;
 
 use crate::carrier::{Carrier, CloseReason};
+use crate::proxy::{Proxy, ProxyPolicy, TunnelFault, authority, tunnel};
 use crate::pump::Inbound;
 
 /// Longest message that is read, bytes; what is longer than a datagram but within this limit is
@@ -45,6 +47,8 @@ pub struct WsTarget {
     pub bearer_token: Option<Secret>,
     /// For `wss://`; see [`crate::tls::client_config`].
     pub tls: Arc<ClientConfig>,
+    /// Which proxy to go through, if any.
+    pub proxy: ProxyPolicy,
     /// For all stages together.
     pub timeout: Duration,
 }
@@ -126,6 +130,44 @@ pub enum ConnectError {
         /// The whole time allowed.
         after: Duration,
     },
+    /// There is no way to the proxy.
+    #[error("the proxy {proxy} cannot be reached ({cause}): check the proxy's address")]
+    ProxyUnreachable {
+        /// The proxy, without credentials.
+        proxy: String,
+        /// Which stage failed, and how.
+        cause: String,
+    },
+    /// The proxy wants a name and password, or other ones.
+    #[error("the proxy {proxy} wants a name and password, or does not take the given ones")]
+    ProxyPassword {
+        /// The proxy, without credentials.
+        proxy: String,
+    },
+    /// The proxy opens no tunnel to the host.
+    #[error("the proxy {proxy} opened no tunnel to {host}: HTTP status {status}")]
+    ProxyRefused {
+        /// The proxy, without credentials.
+        proxy: String,
+        /// Host and port.
+        host: String,
+        /// The proxy's status.
+        status: u16,
+    },
+    /// The proxy is of a kind that is not spoken here.
+    #[error("the proxy {proxy} is no HTTP proxy; name one, or `none`, in the configuration")]
+    ProxyUnsupported {
+        /// The proxy, without credentials.
+        proxy: String,
+    },
+    /// The proxy does not answer as one.
+    #[error("the proxy {proxy} did not answer as an HTTP proxy does ({cause})")]
+    ProxyProtocol {
+        /// The proxy, without credentials.
+        proxy: String,
+        /// What went wrong.
+        cause: String,
+    },
     /// The server does not speak WebSocket, or hung up in the middle of it.
     #[error("{host} did not complete the WebSocket handshake ({cause})")]
     Protocol {
@@ -160,6 +202,15 @@ impl ConnectError {
                 _ => "ws-http-status",
             },
             ConnectError::Timeout { .. } => "ws-timeout",
+            ConnectError::ProxyUnreachable { .. } => "ws-proxy-unreachable",
+            ConnectError::ProxyPassword { .. } => "ws-proxy-password",
+            ConnectError::ProxyRefused { status, .. } => match status {
+                403 => "ws-proxy-forbidden",
+                500..=599 => "ws-proxy-no-way",
+                _ => "ws-proxy-status",
+            },
+            ConnectError::ProxyUnsupported { .. } => "ws-proxy-unsupported",
+            ConnectError::ProxyProtocol { .. } => "ws-proxy-protocol",
             ConnectError::Protocol { .. } => "ws-protocol",
         }
     }
@@ -179,11 +230,16 @@ impl ConnectError {
             | ConnectError::Refused { .. }
             | ConnectError::Unreachable { .. }
             | ConnectError::Timeout { .. }
+            | ConnectError::ProxyUnreachable { .. }
+            | ConnectError::ProxyProtocol { .. }
             | ConnectError::Protocol { .. } => true,
             ConnectError::Status { status, .. } => *status == 429 || *status >= 500,
-            ConnectError::BadUrl { .. } | ConnectError::BadToken | ConnectError::Tls { .. } => {
-                false
-            }
+            ConnectError::ProxyRefused { status, .. } => *status >= 500,
+            ConnectError::BadUrl { .. }
+            | ConnectError::BadToken
+            | ConnectError::ProxyPassword { .. }
+            | ConnectError::ProxyUnsupported { .. }
+            | ConnectError::Tls { .. } => false,
         }
     }
 }
@@ -212,15 +268,38 @@ pub fn ws_url(base: &str, path: &str) -> Result<String, ConnectError> {
     Ok(url)
 }
 
+/// A byte stream over TCP, a tunnel or TLS.
+pub trait Stream: AsyncRead + AsyncWrite + Unpin + Send {}
+
+impl<S: AsyncRead + AsyncWrite + Unpin + Send> Stream for S {}
+
+/// A WebSocket whose handshake is done.
+pub type Socket = WebSocketStream<Box<dyn Stream>>;
+
 /// Opens a carrier to `target`; it lives until it is closed or `stop` is cancelled.
 ///
 /// # Errors
 /// The stage that failed: see [`ConnectError`]. Dropping the future abandons the attempt.
 pub async fn connect(target: &WsTarget, stop: CancellationToken) -> Result<Carrier, ConnectError> {
+    let socket = connect_socket(target, limits()).await?;
+    Ok(carrier_over(socket, stop))
+}
+
+/// Opens a WebSocket to `target`, for messages that are no datagrams.
+///
+/// # Errors
+/// The stage that failed: see [`ConnectError`]. Dropping the future abandons the attempt.
+pub async fn connect_socket(
+    target: &WsTarget,
+    limits: WebSocketConfig,
+) -> Result<Socket, ConnectError> {
     let place = parse(&target.url)?;
     let request = request(target)?;
     // Boxed: the state of a TLS handshake and an upgrade is large.
-    let attempt = Box::pin(open(target, &place, request, stop));
+    let attempt = Box::pin(async {
+        let stream = open(target, &place).await?;
+        upgrade(stream, &place, request, limits).await
+    });
     match tokio::time::timeout(target.timeout, attempt).await {
         Ok(outcome) => outcome,
         Err(_) => Err(ConnectError::Timeout {
@@ -239,11 +318,7 @@ struct Place {
 
 impl Place {
     fn name(&self) -> String {
-        if self.host.contains(':') {
-            format!("[{}]:{}", self.host, self.port)
-        } else {
-            format!("{}:{}", self.host, self.port)
-        }
+        authority(&self.host, self.port)
     }
 }
 
@@ -297,33 +372,74 @@ fn request(target: &WsTarget) -> Result<Request<()>, ConnectError> {
     Ok(request)
 }
 
-async fn open(
-    target: &WsTarget,
-    place: &Place,
-    request: Request<()>,
-    stop: CancellationToken,
-) -> Result<Carrier, ConnectError> {
-    let tcp = connect_tcp(place).await?;
-    // Datagrams are small and must not wait for each other.
-    tcp.set_nodelay(true)
-        .map_err(|cause| ConnectError::Unreachable {
-            host: place.name(),
-            cause,
-        })?;
-    if !place.secure {
-        return upgrade(tcp, place, request, stop).await;
+/// Everything below the WebSocket.
+async fn open(target: &WsTarget, place: &Place) -> Result<Box<dyn Stream>, ConnectError> {
+    let stream = match target.proxy.proxy_for(&target.url) {
+        None => Box::new(connect_tcp(place).await?),
+        Some(proxy) => through(&proxy, &target.tls, place).await?,
+    };
+    if place.secure {
+        Ok(Box::new(secure(stream, &target.tls, place).await?))
+    } else {
+        Ok(stream)
     }
-    let tls = |fault| ConnectError::Tls {
+}
+
+/// A tunnel to `place`.
+async fn through(
+    proxy: &Proxy,
+    tls: &Arc<ClientConfig>,
+    place: &Place,
+) -> Result<Box<dyn Stream>, ConnectError> {
+    let name = || proxy.name();
+    if !proxy.is_http() {
+        return Err(ConnectError::ProxyUnsupported { proxy: proxy.url() });
+    }
+    let door = Place {
+        host: proxy.host().to_owned(),
+        port: proxy.port(),
+        secure: proxy.is_secure(),
+    };
+    let unreachable = |error: ConnectError| ConnectError::ProxyUnreachable {
+        proxy: name(),
+        cause: error.to_string(),
+    };
+    let tcp = connect_tcp(&door).await.map_err(unreachable)?;
+    let stream: Box<dyn Stream> = if door.secure {
+        Box::new(secure(tcp, tls, &door).await.map_err(unreachable)?)
+    } else {
+        Box::new(tcp)
+    };
+    match tunnel(stream, proxy, &place.host, place.port).await {
+        Ok(tunnel) => Ok(Box::new(tunnel)),
+        Err(TunnelFault::Status(407)) => Err(ConnectError::ProxyPassword { proxy: name() }),
+        Err(TunnelFault::Status(status)) => Err(ConnectError::ProxyRefused {
+            proxy: name(),
+            host: place.name(),
+            status,
+        }),
+        Err(TunnelFault::Protocol(cause)) => Err(ConnectError::ProxyProtocol {
+            proxy: name(),
+            cause,
+        }),
+    }
+}
+
+async fn secure<S: Stream>(
+    stream: S,
+    tls: &Arc<ClientConfig>,
+    place: &Place,
+) -> Result<tokio_rustls::client::TlsStream<S>, ConnectError> {
+    let fault = |fault| ConnectError::Tls {
         host: place.name(),
         fault,
     };
     let name = ServerName::try_from(place.host.clone())
-        .map_err(|error| tls(TlsFault::Other(error.to_string())))?;
-    let stream = tokio_rustls::TlsConnector::from(target.tls.clone())
-        .connect(name, tcp)
+        .map_err(|error| fault(TlsFault::Other(error.to_string())))?;
+    tokio_rustls::TlsConnector::from(tls.clone())
+        .connect(name, stream)
         .await
-        .map_err(|error| tls(tls_fault(&error)))?;
-    upgrade(stream, place, request, stop).await
+        .map_err(|error| fault(tls_fault(&error)))
 }
 
 fn tls_fault(error: &std::io::Error) -> TlsFault {
@@ -367,7 +483,11 @@ async fn connect_tcp(place: &Place) -> Result<TcpStream, ConnectError> {
     let mut last = None;
     while let Some(attempt) = attempts.next().await {
         match attempt {
-            Ok(stream) => return Ok(stream),
+            // Datagrams are small and must not wait for each other.
+            Ok(stream) => match stream.set_nodelay(true) {
+                Ok(()) => return Ok(stream),
+                Err(error) => last = Some(error),
+            },
             Err(error) => last = Some(error),
         }
     }
@@ -396,18 +516,15 @@ fn limits() -> WebSocketConfig {
         .max_write_buffer_size(256 * 1024)
 }
 
-async fn upgrade<S>(
-    stream: S,
+async fn upgrade(
+    stream: Box<dyn Stream>,
     place: &Place,
     request: Request<()>,
-    stop: CancellationToken,
-) -> Result<Carrier, ConnectError>
-where
-    S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
-{
+    limits: WebSocketConfig,
+) -> Result<Socket, ConnectError> {
     let host = place.name();
-    match client_async_with_config(request, stream, Some(limits())).await {
-        Ok((socket, _response)) => Ok(carrier_over(socket, stop)),
+    match client_async_with_config(request, stream, Some(limits)).await {
+        Ok((socket, _response)) => Ok(socket),
         Err(WsError::Http(response)) => Err(ConnectError::Status {
             host,
             status: response.status().as_u16(),

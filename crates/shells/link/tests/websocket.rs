@@ -16,6 +16,7 @@ use tokio_rustls::TlsAcceptor;
 use tokio_tungstenite::tungstenite::Message;
 use tokio_tungstenite::tungstenite::handshake::server::{Request, Response};
 use tokio_util::sync::CancellationToken;
+use warp_link::proxy::ProxyPolicy;
 use warp_link::tls::client_config_with_pem;
 use warp_link::websocket::{ConnectError, WsTarget, carrier_over, connect, ws_url};
 use warp_link::{Carrier, CloseReason, MAX_DATAGRAM};
@@ -62,6 +63,7 @@ fn target(url: String, ca: Option<&str>) -> WsTarget {
         url,
         bearer_token: Some(Secret::new("token-1")),
         tls: client_config_with_pem(Some(ca.unwrap_or(&spare).as_bytes())).unwrap(),
+        proxy: ProxyPolicy::none(),
         timeout: Duration::from_secs(10),
     }
 }

@@ -181,6 +181,9 @@ fn exit_code(code: ProblemCode) -> u8 {
         | C::CertificateExpired
         | C::DeviceRevoked => 3,
         C::CoordinatorUnreachable
+        | C::ProxyUnreachable
+        | C::ProxyPassword
+        | C::ProxyRefused
         | C::CoordinatorUntrusted
         | C::CoordinatorProtocol
         | C::CoordinatorFault

@@ -70,6 +70,18 @@ fn explain(code: ProblemCode) -> (&'static str, &'static str) {
             "the coordinator cannot be reached",
             "Check the network and coordinator.rest_api_url; what is open stays open.",
         ),
+        C::ProxyUnreachable => (
+            "the proxy on the way to the coordinator cannot be reached",
+            "Check coordinator.proxy and the system's proxy settings; `none` uses no proxy.",
+        ),
+        C::ProxyPassword => (
+            "the proxy wants a name and password, or does not take these",
+            "Set coordinator.proxy_user and coordinator.proxy_password.",
+        ),
+        C::ProxyRefused => (
+            "the proxy opens no way to the coordinator",
+            "Ask whoever runs the proxy to allow the coordinator's address, or set another one.",
+        ),
         C::CoordinatorUntrusted => (
             "the coordinator's certificate is not trusted",
             "Check the address; for an operator's own certificate set coordinator.ca_file.",

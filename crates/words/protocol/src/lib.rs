@@ -10,6 +10,7 @@
 pub mod carrier;
 pub mod identity;
 pub mod problem;
+pub mod relay;
 pub mod report;
 pub mod rest;
 pub mod secret;

@@ -44,6 +44,12 @@ pub enum ProblemCode {
     // coordinator
     /// The coordinator cannot be reached.
     CoordinatorUnreachable,
+    /// The proxy on the way to the coordinator cannot be reached.
+    ProxyUnreachable,
+    /// The proxy wants a name and password, or does not take the configured ones.
+    ProxyPassword,
+    /// The proxy opens no way to the coordinator, or is no HTTP proxy.
+    ProxyRefused,
     /// The coordinator's certificate is not trusted.
     CoordinatorUntrusted,
     /// The coordinator answered something that this launcher does not understand.
@@ -136,6 +142,7 @@ impl ProblemCode {
         matches!(
             self,
             Self::CoordinatorUnreachable
+                | Self::ProxyUnreachable
                 | Self::CoordinatorFault
                 | Self::TooManyRequests
                 | Self::NoPath

@@ -15,8 +15,10 @@
 //! | POST devices/certificate | [`CertificateRequest`] | 200 [`CertificateAnswer`] |
 //! | POST devices/revoke | [`RevokeRequest`], by an operator | 200 [`RevokeAnswer`] |
 //! | GET devices/refusals | by an operator | 200 `[`[`RefusalCount`]`]` |
+//! | POST links/{session_id}/guests | [`GuestRequest`] | 204; the peer may enter the session's room |
 //! | GET signaling/ws?peer_id=&session_id= | WebSocket, [`crate::signal`] | |
 //! | GET link/ws?session_id= | WebSocket, binary frames, [`crate::carrier`] | |
+//! | GET relay/ws?session_id=&peer_id=&to= | WebSocket, binary frames, [`crate::relay`] | |
 //!
 //! All but register, login, refresh and identity want `Authorization: Bearer <access token>`.
 //! Every refusal is an [`ErrorBody`].
@@ -161,6 +163,14 @@ pub struct RefusalCount {
     pub reason: RefusedReason,
     /// How often.
     pub count: u64,
+}
+
+/// Lets the holder of another session of the same zone into a session's room, for signaling and
+/// [`crate::relay`]. Only the session's owner may ask, and only in a zone with P2P.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct GuestRequest {
+    /// The peer id of the other session's grant.
+    pub peer_id: String,
 }
 
 /// What a launcher needs to reach the endpoint.

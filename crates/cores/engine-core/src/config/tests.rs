@@ -72,6 +72,16 @@ fn a_wrong_value_is_refused_with_its_path_the_value_and_what_is_allowed() {
             "ftp://x",
         ),
         (
+            r#"{"coordinator": {"proxy": "proxy:3128"}}"#,
+            "coordinator.proxy",
+            "proxy:3128 ",
+        ),
+        (
+            r#"{"coordinator": {"proxy_user": "a:b"}}"#,
+            "coordinator.proxy_user",
+            "a:b ",
+        ),
+        (
             r#"{"p2p": {"packet_types": ["chat", "chatter"]}}"#,
             "p2p.packet_types[1]",
             "chatter",
@@ -128,6 +138,33 @@ fn a_wrong_value_is_refused_with_its_path_the_value_and_what_is_allowed() {
         let detail = problem.detail.unwrap();
         assert!(detail.contains(value), "{detail}");
     }
+}
+
+#[test]
+fn the_password_of_a_proxy_is_kept_back() {
+    for (text, path) in [
+        (
+            r#"{"coordinator": {"proxy": "http://u:hunter2@p:1"}}"#,
+            "coordinator.proxy",
+        ),
+        (
+            r#"{"coordinator": {"proxy_user": "u", "proxy_password": ["hunter2"]}}"#,
+            "coordinator.proxy_password",
+        ),
+        (
+            r#"{"coordinator": {"proxy_password": "hunter2"}}"#,
+            "coordinator.proxy_user",
+        ),
+    ] {
+        let problem = parse("c.json", text).unwrap_err();
+        assert_eq!(problem.subject, format!("c.json: {path}"));
+        assert!(!format!("{problem:?}").contains("hunter2"), "{problem:?}");
+    }
+    let text = r#"{"coordinator": {"proxy": "https://p", "proxy_user": "u",
+                                   "proxy_password": "hunter2"}}"#;
+    let config = parse("c.json", text).unwrap().config;
+    assert_eq!(config.coordinator.proxy_password.reveal(), "hunter2");
+    assert!(!format!("{config:?}").contains("hunter2"));
 }
 
 #[test]

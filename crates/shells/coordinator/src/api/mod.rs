@@ -56,6 +56,8 @@ pub(crate) fn router(app: App) -> Router {
             .route(&at("zones/{zone_id}"), get(zones::one))
             .route(&at("zones/{zone_id}/join"), post(zones::join))
             .route(&at("links/{session_id}"), delete(zones::end_session))
+            .route(&at("links/{session_id}/guests"), post(zones::admit))
+            .route(&at("relay/ws"), get(ws::relay::open))
             .route(&at("signaling/ws"), get(ws::signaling::open))
             .route(&at("link/ws"), get(ws::link::open));
     }

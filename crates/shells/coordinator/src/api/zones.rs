@@ -1,12 +1,14 @@
 //! Zones, and the sessions that are joined in them.
 
+use std::time::SystemTime;
+
 use axum::{Json, extract::State, http::StatusCode};
 use serde::Deserialize;
 use warp_coordinator_core::{NewSession, may_join};
 use warp_protocol::{
     ProblemCode,
     identity::{Certificate, PublicKey},
-    rest::{JoinRequest, SessionGrant},
+    rest::{GuestRequest, IceServer, JoinRequest, SessionGrant},
     zone::{ZoneFile, ZoneStatus, ZoneView, is_map_name},
 };
 
@@ -74,12 +76,10 @@ pub(crate) async fn join(
     may_join(caller.role, status, players, zone.max_players)?;
     let session_id = format!("session-{}", random_hex::<8>()?);
     let peer_id = format!("player-{}-{}", caller.name, random_hex::<4>()?);
-    // Without P2P there is nothing to gather candidates for.
-    let ice_servers = if zone.p2p_enabled {
-        app.config.ice_servers.clone()
-    } else {
-        Vec::new()
-    };
+    let now = SystemTime::now();
+    // Each end has credentials of its own, so that a TURN server's log tells who relayed.
+    let for_endpoint = ice_servers(&app, &zone, &format!("endpoint-{session_id}"), now);
+    let ice_servers = ice_servers(&app, &zone, &peer_id, now);
     let new = NewSession {
         session_id: session_id.clone(),
         peer_id: peer_id.clone(),
@@ -91,8 +91,7 @@ pub(crate) async fn join(
     let issued = proven.as_ref().map(|(says, _)| says.issued);
     let certificate = proven.map(|(_, bytes)| bytes);
     let endpoint_certificate = app.authority.certify_endpoint(app.live.endpoint.key())?;
-    app.live
-        .grant(new, certificate, &zone, ice_servers.clone())?;
+    app.live.grant(new, certificate, &zone, for_endpoint)?;
     // What was revoked since the look above found no session to end.
     if is_revoked(&app, &caller, &key, issued).await? {
         app.live.end(&session_id, "its device was revoked");
@@ -120,6 +119,24 @@ pub(crate) async fn end_session(
     Ok(StatusCode::NO_CONTENT)
 }
 
+pub(crate) async fn admit(
+    State(app): State<App>,
+    caller: Caller,
+    PathId(session_id): PathId,
+    Body(request): Body<GuestRequest>,
+) -> Result<StatusCode, Refused> {
+    let session = app.live.owned(&session_id, caller.account)?;
+    let (zone, _) = find(&app, &session.grant.zone_id).await?;
+    if !zone.p2p_enabled {
+        return Err(Refused::new(
+            ProblemCode::Forbidden,
+            "this zone has no P2P, so its players do not meet",
+        ));
+    }
+    app.live.admit(&session_id, &request.peer_id)?;
+    Ok(StatusCode::NO_CONTENT)
+}
+
 async fn find(app: &App, zone_id: &str) -> Result<(ZoneFile, ZoneStatus), Refused> {
     app.store.zone(zone_id).await?.ok_or_else(|| {
         Refused::new(
@@ -127,6 +144,17 @@ async fn find(app: &App, zone_id: &str) -> Result<(ZoneFile, ZoneStatus), Refuse
             "there is no such zone; ask for the list of zones",
         )
     })
+}
+
+/// STUN and TURN servers for one end of a session, with credentials where the server is ours.
+fn ice_servers(app: &App, zone: &ZoneFile, whose: &str, now: SystemTime) -> Vec<IceServer> {
+    if !zone.p2p_enabled {
+        // Without P2P there is nothing to gather candidates for.
+        return Vec::new();
+    }
+    let turn = app.config.turn.as_ref();
+    let turn = turn.map(|turn| turn.server_for(whose, now));
+    app.config.ice_servers.iter().cloned().chain(turn).collect()
 }
 
 fn view(app: &App, zone: ZoneFile, status: ZoneStatus) -> ZoneView {

@@ -1,4 +1,4 @@
-//! Close codes of both sockets. Those below 4000 are RFC 6455's, the others ours.
+//! Close codes of all sockets. Those below 4000 are RFC 6455's, the others ours.
 
 /// The client has closed, or the session has no more use for the socket.
 pub const NORMAL: u16 = 1000;
@@ -12,7 +12,7 @@ pub const RESTART: u16 = 1012;
 pub const REPLACED: u16 = 4001;
 /// The client did not read what was sent to it.
 pub const TOO_SLOW: u16 = 4002;
-/// The session that the link socket belongs to has ended.
+/// The session that the link or relay socket belongs to has ended.
 pub const SESSION_ENDED: u16 = 4003;
 
 /// Text beside the code.

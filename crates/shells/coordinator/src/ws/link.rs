@@ -83,7 +83,11 @@ async fn run(app: App, socket: WebSocket, session_id: String) {
 }
 
 /// `gone` is cancelled when the carrier has let go of the socket.
-fn carrier_over(socket: WebSocket, stop: &CarrierStop, gone: &CancellationToken) -> Carrier {
+pub(super) fn carrier_over(
+    socket: WebSocket,
+    stop: &CarrierStop,
+    gone: &CancellationToken,
+) -> Carrier {
     let (sink, stream) = socket.split();
     let sink = Farewell {
         inner: sink,

@@ -1,12 +1,13 @@
-//! The two WebSockets: signaling (JSON text frames) and link (binary datagrams).
+//! The WebSockets: signaling (JSON text frames), link and relay (binary datagrams).
 
 pub mod close;
 pub(crate) mod link;
+pub(crate) mod relay;
 pub(crate) mod signaling;
 
 use axum::extract::ws::{CloseFrame, Message};
 
-/// Largest message that the WebSocket code reads at all, bytes. Above the limits of both sockets,
+/// Largest message that the WebSocket code reads at all, bytes. Above the limits of all sockets,
 /// so that a message beyond those is read and answered with close 1009; beyond this one the rest of
 /// the message is not read any more.
 const MAX_READ: usize = 256 * 1024;

@@ -47,6 +47,7 @@ pub(crate) fn config(dir: &Path) -> CoordinatorConfig {
             address: plenty,
             account: plenty,
             signals: plenty,
+            relay_bytes: plenty,
         },
         ..CoordinatorConfig::default()
     }

@@ -7,6 +7,8 @@ mod common;
 #[cfg(test)]
 mod devices;
 #[cfg(test)]
+mod relay;
+#[cfg(test)]
 mod rest;
 #[cfg(test)]
 mod sockets;

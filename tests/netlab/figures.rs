@@ -1,0 +1,131 @@
+//! The figures that the launcher shows, against what the link was set to.
+#![cfg(target_os = "linux")]
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::print_stdout,
+    reason = "a test fails by panicking and prints its figures"
+)]
+
+use std::path::Path;
+use std::sync::Arc;
+
+use serde_json::{Value, json};
+use warp_lab::{LinkEmulator, Namespace, Profile};
+use warp_tests::house::{House, NodePlan, Place, Plan, on_map};
+use warp_tests::process::{PATIENCE, Process};
+
+/// How far a figure may be off, of what was set.
+const TOLERANCE: f64 = 0.10;
+
+/// A launcher and a client in play over an emulated link.
+struct Lab {
+    // Processes end before the network that they use.
+    _client: Process,
+    node: Process,
+    _house: House,
+    _link: LinkEmulator,
+}
+
+/// Programs go before whatever else the machine does: a process that waits for its turn adds to the
+/// round trip, and is no property of the link.
+fn place(namespace: &Arc<Namespace>) -> Place {
+    let namespace = Arc::clone(namespace);
+    Arc::new(move |program: &Path| {
+        let mut command = namespace.command("nice");
+        command.args(["-n", "-15"]).arg(program);
+        command
+    })
+}
+
+impl Lab {
+    /// In play over the direct path with so many requests a second. `None`: not possible here; the
+    /// reason has been printed.
+    fn new(profile: Profile, rate: u32) -> Option<Self> {
+        if let Err(reason) = warp_lab::available() {
+            println!("SKIPPED: {reason}");
+            return None;
+        }
+        let servers = Arc::new(Namespace::new("servers").unwrap());
+        let players = Arc::new(Namespace::new("players").unwrap());
+        let link = LinkEmulator::new(&servers, &players, profile, 11).unwrap();
+        let house = House::with(Plan {
+            servers: place(&servers),
+            players: place(&players),
+            ip: link.address_a().into(),
+            ..Plan::default()
+        });
+        let (node, login) = house.playing(&NodePlan {
+            // Copies hide losses from QUIC, which is what they are for.
+            config: json!({"p2p": {"redundant_sending": "off"}}),
+            ..NodePlan::default()
+        });
+        let rate = rate.to_string();
+        let arguments = ["--rate", &rate, "--change-every", "0", "--seconds", "0"];
+        let patient = ["--answer-timeout", "60"];
+        let client = house.client(login, "test1", &[&arguments[..], &patient].concat());
+        on_map(&client);
+        node.event_from(0, "metrics", PATIENCE, |event| {
+            event["metrics"]["path"] == "direct"
+        });
+        Some(Self {
+            _client: client,
+            node,
+            _house: house,
+            _link: link,
+        })
+    }
+
+    /// The path in use in the next `count` events, one a second, after `skip` others.
+    fn figures(&self, skip: usize, count: usize) -> Vec<Value> {
+        let direct = |event: &Value| event["metrics"]["path"] == "direct";
+        let mut at = self
+            .node
+            .events_more(self.node.mark(), "metrics", skip, direct);
+        let mut figures = Vec::new();
+        for _ in 0..count {
+            let (next, event) = self.node.event_from(at, "metrics", PATIENCE, direct);
+            figures.push(event["metrics"].clone());
+            at = next;
+        }
+        figures
+    }
+}
+
+fn mean(figures: &[Value], key: &str) -> f64 {
+    let values = figures.iter().map(|one| one[key].as_f64().unwrap());
+    values.sum::<f64>() / figures.len() as f64
+}
+
+fn close(what: &str, shown: f64, set: f64) {
+    let off = (shown - set) / set * 100.0;
+    println!("{what}: shown {shown:.2}, set {set:.2}, off {off:+.1} %");
+    assert!(
+        off.abs() <= TOLERANCE * 100.0,
+        "{what} is off by {off:.1} %"
+    );
+}
+
+#[test]
+fn round_trip_and_jitter_are_those_of_the_link() {
+    // Few enough requests that no packet waits for an earlier one that took longer.
+    let Some(lab) = Lab::new(Profile::delay_ms(50).with_jitter_ms(5), 20) else {
+        return;
+    };
+    let figures = lab.figures(5, 20);
+    close("round trip, ms", mean(&figures, "rtt_ms"), 100.0);
+    // Evenly distributed to 5 ms both ways and in both directions: two round trips in a row differ
+    // by the sum of four such, whose mean size is 14/15 of 5 ms.
+    close("jitter, ms", mean(&figures, "jitter_ms"), 5.0 * 14.0 / 15.0);
+}
+
+#[test]
+fn loss_is_that_of_the_link() {
+    // At 500 requests a second 2 % are 10 a second: 50 s are needed for 500 of them, whose number
+    // is off by 4 % in the mean.
+    let Some(lab) = Lab::new(Profile::delay_ms(10).with_loss(0.02), 500) else {
+        return;
+    };
+    let figures = lab.figures(10, 50);
+    close("loss, %", mean(&figures, "loss_percent"), 2.0);
+}
