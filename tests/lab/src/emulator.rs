@@ -139,6 +139,8 @@ struct Shared {
 pub struct LinkEmulator {
     address_a: Ipv4Addr,
     address_b: Ipv4Addr,
+    interface_a: String,
+    interface_b: String,
     ways: [Arc<Way>; 2],
     shared: Arc<Shared>,
     threads: Vec<JoinHandle<()>>,
@@ -152,13 +154,16 @@ impl LinkEmulator {
     /// Not root, no TUN devices, `ip` fails, or more than 255 links in one process.
     pub fn new(a: &Namespace, b: &Namespace, profile: Profile, seed: u64) -> Result<Self> {
         let (address_a, address_b) = next_addresses()?;
-        let device_a = Arc::new(tun(a, address_a, address_b)?);
-        let device_b = Arc::new(tun(b, address_b, address_a)?);
+        let (device_a, interface_a) = tun(a, address_a, address_b)?;
+        let (device_b, interface_b) = tun(b, address_b, address_a)?;
+        let (device_a, device_b) = (Arc::new(device_a), Arc::new(device_b));
         let ways = [(); 2].map(|()| Arc::new(Way::new(profile)));
         let shared = Arc::new(Shared::default());
         let mut link = Self {
             address_a,
             address_b,
+            interface_a,
+            interface_b,
             ways,
             shared,
             threads: Vec::new(),
@@ -190,6 +195,18 @@ impl LinkEmulator {
     #[must_use]
     pub fn address_b(&self) -> Ipv4Addr {
         self.address_b
+    }
+
+    /// Name of the device in the first namespace.
+    #[must_use]
+    pub fn interface_a(&self) -> &str {
+        &self.interface_a
+    }
+
+    /// Name of the device in the second namespace.
+    #[must_use]
+    pub fn interface_b(&self) -> &str {
+        &self.interface_b
     }
 
     /// Changes one direction. It holds for packets sent from now on.
@@ -282,8 +299,8 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-/// A TUN device in the namespace, with its address, switched on.
-fn tun(namespace: &Namespace, own: Ipv4Addr, other: Ipv4Addr) -> Result<SyncDevice> {
+/// A TUN device in the namespace, with its address, switched on; and its name.
+fn tun(namespace: &Namespace, own: Ipv4Addr, other: Ipv4Addr) -> Result<(SyncDevice, String)> {
     let name = format!("link{}", next_number());
     let device = namespace.within(|| -> std::io::Result<SyncDevice> {
         let device = DeviceBuilder::new()
@@ -307,7 +324,7 @@ fn tun(namespace: &Namespace, own: Ipv4Addr, other: Ipv4Addr) -> Result<SyncDevi
         KERNEL_QUEUE,
     ])?;
     set_up(namespace.name(), &name, own, other)?;
-    Ok(device)
+    Ok((device, name))
 }
 
 /// The thread of one direction.

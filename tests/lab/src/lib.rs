@@ -4,6 +4,8 @@
 //! - [`Namespace`]: a host with its own interfaces, ports and firewall; it ends with its value, and
 //!   what is left of a killed run is removed by the next one.
 //! - [`veth_pair`]: a plain cable between two namespaces, as fast as the machine.
+//! - [`Nat`]: a router that translates addresses, of each of the usual kinds; [`Internet`] and
+//!   [`Home`] put players behind them.
 //! - [`LinkEmulator`]: a cable with properties, in user space, for TCP and UDP alike, because
 //!   kernels without the `netem` module have no other.
 //!
@@ -34,11 +36,13 @@
 mod capture;
 mod emulator;
 mod namespace;
+mod nat;
 mod profile;
 mod queue;
 mod veth;
 
 pub use emulator::{Count, Counters, Direction, LinkEmulator};
 pub use namespace::{DropRule, Namespace, available};
+pub use nat::{Home, Internet, Nat, NatKind, Port, Router, route, route_default};
 pub use profile::Profile;
 pub use veth::{VethPair, veth_pair};

@@ -9,9 +9,10 @@ use crate::namespace::{Namespace, ip, next_number};
 /// The two ends of a cable. It lasts as long as the namespaces.
 #[derive(Clone, Debug)]
 pub struct VethPair {
-    /// Address of the first namespace, 10.77.x.1.
+    /// Address of the first namespace, 10.77.x.1 (towards an [`Internet`](crate::Internet)
+    /// 11.77.x.1).
     pub address_a: Ipv4Addr,
-    /// Address of the second namespace, 10.77.x.2.
+    /// Address of the second namespace, the same with 2 at the end.
     pub address_b: Ipv4Addr,
     /// Name of the interface in the first namespace.
     pub interface_a: String,
@@ -24,7 +25,22 @@ pub struct VethPair {
 /// # Errors
 /// `ip` fails; the text is what it said. More than 254 links in one process.
 pub fn veth_pair(a: &Namespace, b: &Namespace) -> Result<VethPair> {
+    connect(a, b, next_addresses()?)
+}
+
+/// As [`veth_pair`], with addresses that are not of a private range: some programs serve only
+/// where theirs looks public. No packet with one leaves the namespaces.
+pub(crate) fn public_pair(a: &Namespace, b: &Namespace) -> Result<VethPair> {
     let (address_a, address_b) = next_addresses()?;
+    let public = |address: Ipv4Addr| {
+        let [_, net, link, host] = address.octets();
+        Ipv4Addr::new(11, net, link, host)
+    };
+    connect(a, b, (public(address_a), public(address_b)))
+}
+
+fn connect(a: &Namespace, b: &Namespace, addresses: (Ipv4Addr, Ipv4Addr)) -> Result<VethPair> {
+    let (address_a, address_b) = addresses;
     let number = next_number();
     let (interface_a, interface_b) = (format!("veth{number}a"), format!("veth{number}b"));
     let (name_a, name_b) = (a.name(), b.name());
