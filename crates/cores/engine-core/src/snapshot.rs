@@ -133,6 +133,7 @@ impl Snapshot {
             | Event::SteppedDown { .. }
             | Event::VersionKnown { .. }
             | Event::Console { .. }
+            | Event::Diagnosed { .. }
             | Event::Problem { .. } => {}
         }
     }

@@ -17,7 +17,7 @@ use warp_link::peer::PeerConfig;
 use warp_link::websocket::{ConnectError, WsTarget, connect};
 use warp_link_driver::{LinkHandle, LinkNotice};
 use warp_protocol::carrier::PathKind;
-use warp_protocol::rest::{IceServer, SessionGrant};
+use warp_protocol::rest::SessionGrant;
 use warp_protocol::{Problem, ProblemCode};
 
 use crate::coordinator::Coordinator;
@@ -85,7 +85,8 @@ impl Paths {
     async fn keep_direct(&self) {
         let mut backoff = self.backoff();
         loop {
-            let attempt = open_peer(&self.coordinator, &self.grant, self.peer_config());
+            let mapping = self.config.webrtc.port_mapping;
+            let attempt = open_peer(&self.coordinator, &self.grant, self.peer_config(), mapping);
             let opened = tokio::select! {
                 opened = Box::pin(attempt) => opened,
                 () = self.stop.cancelled() => return,
@@ -109,6 +110,9 @@ impl Paths {
                     }
                     self.link.detach(PathKind::Direct);
                     peer.offerer.close().await;
+                    if let Some(port) = peer.port {
+                        port.close().await;
+                    }
                     match ended {
                         Ended::Stopped => return,
                         Ended::Renew => continue,
@@ -235,13 +239,7 @@ impl Paths {
 
     fn peer_config(&self) -> PeerConfig {
         let mut ice_servers = self.grant.ice_servers.clone();
-        if !self.config.webrtc.stun_servers.is_empty() {
-            ice_servers.push(IceServer {
-                urls: self.config.webrtc.stun_servers.clone(),
-                username: None,
-                credential: None,
-            });
-        }
+        ice_servers.extend(self.config.webrtc.ice_servers());
         PeerConfig {
             ice_servers,
             include_loopback: self.config.webrtc.loopback,

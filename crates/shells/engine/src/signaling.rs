@@ -15,8 +15,10 @@ use warp_link::Carrier;
 use warp_link::peer::{LocalCandidates, Offerer, PeerConfig, PeerError};
 use warp_protocol::rest::SessionGrant;
 use warp_protocol::signal::{ClientSignal, MAX_SIGNAL, ServerSignal};
+use warp_reach::mapping::{OpenPort, Router, local_address};
 
 use crate::coordinator::Coordinator;
+use crate::mapped;
 
 type Socket = WebSocketStream<MaybeTlsStream<TcpStream>>;
 
@@ -50,31 +52,38 @@ impl From<tungstenite::Error> for SetupError {
 pub(crate) struct OpenPeer {
     pub(crate) offerer: Offerer,
     pub(crate) carrier: Carrier,
+    /// The router's port, where it opened one; to be closed after the offerer.
+    pub(crate) port: Option<OpenPort>,
     /// Keeps the socket answering pings, and with it the place in the room.
     _room: DropGuard,
 }
 
 /// Joins the session's room, offers to the endpoint and waits until the data channel is open.
+/// `port_mapping`: the router is asked for a port, which is offered as one more candidate.
 pub(crate) async fn open_peer(
     coordinator: &Coordinator,
     grant: &SessionGrant,
     config: PeerConfig,
+    port_mapping: bool,
 ) -> Result<OpenPeer, SetupError> {
     let limit = config.connect_timeout;
     let mut socket = tokio::time::timeout(limit, connect(coordinator, grant))
         .await
         .map_err(|_| SetupError::Timeout(limit))??;
     let (offerer, candidates) = Offerer::new(config).await?;
-    let outcome = tokio::time::timeout(
-        limit,
-        Box::pin(negotiate(&mut socket, &offerer, candidates, grant)),
-    )
-    .await
-    .unwrap_or(Err(SetupError::Timeout(limit)));
+    let negotiation = Negotiation {
+        offerer: &offerer,
+        endpoint: &grant.endpoint_peer_id,
+        port_mapping,
+    };
+    let outcome = tokio::time::timeout(limit, Box::pin(negotiation.run(&mut socket, candidates)))
+        .await
+        .unwrap_or(Err(SetupError::Timeout(limit)));
     match outcome {
-        Ok(carrier) => Ok(OpenPeer {
+        Ok((carrier, port)) => Ok(OpenPeer {
             offerer,
             carrier,
+            port,
             _room: stay(socket),
         }),
         Err(error) => {
@@ -131,52 +140,91 @@ async fn connect(coordinator: &Coordinator, grant: &SessionGrant) -> Result<Sock
     Ok(socket)
 }
 
-async fn negotiate(
-    socket: &mut Socket,
-    offerer: &Offerer,
-    mut candidates: LocalCandidates,
-    grant: &SessionGrant,
-) -> Result<Carrier, SetupError> {
-    let endpoint = &grant.endpoint_peer_id;
-    let offer = offerer.create_offer().await?;
-    let mut joined = false;
-    let mut more = true;
-    loop {
-        tokio::select! {
-            carrier = offerer.opened() => return Ok(carrier?),
-            candidate = candidates.next(), if joined && more => match candidate {
-                Some(candidate) => send(socket, &ClientSignal::IceCandidate {
-                    to: endpoint.clone(),
-                    candidate,
-                }).await?,
-                None => more = false,
-            },
-            message = socket.next() => {
-                let message = message.ok_or(SetupError::Ended)??;
-                let Some(signal) = read(&message) else { continue };
-                match signal {
-                    ServerSignal::SessionJoined { .. } if !joined => {
+/// Offer, answer and candidates of one set-up.
+struct Negotiation<'a> {
+    offerer: &'a Offerer,
+    endpoint: &'a str,
+    port_mapping: bool,
+}
+
+impl Negotiation<'_> {
+    async fn run(
+        &self,
+        socket: &mut Socket,
+        mut candidates: LocalCandidates,
+    ) -> Result<(Carrier, Option<OpenPort>), SetupError> {
+        let offer = self.offerer.create_offer().await?;
+        let mut mapped = Box::pin(self.mapped(&offer));
+        let (mut joined, mut more, mut mapping) = (false, true, self.port_mapping);
+        let mut port = None;
+        loop {
+            tokio::select! {
+                carrier = self.offerer.opened() => return Ok((carrier?, port)),
+                candidate = candidates.next(), if joined && more => match candidate {
+                    Some(candidate) => self.offer_candidate(socket, candidate).await?,
+                    None => more = false,
+                },
+                opened = &mut mapped, if joined && mapping => {
+                    mapping = false;
+                    if let Some((opened, candidate)) = opened {
+                        port = Some(opened);
+                        self.offer_candidate(socket, candidate).await?;
+                    }
+                }
+                message = socket.next() => {
+                    let message = message.ok_or(SetupError::Ended)??;
+                    let Some(signal) = read(&message) else { continue };
+                    if matches!(signal, ServerSignal::SessionJoined { .. }) && !joined {
                         joined = true;
                         send(socket, &ClientSignal::Offer {
-                            to: endpoint.clone(),
+                            to: self.endpoint.to_owned(),
                             sdp: Value::String(offer.clone()),
                         }).await?;
+                    } else {
+                        self.heard(signal).await?;
                     }
-                    ServerSignal::Answer { from, sdp, .. } if from == *endpoint => {
-                        offerer.accept_answer(sdp.as_str().unwrap_or_default()).await?;
-                    }
-                    ServerSignal::IceCandidate { from, candidate, .. } if from == *endpoint => {
-                        if let Err(error) = offerer.add_remote_candidate(&candidate).await {
-                            tracing::debug!(%error, "a candidate of the endpoint was not taken");
-                        }
-                    }
-                    ServerSignal::Error { code, message } => {
-                        return Err(SetupError::Refused(format!("{code:?}: {message}")));
-                    }
-                    _ => {}
                 }
             }
         }
+    }
+
+    async fn heard(&self, signal: ServerSignal) -> Result<(), SetupError> {
+        match signal {
+            ServerSignal::Answer { from, sdp, .. } if from == self.endpoint => {
+                let sdp = sdp.as_str().unwrap_or_default();
+                self.offerer.accept_answer(sdp).await?;
+            }
+            ServerSignal::IceCandidate {
+                from, candidate, ..
+            } if from == self.endpoint => {
+                if let Err(error) = self.offerer.add_remote_candidate(&candidate).await {
+                    tracing::debug!(%error, "a candidate of the endpoint was not taken");
+                }
+            }
+            ServerSignal::Error { code, message } => {
+                return Err(SetupError::Refused(format!("{code:?}: {message}")));
+            }
+            _ => {}
+        }
+        Ok(())
+    }
+
+    async fn offer_candidate(
+        &self,
+        socket: &mut Socket,
+        candidate: Value,
+    ) -> Result<(), SetupError> {
+        let to = self.endpoint.to_owned();
+        send(socket, &ClientSignal::IceCandidate { to, candidate }).await
+    }
+
+    /// A port that the router opens for the socket in `offer`, and its candidate.
+    async fn mapped(&self, offer: &str) -> Option<(OpenPort, Value)> {
+        let local = mapped::local_port(offer, local_address().await?)?;
+        let port = Router::find().await.open(local.0, local.1).await?;
+        tracing::info!(outside = %port.outside(), "the router opened a port");
+        let candidate = mapped::candidate(port.outside(), local);
+        Some((port, candidate))
     }
 }
 
