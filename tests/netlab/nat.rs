@@ -183,8 +183,12 @@ fn coturn(namespace: &Namespace) -> Server {
 
 /// Waits until a STUN server answers a binding request.
 fn answers(namespace: &Namespace, server: SocketAddr) {
+    let any: std::net::IpAddr = match server {
+        SocketAddr::V4(_) => ONE.into(),
+        SocketAddr::V6(_) => std::net::Ipv6Addr::UNSPECIFIED.into(),
+    };
     let socket = namespace
-        .within(|| UdpSocket::bind((ONE, 0)))
+        .within(|| UdpSocket::bind((any, 0)))
         .unwrap()
         .unwrap();
     socket.connect(server).unwrap();
@@ -444,7 +448,7 @@ table inet miniupnpd {
 ";
 
 /// A miniupnpd in the router next to the player: UPnP-IGD, NAT-PMP and PCP.
-fn upnp(lab: &Lab) -> Server {
+fn upnp(lab: &Lab, more: &str) -> Server {
     let router = &lab.home.routers[0];
     router.namespace.nft(UPNP_TABLE).unwrap();
     let config = format!(
@@ -452,7 +456,7 @@ fn upnp(lab: &Lab) -> Server {
          secure_mode=yes\nupnp_table_name=miniupnpd\nupnp_nat_table_name=miniupnpd\n\
          upnp_forward_chain=miniupnpd\nupnp_nat_chain=prerouting_miniupnpd\n\
          upnp_nat_postrouting_chain=postrouting_miniupnpd\n\
-         uuid=73a9cb68-a00b-4d1f-8412-75bc989f0c6d\nallow 1024-65535 0.0.0.0/0 1024-65535\n",
+         uuid=73a9cb68-a00b-4d1f-8412-75bc989f0c6d\nallow 1024-65535 0.0.0.0/0 1024-65535\n{more}",
         router.outside.interface, router.inside.own
     );
     let file = lab.house.dir().join("miniupnpd.conf");
@@ -496,7 +500,7 @@ fn a_port_is_opened_only_with_leave_and_given_back() {
     let Some(lab) = upnp_possible(&[NatKind::PortRestrictedCone]) else {
         return;
     };
-    let _upnp = upnp(&lab);
+    let _upnp = upnp(&lab, "");
     let (found, _) = lab.doctor(&lab.config("off", &[]), &[]);
     let mapping = &found["network"]["port_mapping"];
     let said = ["upnp", "nat_pmp", "pcp"].map(|protocol| mapping[protocol].clone());
@@ -526,6 +530,90 @@ fn a_port_is_opened_only_with_leave_and_given_back() {
     );
 }
 
+#[test]
+fn a_second_router_is_seen_by_what_the_first_says_of_itself() {
+    let kinds = [NatKind::FullCone, NatKind::PortRestrictedCone];
+    let Some(lab) = upnp_possible(&kinds) else {
+        return;
+    };
+    // A provider's network between the routers has addresses of its own, which the first router
+    // takes for public ones.
+    let _upnp = upnp(&lab, "ext_ip=11.99.0.1\n");
+    let (found, _) = lab.doctor(&lab.config("double", &[]), &[]);
+    let network = &found["network"];
+    assert_eq!(network["port_mapping"]["router"], "11.99.0.1", "{found:#}");
+    assert_eq!(network["nat"]["double"], true, "{found:#}");
+    assert_eq!(network["nat"]["kind"], "port-restricted-cone", "{found:#}");
+    let lines = found["lines"].as_array().unwrap();
+    let line = lines
+        .iter()
+        .find(|line| line["item"] == "double-nat")
+        .unwrap();
+    assert_eq!(line["advice"], "one-router-too-many");
+}
+
+/// Gives the interface of `port` in `namespace` an IPv6 address, with a route to everything.
+fn six(namespace: &Namespace, interface: &str, own: &str, other: &str) {
+    let ip = |arguments: &[&str]| namespace.run("ip", arguments).unwrap();
+    ip(&[
+        "-6", "addr", "add", own, "peer", other, "dev", interface, "nodad",
+    ]);
+    ip(&["-6", "route", "add", "2001:db8:1::/48", "dev", interface]);
+}
+
+#[test]
+fn ipv6_is_looked_at_beside_ipv4() {
+    let Some(lab) = Lab::new(&[NatKind::Symmetric]) else {
+        return;
+    };
+    // A second cable to the internet that speaks IPv6 alone, and a STUN server there.
+    let (player, internet) = (&lab.home.player, lab.internet.namespace());
+    let cable = warp_lab::veth_pair(player, internet).unwrap();
+    let (near, far) = ("2001:db8:1::1", "2001:db8:1::2");
+    six(player, &cable.interface_a, near, far);
+    six(internet, &cable.interface_b, far, near);
+    let arguments = [
+        "-n",
+        "-L",
+        far,
+        "-p",
+        "3478",
+        "--no-cli",
+        "--no-tls",
+        "--no-dtls",
+    ];
+    let quiet = [
+        "--stun-only",
+        "--log-file",
+        "/dev/null",
+        "--pidfile",
+        "/dev/null",
+    ];
+    let _stun = Server::start(
+        internet,
+        "turnserver",
+        &[&arguments[..], &quiet[..]].concat(),
+    );
+    let server: SocketAddr = format!("[{far}]:3478").parse().unwrap();
+    answers(player, server);
+    let servers = json!([format!("stun:{server}")]);
+    let (found, _) = lab.doctor(&lab.config("six", &[("stun_servers", servers)]), &[]);
+    let six = &found["network"]["ipv6"];
+    assert_eq!(six["local"], near, "{found:#}");
+    assert_eq!(six["udp"], true, "{found:#}");
+    assert!(
+        six["seen"]
+            .as_str()
+            .unwrap()
+            .starts_with("[2001:db8:1::1]:"),
+        "{found:#}"
+    );
+    assert_eq!(
+        found["network"]["nat"]["kind"], "symmetric",
+        "as IPv4 has it: {found:#}"
+    );
+}
+
 /// As [`Lab::new`], where there is a miniupnpd as well.
 fn upnp_possible(kinds: &[NatKind]) -> Option<Lab> {
     if !has("miniupnpd") {
@@ -540,7 +628,7 @@ fn play_comes_in_through_a_mapped_port_where_nothing_gets_out() {
     let Some(lab) = upnp_possible(&[NatKind::Symmetric]) else {
         return;
     };
-    let _upnp = upnp(&lab);
+    let _upnp = upnp(&lab, "");
     // No datagram begins a way outwards here; what came in by a mapping is answered.
     let router = &lab.home.routers[0];
     let rule = format!(

@@ -165,6 +165,11 @@ impl Coordinator {
         self.http.clone()
     }
 
+    /// The proxy that requests go through, without credentials.
+    pub(crate) fn proxy_used(&self) -> Option<String> {
+        warp_reach::proxy_by_environment(&self.base)
+    }
+
     pub(crate) async fn zones(&self) -> Result<Vec<ZoneView>, Problem> {
         self.authorised(Method::GET, "zones/", None::<&()>).await
     }

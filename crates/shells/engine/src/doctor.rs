@@ -5,6 +5,7 @@ use std::path::Path;
 
 use serde_json::{Value, json};
 use warp_engine_core::config::Config;
+use warp_protocol::rest::IceServer;
 use warp_reach_core::report::Report;
 use warp_reach_core::scrub::Private;
 use warp_reach_core::{Check, CheckName, Diagnosis};
@@ -12,13 +13,22 @@ use warp_reach_core::{Check, CheckName, Diagnosis};
 use crate::coordinator::Coordinator;
 use crate::tokens;
 
+/// What a play that goes on brings along; nothing where none does.
+#[derive(Debug, Clone, Default)]
+pub struct InPlay {
+    /// The login port is in use by this very program.
+    pub bridge_open: bool,
+    /// STUN and TURN servers of the sessions, with their credentials.
+    pub ice_servers: Vec<IceServer>,
+}
+
 /// Runs all checks. None of them changes anything, except that with `webrtc.port_mapping` the
 /// router is asked to open a port, which is given back. `programs`: where `warp-practice` lies, if
-/// not beside the running program; `bridge_open`: the login port is in use by this very program.
-pub async fn doctor(config: &Config, programs: Option<&Path>, bridge_open: bool) -> Diagnosis {
-    let (network, secrets) = tokio::join!(Box::pin(network(config)), secret_store());
+/// not beside the running program.
+pub async fn doctor(config: &Config, programs: Option<&Path>, now: &InPlay) -> Diagnosis {
+    let (network, secrets) = tokio::join!(Box::pin(network(config, now)), secret_store());
     let mut checks = vec![
-        login_port(config, bridge_open),
+        login_port(config, now.bridge_open),
         secrets,
         game(config, programs),
     ];
@@ -30,14 +40,14 @@ pub async fn doctor(config: &Config, programs: Option<&Path>, bridge_open: bool)
 }
 
 /// All of it as JSON that may be given to others: whatever names a person of this machine, or is a
-/// secret of `config`, is taken out of every text.
-pub fn export(diagnosis: &Diagnosis, config: &Config) -> Value {
+/// secret of `config` or of the play that goes on, is taken out of every text.
+pub fn export(diagnosis: &Diagnosis, config: &Config, now: &InPlay) -> Value {
     let mut export = json!({
         "program": concat!("warp-launcher ", env!("CARGO_PKG_VERSION")),
         "system": format!("{} {}", std::env::consts::OS, std::env::consts::ARCH),
         "diagnosis": diagnosis,
     });
-    scrub(&mut export, &private(config));
+    scrub(&mut export, &private(config, now));
     export
 }
 
@@ -51,12 +61,12 @@ fn scrub(value: &mut Value, private: &Private) {
 }
 
 /// What the environment and the configuration name of a person.
-fn private(config: &Config) -> Private {
+fn private(config: &Config, now: &InPlay) -> Private {
     let set = |names: &[&str]| -> Vec<String> {
         let values = names.iter().filter_map(|name| std::env::var(name).ok());
         values.filter(|value| value.len() > 1).collect()
     };
-    let relays = config.webrtc.turn_servers.iter();
+    let relays = (config.webrtc.turn_servers.iter()).chain(&now.ice_servers);
     let secrets = relays.flat_map(|server| {
         let password = server
             .credential
@@ -72,7 +82,7 @@ fn private(config: &Config) -> Private {
 }
 
 /// The network; `Err` when the configuration is such that nobody can be asked.
-async fn network(config: &Config) -> Result<Report, Check> {
+async fn network(config: &Config, now: &InPlay) -> Result<Report, Check> {
     let coordinator = Coordinator::new(&config.coordinator).map_err(|problem| Check {
         name: CheckName::Settings,
         ok: Some(false),
@@ -82,10 +92,13 @@ async fn network(config: &Config) -> Result<Report, Check> {
             problem.detail.unwrap_or_default()
         ),
     })?;
+    let mut ice_servers = now.ice_servers.clone();
+    ice_servers.extend(config.webrtc.ice_servers());
     let plan = warp_reach::Plan {
-        ice_servers: config.webrtc.ice_servers(),
+        ice_servers,
         health_url: coordinator.health_url(),
         http: coordinator.http(),
+        proxy: coordinator.proxy_used(),
         port_mapping: config.webrtc.port_mapping,
     };
     Ok(Box::pin(warp_reach::look(plan)).await)
@@ -159,7 +172,6 @@ fn game(config: &Config, programs: Option<&Path>) -> Check {
 #[cfg(test)]
 mod tests {
     use warp_protocol::Secret;
-    use warp_protocol::rest::IceServer;
 
     use super::*;
 
@@ -178,7 +190,7 @@ mod tests {
             detail: format!("{home}/games/ro.exe for relay-name with RELAY-PASSWORD"),
         };
         let diagnosis = Diagnosis::new(vec![check], Report::default());
-        let export = export(&diagnosis, &config).to_string();
+        let export = export(&diagnosis, &config, &InPlay::default()).to_string();
         assert!(
             export.contains("/games/ro.exe for [secret] with [secret]"),
             "{export}"

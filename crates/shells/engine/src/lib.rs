@@ -44,7 +44,7 @@ mod signaling;
 mod tables;
 mod tokens;
 
-pub use doctor::{doctor, export};
+pub use doctor::{InPlay, doctor, export};
 pub use handle::{EngineHandle, EngineOptions, EventStream};
 pub use warp_engine_core::command::Command;
 pub use warp_engine_core::config;

@@ -22,7 +22,7 @@ use warp_protocol::zone::ZoneView;
 
 use crate::account::{SignIn, signed_out_or};
 use crate::coordinator::Coordinator;
-use crate::doctor::{doctor, export};
+use crate::doctor::{InPlay, doctor, export};
 use crate::handle::EngineOptions;
 use crate::instances::Instances;
 use crate::links::Links;
@@ -304,11 +304,14 @@ impl Engine {
             Effect::Diagnose => {
                 let config = self.config.clone();
                 let programs = self.programs.clone();
-                let bridge_open = self.held.bridge.is_some();
+                let now = InPlay {
+                    bridge_open: self.held.bridge.is_some(),
+                    ice_servers: self.held.links.ice_servers(),
+                };
                 self.spawn(0, async move {
-                    let looked = doctor(&config, programs.as_deref(), bridge_open);
+                    let looked = doctor(&config, programs.as_deref(), &now);
                     let diagnosis = Box::new(Box::pin(looked).await);
-                    let export = format!("{:#}", export(&diagnosis, &config));
+                    let export = format!("{:#}", export(&diagnosis, &config, &now));
                     Outcome::Diagnosed { diagnosis, export }
                 });
             }

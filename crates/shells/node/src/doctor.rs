@@ -3,6 +3,7 @@
 use std::path::Path;
 use std::process::ExitCode;
 
+use warp_engine::InPlay;
 use warp_engine_core::config::Config;
 use warp_reach_core::{Advice, CheckName, Diagnosis, Item, Level, Line, Play};
 
@@ -28,7 +29,7 @@ pub(crate) async fn doctor(args: DoctorArgs) -> ExitCode {
             return ExitCode::from(USAGE);
         }
     };
-    let diagnosis = Box::pin(warp_engine::doctor(&config, None, false)).await;
+    let diagnosis = Box::pin(warp_engine::doctor(&config, None, &InPlay::default())).await;
     if args.json {
         println!("{}", serde_json::json!(diagnosis));
     } else {
@@ -47,7 +48,10 @@ pub(crate) async fn doctor(args: DoctorArgs) -> ExitCode {
 }
 
 fn write(file: &Path, diagnosis: &Diagnosis, config: &Config) -> std::io::Result<()> {
-    let text = format!("{:#}\n", warp_engine::export(diagnosis, config));
+    let text = format!(
+        "{:#}\n",
+        warp_engine::export(diagnosis, config, &InPlay::default())
+    );
     std::fs::write(file, text)
 }
 

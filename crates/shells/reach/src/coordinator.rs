@@ -1,6 +1,5 @@
 //! Who answers at the coordinator's address, how fast, and what time it is there.
 
-use std::error::Error as _;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use reqwest::Response;
@@ -78,17 +77,17 @@ async fn get(http: &reqwest::Client, url: &str) -> Result<Response, reqwest::Err
     http.get(url).timeout(REQUEST).send().await
 }
 
-fn is_untrusted(error: &reqwest::Error) -> bool {
-    let mut source = error.source();
-    while let Some(error) = source {
-        let inner = (error.downcast_ref::<std::io::Error>()).and_then(std::io::Error::get_ref);
-        let tls = inner.and_then(|inner| inner.downcast_ref::<rustls::Error>());
-        if matches!(tls, Some(rustls::Error::InvalidCertificate(_))) {
-            return true;
-        }
-        source = error.source();
+/// Whether a certificate was refused, however deep it stands.
+fn is_untrusted(error: &(dyn std::error::Error + 'static)) -> bool {
+    if let Some(tls) = error.downcast_ref::<rustls::Error>() {
+        return matches!(tls, rustls::Error::InvalidCertificate(_));
     }
-    false
+    // An input error does not count what it carries among its sources, and may carry another one.
+    let carried = (error.downcast_ref::<std::io::Error>()).and_then(std::io::Error::get_ref);
+    match carried {
+        Some(carried) => is_untrusted(carried),
+        None => error.source().is_some_and(is_untrusted),
+    }
 }
 
 /// `None` for what the coordinator never says.

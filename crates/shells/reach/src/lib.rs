@@ -27,4 +27,5 @@ mod turn;
 mod udp;
 
 pub use look::{LIMIT, Plan, look};
+pub use machine::proxy_by_environment;
 pub use warp_reach_core as core;

@@ -32,6 +32,8 @@ pub struct Plan {
     pub health_url: String,
     /// The client that also carries the coordinator's other requests.
     pub http: reqwest::Client,
+    /// The proxy that this client goes through.
+    pub proxy: Option<String>,
     /// A port may be opened at the router, and is given back.
     pub port_mapping: bool,
 }
@@ -69,7 +71,7 @@ pub async fn look(plan: Plan) -> Report {
         port_mapping: mapping.unwrap_or_default(),
         loopback: Some(loopback),
         firewall_asks: cfg!(windows),
-        proxy: machine::proxy(&plan.health_url),
+        proxy: machine::proxy(plan.proxy),
         ..network.unwrap_or_default()
     };
     report.udp = udp_at_all(&report);

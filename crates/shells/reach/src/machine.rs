@@ -37,18 +37,23 @@ pub(crate) async fn loopback() -> bool {
     }
 }
 
-/// The proxy that the environment names for `url`, by the same rules as the HTTP client's.
-pub(crate) fn proxy(url: &str) -> Proxy {
-    let matcher = Matcher::from_env();
-    let found = (url.parse::<Uri>().ok()).and_then(|uri| matcher.intercept(&uri));
+/// The proxy that the environment names for `url`, without credentials, by the rules of the HTTP
+/// client.
+pub fn proxy_by_environment(url: &str) -> Option<String> {
+    let found = Matcher::from_env().intercept(&url.parse::<Uri>().ok()?)?;
+    Some(without_user(&found.uri().to_string()))
+}
+
+/// What there is to tell of proxies, where requests go through `used`.
+pub(crate) fn proxy(used: Option<String>) -> Proxy {
     let is_set = |name: &str| {
         [name.to_owned(), name.to_ascii_lowercase()]
             .iter()
             .any(|name| std::env::var_os(name).is_some_and(|value| !value.is_empty()))
     };
     Proxy {
-        set_but_not_used: found.is_none() && VARIABLES.into_iter().any(is_set),
-        used: found.map(|one| without_user(&one.uri().to_string())),
+        set_but_not_used: used.is_none() && VARIABLES.into_iter().any(is_set),
+        used: used.map(|url| without_user(&url)),
     }
 }
 

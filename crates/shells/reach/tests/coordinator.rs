@@ -56,6 +56,7 @@ async fn look(address: SocketAddr) -> Report {
         ice_servers: Vec::new(),
         health_url: format!("http://user:hunter2@{address}/health"),
         http: http(),
+        proxy: None,
         port_mapping: false,
     })
     .await
@@ -109,4 +110,36 @@ async fn a_sign_in_page_however_long_is_something_else() {
         assert_eq!(report.coordinator.clock_ahead_ms, None);
         assert_eq!(report.udp, None, "nobody was asked");
     }
+}
+
+#[tokio::test]
+async fn a_certificate_that_proves_nothing_is_told_from_silence() {
+    let made = rcgen::generate_simple_self_signed(vec!["127.0.0.1".into()]).unwrap();
+    let key = rustls::pki_types::PrivateKeyDer::try_from(made.signing_key.serialize_der()).unwrap();
+    let provider = Arc::new(rustls::crypto::ring::default_provider());
+    let tls = rustls::ServerConfig::builder_with_provider(provider)
+        .with_safe_default_protocol_versions()
+        .unwrap()
+        .with_no_client_auth()
+        .with_single_cert(vec![made.cert.der().clone()], key)
+        .unwrap();
+    let acceptor = tokio_rustls::TlsAcceptor::from(Arc::new(tls));
+    let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await.unwrap();
+    let address = listener.local_addr().unwrap();
+    tokio::spawn(async move {
+        loop {
+            let (connection, _) = listener.accept().await.unwrap();
+            // The client breaks it off.
+            let _ = acceptor.accept(connection).await;
+        }
+    });
+    let report = warp_reach::look(Plan {
+        ice_servers: Vec::new(),
+        health_url: format!("https://{address}/health"),
+        http: http(),
+        proxy: None,
+        port_mapping: false,
+    })
+    .await;
+    assert_eq!(report.coordinator.reached, Reached::Untrusted);
 }

@@ -181,6 +181,7 @@ async fn a_server_that_names_another_door_does_not_make_us_knock_there() {
         }],
         health_url: format!("http://{nobody}/health"),
         http: http(),
+        proxy: None,
         port_mapping: false,
     };
     let elsewhere = door.local_addr().unwrap();
