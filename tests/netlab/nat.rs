@@ -649,6 +649,7 @@ fn play_comes_in_through_a_mapped_port_where_nothing_gets_out() {
     node.event_from(0, "state", PATIENCE * 2, direct);
     assert_eq!(forwarded(&lab), 1, "by the router's port");
     end(node);
+    assert_eq!(forwarded(&lab), 0, "it was given back");
 
     // Without the mapping it is the WebSocket that carries the game.
     let (node, _) = lab.house.playing(&plan(false));

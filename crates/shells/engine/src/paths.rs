@@ -11,6 +11,7 @@ use backon::{BackoffBuilder, ExponentialBuilder};
 use parking_lot::Mutex;
 use tokio::sync::Notify;
 use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
 use warp_engine_core::config::Config;
 use warp_link::CloseReason;
 use warp_link::peer::PeerConfig;
@@ -34,6 +35,8 @@ pub(crate) struct Paths {
     pub(crate) grant: SessionGrant,
     pub(crate) link: LinkHandle,
     pub(crate) stop: CancellationToken,
+    /// What still gives back a port of the router after `stop`.
+    pub(crate) ports: TaskTracker,
     /// Asks for a new WebRTC carrier now.
     pub(crate) renew_direct: Notify,
     /// Why the last attempt failed, for the problem that names no path.
@@ -74,7 +77,10 @@ impl Paths {
         for kind in kinds {
             let paths = self.clone();
             match kind {
-                PathKind::Direct => drop(tokio::spawn(async move { paths.keep_direct().await })),
+                PathKind::Direct => {
+                    let ports = self.ports.clone();
+                    drop(ports.spawn(async move { paths.keep_direct().await }));
+                }
                 PathKind::Wss => drop(tokio::spawn(async move { paths.keep_wss().await })),
                 // Hosts are found by the coordinator; there are none yet.
                 PathKind::Host => {}
