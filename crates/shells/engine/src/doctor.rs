@@ -172,6 +172,8 @@ fn game(config: &Config, programs: Option<&Path>) -> Check {
 #[cfg(test)]
 mod tests {
     use warp_protocol::Secret;
+    use warp_reach_core::Play;
+    use warp_reach_core::report::Reached;
 
     use super::*;
 
@@ -199,5 +201,33 @@ mod tests {
             std::env::var("HOME").is_err() || !export.contains(&home),
             "{export}"
         );
+    }
+
+    #[tokio::test]
+    async fn an_engine_looks_when_it_is_asked_and_passes_on_what_it_found() {
+        let closed = TcpListener::bind(("127.0.0.1", 0)).unwrap();
+        let nobody = closed.local_addr().unwrap();
+        drop(closed);
+        let mut config = Config::default();
+        config.coordinator.rest_api_url = format!("http://{nobody}/api/v1");
+        config.bridge.login_listen = ([127, 0, 0, 1], 0).into();
+        let options = crate::EngineOptions {
+            keyring: false,
+            ..crate::EngineOptions::new(config)
+        };
+        let engine = crate::EngineHandle::start(options).unwrap();
+        let mut events = engine.subscribe();
+        engine.send(crate::Command::Diagnose).unwrap();
+        let (diagnosis, export) = loop {
+            match events.recv().await.unwrap() {
+                crate::Event::Diagnosed { diagnosis, export } => break (diagnosis, export),
+                other => panic!("{other:?}"),
+            }
+        };
+        assert_eq!(diagnosis.play, Play::Impossible, "there is no coordinator");
+        assert_eq!(diagnosis.network.coordinator.reached, Reached::Nobody);
+        assert_eq!(diagnosis.network.loopback, Some(true));
+        let export: Value = serde_json::from_str(&export).unwrap();
+        assert_eq!(export["diagnosis"]["play"], "impossible");
     }
 }
