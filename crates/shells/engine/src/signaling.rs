@@ -71,14 +71,18 @@ pub(crate) async fn open_peer(
         .await
         .map_err(|_| SetupError::Timeout(limit))??;
     let (offerer, candidates) = Offerer::new(config).await?;
-    let negotiation = Negotiation {
-        offerer: &offerer,
-        endpoint: &grant.endpoint_peer_id,
-        port_mapping,
-    };
-    let outcome = tokio::time::timeout(limit, Box::pin(negotiation.run(&mut socket, candidates)))
-        .await
-        .unwrap_or(Err(SetupError::Timeout(limit)));
+    let outcome = tokio::time::timeout(
+        limit,
+        Box::pin(negotiate(
+            &mut socket,
+            &offerer,
+            candidates,
+            grant,
+            port_mapping,
+        )),
+    )
+    .await
+    .unwrap_or(Err(SetupError::Timeout(limit)));
     match outcome {
         Ok((carrier, port)) => Ok(OpenPeer {
             offerer,
@@ -140,92 +144,75 @@ async fn connect(coordinator: &Coordinator, grant: &SessionGrant) -> Result<Sock
     Ok(socket)
 }
 
-/// Offer, answer and candidates of one set-up.
-struct Negotiation<'a> {
-    offerer: &'a Offerer,
-    endpoint: &'a str,
-    port_mapping: bool,
-}
-
-impl Negotiation<'_> {
-    async fn run(
-        &self,
-        socket: &mut Socket,
-        mut candidates: LocalCandidates,
-    ) -> Result<(Carrier, Option<OpenPort>), SetupError> {
-        let offer = self.offerer.create_offer().await?;
-        let mut mapped = Box::pin(self.mapped(&offer));
-        let (mut joined, mut more, mut mapping) = (false, true, self.port_mapping);
-        let mut port = None;
-        loop {
-            tokio::select! {
-                carrier = self.offerer.opened() => return Ok((carrier?, port)),
-                candidate = candidates.next(), if joined && more => match candidate {
-                    Some(candidate) => self.offer_candidate(socket, candidate).await?,
-                    None => more = false,
-                },
-                opened = &mut mapped, if joined && mapping => {
-                    mapping = false;
-                    if let Some((opened, candidate)) = opened {
-                        port = Some(opened);
-                        self.offer_candidate(socket, candidate).await?;
-                    }
+async fn negotiate(
+    socket: &mut Socket,
+    offerer: &Offerer,
+    mut candidates: LocalCandidates,
+    grant: &SessionGrant,
+    mut port_mapping: bool,
+) -> Result<(Carrier, Option<OpenPort>), SetupError> {
+    let endpoint = &grant.endpoint_peer_id;
+    let offer = offerer.create_offer().await?;
+    let mut joined = false;
+    let mut more = true;
+    let mut mapped = Box::pin(mapped(&offer));
+    let mut port = None;
+    loop {
+        tokio::select! {
+            carrier = offerer.opened() => return Ok((carrier?, port)),
+            opened = &mut mapped, if joined && port_mapping => {
+                port_mapping = false;
+                if let Some((opened, candidate)) = opened {
+                    port = Some(opened);
+                    send(socket, &ClientSignal::IceCandidate {
+                        to: endpoint.clone(),
+                        candidate,
+                    }).await?;
                 }
-                message = socket.next() => {
-                    let message = message.ok_or(SetupError::Ended)??;
-                    let Some(signal) = read(&message) else { continue };
-                    if matches!(signal, ServerSignal::SessionJoined { .. }) && !joined {
+            }
+            candidate = candidates.next(), if joined && more => match candidate {
+                Some(candidate) => send(socket, &ClientSignal::IceCandidate {
+                    to: endpoint.clone(),
+                    candidate,
+                }).await?,
+                None => more = false,
+            },
+            message = socket.next() => {
+                let message = message.ok_or(SetupError::Ended)??;
+                let Some(signal) = read(&message) else { continue };
+                match signal {
+                    ServerSignal::SessionJoined { .. } if !joined => {
                         joined = true;
                         send(socket, &ClientSignal::Offer {
-                            to: self.endpoint.to_owned(),
+                            to: endpoint.clone(),
                             sdp: Value::String(offer.clone()),
                         }).await?;
-                    } else {
-                        self.heard(signal).await?;
                     }
+                    ServerSignal::Answer { from, sdp, .. } if from == *endpoint => {
+                        offerer.accept_answer(sdp.as_str().unwrap_or_default()).await?;
+                    }
+                    ServerSignal::IceCandidate { from, candidate, .. } if from == *endpoint => {
+                        if let Err(error) = offerer.add_remote_candidate(&candidate).await {
+                            tracing::debug!(%error, "a candidate of the endpoint was not taken");
+                        }
+                    }
+                    ServerSignal::Error { code, message } => {
+                        return Err(SetupError::Refused(format!("{code:?}: {message}")));
+                    }
+                    _ => {}
                 }
             }
         }
     }
+}
 
-    async fn heard(&self, signal: ServerSignal) -> Result<(), SetupError> {
-        match signal {
-            ServerSignal::Answer { from, sdp, .. } if from == self.endpoint => {
-                let sdp = sdp.as_str().unwrap_or_default();
-                self.offerer.accept_answer(sdp).await?;
-            }
-            ServerSignal::IceCandidate {
-                from, candidate, ..
-            } if from == self.endpoint => {
-                if let Err(error) = self.offerer.add_remote_candidate(&candidate).await {
-                    tracing::debug!(%error, "a candidate of the endpoint was not taken");
-                }
-            }
-            ServerSignal::Error { code, message } => {
-                return Err(SetupError::Refused(format!("{code:?}: {message}")));
-            }
-            _ => {}
-        }
-        Ok(())
-    }
-
-    async fn offer_candidate(
-        &self,
-        socket: &mut Socket,
-        candidate: Value,
-    ) -> Result<(), SetupError> {
-        let to = self.endpoint.to_owned();
-        send(socket, &ClientSignal::IceCandidate { to, candidate }).await
-    }
-
-    /// A port that the router opens for the socket in `offer`, and its candidate.
-    async fn mapped(&self, offer: &str) -> Option<(OpenPort, Value)> {
-        let local = mapped::local_port(offer, local_address().await?)?;
-        let port = Router::find().await.open(local.0, local.1).await?;
-        tracing::info!(outside = %port.outside(), "the router opened a port");
-        let candidate = mapped::candidate(port.outside(), local);
-        Some((port, candidate))
-    }
+/// A port that the router opens for the socket in `offer`, and its candidate.
+async fn mapped(offer: &str) -> Option<(OpenPort, Value)> {
+    let local = mapped::local_port(offer, local_address().await?)?;
+    let port = Router::find().await.open(local.0, local.1).await?;
+    tracing::info!(outside = %port.outside(), "the router opened a port");
+    let candidate = mapped::candidate(port.outside(), local);
+    Some((port, candidate))
 }
 
 async fn send(socket: &mut Socket, signal: &ClientSignal) -> Result<(), SetupError> {
