@@ -488,6 +488,39 @@ const TESTS = {
     assert.equal(await ui.at("console").count(), 0);
   },
 
+  "the diagnostics: one look, each line with what to do, a text to pass on": async (page) => {
+    const ui = ids(page);
+    await ui.at("submit").waitFor();
+    await ui.at("diagnostics-toggle").click();
+    assert.deepEqual(await ui.sent("diagnose"), { command: "diagnose" });
+    assert.match(await ui.text("diagnostics-verdict"), /Looking at this computer/);
+    assert.ok(await ui.at("diagnostics-again").isDisabled(), "one look at a time");
+    assert.ok(await ui.at("diagnostics-copy").isDisabled(), "nothing to copy yet");
+    await ui.emit(world.diagnosed);
+    assert.match(await ui.text("diagnostics-verdict"), /Play cannot work/);
+    const lines = await page.getByTestId("diagnostics-line").allInnerTexts();
+    assert.equal(lines.length, 8);
+    assert.match(lines[2], /Failing\s+Game\s+\/games\/ro\.exe is missing/);
+    assert.match(lines[4], /Note\s+Clock\s+\+3600\.0 s.*\s+Set the clock/);
+    assert.match(lines[5], /Router type\s+symmetric\s+Direct connections to some players need a relay/);
+    await page.context().grantPermissions(["clipboard-read", "clipboard-write"]);
+    await ui.at("diagnostics-copy").click();
+    await page.getByText("Copied", { exact: true }).waitFor();
+    const copied = await page.evaluate(() => navigator.clipboard.readText());
+    assert.equal(copied, world.diagnosed.export);
+    // The console takes the place; what was found stays known.
+    await page.keyboard.press("Control+k");
+    await ui.at("console-input").waitFor();
+    assert.equal(await ui.at("diagnostics").count(), 0);
+    await ui.at("diagnostics-toggle").click();
+    assert.equal(await page.getByTestId("diagnostics-line").count(), 8);
+    const looks = (await ui.commands()).filter((cmd) => cmd.command === "diagnose");
+    assert.equal(looks.length, 1, "opening it again does not look again");
+    await page.keyboard.press("Escape");
+    assert.equal(await ui.at("diagnostics").count(), 0);
+    assert.equal(await ui.focused(), "diagnostics-toggle");
+  },
+
   "by keyboard alone: account, zone, play, fail over, stop, sign out": async (page) => {
     const ui = ids(page);
     await ui.at("submit").waitFor();
@@ -568,6 +601,9 @@ const TESTS = {
     await page.keyboard.press("Control+k");
     await ui.emit(world.statusAnswer, world.metricsAnswer);
     await check("playing");
+    await ui.at("diagnostics-toggle").click();
+    await ui.emit(world.diagnosed);
+    await check("diagnostics");
   },
 
   "the smallest window holds every page without sideways scrolling": async (page) => {
@@ -583,6 +619,10 @@ const TESTS = {
     assert.deepEqual(await wide(), [], "sign-in");
     await toZones(page);
     assert.deepEqual(await wide(), [], "zones");
+    await ui.at("diagnostics-toggle").click();
+    await ui.emit(world.diagnosed);
+    assert.deepEqual(await wide(), [], "diagnostics");
+    await ui.at("diagnostics-close").click();
     await ui.emit(...world.playUntil("joining"));
     assert.deepEqual(await wide(), [], "opening");
     await ui.emit(...world.playUntilReady);

@@ -421,3 +421,25 @@ export const directTwice = {
     paths: [path("direct", "down", null), path("wss", "in-use", 40), path("direct", "proving", 18)],
   },
 };
+
+/** What a look at a machine behind a symmetric router found. */
+export const diagnosed = {
+  event: "diagnosed",
+  diagnosis: {
+    checks: [
+      { name: "login-port", ok: true, detail: "127.0.0.1:6900 is free" },
+      { name: "secret-store", ok: null, detail: "none that works; sign-ins are kept in memory only" },
+      { name: "game", ok: false, detail: "/games/ro.exe is missing; check game.executable" },
+    ],
+    network: { took_ms: 1604 },
+    lines: [
+      { item: "coordinator", level: "ok", value: "answers, 0.4 ms", advice: null },
+      { item: "clock", level: "note", value: "+3600.0 s (±0.1 s)", advice: "set-clock" },
+      { item: "nat-type", level: "note", value: "symmetric", advice: "needs-relay" },
+      { item: "stun-server", level: "ok", value: "stun:stun.example:3478 answers, 21.5 ms", advice: null },
+      { item: "stun-server", level: "note", value: "stun:other.example:3478 silent", advice: "check-server" },
+    ],
+    play: "impossible",
+  },
+  export: '{\n  "diagnosis": "all of it, and nobody in it"\n}',
+};

@@ -53,6 +53,8 @@ pub(crate) const E2E: &[Package] = &[
 pub(crate) const NETLAB: &[Package] = &[
     tool("iproute2", "ip"),
     tool("nftables", "nft"),
+    tool("coturn", "turnserver"),
+    tool("miniupnpd-nftables", "miniupnpd"),
     tool("socat", "socat"),
     tool("tcpdump", "tcpdump"),
     tool("coturn", "turnserver"),

@@ -22,6 +22,11 @@ const SETS: [string, readonly string[], Record<string, unknown>][] = [
   ["class of packets", PACKET_CLASSES, en.class],
   ["AccountRole", bindings.ACCOUNT_ROLE_LIST, en.role],
   ["ZoneStatus", bindings.ZONE_STATUS_LIST, en.zones.status],
+  ["PlayVerdict", bindings.PLAY_VERDICT_LIST, en.diagnostics.play],
+  ["FindingLevel", bindings.FINDING_LEVEL_LIST, en.diagnostics.level],
+  ["MachineCheckName", bindings.MACHINE_CHECK_NAME_LIST, en.diagnostics.check],
+  ["NetworkItem", bindings.NETWORK_ITEM_LIST, en.diagnostics.item],
+  ["NetworkAdvice", bindings.NETWORK_ADVICE_LIST, en.diagnostics.advice],
   ["console word", bindings.P2P_WORDS, en.console.helpOf],
 ];
 

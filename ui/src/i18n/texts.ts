@@ -5,10 +5,15 @@ import type {
   AccountRole,
   Figure,
   Level,
+  FindingLevel,
   LinkState,
+  MachineCheckName,
+  NetworkAdvice,
+  NetworkItem,
   PathKind,
   PathPhase,
   PlayStep,
+  PlayVerdict,
   ProblemCode,
   ReadLevel,
   ServerRole,
@@ -51,6 +56,20 @@ export interface Texts {
     console: string;
     signOut: string;
     version: (version: string) => string;
+  };
+  diagnostics: {
+    title: string;
+    looking: string;
+    again: string;
+    copy: string;
+    copied: string;
+    exported: string;
+    close: string;
+    play: Record<PlayVerdict, string>;
+    level: Record<FindingLevel, string>;
+    check: Record<MachineCheckName, string>;
+    item: Record<NetworkItem, string>;
+    advice: Record<NetworkAdvice, string>;
   };
   signIn: {
     tagline: string;

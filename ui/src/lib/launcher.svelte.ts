@@ -1,6 +1,6 @@
 // The window's one store: talks to the native side and holds the model.
 
-import type { Command, Event } from "../generated/bindings";
+import type { Command, Diagnosis, Event } from "../generated/bindings";
 import * as ipc from "./ipc";
 import { INITIAL, type Attempt, answerCame, ask, dismiss, foldAll, problem } from "./model";
 
@@ -28,6 +28,11 @@ class Launcher {
   asked = $state.raw<readonly string[]>([]);
   /** Id of the last console entry that answers a button. */
   buttonAnswer = $state<number | null>(null);
+
+  /** This machine and its network are being looked at. */
+  diagnosing = $state(false);
+  /** What the last look found, and the text of it that may be given to others. */
+  diagnosis = $state.raw<{ diagnosis: Diagnosis; export: string } | null>(null);
 
   readonly #now: () => number;
   #early: Event[] | null = null;
@@ -126,6 +131,13 @@ class Launcher {
     ipc.command({ command: "watch", on }).catch(() => undefined);
   }
 
+  /** Looks at this machine and its network; takes five seconds at most. */
+  async diagnose(): Promise<void> {
+    if (this.diagnosing) return;
+    this.diagnosing = true;
+    if (!(await this.send({ command: "diagnose" }))) this.diagnosing = false;
+  }
+
   async console(line: string): Promise<void> {
     this.model = ask(this.model, line);
     if (!(await this.send({ command: "console", line }))) this.model = answerCame(this.model, line);
@@ -186,6 +198,10 @@ class Launcher {
       case "playing":
         this.playPending = null;
         break;
+      case "diagnosed":
+        this.diagnosing = false;
+        this.diagnosis = { diagnosis: event.diagnosis, export: event.export };
+        break;
       case "moved":
         // What a button's answer announced has happened, or is no longer true.
         if (event.reason !== "asked") this.buttonAnswer = null;
@@ -211,6 +227,7 @@ class Launcher {
         this.launching = false;
         this.endingGames = [];
         this.buttonAnswer = null;
+        if (event.event === "ended") this.diagnosing = false;
         break;
       case "console": {
         const index = this.asked.indexOf(event.line);

@@ -41,6 +41,7 @@ use warp_protocol::{
     stream::ServerRole,
     zone::{GameServer, ReadLevel, ZoneFile, ZoneStatus, ZoneView},
 };
+use warp_reach_core::{Diagnosis, Report};
 
 fn main() -> Result<ExitCode, Box<dyn Error>> {
     let check = match std::env::args().skip(1).collect::<Vec<_>>().as_slice() {
@@ -417,6 +418,10 @@ fn events() -> Result<Vec<Event>, Box<dyn Error>> {
         Event::Console {
             line: "/p2p debug on".into(),
             answer: ConsoleAnswer::Debug { on: true },
+        },
+        Event::Diagnosed {
+            diagnosis: Box::new(Diagnosis::new(Vec::new(), Report::default())),
+            export: "{}".into(),
         },
         Event::SteppedDown {
             stream: 0,

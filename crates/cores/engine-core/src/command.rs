@@ -63,6 +63,8 @@ pub enum Command {
         /// As it was typed.
         line: String,
     },
+    /// Look at this machine and its network; takes five seconds at most.
+    Diagnose,
     /// End the engine.
     Quit,
 }

@@ -13,6 +13,7 @@ use serde::{Deserialize, Serialize};
 use warp_link_core::{LinkConfig, Redundancy};
 use warp_protocol::carrier::PathKind;
 use warp_protocol::identity::PublicKey;
+use warp_protocol::rest::IceServer;
 use warp_protocol::{Problem, ProblemCode, Secret};
 use warp_ro_packet::PacketClass;
 
@@ -138,6 +139,10 @@ impl Default for SecuritySection {
 pub struct WebRtcSection {
     /// STUN servers beside those that the coordinator names, `stun:host:port`.
     pub stun_servers: Vec<String>,
+    /// TURN servers beside those that the coordinator names, with their credentials.
+    pub turn_servers: Vec<IceServer>,
+    /// Ask the router to open a port (PCP, NAT-PMP, UPnP-IGD), and offer it.
+    pub port_mapping: bool,
     /// Longest wait for a WebRTC path to open, 500..=120000 ms.
     pub connection_timeout_ms: u64,
     /// Offer loopback addresses too: for a coordinator on this machine.
@@ -148,6 +153,8 @@ impl Default for WebRtcSection {
     fn default() -> Self {
         Self {
             stun_servers: Vec::new(),
+            turn_servers: Vec::new(),
+            port_mapping: false,
             connection_timeout_ms: 15_000,
             loopback: true,
         }
@@ -335,13 +342,17 @@ pub fn parse(name: &str, text: &str) -> Result<Loaded, Problem> {
     let config: Config = serde_path_to_error::deserialize(noting).map_err(|error| {
         let path = error.path().to_string();
         let inner = error.into_inner();
-        if path.ends_with("password") {
-            // The parser's words repeat what it found.
-            Problem::new(ProblemCode::ConfigValue, format!("{name}: {path}"))
-                .with_detail("[secret] is not allowed here: text")
-        } else if inner.is_data() {
-            Problem::new(ProblemCode::ConfigValue, format!("{name}: {path}"))
-                .with_detail(inner.to_string())
+        if inner.is_data() {
+            // The words repeat the value, and people write passwords there.
+            let detail = if path.starts_with("webrtc.turn_servers") {
+                r#"allowed is {"urls": ["turn:host:port"], "username": "...", "credential": "..."}"#
+                    .into()
+            } else if path.ends_with("password") {
+                "[secret] is not allowed here: text".into()
+            } else {
+                inner.to_string()
+            };
+            Problem::new(ProblemCode::ConfigValue, format!("{name}: {path}")).with_detail(detail)
         } else {
             Problem::new(ProblemCode::ConfigUnreadable, name).with_detail(inner.to_string())
         }
@@ -409,6 +420,7 @@ fn check(name: &str, config: &Config) -> Result<(), Problem> {
             let timeout = config.webrtc.connection_timeout_ms;
             Wrong::unless_in("webrtc.connection_timeout_ms", timeout, 500..=120_000)
         })
+        .and_then(|()| config.webrtc.check())
         .and_then(|()| config.p2p.check())
         .and_then(|()| config.bridge.check())
         .and_then(|()| config.game.check())
@@ -480,6 +492,37 @@ impl CoordinatorSection {
             return Err(Wrong::new("coordinator.proxy_user", user, allowed));
         }
         Ok(())
+    }
+}
+
+impl WebRtcSection {
+    fn check(&self) -> Result<(), Wrong> {
+        for (place, server) in self.turn_servers.iter().enumerate() {
+            let key = format!("webrtc.turn_servers[{place}]");
+            let wrong = server.urls.iter().find(|url| !url.starts_with("turn"));
+            if let Some(url) = wrong {
+                let allowed = "turn:host:port; its name and password stand beside it";
+                return Err(Wrong::new(&format!("{key}.urls"), url, allowed));
+            }
+            if server.username.is_none() || server.credential.is_none() {
+                let allowed = "username and credential beside urls";
+                return Err(Wrong::new(&key, &"an incomplete server", allowed));
+            }
+        }
+        Ok(())
+    }
+
+    /// The servers of the configuration, as the coordinator writes its own.
+    pub fn ice_servers(&self) -> Vec<IceServer> {
+        let mut servers = self.turn_servers.clone();
+        if !self.stun_servers.is_empty() {
+            servers.push(IceServer {
+                urls: self.stun_servers.clone(),
+                username: None,
+                credential: None,
+            });
+        }
+        servers
     }
 }
 

@@ -8,6 +8,7 @@ use warp_protocol::rest::{AccountView, SessionGrant};
 use warp_protocol::stream::ServerRole;
 use warp_protocol::zone::ZoneView;
 use warp_protocol::{Problem, ProblemCode, Secret};
+use warp_reach_core::Diagnosis;
 
 use crate::event::{ConsoleAnswer, Event, TokenStore};
 use crate::snapshot::MAX_CLIENTS;
@@ -192,6 +193,8 @@ pub enum Effect {
         /// Its number.
         game: u64,
     },
+    /// Look at this machine and its network: [`Outcome::Diagnosed`].
+    Diagnose,
     /// Take the numbers now: [`Outcome::Measured`].
     Measure {
         /// For whom.
@@ -385,5 +388,12 @@ pub enum Outcome {
         asked: Asked,
         /// The answer.
         answer: ConsoleAnswer,
+    },
+    /// What a look at this machine and its network found.
+    Diagnosed {
+        /// All of it.
+        diagnosis: Box<Diagnosis>,
+        /// The same as JSON that names nobody.
+        export: String,
     },
 }

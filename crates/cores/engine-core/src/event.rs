@@ -6,6 +6,7 @@ use serde::{Deserialize, Serialize};
 use warp_protocol::{
     Problem, carrier::PathKind, rest::AccountView, stream::ServerRole, zone::ZoneView,
 };
+use warp_reach_core::Diagnosis;
 
 use crate::levels::{Figure, Level};
 use crate::view::{LinkState, Metrics, Quality, StreamDigest, SwitchReason};
@@ -220,6 +221,13 @@ pub enum Event {
     /// Play ended; the engine is back at the zone list. Sessions in other zones, clients and games
     /// are forgotten with it.
     Stopped,
+    /// What a look at this machine and its network found.
+    Diagnosed {
+        /// All of it.
+        diagnosis: Box<Diagnosis>,
+        /// The same as JSON text that may be given to others: it names nobody and holds no secret.
+        export: String,
+    },
     /// The engine has ended; no event follows.
     Ended,
 }

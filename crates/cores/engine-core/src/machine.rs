@@ -123,6 +123,8 @@ pub struct Machine {
     statuses: BTreeMap<LinkId, Status>,
     /// The link whose state is told.
     shown: LinkId,
+    /// This machine and its network are being looked at.
+    diagnosing: bool,
     /// The engine is ending: by then, or as soon as every game has.
     ending: Option<Duration>,
     over: bool,
@@ -144,6 +146,7 @@ impl Machine {
             roaming: Roaming::new(settings.roaming),
             statuses: BTreeMap::new(),
             shown: LinkId::CHOSEN,
+            diagnosing: false,
             ending: None,
             over: false,
             numbers: Numbers::new(&settings),
@@ -269,6 +272,13 @@ impl Machine {
                 line,
                 by: Asker::Console,
             }),
+            Command::Diagnose => {
+                if std::mem::replace(&mut self.diagnosing, true) {
+                    self.refuse("diagnose", "one is under way");
+                } else {
+                    self.effects.push_back(Effect::Diagnose);
+                }
+            }
             Command::Quit => {
                 self.ending = Some(now + GAMES_END);
                 if self.play != Play::Idle {
@@ -428,6 +438,10 @@ impl Machine {
                 }
             }
             Outcome::Answered { asked, answer } => self.tell_answer(asked, answer),
+            Outcome::Diagnosed { diagnosis, export } => {
+                self.diagnosing = false;
+                self.emit(Event::Diagnosed { diagnosis, export });
+            }
         }
         self.drain_roaming();
     }

@@ -135,6 +135,7 @@ impl Snapshot {
             | Event::LevelChanged { .. }
             | Event::VersionKnown { .. }
             | Event::Console { .. }
+            | Event::Diagnosed { .. }
             | Event::Problem { .. } => {}
         }
     }

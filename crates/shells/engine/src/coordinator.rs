@@ -203,12 +203,21 @@ impl Coordinator {
         }
     }
 
-    /// Whether the coordinator says that it is well.
-    pub(crate) async fn health(&self) -> Result<(), Problem> {
+    /// Where it says how it is.
+    pub(crate) fn health_url(&self) -> String {
         // `/health` stands beside `/api/v1`, not below it.
-        let root = self.base.split("/api").next().unwrap_or(&self.base);
-        let request = self.http.get(format!("{root}/health"));
-        self.send(request).await.map(drop)
+        let root = self.base.strip_suffix("/api/v1").unwrap_or(&self.base);
+        format!("{root}/health")
+    }
+
+    /// The client that carries all requests, for questions of another kind to the same place.
+    pub(crate) fn http(&self) -> reqwest::Client {
+        self.http.clone()
+    }
+
+    /// The proxy that requests go through, without credentials.
+    pub(crate) fn proxy_used(&self) -> Option<String> {
+        warp_reach::proxy_by_environment(&self.base)
     }
 
     pub(crate) async fn zones(&self) -> Result<Vec<ZoneView>, Problem> {

@@ -1,69 +1,120 @@
-//! Checks of what play needs, for `warp-node doctor`.
+//! Checks of what play needs, for `warp-node doctor` and the window.
 
 use std::net::TcpListener;
 use std::path::Path;
-use std::time::Instant;
 
-use serde::Serialize;
+use serde_json::{Value, json};
 use warp_engine_core::config::Config;
+use warp_protocol::rest::IceServer;
+use warp_reach_core::report::Report;
+use warp_reach_core::scrub::Private;
+use warp_reach_core::{Check, CheckName, Diagnosis};
 
 use crate::coordinator::Coordinator;
 use crate::handle::Keeping;
 use crate::tokens;
 
-/// One check.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
-pub struct Check {
-    /// What was checked.
-    pub name: &'static str,
-    /// Whether it is as play needs it; `None`: play works without.
-    pub ok: Option<bool>,
-    /// What was found, and what to do about it.
-    pub detail: String,
+/// What a play that goes on brings along; nothing where none does.
+#[derive(Debug, Clone, Default)]
+pub struct InPlay {
+    /// The login port is in use by this very program.
+    pub bridge_open: bool,
+    /// STUN and TURN servers of the sessions, with their credentials.
+    pub ice_servers: Vec<IceServer>,
 }
 
-/// Runs all checks; none of them changes anything.
-pub async fn doctor(config: &Config, programs: Option<&Path>) -> Vec<Check> {
-    vec![
-        coordinator(config).await,
-        login_port(config),
-        secret_store().await,
+/// Runs all checks. None of them changes anything, except that with `webrtc.port_mapping` the
+/// router is asked to open a port, which is given back. `programs`: where `warp-practice` lies, if
+/// not beside the running program.
+pub async fn doctor(config: &Config, programs: Option<&Path>, now: &InPlay) -> Diagnosis {
+    let (network, secrets) = tokio::join!(Box::pin(network(config, now)), secret_store());
+    let mut checks = vec![
+        login_port(config, now.bridge_open),
+        secrets,
         game(config, programs),
-    ]
+    ];
+    let network = network.unwrap_or_else(|check| {
+        checks.insert(0, check);
+        Report::default()
+    });
+    Diagnosis::new(checks, network)
 }
 
-async fn coordinator(config: &Config) -> Check {
-    let name = "coordinator";
-    let start = Instant::now();
-    let health = match Coordinator::new(config, &Keeping::nothing()) {
-        Ok(coordinator) => coordinator.health().await,
-        Err(problem) => Err(problem),
-    };
-    match health {
-        Ok(()) => Check {
-            name,
-            ok: Some(true),
-            detail: format!(
-                "{} answers in {:.1} ms (with connecting)",
-                config.coordinator.rest_api_url,
-                start.elapsed().as_secs_f64() * 1000.0
-            ),
-        },
-        Err(problem) => Check {
-            name,
-            ok: Some(false),
-            detail: format!(
-                "{}: {}; check coordinator.rest_api_url and that it runs",
-                problem.subject,
-                problem.detail.unwrap_or_default()
-            ),
-        },
+/// All of it as JSON that may be given to others: whatever names a person of this machine, or is a
+/// secret of `config` or of the play that goes on, is taken out of every text.
+pub fn export(diagnosis: &Diagnosis, config: &Config, now: &InPlay) -> Value {
+    let mut export = json!({
+        "program": concat!("warp-launcher ", env!("CARGO_PKG_VERSION")),
+        "system": format!("{} {}", std::env::consts::OS, std::env::consts::ARCH),
+        "diagnosis": diagnosis,
+    });
+    scrub(&mut export, &private(config, now));
+    export
+}
+
+fn scrub(value: &mut Value, private: &Private) {
+    match value {
+        Value::String(text) => *text = private.scrub(text),
+        Value::Array(list) => list.iter_mut().for_each(|one| scrub(one, private)),
+        Value::Object(map) => map.values_mut().for_each(|one| scrub(one, private)),
+        _ => {}
     }
 }
 
-fn login_port(config: &Config) -> Check {
+/// What the environment and the configuration name of a person.
+fn private(config: &Config, now: &InPlay) -> Private {
+    let set = |names: &[&str]| -> Vec<String> {
+        let values = names.iter().filter_map(|name| std::env::var(name).ok());
+        values.filter(|value| value.len() > 1).collect()
+    };
+    let relays = (config.webrtc.turn_servers.iter()).chain(&now.ice_servers);
+    let secrets = relays.flat_map(|server| {
+        let password = server
+            .credential
+            .as_ref()
+            .map(|one| one.reveal().to_owned());
+        server.username.clone().into_iter().chain(password)
+    });
+    Private {
+        folders: set(&["HOME", "USERPROFILE"]),
+        names: set(&["USER", "LOGNAME", "USERNAME"]),
+        secrets: secrets.collect(),
+    }
+}
+
+/// The network; `Err` when the configuration is such that nobody can be asked.
+async fn network(config: &Config, now: &InPlay) -> Result<Report, Check> {
+    let coordinator = Coordinator::new(config, &Keeping::nothing()).map_err(|problem| Check {
+        name: CheckName::Settings,
+        ok: Some(false),
+        detail: format!(
+            "{}: {}",
+            problem.subject,
+            problem.detail.unwrap_or_default()
+        ),
+    })?;
+    let mut ice_servers = now.ice_servers.clone();
+    ice_servers.extend(config.webrtc.ice_servers());
+    let plan = warp_reach::Plan {
+        ice_servers,
+        health_url: coordinator.health_url(),
+        http: coordinator.http(),
+        proxy: coordinator.proxy_used(),
+        port_mapping: config.webrtc.port_mapping,
+    };
+    Ok(Box::pin(warp_reach::look(plan)).await)
+}
+
+fn login_port(config: &Config, bridge_open: bool) -> Check {
     let address = config.bridge.login_listen;
-    let name = "loopback login port";
+    let name = CheckName::LoginPort;
+    if bridge_open {
+        return Check {
+            name,
+            ok: Some(true),
+            detail: format!("{address} is in use by the bridge, as it should be"),
+        };
+    }
     match TcpListener::bind(address) {
         Ok(_free) => Check {
             name,
@@ -95,14 +146,14 @@ async fn secret_store() -> Check {
         ),
     };
     Check {
-        name: "secret store",
+        name: CheckName::SecretStore,
         ok,
         detail,
     }
 }
 
 fn game(config: &Config, programs: Option<&Path>) -> Check {
-    let name = "game";
+    let name = CheckName::Game;
     match crate::game::program(&config.game, programs) {
         None => Check {
             name,
@@ -119,5 +170,68 @@ fn game(config: &Config, programs: Option<&Path>) -> Check {
             ok: Some(false),
             detail: format!("{} is missing; check game.executable", program.display()),
         },
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use warp_protocol::Secret;
+    use warp_reach_core::Play;
+    use warp_reach_core::report::Reached;
+
+    use super::*;
+
+    #[test]
+    fn an_export_names_nobody() {
+        let mut config = Config::default();
+        config.webrtc.turn_servers = vec![IceServer {
+            urls: vec!["turn:relay.example".into()],
+            username: Some("relay-name".into()),
+            credential: Some(Secret::new("relay-password")),
+        }];
+        let home = std::env::var("HOME").unwrap_or_else(|_| "/home/nobody".into());
+        let check = Check {
+            name: CheckName::Game,
+            ok: Some(true),
+            detail: format!("{home}/games/ro.exe for relay-name with RELAY-PASSWORD"),
+        };
+        let diagnosis = Diagnosis::new(vec![check], Report::default());
+        let export = export(&diagnosis, &config, &InPlay::default()).to_string();
+        assert!(
+            export.contains("/games/ro.exe for [secret] with [secret]"),
+            "{export}"
+        );
+        assert!(
+            std::env::var("HOME").is_err() || !export.contains(&home),
+            "{export}"
+        );
+    }
+
+    #[tokio::test]
+    async fn an_engine_looks_when_it_is_asked_and_passes_on_what_it_found() {
+        let closed = TcpListener::bind(("127.0.0.1", 0)).unwrap();
+        let nobody = closed.local_addr().unwrap();
+        drop(closed);
+        let mut config = Config::default();
+        config.coordinator.rest_api_url = format!("http://{nobody}/api/v1");
+        config.bridge.login_listen = ([127, 0, 0, 1], 0).into();
+        let options = crate::EngineOptions {
+            keeping: Keeping::nothing(),
+            ..crate::EngineOptions::new(config)
+        };
+        let engine = crate::EngineHandle::start(options).unwrap();
+        let mut events = engine.subscribe();
+        engine.send(crate::Command::Diagnose).unwrap();
+        let (diagnosis, export) = loop {
+            match events.recv().await.unwrap() {
+                crate::Event::Diagnosed { diagnosis, export } => break (diagnosis, export),
+                other => panic!("{other:?}"),
+            }
+        };
+        assert_eq!(diagnosis.play, Play::Impossible, "there is no coordinator");
+        assert_eq!(diagnosis.network.coordinator.reached, Reached::Nobody);
+        assert_eq!(diagnosis.network.loopback, Some(true));
+        let export: Value = serde_json::from_str(&export).unwrap();
+        assert_eq!(export["diagnosis"]["play"], "impossible");
     }
 }

@@ -18,6 +18,7 @@
 //! | `links` | the session links of a play: the chosen zone's, and those of visits to others |
 //! | `session` | one of them with its carriers |
 //! | `paths` | keeps a carrier of each kind open, with backoff |
+//! | `mapped` | a port of the router as a candidate |
 //! | `signaling` | one WebRTC set-up through the coordinator |
 //! | `router` | which link carries a connection of the game |
 //! | `opener` | the streams of a link as the bridge takes them |
@@ -35,6 +36,7 @@ pub mod game;
 mod handle;
 mod instances;
 mod links;
+mod mapped;
 mod opener;
 mod outbox;
 mod paths;
@@ -48,7 +50,7 @@ mod signaling;
 mod tables;
 mod tokens;
 
-pub use doctor::{Check, doctor};
+pub use doctor::{InPlay, doctor, export};
 pub use handle::{EngineHandle, EngineOptions, EventStream, KNOWN_COORDINATORS, Keeping};
 pub use warp_engine_core::command::Command;
 pub use warp_engine_core::config;

@@ -8,7 +8,7 @@ use warp_engine_core::config::Config;
 use warp_engine_core::event::ConsoleAnswer;
 use warp_engine_core::machine::{LinkId, Outcome};
 use warp_link_driver::LinkHandle;
-use warp_protocol::rest::SessionGrant;
+use warp_protocol::rest::{IceServer, SessionGrant};
 use warp_protocol::{Problem, ProblemCode};
 
 use crate::coordinator::Coordinator;
@@ -116,6 +116,13 @@ impl Links {
     pub(crate) fn handle(&self, link: LinkId) -> Option<&LinkHandle> {
         let session = self.held.get(&link)?.session.as_ref()?;
         Some(&session.paths.link)
+    }
+
+    /// STUN and TURN servers of the sessions.
+    pub(crate) fn ice_servers(&self) -> Vec<IceServer> {
+        let sessions = self.held.values().filter_map(|held| held.session.as_ref());
+        let servers = sessions.flat_map(|session| &session.paths.grant.ice_servers);
+        servers.cloned().collect()
     }
 
     /// Datagrams that were refused, and sent twice, over all links of this play.

@@ -11,6 +11,7 @@ use backon::{BackoffBuilder, ExponentialBuilder};
 use parking_lot::Mutex;
 use tokio::sync::Notify;
 use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
 use warp_engine_core::config::Config;
 use warp_link::CloseReason;
 use warp_link::peer::PeerConfig;
@@ -18,7 +19,7 @@ use warp_link::websocket::{ConnectError, connect};
 use warp_link_driver::{LinkHandle, LinkNotice};
 use warp_protocol::carrier::PathKind;
 use warp_protocol::identity::RefusedReason;
-use warp_protocol::rest::{IceServer, SessionGrant};
+use warp_protocol::rest::SessionGrant;
 use warp_protocol::{Problem, ProblemCode};
 
 use crate::coordinator::Coordinator;
@@ -37,6 +38,8 @@ pub(crate) struct Paths {
     /// How WebRTC descriptions are signed.
     pub(crate) signing: Signing,
     pub(crate) stop: CancellationToken,
+    /// What still gives back a port of the router after `stop`.
+    pub(crate) ports: TaskTracker,
     /// Asks for a new WebRTC carrier now.
     pub(crate) renew_direct: Notify,
     /// Why the last attempt failed, for the problem that names no path.
@@ -77,7 +80,10 @@ impl Paths {
         for kind in kinds {
             let paths = self.clone();
             match kind {
-                PathKind::Direct => drop(tokio::spawn(async move { paths.keep_direct().await })),
+                PathKind::Direct => {
+                    let ports = self.ports.clone();
+                    drop(ports.spawn(async move { paths.keep_direct().await }));
+                }
                 PathKind::Wss => drop(tokio::spawn(async move { paths.keep_wss().await })),
                 // Hosts are found by the coordinator; there are none yet.
                 PathKind::Host => {}
@@ -93,6 +99,7 @@ impl Paths {
                 &self.grant,
                 &self.signing,
                 self.peer_config(),
+                self.config.webrtc.port_mapping,
             );
             let opened = tokio::select! {
                 opened = Box::pin(attempt) => opened,
@@ -117,6 +124,9 @@ impl Paths {
                     }
                     self.link.detach(PathKind::Direct);
                     peer.offerer.close().await;
+                    if let Some(port) = peer.port {
+                        port.close().await;
+                    }
                     match ended {
                         Ended::Stopped => return,
                         Ended::Renew => continue,
@@ -241,13 +251,7 @@ impl Paths {
 
     fn peer_config(&self) -> PeerConfig {
         let mut ice_servers = self.grant.ice_servers.clone();
-        if !self.config.webrtc.stun_servers.is_empty() {
-            ice_servers.push(IceServer {
-                urls: self.config.webrtc.stun_servers.clone(),
-                username: None,
-                credential: None,
-            });
-        }
+        ice_servers.extend(self.config.webrtc.ice_servers());
         PeerConfig {
             ice_servers,
             include_loopback: self.config.webrtc.loopback,

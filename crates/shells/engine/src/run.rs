@@ -1,5 +1,6 @@
 //! The loop: one owner of the state machine, commands and outcomes in, effects carried out.
 
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -21,6 +22,7 @@ use warp_protocol::zone::ZoneView;
 
 use crate::account::{SignIn, signed_out_or};
 use crate::coordinator::Coordinator;
+use crate::doctor::{InPlay, doctor, export};
 use crate::handle::EngineOptions;
 use crate::instances::Instances;
 use crate::links::Links;
@@ -43,6 +45,7 @@ struct Held {
 
 pub(crate) struct Engine {
     config: Config,
+    programs: Option<PathBuf>,
     tables: Vec<Arc<PacketTable>>,
     keyring: bool,
     set_debug: Box<dyn Fn(bool) + Send>,
@@ -81,10 +84,12 @@ impl Engine {
         };
         let config = options.config;
         let links = Links::new(coordinator.clone(), config.clone(), outbox(0));
-        let games = Instances::new(config.game.clone(), options.programs, outbox(0));
+        let programs = options.programs;
+        let games = Instances::new(config.game.clone(), programs.clone(), outbox(0));
         Ok(Self {
             machine: Machine::new(Settings::of(&config)),
             config,
+            programs,
             tables,
             keyring: options.keeping.keyring,
             set_debug: options.set_debug,
@@ -294,6 +299,20 @@ impl Engine {
             Effect::OpenBridge { zone } => self.open_bridge(&zone),
             Effect::StartGame { game, slot, login } => self.games.start(game, slot, login),
             Effect::StopGame { game } => self.games.stop(game),
+            Effect::Diagnose => {
+                let config = self.config.clone();
+                let programs = self.programs.clone();
+                let now = InPlay {
+                    bridge_open: self.held.bridge.is_some(),
+                    ice_servers: self.held.links.ice_servers(),
+                };
+                self.spawn(0, async move {
+                    let looked = doctor(&config, programs.as_deref(), &now);
+                    let diagnosis = Box::new(Box::pin(looked).await);
+                    let export = format!("{:#}", export(&diagnosis, &config, &now));
+                    Outcome::Diagnosed { diagnosis, export }
+                });
+            }
             Effect::Measure { asked, link } => self.measure(asked, link),
             Effect::FailOver { asked, links } => {
                 let answer = self.held.links.fail_over(&links);

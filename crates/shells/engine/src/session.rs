@@ -7,6 +7,7 @@ use parking_lot::Mutex;
 use tokio::sync::Notify;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
 use warp_engine_core::config::Config;
 use warp_engine_core::machine::{LinkId, Outcome};
 use warp_engine_core::view::LinkState;
@@ -23,6 +24,8 @@ use crate::signaling::Signing;
 
 /// How long a closing link may take to tell the endpoint.
 const FAREWELL: Duration = Duration::from_millis(500);
+/// How long the router may take to take its port back; it closes by itself in the end.
+const PORT_BACK: Duration = Duration::from_millis(1500);
 
 /// Link and carriers.
 pub(crate) struct Session {
@@ -73,6 +76,7 @@ impl Session {
             config: config.clone(),
             grant,
             link,
+            ports: TaskTracker::new(),
             stop: CancellationToken::new(),
             renew_direct: Notify::new(),
             last_failure: Mutex::new(None),
@@ -121,6 +125,15 @@ impl Session {
         }
         paths.stop.cancel();
         paths.coordinator.leave(&paths.grant.session_id).await;
+        if paths.config.webrtc.port_mapping {
+            paths.ports.close();
+            if tokio::time::timeout(PORT_BACK, paths.ports.wait())
+                .await
+                .is_err()
+            {
+                tracing::debug!("the router has not taken its port back yet");
+            }
+        }
     }
 }
 

@@ -20,8 +20,10 @@ use warp_link_core::descriptions::{Offered, check_answer, sign_offer};
 use warp_protocol::identity::{PublicKey, RefusedReason};
 use warp_protocol::rest::SessionGrant;
 use warp_protocol::signal::{ClientSignal, MAX_SIGNAL, ServerSignal, SignedDescription};
+use warp_reach::mapping::{OpenPort, Router, local_address};
 
 use crate::coordinator::Coordinator;
+use crate::mapped;
 
 /// Why a WebRTC path did not open.
 #[derive(Debug, thiserror::Error)]
@@ -119,16 +121,20 @@ impl Signing {
 pub(crate) struct OpenPeer {
     pub(crate) offerer: Offerer,
     pub(crate) carrier: Carrier,
+    /// The router's port, where it opened one; to be closed after the offerer.
+    pub(crate) port: Option<OpenPort>,
     /// Keeps the socket answering pings, and with it the place in the room.
     _room: DropGuard,
 }
 
 /// Joins the session's room, offers to the endpoint and waits until the data channel is open.
+/// `port_mapping`: the router is asked for a port, which is offered as one more candidate.
 pub(crate) async fn open_peer(
     coordinator: &Coordinator,
     grant: &SessionGrant,
     signing: &Signing,
     config: PeerConfig,
+    port_mapping: bool,
 ) -> Result<OpenPeer, SetupError> {
     let limit = config.connect_timeout;
     let mut socket = tokio::time::timeout(limit, connect(coordinator, grant))
@@ -137,14 +143,22 @@ pub(crate) async fn open_peer(
     let (offerer, candidates) = Offerer::new(config).await?;
     let outcome = tokio::time::timeout(
         limit,
-        Box::pin(negotiate(&mut socket, &offerer, candidates, grant, signing)),
+        Box::pin(negotiate(
+            &mut socket,
+            &offerer,
+            candidates,
+            grant,
+            signing,
+            port_mapping,
+        )),
     )
     .await
     .unwrap_or(Err(SetupError::Timeout(limit)));
     match outcome {
-        Ok(carrier) => Ok(OpenPeer {
+        Ok((carrier, port)) => Ok(OpenPeer {
             offerer,
             carrier,
+            port,
             _room: stay(socket),
         }),
         Err(error) => {
@@ -188,15 +202,28 @@ async fn negotiate(
     mut candidates: LocalCandidates,
     grant: &SessionGrant,
     signing: &Signing,
-) -> Result<Carrier, SetupError> {
+    mut port_mapping: bool,
+) -> Result<(Carrier, Option<OpenPort>), SetupError> {
     let endpoint = &grant.endpoint_peer_id;
     let session_id = &grant.session_id;
     let (offer, offered) = signing.sign(session_id, offerer.create_offer().await?);
     let mut joined = false;
     let mut more = true;
+    let mut mapped = Box::pin(mapped(&offer.sdp));
+    let mut port = None;
     loop {
         tokio::select! {
-            carrier = offerer.opened() => return Ok(carrier?),
+            carrier = offerer.opened() => return Ok((carrier?, port)),
+            opened = &mut mapped, if joined && port_mapping => {
+                port_mapping = false;
+                if let Some((opened, candidate)) = opened {
+                    port = Some(opened);
+                    send(socket, &ClientSignal::IceCandidate {
+                        to: endpoint.clone(),
+                        candidate,
+                    }).await?;
+                }
+            }
             candidate = candidates.next(), if joined && more => match candidate {
                 Some(candidate) => send(socket, &ClientSignal::IceCandidate {
                     to: endpoint.clone(),
@@ -234,6 +261,15 @@ async fn negotiate(
             }
         }
     }
+}
+
+/// A port that the router opens for the socket in `offer`, and its candidate.
+async fn mapped(offer: &str) -> Option<(OpenPort, Value)> {
+    let local = mapped::local_port(offer, local_address().await?)?;
+    let port = Router::find().await.open(local.0, local.1).await?;
+    tracing::info!(outside = %port.outside(), "the router opened a port");
+    let candidate = mapped::candidate(port.outside(), local);
+    Some((port, candidate))
 }
 
 async fn send(socket: &mut Socket, signal: &ClientSignal) -> Result<(), SetupError> {

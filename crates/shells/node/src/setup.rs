@@ -1,16 +1,12 @@
-//! Configuration, logging and the doctor.
+//! Configuration and logging.
 
 use std::path::Path;
-use std::process::ExitCode;
 use std::sync::Arc;
 
 use warp_engine::{EngineOptions, KNOWN_COORDINATORS};
 use warp_engine_core::config::{Config, parse};
 use warp_observe::{Observe, ObserveConfig};
 use warp_protocol::{Problem, ProblemCode};
-
-use crate::DoctorArgs;
-use crate::text;
 
 /// Exit code for what cannot be used.
 pub(crate) const USAGE: u8 = 2;
@@ -48,41 +44,4 @@ pub(crate) fn options(config: Config, folder: Option<&Path>) -> Result<EngineOpt
         observe.set_debug(on);
     });
     Ok(options)
-}
-
-pub(crate) async fn doctor(args: DoctorArgs) -> ExitCode {
-    let config = if args.config.is_file() {
-        load(&args.config)
-    } else {
-        eprintln!(
-            "{} is missing: the defaults are checked",
-            args.config.display()
-        );
-        Ok(Config::default())
-    };
-    let config = match config {
-        Ok(config) => config,
-        Err(problem) => {
-            eprintln!("{}", text::problem(&problem));
-            return ExitCode::from(USAGE);
-        }
-    };
-    let checks = warp_engine::doctor(&config, None).await;
-    if args.json {
-        println!("{}", serde_json::json!({ "checks": checks }));
-    } else {
-        for check in &checks {
-            let mark = match check.ok {
-                Some(true) => "ok  ",
-                Some(false) => "FAIL",
-                None => "note",
-            };
-            println!("{mark}  {:<20} {}", check.name, check.detail);
-        }
-    }
-    if checks.iter().any(|check| check.ok == Some(false)) {
-        ExitCode::FAILURE
-    } else {
-        ExitCode::SUCCESS
-    }
 }

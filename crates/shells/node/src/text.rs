@@ -287,7 +287,8 @@ pub(crate) fn event(event: &Event) -> Option<String> {
         Event::Console { answer: told, .. } => answer_lines(told).join("\n"),
         Event::Problem { problem: told } => problem(told),
         Event::Stopped => "stopped".into(),
-        Event::Ended => return None,
+        // Asked for by the window; `warp-node doctor` shows its own.
+        Event::Diagnosed { .. } | Event::Ended => return None,
     })
 }
 

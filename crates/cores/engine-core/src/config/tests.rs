@@ -168,6 +168,31 @@ fn the_password_of_a_proxy_is_kept_back() {
 }
 
 #[test]
+fn relays_need_credentials_which_no_refusal_repeats() {
+    let whole = r#"{"webrtc": {"stun_servers": ["stun:a"], "port_mapping": true, "turn_servers":
+        [{"urls": ["turn:b"], "username": "name", "credential": "hunter2"}]}}"#;
+    let webrtc = parse("c", whole).unwrap().config.webrtc;
+    assert!(webrtc.port_mapping && !Config::default().webrtc.port_mapping);
+    let urls: Vec<String> = (webrtc.ice_servers().into_iter().flat_map(|one| one.urls)).collect();
+    assert_eq!(urls, ["turn:b", "stun:a"]);
+    for wrong in [
+        r#"["turn:name:hunter2@b"]"#,
+        r#"[{"urls": ["turn:b"], "username": "hunter2"}]"#,
+        r#"[{"urls": ["turn:b"], "username": "n", "credential": ["hunter2"]}]"#,
+        r#"[{"urls": ["stun:b"], "username": "n", "credential": "hunter2"}]"#,
+    ] {
+        let text = format!(r#"{{"webrtc": {{"turn_servers": {wrong}}}}}"#);
+        let problem = parse("c", &text).unwrap_err();
+        assert_eq!(problem.code, ProblemCode::ConfigValue, "{wrong}");
+        assert!(
+            problem.subject.starts_with("c: webrtc.turn_servers[0]"),
+            "{problem:?}"
+        );
+        assert!(!problem.detail.unwrap().contains("hunter2"), "{wrong}");
+    }
+}
+
+#[test]
 fn what_is_not_json_is_refused_with_the_place() {
     for text in ["", "{", "[] x", "{} {}"] {
         let problem = parse("c.json", text).unwrap_err();

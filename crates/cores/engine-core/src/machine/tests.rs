@@ -9,6 +9,7 @@ use crate::view::Metrics;
 use warp_protocol::rest::{AccountRole, AccountView, SessionGrant};
 use warp_protocol::zone::{GameServer, ReadLevel, ZoneFile, ZoneStatus};
 
+mod diagnosis;
 mod games;
 mod numbers;
 mod zones;

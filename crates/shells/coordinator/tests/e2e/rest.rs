@@ -5,7 +5,7 @@ use serde_json::{Value, json};
 use warp_coordinator::{Coordinator, Rate, Registration, TlsFiles};
 use warp_protocol::{
     Secret,
-    rest::{AccountRole, SessionGrant, Tokens},
+    rest::{AccountRole, IceServer, SessionGrant, Tokens},
     zone::{ZoneStatus, ZoneView},
 };
 
@@ -120,6 +120,34 @@ async fn every_refusal_is_an_error_body() {
 }
 
 #[tokio::test]
+async fn health_tells_everybody_the_time_and_the_open_stun_servers_alone() {
+    let server = |url: &str, user: Option<&str>| IceServer {
+        urls: vec![url.to_owned()],
+        username: user.map(str::to_owned),
+        credential: user.map(|_| Secret::new("hunter2")),
+    };
+    let server = start_with(|config| {
+        config.ice_servers = vec![
+            server("stun:open.example", None),
+            server("turn:relay.example", Some("name")),
+            server("stun:closed.example", Some("name")),
+        ];
+    })
+    .await;
+    let before = since_epoch_ms();
+    let (status, health) = answer(server.client.request(Method::GET, "/health")).await;
+    assert_eq!(status, StatusCode::OK);
+    assert_eq!(health["stun"], json!(["stun:open.example"]));
+    let time = health["time_ms"].as_u64().unwrap();
+    assert!((before..=since_epoch_ms()).contains(&time), "{health}");
+}
+
+fn since_epoch_ms() -> u64 {
+    let now = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH);
+    u64::try_from(now.unwrap().as_millis()).unwrap()
+}
+
+#[tokio::test]
 async fn the_service_names_itself_and_old_paths_work() {
     let server = start().await;
     let client = &server.client;
@@ -130,6 +158,7 @@ async fn the_service_names_itself_and_old_paths_work() {
     let (status, health) = answer(client.request(Method::GET, "/health")).await;
     assert_eq!(status, StatusCode::OK);
     assert_eq!(health["store"], "connected");
+    assert_eq!(health["stun"], json!([]));
     let token = client.player("alice").await;
     for path in ["/api/zones/", "/api/zones", "/api/v1/zones"] {
         let request = client.request(Method::GET, path).bearer_auth(&token);
