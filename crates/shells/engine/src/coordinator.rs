@@ -217,7 +217,8 @@ impl Coordinator {
 
     /// The proxy that requests go through, without credentials.
     pub(crate) fn proxy_used(&self) -> Option<String> {
-        warp_reach::proxy_by_environment(&self.base)
+        let via = self.proxy.proxy_for(&self.base)?;
+        Some(via.url())
     }
 
     pub(crate) async fn zones(&self) -> Result<Vec<ZoneView>, Problem> {

@@ -75,10 +75,14 @@ fn private(config: &Config, now: &InPlay) -> Private {
             .map(|one| one.reveal().to_owned());
         server.username.clone().into_iter().chain(password)
     });
+    let proxy = [
+        config.coordinator.proxy_user.clone(),
+        config.coordinator.proxy_password.reveal().to_owned(),
+    ];
     Private {
         folders: set(&["HOME", "USERPROFILE"]),
         names: set(&["USER", "LOGNAME", "USERNAME"]),
-        secrets: secrets.collect(),
+        secrets: secrets.chain(proxy).collect(),
     }
 }
 

@@ -27,5 +27,4 @@ mod turn;
 mod udp;
 
 pub use look::{LIMIT, Plan, look};
-pub use machine::proxy_by_environment;
 pub use warp_reach_core as core;

@@ -1,10 +1,8 @@
-//! What this machine does by itself: loopback, and proxies by the environment.
+//! What this machine does by itself: loopback, and what its environment says of proxies.
 
 use std::net::Ipv4Addr;
 use std::time::Duration;
 
-use hyper::Uri;
-use hyper_util::client::proxy::matcher::Matcher;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::time::timeout;
@@ -35,13 +33,6 @@ pub(crate) async fn loopback() -> bool {
         }
         Err(_elapsed) => false,
     }
-}
-
-/// The proxy that the environment names for `url`, without credentials, by the rules of the HTTP
-/// client.
-pub fn proxy_by_environment(url: &str) -> Option<String> {
-    let found = Matcher::from_env().intercept(&url.parse::<Uri>().ok()?)?;
-    Some(without_user(&found.uri().to_string()))
 }
 
 /// What there is to tell of proxies, where requests go through `used`.
