@@ -370,16 +370,15 @@ impl Coordinator {
             if let Some(tls) = error.downcast_ref::<rustls::Error>() {
                 untrusted |= matches!(tls, rustls::Error::InvalidCertificate(_));
             }
-            if let Some(io) = error.downcast_ref::<std::io::Error>()
-                && let Some(inner) = io.get_ref()
-                && let Some(tls) = inner.downcast_ref::<rustls::Error>()
-            {
-                untrusted |= matches!(tls, rustls::Error::InvalidCertificate(_));
-            }
             let said = error.to_string();
             proxy = proxy.or_else(|| tunnel_fault(&said));
             words.push(said);
-            source = error.source();
+            // An input error does not count what it carries among its sources, and may carry another.
+            let carried = error.downcast_ref::<std::io::Error>();
+            source = match carried.and_then(std::io::Error::get_ref) {
+                Some(carried) => Some(carried),
+                None => error.source(),
+            };
         }
         let code = if untrusted {
             ProblemCode::CoordinatorUntrusted
