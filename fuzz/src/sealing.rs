@@ -113,18 +113,14 @@ pub fn run(data: &[u8]) {
             .handle_message(&bytes, now)
             .expect_err("nobody signed that");
         match (as_frame, as_message) {
-            (Refusal::Malformed, Refusal::Malformed) => {}
             // A datagram is one or the other.
-            (Refusal::Malformed, _) | (_, Refusal::Malformed) => {}
-            (Refusal::Oversize, _) | (_, Refusal::Oversize) => {}
-            (Refusal::Downgraded, Refusal::Downgraded) => {}
+            (Refusal::Malformed | Refusal::Oversize, _)
+            | (_, Refusal::Malformed | Refusal::Oversize)
+            | (Refusal::Downgraded, Refusal::Downgraded) => {}
             both => panic!("read as a frame and as a message: {both:?}"),
         }
         if bytes.len() < FRAME_OVERHEAD.min(CONFIRM_LEN).min(HANDOVER_LEN) {
-            assert!(matches!(
-                as_frame,
-                Refusal::Malformed | Refusal::Downgraded
-            ));
+            assert!(matches!(as_frame, Refusal::Malformed | Refusal::Downgraded));
         }
         assert_eq!(lane.refusals().total(), refused + 2);
         assert_eq!(lane.counts(), counts);
