@@ -99,13 +99,32 @@ fn commands_are_only_read_where_they_may_be() {
     }
     let mut tap = Tap::new(BridgeConnection::new(
         Role::Map,
-        Level::Rewrite,
+        Level::Assist,
         reading(),
         true,
     ));
     tap.client(&line);
     assert!(tap.out.messages.is_empty());
     assert_eq!(tap.out.commands(), ["/p2p status"]);
+}
+
+#[test]
+fn below_assist_nothing_is_taken_out_or_put_in() {
+    let version = Version::new(20_211_103, false);
+    let (mut tap, mut client) = version.playing();
+    assert!(tap.answer(&["waits"]));
+    let kept = tap.out.kept.len();
+    let by_zone = StepDownReason::ByZone;
+    assert!(tap.connection.step_down(Level::Rewrite, by_zone));
+    let line = client.hide(&version.chat("Ann : /p2p status"));
+    let before = tap.out.to_server().len();
+    tap.client(&line);
+    assert_eq!(tap.out.to_server()[before..], line);
+    assert!(tap.out.commands().is_empty());
+    assert!(!tap.answer(&["no"]));
+    // What was left with the endpoint is taken back, and nothing new is.
+    tap.client(&client.hide(&version.sync(9)));
+    assert_eq!(tap.out.kept[kept..], [Vec::<u8>::new()]);
 }
 
 #[test]
