@@ -109,14 +109,18 @@ fn close(what: &str, shown: f64, set: f64) {
 #[test]
 fn round_trip_and_jitter_are_those_of_the_link() {
     // Few enough requests that no packet waits for an earlier one that took longer.
-    let Some(lab) = Lab::new(Profile::delay_ms(50).with_jitter_ms(5), 20) else {
+    let Some(lab) = Lab::new(Profile::delay_ms(50).with_jitter_ms(10), 20) else {
         return;
     };
-    let figures = lab.figures(5, 20);
+    let figures = lab.figures(5, 40);
     close("round trip, ms", mean(&figures, "rtt_ms"), 100.0);
-    // Evenly distributed to 5 ms both ways and in both directions: two round trips in a row differ
-    // by the sum of four such, whose mean size is 14/15 of 5 ms.
-    close("jitter, ms", mean(&figures, "jitter_ms"), 5.0 * 14.0 / 15.0);
+    // Evenly distributed to 10 ms both ways and in both directions: two round trips in a row differ
+    // by the sum of four such, whose mean size is 14/15 of 10 ms.
+    close(
+        "jitter, ms",
+        mean(&figures, "jitter_ms"),
+        10.0 * 14.0 / 15.0,
+    );
 }
 
 #[test]
