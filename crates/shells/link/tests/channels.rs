@@ -178,15 +178,20 @@ async fn a_reader_that_stops_holds_up_no_other_channel_and_costs_its_sender_boun
         assert_eq!(got[..], [number; 2000]);
     }
     // A sender that waits goes on when somebody reads.
-    let waiting = tokio::spawn({
+    let mut waiting = tokio::spawn({
         let (tx, frame) = (near.tx.clone(), frame.clone());
         async move { tx.send(Channel::File, frame).await }
     });
     let mut held = 0;
-    while !waiting.is_finished() {
-        held += in_time(far.rx.file.recv()).await.unwrap().len();
+    loop {
+        tokio::select! {
+            sent = &mut waiting => {
+                sent.unwrap().unwrap();
+                break;
+            }
+            got = in_time(far.rx.file.recv()) => held += got.unwrap().len(),
+        }
     }
-    waiting.await.unwrap().unwrap();
     assert!(held > WINDOWS[2] / 2, "{held}");
     pair.close().await;
 }
