@@ -57,7 +57,10 @@ async fn receive_all(name: String, mut channels: Channels) -> Channels {
     ] {
         let (mut got, mut sent) = (Sha256::new(), Sha256::new());
         for number in 0..FRAMES {
-            got.update(in_time(rx.recv()).await.expect("it is open"));
+            let Some(frame_got) = in_time(rx.recv()).await else {
+                panic!("{name}: {}", channels.tx.closed().await);
+            };
+            got.update(frame_got);
             sent.update(frame(&name, channel, number));
         }
         assert_eq!(
@@ -77,6 +80,7 @@ const ARRIVING: usize = 20;
 fn patient(name: &str, max_peers: usize) -> ManagerConfig {
     let mut config = config(name, max_peers);
     config.peer.connect_timeout = Duration::from_secs(60);
+    config.peer.given_up_after = Duration::from_secs(60);
     config.machine.connect_timeout = Duration::from_secs(60);
     config
 }

@@ -56,6 +56,10 @@ const DISCONNECTED_AFTER: Duration = Duration::from_secs(5);
 const FAILED_AFTER: Duration = Duration::from_secs(15);
 const KEEPALIVE: Duration = Duration::from_secs(2);
 
+/// See [`PeerConfig::given_up_after`]. SCTP backs off when it loses what it sends again: two of its
+/// timeouts in a row are 3 s of silence on a way that works, three are 7 s.
+const GIVEN_UP_AFTER: Duration = Duration::from_secs(10);
+
 /// How many local addresses are used at most; each costs a socket and a candidate.
 const MAX_LOCAL_ADDRESSES: usize = 16;
 
@@ -70,6 +74,9 @@ pub struct PeerConfig {
     pub bind: Vec<IpAddr>,
     /// How long [`super::Peer::opened`] and [`super::Peer::channels`] wait.
     pub connect_timeout: Duration,
+    /// After this long without anything from the other side a connection whose channels are used is
+    /// given up.
+    pub given_up_after: Duration,
     /// Queues, batching and compression of the four channels.
     pub outbox: OutboxConfig,
 }
@@ -81,6 +88,7 @@ impl Default for PeerConfig {
             include_loopback: false,
             bind: Vec::new(),
             connect_timeout: Duration::from_secs(10),
+            given_up_after: GIVEN_UP_AFTER,
             outbox: OutboxConfig::default(),
         }
     }

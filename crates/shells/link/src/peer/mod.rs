@@ -54,7 +54,7 @@ pub use channels::{
 };
 pub use config::{PeerConfig, SCTP_MTU};
 pub use error::PeerError;
-pub use pump::{GIVEN_UP_AFTER, SILENT_AFTER};
+pub use pump::SILENT_AFTER;
 pub use signaling::MAX_REMOTE_CANDIDATES;
 pub use stats::{CandidateInfo, PeerState, SelectedPair};
 
@@ -284,6 +284,7 @@ impl Peer {
             traffic,
             open: open.clone(),
             attended: attended.clone(),
+            given_up_after: config.given_up_after,
         };
         let (pumped, freed) = (core.clone(), gone.clone().drop_guard());
         tokio::spawn(async move {

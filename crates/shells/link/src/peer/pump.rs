@@ -34,10 +34,6 @@ const REPORT_EVERY: Duration = Duration::from_millis(100);
 /// After this long without anything from the other side it counts as silent: three pings.
 pub const SILENT_AFTER: Duration = Duration::from_millis(800);
 
-/// After this long the connection is given up. SCTP backs off when it loses what it sends again: two
-/// of its timeouts in a row are 3 s of silence on a way that works, three are 7 s.
-pub const GIVEN_UP_AFTER: Duration = Duration::from_secs(10);
-
 /// How long the writer waits for the library to say that it sent something. It says so by an event;
 /// this only bounds the loss of one.
 const BACKSTOP: Duration = Duration::from_millis(5);
@@ -60,6 +56,8 @@ pub(super) struct Pump {
     /// Cancelled when the application uses the channels, and not only the carrier, whose user asks
     /// for signs of life itself.
     pub(super) attended: CancellationToken,
+    /// See [`super::PeerConfig::given_up_after`].
+    pub(super) given_up_after: Duration,
 }
 
 /// The channels in the order of [`Channel::ALL`].
@@ -198,7 +196,7 @@ impl Pump {
                 self.traffic.ping(PING_EVERY);
             }
             let silence = self.traffic.silence();
-            if silence >= GIVEN_UP_AFTER {
+            if silence >= self.given_up_after {
                 return CloseReason::Unreachable;
             }
             if silence >= SILENT_AFTER {

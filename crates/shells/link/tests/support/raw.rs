@@ -86,8 +86,17 @@ impl Stranger {
             heard: false,
             credits: [1 << 40; 3],
         };
-        channels[0].send(hello.encode()).await.unwrap();
-        let ours = answerer.channels().await.unwrap();
+        // What comes before our side has made its channels may be lost.
+        let greet = async {
+            loop {
+                channels[0].send(hello.encode()).await.unwrap();
+                tokio::time::sleep(std::time::Duration::from_millis(20)).await;
+            }
+        };
+        let ours = tokio::select! {
+            ours = answerer.channels() => ours.unwrap(),
+            () = greet => unreachable!("it greets for ever"),
+        };
         Self {
             pc,
             channels,
