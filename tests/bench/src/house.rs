@@ -98,7 +98,7 @@ impl<'a> House<'a> {
                 "reconnect_backoff_ms": 200,
             },
             "bridge": { "login_listen": "127.0.0.1:0" },
-            "p2p": { "enabled": p2p, "prefer_wait_ms": 15_000 },
+            "p2p": { "enabled": p2p, "prefer_wait_ms": 15_000, "metrics_interval_ms": 1000 },
         });
         let file = self.dir.path().join(format!("{user}.json"));
         write(&file, &config)?;
@@ -180,7 +180,7 @@ impl Node {
     pub(crate) fn metrics(&self) -> Option<warp_engine_core::view::Metrics> {
         let lines = self.program.lines_from(0);
         lines.iter().rev().find_map(|line| match event(line) {
-            Some(Event::Metrics { metrics }) => Some(metrics),
+            Some(Event::Metrics { metrics }) => Some(*metrics),
             _ => None,
         })
     }

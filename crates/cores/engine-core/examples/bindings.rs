@@ -399,7 +399,7 @@ fn events() -> Result<Vec<Event>, Box<dyn Error>> {
         },
         Event::ClientSeen { client: 2 },
         Event::Metrics {
-            metrics: metrics(PathKind::Wss, PathPhase::InUse),
+            metrics: Box::new(metrics(PathKind::Wss, PathPhase::InUse)),
         },
         Event::LevelChanged {
             figure: Figure::LossToEndpoint,

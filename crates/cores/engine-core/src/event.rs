@@ -89,7 +89,7 @@ pub enum Event {
     /// somebody [watches](crate::command::Command::Watch) or debug logging is on.
     Metrics {
         /// Them.
-        metrics: Metrics,
+        metrics: Box<Metrics>,
     },
     /// A figure of the path in use became better or worse, for good: see [`crate::levels`].
     LevelChanged {
@@ -278,7 +278,7 @@ pub enum ConsoleAnswer {
     /// The numbers.
     Metrics {
         /// Them.
-        metrics: Metrics,
+        metrics: Box<Metrics>,
     },
     /// Debug logging was switched.
     Debug {

@@ -381,12 +381,12 @@ impl Machine {
                 self.emit(Event::ClientGone { client });
                 self.roaming.client_gone(now, client);
             }
-            Outcome::Metrics(metrics) => self.on_metrics(now, *metrics),
+            Outcome::Metrics(metrics) => self.on_metrics(now, metrics),
             Outcome::Measured {
                 asked,
                 link,
                 metrics,
-            } => self.on_measured(asked, link, *metrics),
+            } => self.on_measured(asked, link, metrics),
             Outcome::Bridge(event) => self.emit(event),
             Outcome::GameCommand {
                 connection,

@@ -85,7 +85,7 @@ impl Snapshot {
                 self.path = Some(*to);
                 self.reason = Some(*reason);
             }
-            Event::Metrics { metrics } => self.metrics = Some(metrics.clone()),
+            Event::Metrics { metrics } => self.metrics = Some(Metrics::clone(metrics)),
             Event::GameStarted {
                 game,
                 pid,

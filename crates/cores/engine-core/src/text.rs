@@ -387,9 +387,11 @@ mod tests {
             status("prontera", 3),
             status(&"m".repeat(300), 1),
             status("\u{e9}glise", 0),
-            ConsoleAnswer::Metrics { metrics: busy() },
             ConsoleAnswer::Metrics {
-                metrics: Metrics::default(),
+                metrics: Box::new(busy()),
+            },
+            ConsoleAnswer::Metrics {
+                metrics: Box::default(),
             },
             ConsoleAnswer::Debug { on: true },
             ConsoleAnswer::Reconnecting,
@@ -448,7 +450,9 @@ mod tests {
                 bytes: place as u64,
             };
         }
-        let lines = answer_lines(&ConsoleAnswer::Metrics { metrics });
+        let lines = answer_lines(&ConsoleAnswer::Metrics {
+            metrics: Box::new(metrics),
+        });
         assert_eq!(lines.len(), MAX_LINES);
         let first = lines
             .iter()

@@ -66,7 +66,7 @@ impl Machine {
     }
 
     /// The shell has looked.
-    pub(super) fn on_measured(&mut self, asked: Asked, link: LinkId, metrics: Metrics) {
+    pub(super) fn on_measured(&mut self, asked: Asked, link: LinkId, metrics: Box<Metrics>) {
         let answer = match P2pCommand::parse(&asked.line) {
             Some(P2pCommand::Metrics) => ConsoleAnswer::Metrics { metrics },
             _ => self.status(asked.by, link, Some(&metrics)),

@@ -68,7 +68,7 @@ impl Numbers {
 
 impl Machine {
     /// The shell has measured.
-    pub(super) fn on_metrics(&mut self, now: Duration, metrics: Metrics) {
+    pub(super) fn on_metrics(&mut self, now: Duration, metrics: Box<Metrics>) {
         if !self.has_link() {
             return;
         }
