@@ -176,7 +176,7 @@ on: boolean, } | { "command": "console",
 /**
  * As it was typed.
  */
-line: string, } | { "command": "quit" };
+line: string, } | { "command": "diagnose" } | { "command": "quit" };
 
 /**
  * Answer to a console line; each listener puts it into words.
@@ -236,6 +236,38 @@ from: PathKind,
 to: PathKind, } | { "answer": "no-standby" } | { "answer": "keys-updating" } | { "answer": "not-connected" } | { "answer": "help" } | { "answer": "unknown" };
 
 /**
+ * Who answers at the coordinator's address.
+ */
+export type CoordinatorReached = "unknown" | "coordinator" | "unwell" | "something-else" | "untrusted" | "nobody";
+/** Every CoordinatorReached. */
+export const COORDINATOR_REACHED_LIST = ["unknown", "coordinator", "unwell", "something-else", "untrusted", "nobody"] as const satisfies readonly CoordinatorReached[];
+
+/**
+ * The coordinator.
+ */
+export type CoordinatorReport = { 
+/**
+ * Its address, without credentials.
+ */
+url: string, 
+/**
+ * Who answers there.
+ */
+reached: CoordinatorReached, 
+/**
+ * Round trip of a request over an open connection, ms.
+ */
+rtt_ms: number | null, 
+/**
+ * How much this machine's clock is ahead of the coordinator's, ms.
+ */
+clock_ahead_ms: number | null, 
+/**
+ * How far that may be off, ms.
+ */
+clock_within_ms: number | null, };
+
+/**
  * Packets and bytes since Play.
  */
 export type Counter = { 
@@ -247,6 +279,27 @@ packets: number,
  * Bytes.
  */
 bytes: number, };
+
+/**
+ * Everything that a diagnosis found.
+ */
+export type Diagnosis = { 
+/**
+ * This machine.
+ */
+checks: Array<MachineCheck>, 
+/**
+ * The network, as it was measured.
+ */
+network: NetworkReport, 
+/**
+ * The network, line by line.
+ */
+lines: Array<NetworkLine>, 
+/**
+ * Whether play can work.
+ */
+play: PlayVerdict, };
 
 /**
  * What is measured of one direction of a path's own carrier; `None` is not known.
@@ -493,7 +546,32 @@ answer: ConsoleAnswer, } | { "event": "problem",
 /**
  * It.
  */
-problem: Problem, } | { "event": "stopped" } | { "event": "ended" };
+problem: Problem, } | { "event": "stopped" } | { "event": "diagnosed", 
+/**
+ * All of it.
+ */
+diagnosis: Diagnosis, 
+/**
+ * The same as JSON text that may be given to others: it names nobody and holds no secret.
+ */
+export: string, } | { "event": "ended" };
+
+/**
+ * One family of addresses.
+ */
+export type FamilyReport = { 
+/**
+ * This machine's address towards the first server.
+ */
+local: string | null, 
+/**
+ * Address and port that a server saw.
+ */
+seen: string | null, 
+/**
+ * Whether any server answered over UDP.
+ */
+udp: boolean | null, };
 
 /**
  * A figure that has levels.
@@ -501,6 +579,13 @@ problem: Problem, } | { "event": "stopped" } | { "event": "ended" };
 export type Figure = "quality" | "rtt" | "jitter" | "loss-to-endpoint" | "loss-to-player";
 /** Every Figure. */
 export const FIGURE_LIST = ["quality", "rtt", "jitter", "loss-to-endpoint", "loss-to-player"] as const satisfies readonly Figure[];
+
+/**
+ * How bad it is.
+ */
+export type FindingLevel = "ok" | "note" | "bad";
+/** Every FindingLevel. */
+export const FINDING_LEVEL_LIST = ["ok", "note", "bad"] as const satisfies readonly FindingLevel[];
 
 /**
  * The addresses that a zone's endpoint may dial, and nothing else.
@@ -550,6 +635,45 @@ program: string,
 since_ms: number, };
 
 /**
+ * What came of it.
+ */
+export type IceServerAnswer = "unknown" | "good" | "no-address" | "silent" | "refused" | "not-used";
+/** Every IceServerAnswer. */
+export const ICE_SERVER_ANSWER_LIST = ["unknown", "good", "no-address", "silent", "refused", "not-used"] as const satisfies readonly IceServerAnswer[];
+
+/**
+ * What a server is asked for.
+ */
+export type IceServerKind = "stun" | "turn";
+/** Every IceServerKind. */
+export const ICE_SERVER_KIND_LIST = ["stun", "turn"] as const satisfies readonly IceServerKind[];
+
+/**
+ * A STUN or TURN server.
+ */
+export type IceServerReport = { 
+/**
+ * As it was configured; it holds no credentials.
+ */
+url: string, 
+/**
+ * What it is.
+ */
+kind: IceServerKind, 
+/**
+ * What came of it.
+ */
+answer: IceServerAnswer, 
+/**
+ * Round trip of a binding request, ms.
+ */
+rtt_ms: number | null, 
+/**
+ * It has a second address (RFC 5780), and so can tell filtering.
+ */
+tells_filtering: boolean | null, };
+
+/**
  * How a figure is.
  */
 export type Level = "good" | "fair" | "poor";
@@ -562,6 +686,30 @@ export const LEVEL_LIST = ["good", "fair", "poor"] as const satisfies readonly L
 export type LinkState = "disconnected" | "connecting" | "authenticating" | "connected" | "reconnecting" | "failing-over";
 /** Every LinkState. */
 export const LINK_STATE_LIST = ["disconnected", "connecting", "authenticating", "connected", "reconnecting", "failing-over"] as const satisfies readonly LinkState[];
+
+/**
+ * A check of this machine itself, in words.
+ */
+export type MachineCheck = { 
+/**
+ * What was checked.
+ */
+name: MachineCheckName, 
+/**
+ * Whether it is as play needs it; `None`: play works without.
+ */
+ok: boolean | null, 
+/**
+ * What was found, and what to do about it.
+ */
+detail: string, };
+
+/**
+ * What of this machine is checked.
+ */
+export type MachineCheckName = "settings" | "login-port" | "secret-store" | "game";
+/** Every MachineCheckName. */
+export const MACHINE_CHECK_NAME_LIST = ["settings", "login-port", "secret-store", "game"] as const satisfies readonly MachineCheckName[];
 
 /**
  * The numbers of play.
@@ -646,6 +794,137 @@ classes: Array<ClassCount>,
 clients: Array<ClientMetrics>, };
 
 /**
+ * Who gets in through a port that was used (RFC 4787, section 5).
+ */
+export type NatFiltering = "unknown" | "endpoint-independent" | "address-dependent" | "address-and-port-dependent";
+/** Every NatFiltering. */
+export const NAT_FILTERING_LIST = ["unknown", "endpoint-independent", "address-dependent", "address-and-port-dependent"] as const satisfies readonly NatFiltering[];
+
+/**
+ * How ports outside are chosen (RFC 4787, section 4.1).
+ */
+export type NatMapping = "unknown" | "none" | "endpoint-independent" | "address-dependent" | "address-and-port-dependent" | "dependent";
+/** Every NatMapping. */
+export const NAT_MAPPING_LIST = ["unknown", "none", "endpoint-independent", "address-dependent", "address-and-port-dependent", "dependent"] as const satisfies readonly NatMapping[];
+
+/**
+ * The router.
+ */
+export type NatReport = { 
+/**
+ * The type by name.
+ */
+kind: NatType, 
+/**
+ * How ports outside are chosen.
+ */
+mapping: NatMapping, 
+/**
+ * Who gets in.
+ */
+filtering: NatFiltering, 
+/**
+ * Whether the own address outside is reached from inside. Unknown without a translation.
+ */
+hairpinning: boolean | null, 
+/**
+ * Whether a second router translates behind the first. Known only where the first one tells
+ * its own address outside.
+ */
+double: boolean | null, };
+
+/**
+ * The six types, and not knowing.
+ */
+export type NatType = "unknown" | "open" | "full-cone" | "restricted-cone" | "port-restricted-cone" | "symmetric" | "udp-blocked";
+/** Every NatType. */
+export const NAT_TYPE_LIST = ["unknown", "open", "full-cone", "restricted-cone", "port-restricted-cone", "symmetric", "udp-blocked"] as const satisfies readonly NatType[];
+
+/**
+ * What to do about it.
+ */
+export type NetworkAdvice = "check-coordinator" | "tell-operator" | "sign-in-to-network" | "check-certificate" | "set-clock" | "allow-loopback" | "allow-in-firewall" | "allow-udp" | "name-stun-server" | "name-better-stun-server" | "needs-relay" | "switch-on-port-mapping" | "one-router-too-many" | "check-server" | "check-relay-credentials" | "use-udp-url";
+/** Every NetworkAdvice. */
+export const NETWORK_ADVICE_LIST = ["check-coordinator", "tell-operator", "sign-in-to-network", "check-certificate", "set-clock", "allow-loopback", "allow-in-firewall", "allow-udp", "name-stun-server", "name-better-stun-server", "needs-relay", "switch-on-port-mapping", "one-router-too-many", "check-server", "check-relay-credentials", "use-udp-url"] as const satisfies readonly NetworkAdvice[];
+
+/**
+ * What was looked at.
+ */
+export type NetworkItem = "coordinator" | "captive-portal" | "clock" | "proxy" | "loopback" | "firewall" | "udp" | "ipv4" | "ipv6" | "nat-type" | "mapping" | "filtering" | "hairpinning" | "double-nat" | "port-mapping" | "stun-server" | "turn-server";
+/** Every NetworkItem. */
+export const NETWORK_ITEM_LIST = ["coordinator", "captive-portal", "clock", "proxy", "loopback", "firewall", "udp", "ipv4", "ipv6", "nat-type", "mapping", "filtering", "hairpinning", "double-nat", "port-mapping", "stun-server", "turn-server"] as const satisfies readonly NetworkItem[];
+
+/**
+ * One line.
+ */
+export type NetworkLine = { 
+/**
+ * What was looked at.
+ */
+item: NetworkItem, 
+/**
+ * How bad it is.
+ */
+level: FindingLevel, 
+/**
+ * What was found: words of the closed sets of the report, addresses and numbers with units.
+ */
+value: string, 
+/**
+ * What to do.
+ */
+advice: NetworkAdvice | null, };
+
+/**
+ * The whole report.
+ */
+export type NetworkReport = { 
+/**
+ * How long it took, ms.
+ */
+took_ms: number, 
+/**
+ * Whether datagrams come back from outside, over any family.
+ */
+udp: boolean | null, 
+/**
+ * IPv4.
+ */
+ipv4: FamilyReport, 
+/**
+ * IPv6.
+ */
+ipv6: FamilyReport, 
+/**
+ * The router, as seen over IPv4, or over IPv6 where only that is answered.
+ */
+nat: NatReport, 
+/**
+ * Whether the router opens ports when asked.
+ */
+port_mapping: PortMappingReport, 
+/**
+ * Each STUN and TURN server.
+ */
+servers: Array<IceServerReport>, 
+/**
+ * The coordinator.
+ */
+coordinator: CoordinatorReport, 
+/**
+ * Whether programs on this machine reach each other over 127.0.0.1.
+ */
+loopback: boolean | null, 
+/**
+ * The system's firewall asks before a program may be reached; `false` where it does not.
+ */
+firewall_asks: boolean, 
+/**
+ * What stands between this machine and the web by its own settings.
+ */
+proxy: ProxyReport, };
+
+/**
  * The ways from engine to endpoint.
  */
 export type PathKind = "direct" | "host" | "wss";
@@ -724,6 +1003,42 @@ export type PlayStep = "joining" | "opening-path" | "authenticating" | "opening-
 export const PLAY_STEP_LIST = ["joining", "opening-path", "authenticating", "opening-bridge", "starting-game", "ready"] as const satisfies readonly PlayStep[];
 
 /**
+ * Whether play can work.
+ */
+export type PlayVerdict = "works" | "impossible";
+/** Every PlayVerdict. */
+export const PLAY_VERDICT_LIST = ["works", "impossible"] as const satisfies readonly PlayVerdict[];
+
+/**
+ * Port mapping by the router.
+ */
+export type PortMappingReport = { 
+/**
+ * `webrtc.port_mapping`: a port may really be opened, and was tried.
+ */
+enabled: boolean, 
+/**
+ * UPnP Internet Gateway Device.
+ */
+upnp: boolean | null, 
+/**
+ * NAT Port Mapping Protocol (RFC 6886).
+ */
+nat_pmp: boolean | null, 
+/**
+ * Port Control Protocol (RFC 6887). Beside NAT-PMP only a request for a port tells.
+ */
+pcp: boolean | null, 
+/**
+ * The router's own address outside, as it says.
+ */
+router: string | null, 
+/**
+ * The address and port outside that the router gave.
+ */
+external: string | null, };
+
+/**
  * A problem: what happened, and to what.
  */
 export type Problem = { 
@@ -743,9 +1058,22 @@ detail?: string, };
 /**
  * A stable code. Names are part of the contract: they are only ever added.
  */
-export type ProblemCode = "wrong-password" | "name-taken" | "bad-name" | "bad-password" | "token-expired" | "not-signed-in" | "forbidden" | "too-many-requests" | "certificate-missing" | "certificate-invalid" | "certificate-expired" | "device-revoked" | "coordinator-unproven" | "coordinator-key-changed" | "signaling-untrusted" | "coordinator-unreachable" | "coordinator-untrusted" | "coordinator-protocol" | "coordinator-fault" | "bad-request" | "not-found" | "unknown-zone" | "zone-closed" | "unknown-session" | "peer-unreachable" | "zone-not-joined" | "zone-lost" | "no-path" | "link-lost" | "endpoint-untrusted" | "port-in-use" | "port-refused" | "address-not-allowed" | "game-server-refused" | "game-server-timeout" | "game-server-unreachable" | "too-many-connections" | "unknown-packets" | "game-missing" | "game-not-started" | "game-failed" | "game-files" | "config-unreadable" | "config-value" | "keyring-unavailable" | "bad-command" | "internal";
+export type ProblemCode = "wrong-password" | "name-taken" | "bad-name" | "bad-password" | "token-expired" | "not-signed-in" | "forbidden" | "too-many-requests" | "certificate-missing" | "certificate-invalid" | "certificate-expired" | "device-revoked" | "coordinator-unproven" | "coordinator-key-changed" | "signaling-untrusted" | "coordinator-unreachable" | "proxy-unreachable" | "proxy-password" | "proxy-refused" | "coordinator-untrusted" | "coordinator-protocol" | "coordinator-fault" | "bad-request" | "not-found" | "unknown-zone" | "zone-closed" | "unknown-session" | "peer-unreachable" | "zone-not-joined" | "zone-lost" | "no-path" | "link-lost" | "endpoint-untrusted" | "port-in-use" | "port-refused" | "address-not-allowed" | "game-server-refused" | "game-server-timeout" | "game-server-unreachable" | "too-many-connections" | "unknown-packets" | "game-missing" | "game-not-started" | "game-failed" | "game-files" | "config-unreadable" | "config-value" | "keyring-unavailable" | "bad-command" | "internal";
 /** Every ProblemCode. */
-export const PROBLEM_CODE_LIST = ["wrong-password", "name-taken", "bad-name", "bad-password", "token-expired", "not-signed-in", "forbidden", "too-many-requests", "certificate-missing", "certificate-invalid", "certificate-expired", "device-revoked", "coordinator-unproven", "coordinator-key-changed", "signaling-untrusted", "coordinator-unreachable", "coordinator-untrusted", "coordinator-protocol", "coordinator-fault", "bad-request", "not-found", "unknown-zone", "zone-closed", "unknown-session", "peer-unreachable", "zone-not-joined", "zone-lost", "no-path", "link-lost", "endpoint-untrusted", "port-in-use", "port-refused", "address-not-allowed", "game-server-refused", "game-server-timeout", "game-server-unreachable", "too-many-connections", "unknown-packets", "game-missing", "game-not-started", "game-failed", "game-files", "config-unreadable", "config-value", "keyring-unavailable", "bad-command", "internal"] as const satisfies readonly ProblemCode[];
+export const PROBLEM_CODE_LIST = ["wrong-password", "name-taken", "bad-name", "bad-password", "token-expired", "not-signed-in", "forbidden", "too-many-requests", "certificate-missing", "certificate-invalid", "certificate-expired", "device-revoked", "coordinator-unproven", "coordinator-key-changed", "signaling-untrusted", "coordinator-unreachable", "proxy-unreachable", "proxy-password", "proxy-refused", "coordinator-untrusted", "coordinator-protocol", "coordinator-fault", "bad-request", "not-found", "unknown-zone", "zone-closed", "unknown-session", "peer-unreachable", "zone-not-joined", "zone-lost", "no-path", "link-lost", "endpoint-untrusted", "port-in-use", "port-refused", "address-not-allowed", "game-server-refused", "game-server-timeout", "game-server-unreachable", "too-many-connections", "unknown-packets", "game-missing", "game-not-started", "game-failed", "game-files", "config-unreadable", "config-value", "keyring-unavailable", "bad-command", "internal"] as const satisfies readonly ProblemCode[];
+
+/**
+ * Proxies by the environment of this process.
+ */
+export type ProxyReport = { 
+/**
+ * The proxy that requests to the coordinator go through, without credentials.
+ */
+used: string | null, 
+/**
+ * A proxy is set, and the coordinator is exempt from it or of another scheme.
+ */
+set_but_not_used: boolean, };
 
 /**
  * The score with its reason.

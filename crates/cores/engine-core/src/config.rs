@@ -57,7 +57,7 @@ pub const RETIRED: &[(&str, &str)] = &[
 pub struct Config {
     /// Where the coordinator is.
     pub coordinator: CoordinatorSection,
-    /// Whom to believe.
+    /// Whom to believe, and keys.
     pub security: SecuritySection,
     /// The WebRTC path.
     pub webrtc: WebRtcSection,
@@ -69,8 +69,6 @@ pub struct Config {
     pub game: GameSection,
     /// Logs.
     pub logging: LoggingSection,
-    /// Keys.
-    pub security: SecuritySection,
 }
 
 /// `coordinator`.
@@ -123,12 +121,16 @@ pub struct SecuritySection {
     /// Play only where the coordinator proves its key, the endpoint has a certificate and signs its
     /// WebRTC descriptions; false: also with an older coordinator, which then is believed.
     pub require_certificates: bool,
+    /// Time after which this side updates the keys of the session link, 60..=86400 s.
+    #[serde(alias = "KeyRotationInterval")]
+    pub key_rotation_interval_seconds: u64,
 }
 
 impl Default for SecuritySection {
     fn default() -> Self {
         Self {
             require_certificates: true,
+            key_rotation_interval_seconds: 3600,
         }
     }
 }
@@ -252,23 +254,6 @@ impl Default for BridgeSection {
             login_listen: SocketAddr::from(([127, 0, 0, 1], 6900)),
             packet_tables: Vec::new(),
             commands: true,
-        }
-    }
-}
-
-/// `security`.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(default)]
-pub struct SecuritySection {
-    /// Time after which this side updates the keys of the session link, 60..=86400 s.
-    #[serde(alias = "KeyRotationInterval")]
-    pub key_rotation_interval_seconds: u64,
-}
-
-impl Default for SecuritySection {
-    fn default() -> Self {
-        Self {
-            key_rotation_interval_seconds: 3600,
         }
     }
 }

@@ -9,7 +9,7 @@ use reqwest::{Method, RequestBuilder, StatusCode};
 use rustls::ClientConfig;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
-use warp_engine_core::config::Config;
+use warp_engine_core::config::{Config, CoordinatorSection};
 use warp_link::proxy::{BadProxy, Proxy, ProxyCredentials, ProxyPolicy};
 use warp_link::websocket::{ConnectError, WsTarget};
 use warp_protocol::rest::{
@@ -88,10 +88,6 @@ impl Coordinator {
     /// Base of the REST routes.
     pub(crate) fn base(&self) -> &str {
         &self.base
-    }
-
-    pub(crate) fn tls(&self) -> Arc<ClientConfig> {
-        self.tls.clone()
     }
 
     /// The signaling socket of a grant.
@@ -510,7 +506,14 @@ mod tests {
                     proxy: format!("http://{proxy}"),
                     ..CoordinatorSection::default()
                 };
-                let coordinator = Coordinator::new(&section).unwrap();
+                let coordinator = Coordinator::new(
+                    &Config {
+                        coordinator: section,
+                        ..Config::default()
+                    },
+                    &Keeping::nothing(),
+                )
+                .unwrap();
                 let problem = coordinator.resume(Secret::new("x")).await.unwrap_err();
                 assert_eq!(problem.code, code, "{base}: {problem:?}");
             }

@@ -226,11 +226,9 @@ mod tests {
         let engine = crate::EngineHandle::start(options).unwrap();
         let mut events = engine.subscribe();
         engine.send(crate::Command::Diagnose).unwrap();
-        let (diagnosis, export) = loop {
-            match events.recv().await.unwrap() {
-                crate::Event::Diagnosed { diagnosis, export } => break (diagnosis, export),
-                other => panic!("{other:?}"),
-            }
+        let (diagnosis, export) = match events.recv().await.unwrap() {
+            crate::Event::Diagnosed { diagnosis, export } => (diagnosis, export),
+            other => panic!("{other:?}"),
         };
         assert_eq!(diagnosis.play, Play::Impossible, "there is no coordinator");
         assert_eq!(diagnosis.network.coordinator.reached, Reached::Nobody);
