@@ -4,8 +4,8 @@
 //! * A figure is *fair* from its first limit on and *poor* from its second ([`Limits`]). Quality
 //!   counts downwards: what is compared with its limits is what it lacks to 100.
 //! * Figures are noisy: of 500 datagrams of a path that loses 3 %, 11 to 19 are lost. So a level is
-//!   left upwards when the figure has been at or beyond the next limit for [`WORSE_AFTER`] without a
-//!   break, and downwards when it has been below [`LEAVE`] of the limit for [`BETTER_AFTER`] (longer
+//!   left upwards when the figure has been at or beyond the next limit for `WORSE_AFTER` without a
+//!   break, and downwards when it has been below `LEAVE` of the limit for `BETTER_AFTER` (longer
 //!   than the window that the figures are taken over).
 //! * What is not known keeps its level, and starts the waiting anew.
 //! * The first level is good. The figures are those of the path in use, whichever it is.

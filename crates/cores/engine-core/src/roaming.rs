@@ -20,7 +20,7 @@
 //!   One that is not used is left after the linger time; when there are [`MAX_VISITS`] already and
 //!   another is wanted, the one unused longest is left first. A used one is never left, and none while a map's zone is
 //!   being looked up, which may be its.
-//! * Time is an argument. Nothing is joined or left but in [`Roaming::on_time`], so that whoever
+//! * Time is an argument. Nothing is joined or left but in `Roaming::on_time`, so that whoever
 //!   counts the streams of the links can do that after the last change of [`Routes`] took effect.
 //!
 //! # Bounds

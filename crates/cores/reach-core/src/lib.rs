@@ -4,7 +4,7 @@
 //! * [`nat`]: observations of STUN servers become mapping and filtering behaviour (RFC 4787, tests
 //!   of RFC 5780) and one of six types by name.
 //! * [`report`]: everything that is measured, as it is shown and exported.
-//! * [`lines`]: the report as lines, each with how bad it is and what to do.
+//! * [`mod@lines`]: the report as lines, each with how bad it is and what to do.
 //! * [`scrub`]: names and folders of a person, taken out of a text that leaves the machine.
 //!
 //! What was not measured is unknown, and is said to be: a default is never a finding.
