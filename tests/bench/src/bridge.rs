@@ -210,3 +210,31 @@ fn show(rows: &[Row]) {
     }
     println!();
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_players_steady_state_allocates_nothing_however_it_is_read() {
+        let mut looked_at = 0;
+        for version in VERSIONS {
+            let mixes = mix::made(version).unwrap();
+            for mix in mixes.iter().filter(|mix| mix.hot) {
+                for reads in mix.readings() {
+                    let pieces = mix.reads(*reads);
+                    let count = mix.packets.len();
+                    for allocated in [
+                        meter::allocated(count, &mut work::bridge(mix, &pieces)),
+                        meter::allocated(count, &mut work::through(mix, &pieces)),
+                    ] {
+                        let name = format!("{version} {}, {} a read", mix.name, reads.name());
+                        assert_eq!(allocated.times, 0, "{name}");
+                    }
+                    looked_at += 1;
+                }
+            }
+        }
+        assert!(looked_at > 0);
+    }
+}

@@ -35,8 +35,10 @@ use warp_link::Carrier;
 use warp_link::peer::{Answerer, LocalCandidates, Offerer, Peer, PeerConfig, PeerError};
 use warp_link::proxy::ProxyPolicy;
 use warp_link::websocket::{Socket, WsTarget, connect, connect_socket, ws_url};
+use warp_link_core::Identity;
 use warp_protocol::Secret;
-use warp_protocol::rest::{SessionGrant, Tokens};
+use warp_protocol::identity::device_message;
+use warp_protocol::rest::{CertificateAnswer, IdentityProof, SessionGrant, Tokens};
 use warp_protocol::signal::{ClientSignal, MAX_SIGNAL, ServerSignal};
 
 /// How long WebRTC may take before the relay is taken for good. Connectivity checks go on for 3 s
@@ -99,6 +101,7 @@ struct House {
     http: reqwest::Client,
     proxy: ProxyPolicy,
     token: Secret,
+    device: Identity,
     grant: Option<SessionGrant>,
 }
 
@@ -116,6 +119,7 @@ impl House {
             http: builder.build().unwrap(),
             proxy,
             token: Secret::new(""),
+            device: device(),
             grant: None,
             args,
         };
@@ -136,10 +140,30 @@ impl House {
     }
 
     async fn join(&mut self) {
-        let key = hex::encode(Sha256::digest(&self.args.user));
-        let body = json!({"device_key": format!("302a300506032b6570032100{key}")});
+        let certificate = self.certify().await;
+        let body = json!({"device_key": self.device.key(), "certificate": certificate});
         let route = format!("zones/{}/join", self.args.zone);
         self.grant = self.post(&route, &body).await;
+    }
+
+    /// A certificate of this device's key, by the coordinator's clock.
+    async fn certify(&self) -> String {
+        let url = format!(
+            "{}/identity?nonce={}",
+            self.args.coordinator,
+            "ab".repeat(16)
+        );
+        let answer = self.http.get(url).send().await.unwrap();
+        let coordinator: IdentityProof = answer.json().await.unwrap();
+        let (key, time) = (self.device.key(), coordinator.time);
+        let message = device_message(&coordinator.public_key, &self.args.user, &key, time);
+        let body = json!({
+            "device_key": key,
+            "time": time,
+            "proof": hex::encode(self.device.sign(&message).unwrap()),
+        });
+        let answer: CertificateAnswer = self.post("devices/certificate", &body).await.unwrap();
+        answer.certificate
     }
 
     fn grant(&self) -> &SessionGrant {
@@ -181,6 +205,13 @@ impl House {
             ..PeerConfig::default()
         }
     }
+}
+
+/// A key of its own for each player.
+fn device() -> Identity {
+    let random = ring::rand::SystemRandom::new();
+    let document = ring::signature::Ed25519KeyPair::generate_pkcs8(&random).unwrap();
+    Identity::from_pkcs8_der(document.as_ref()).unwrap()
 }
 
 /// The test's coordinator speaks plain HTTP.

@@ -61,7 +61,7 @@ const SETTLE: usize = 10_000;
 const COUNTED: usize = 100_000;
 
 /// Counts what `pass`, which handles so many packets, allocates in its steady state.
-fn allocated(packets: usize, pass: &mut dyn FnMut()) -> Allocated {
+pub(crate) fn allocated(packets: usize, pass: &mut dyn FnMut()) -> Allocated {
     for _ in 0..SETTLE.div_ceil(packets) {
         pass();
     }
