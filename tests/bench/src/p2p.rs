@@ -13,8 +13,8 @@ use anyhow::{Context as _, Result};
 use bytes::Bytes;
 use serde::Serialize;
 use warp_link::peer::{
-    Answerer, ChannelReceiver, ChannelSender, ChannelStats, Channels, LocalCandidates, Offerer,
-    Peer, PeerConfig, SendError,
+    Answerer, ChannelReceiver, ChannelSender, Channels, LocalCandidates, Offerer, Peer, PeerConfig,
+    SendError,
 };
 use warp_peer_core::{Channel, Class};
 
@@ -182,8 +182,7 @@ async fn measure(args: &Args) -> Result<Outcome> {
     let arrived = flood_channel(&mut pair, span).await;
     short_messages.push(flood("unreliable", arrived, span, cpu() - before));
     pair.close().await;
-    let (bulk_mb_per_s, control, stats) = bulk(Pair::open().await?, span).await?;
-    println!("after bulk: {stats:?}\n");
+    let (bulk_mb_per_s, control) = bulk(Pair::open().await?, span).await?;
     let mut memory = Vec::new();
     for peers in if args.quick { vec![5] } else { vec![50, 200] } {
         memory.push(memory_of(peers).await?);
@@ -275,8 +274,8 @@ async fn flood_channel(pair: &mut Pair, span: Duration) -> u64 {
     arrived
 }
 
-/// Bulk on file for a while, and control beside it: MB/s, round trips, what the sender measured.
-async fn bulk(mut pair: Pair, span: Duration) -> Result<(f64, Vec<Duration>, ChannelStats)> {
+/// Bulk on file for a while, and control beside it: MB/s, round trips.
+async fn bulk(mut pair: Pair, span: Duration) -> Result<(f64, Vec<Duration>)> {
     let tx = pair.near.tx.clone();
     let sender = tokio::spawn(async move {
         let mut state = 1_u64;
@@ -312,9 +311,8 @@ async fn bulk(mut pair: Pair, span: Duration) -> Result<(f64, Vec<Duration>, Cha
         times = round_trips_on(way, Duration::from_millis(5), span) => times,
     };
     sender.abort();
-    let stats = pair.near.tx.stats();
     pair.close().await;
-    Ok((arrived as f64 / 1e6 / span.as_secs_f64(), control?, stats))
+    Ok((arrived as f64 / 1e6 / span.as_secs_f64(), control?))
 }
 
 async fn memory_of(peers: usize) -> Result<Memory> {

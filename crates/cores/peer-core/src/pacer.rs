@@ -16,8 +16,18 @@ const TARGET: Duration = Duration::from_millis(2);
 /// at least every second packet is acknowledged at once).
 const MIN_WINDOW: usize = 16 * 1024;
 
-/// Largest window, bytes: 80 MB/s at 50 ms.
-const MAX_WINDOW: usize = 4 * 1024 * 1024;
+/// Largest window, bytes: 20 MB/s at 50 ms.
+const MAX_WINDOW: usize = 1024 * 1024;
+
+/// Largest window on the shortest ways, and up to here it doubles in the beginning, bytes: what the
+/// usual socket buffer (212,992 bytes, counted twice by Linux, with about 1 KiB of overhead per packet)
+/// holds when nobody reads it. The library's SCTP hardly recovers from many losses at once, and a burst
+/// that overflows that buffer is many.
+const SAFE_WINDOW: usize = 192 * 1024;
+
+/// For each such time there and back the window may be [`SAFE_WINDOW`] larger: that much is spread
+/// over the way.
+const SPREAD: Duration = Duration::from_millis(10);
 
 /// Window to begin with, bytes.
 const FIRST_WINDOW: usize = 32 * 1024;
@@ -151,6 +161,7 @@ impl Pacer {
             }
         } else if limited && self.starting {
             self.window = self.window.saturating_add(acknowledged);
+            self.starting = self.window < SAFE_WINDOW;
         } else if limited {
             // By an eighth and two packets per round trip, less the nearer the target is.
             let off = 1.0 - queued.as_secs_f64() / target.as_secs_f64();
@@ -158,7 +169,9 @@ impl Pacer {
             let step = off * share * (2048.0 + self.window as f64 / 8.0);
             self.window = self.window.saturating_add(step as usize);
         }
-        self.window = self.window.clamp(MIN_WINDOW, MAX_WINDOW);
+        let spread = SAFE_WINDOW as f64 * base.as_secs_f64() / SPREAD.as_secs_f64();
+        let most = MAX_WINDOW.min(SAFE_WINDOW + spread as usize);
+        self.window = self.window.clamp(MIN_WINDOW, most);
     }
 }
 
