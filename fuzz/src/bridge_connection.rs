@@ -356,13 +356,14 @@ fn check_sent(setting: &Setting, outcome: &Outcome, client: &[u8]) {
     assert!(raw == &client[at..], "the rest of the client's bytes");
 }
 
-/// Whether this packet of the client is withheld: commands are, as long as packets are read.
+/// Whether this packet of the client is withheld: commands are, at *assist*.
 fn is_withheld(setting: &Setting, kind: FrameKind, packet: &[u8]) -> bool {
     let roles = setting.table.roles();
     let FrameKind::Packet(id) = kind else {
         return false;
     };
     setting.commands
+        && setting.level == Level::Assist
         && setting.role == Role::Map
         && roles.system_chat.is_some()
         && roles.public_chat == Some(id)
