@@ -1,7 +1,7 @@
 //! Looking ahead while the packet version is not certain.
 
 use bytes::BytesMut;
-use warp_ro_packet::{Direction, Role};
+use warp_ro_packet::{Direction, MAX_PACKET, Role};
 
 use crate::reading::{Reading, Versions};
 
@@ -9,8 +9,8 @@ use crate::reading::{Reading, Versions};
 const RAW_AID: usize = 4;
 
 /// Stands in front of one direction of a connection with plain ids, and lets pass what every version
-/// that may be cuts alike. Holds less than one packet and what came together with it, so less than
-/// 64 KiB more than one call brings.
+/// that may be cuts alike. Holds at most [`MAX_PACKET`] bytes once it was asked what may pass: where
+/// as much does not tell versions apart, nothing will.
 #[derive(Debug)]
 pub struct Scout {
     role: Role,
@@ -19,6 +19,8 @@ pub struct Scout {
     held: BytesMut,
     ahead: usize,
     undecided: bool,
+    /// Something passed of which nobody knows where it ends: nothing can be learned here any more.
+    adrift: bool,
 }
 
 impl Scout {
@@ -32,6 +34,7 @@ impl Scout {
             held: BytesMut::new(),
             ahead: if raw_aid { RAW_AID } else { 0 },
             undecided: false,
+            adrift: false,
         }
     }
 
@@ -48,13 +51,18 @@ impl Scout {
             self.undecided = false;
             return (Some(versions.guess()), self.held.split());
         }
+        if self.adrift {
+            return (None, self.held.split());
+        }
         let Some(packets) = self.held.get(self.ahead..) else {
             return (None, BytesMut::new());
         };
+        let settled = settled || packets.len() > MAX_PACKET;
         let agreement = versions.on_later(self.role, self.direction, packets, settled);
         self.undecided = agreement.undecided && !settled;
         let bytes = if agreement.undecided && settled {
             // Nothing tells: the newest is as good as any.
+            self.adrift = true;
             packets.len()
         } else {
             agreement.bytes

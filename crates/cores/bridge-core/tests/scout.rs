@@ -6,7 +6,7 @@ use std::sync::Arc;
 use proptest::prelude::*;
 use proptest::sample::Index;
 use warp_bridge_core::{Reading, Scout, Versions};
-use warp_ro_packet::{Direction, PacketLength, PacketTable, Role};
+use warp_ro_packet::{Direction, MAX_PACKET, PacketLength, PacketTable, Role};
 
 const LOOK_ALIKE: [u32; 2] = [20_180_621, 20_200_401];
 const DOWN: Direction = Direction::ServerToClient;
@@ -91,6 +91,28 @@ fn one_that_comes_alone_is_held_for_a_moment_and_then_its_end_tells() {
         }
         assert!(versions.certain());
     }
+}
+
+#[test]
+fn no_more_is_held_than_the_longest_packet_however_long_it_stays_undecided() {
+    let [older, _] = LOOK_ALIKE;
+    let (mut versions, mut scout) = (undecided(), Scout::new(Role::Map, DOWN));
+    // Read two bytes further on, this is a chat line of 65,535 bytes that has not all come.
+    let mut line = packet(&table(older), 0x008D, 0x8D - 4);
+    line[4..6].copy_from_slice(&[0xFF, 0xFF]);
+    let mut stream = packet(&table(older), 0x009D, 0);
+    let mut passed = Vec::new();
+    scout.push(&stream);
+    while !versions.certain() {
+        scout.push(&line);
+        stream.extend_from_slice(&line);
+        passed.extend_from_slice(&scout.pass(&mut versions, false).1);
+        assert!(scout.held() <= MAX_PACKET);
+        assert!(stream.len() < 2 * MAX_PACKET, "it never ends");
+    }
+    assert!(stream.len() > MAX_PACKET);
+    assert_eq!(read_as(Some(versions.guess())), Some(older));
+    assert_eq!(passed, stream);
 }
 
 #[test]

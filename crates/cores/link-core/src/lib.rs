@@ -40,6 +40,7 @@ mod identity;
 mod keys;
 mod link;
 mod measure;
+mod paths;
 mod policy;
 pub mod quality;
 mod recent;
@@ -47,6 +48,7 @@ mod setup;
 mod state;
 mod streams;
 mod tls;
+mod told;
 mod trust;
 pub mod view;
 

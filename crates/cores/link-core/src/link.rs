@@ -8,8 +8,8 @@ use std::time::{Duration, Instant};
 use bytes::{BufMut, Bytes, BytesMut};
 use noq_proto::crypto::rustls::QuicClientConfig;
 use noq_proto::{
-    ClientConfig, Connection, ConnectionHandle, DatagramEvent, Dir, Endpoint, Event, FourTuple,
-    PathEvent, PathId, PathStatus, ServerConfig, StreamEvent, StreamId, VarInt,
+    ClientConfig, Connection, ConnectionHandle, DatagramEvent, Endpoint, FourTuple, PathId,
+    ServerConfig, StreamId, VarInt,
 };
 use warp_protocol::carrier::{LABEL_LEN, Label, MAX_QUIC_PACKET, PathKind, PathLabel};
 
@@ -18,9 +18,9 @@ use crate::flow::Flow;
 use crate::keys::{Counting, KeyPolicy};
 use crate::policy::Policy;
 use crate::recent::{Again, Recent};
-use crate::setup::{address_label, close_reason, endpoint_config, label_address, transport};
+use crate::setup::{address_label, endpoint_config, label_address, transport};
 use crate::view::SwitchReason;
-use crate::{Identity, LinkConfig, Redundancy, State, tls};
+use crate::{Identity, LinkConfig, State, tls};
 
 /// A second copy follows the first by this much: longer than a burst of loss on a radio link,
 /// shorter than a game's tick.
@@ -30,10 +30,10 @@ const COPY_MAX: usize = 600;
 /// Copies that wait, bytes. Full: the packet is sent once.
 const COPY_BUDGET: usize = 64 * 1024;
 /// How long the copies go on after the last loss.
-const COPY_HOLD: Duration = Duration::from_secs(60);
+pub(crate) const COPY_HOLD: Duration = Duration::from_secs(60);
 /// How long a path that was left for silence still travels over other carriers too, so that what
 /// was in flight on it is found and sent again.
-const REROUTE_AFTER: Duration = Duration::from_secs(2);
+pub(crate) const REROUTE_AFTER: Duration = Duration::from_secs(2);
 
 /// A link cannot be made.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
@@ -130,9 +130,9 @@ struct Copy {
 /// A session link. See the crate's documentation.
 pub struct Link {
     pub(crate) config: LinkConfig,
-    endpoint: Endpoint,
+    pub(crate) endpoint: Endpoint,
     pub(crate) connection: Option<(ConnectionHandle, Connection)>,
-    client: Option<ClientConfig>,
+    pub(crate) client: Option<ClientConfig>,
     pub(crate) carriers: BTreeMap<PathKind, Carrier>,
     pub(crate) books: BTreeMap<PathId, Book>,
     pub(crate) policy: Policy,
@@ -545,121 +545,7 @@ impl Link {
         self.pump_endpoint();
     }
 
-    fn on_quic_event(&mut self, event: Event, now: Instant) {
-        match event {
-            Event::Connected => self.on_connected(now),
-            Event::ConnectionLost { reason } => {
-                self.end(close_reason(&reason));
-            }
-            Event::Stream(event) => self.on_stream_event(event),
-            Event::Path(event) => self.on_path_event(event, now),
-            Event::DatagramReceived => self.take_reports(now),
-            _ => {}
-        }
-    }
-
-    fn on_connected(&mut self, now: Instant) {
-        let Some((_, connection)) = &mut self.connection else {
-            return;
-        };
-        if let Ok(network_path) = connection.network_path(PathId::ZERO)
-            && let Some(label) = address_label(network_path.remote())
-        {
-            let book = self
-                .books
-                .entry(PathId::ZERO)
-                .or_insert_with(|| Book::new(PathId::ZERO, label, now, self.config.heartbeat));
-            book.established = true;
-            book.on_heard(now);
-        }
-        if self.client.is_none() {
-            self.policy.in_use = Some(PathId::ZERO);
-            self.next_report = Some(now);
-        } else {
-            let waiting: Vec<PathKind> = self
-                .carriers
-                .iter()
-                .filter(|(_, carrier)| carrier.up)
-                .map(|(kind, _)| *kind)
-                .collect();
-            for kind in waiting {
-                self.open_path(kind, now);
-            }
-        }
-    }
-
-    fn on_stream_event(&mut self, event: StreamEvent) {
-        match event {
-            StreamEvent::Opened { dir: Dir::Bi } => {
-                while let Some(id) = self
-                    .connection
-                    .as_mut()
-                    .and_then(|(_, connection)| connection.streams().accept(Dir::Bi))
-                {
-                    self.events.push_back(LinkEvent::StreamOpened(id));
-                }
-            }
-            StreamEvent::Readable { id } => self.events.push_back(LinkEvent::Readable(id)),
-            StreamEvent::Writable { id } => self.events.push_back(LinkEvent::Writable(id)),
-            StreamEvent::Stopped { id, error_code } => self
-                .events
-                .push_back(LinkEvent::Stopped(id, error_code.into_inner())),
-            _ => {}
-        }
-    }
-
-    fn on_path_event(&mut self, event: PathEvent, now: Instant) {
-        match event {
-            PathEvent::Established { id, .. } => {
-                let Some((_, connection)) = &mut self.connection else {
-                    return;
-                };
-                let label = connection
-                    .network_path(id)
-                    .ok()
-                    .and_then(|path| address_label(path.remote()));
-                if let Some(label) = label {
-                    let book = self
-                        .books
-                        .entry(id)
-                        .or_insert_with(|| Book::new(id, label, now, self.config.heartbeat));
-                    book.established = true;
-                }
-            }
-            PathEvent::Abandoned { id, .. } | PathEvent::Discarded { id, .. } => {
-                self.books.remove(&id);
-                self.policy.forget(id);
-            }
-            PathEvent::RemoteStatus { id, .. } => {
-                // The event carries what the frame said, which may be older than another frame.
-                let status = self
-                    .connection
-                    .as_ref()
-                    .and_then(|(_, connection)| connection.remote_path_status(id));
-                self.on_peer_status(id, status == Some(PathStatus::Available), now);
-            }
-            _ => {}
-        }
-    }
-
-    fn on_peer_status(&mut self, id: PathId, available: bool, now: Instant) {
-        let Some(book) = self.books.get_mut(&id) else {
-            return;
-        };
-        book.peer_available = available;
-        if self.client.is_some() {
-            return;
-        }
-        if available {
-            self.policy.in_use = Some(id);
-            book.unanswered = None;
-        } else if self.policy.in_use == Some(id) {
-            book.reroute_until = Some(now + REROUTE_AFTER);
-        }
-        self.set_status(id, available);
-    }
-
-    fn end(&mut self, reason: CloseReason) {
+    pub(crate) fn end(&mut self, reason: CloseReason) {
         if self.closed {
             return;
         }
@@ -668,115 +554,6 @@ impl Link {
         self.copies_bytes = 0;
         self.set_state(State::Disconnected, None, None);
         self.events.push_back(LinkEvent::Closed(reason));
-    }
-
-    // ---- paths, for the policy
-
-    /// Opens a QUIC path over the present generation of a carrier, or the connection itself.
-    pub(crate) fn open_path(&mut self, kind: PathKind, now: Instant) {
-        let Some(carrier) = self.carriers.get(&kind).copied() else {
-            return;
-        };
-        let label = PathLabel {
-            kind,
-            generation: carrier.generation,
-        };
-        let address = label_address(label);
-        match (&mut self.connection, &self.client) {
-            (None, Some(client)) => {
-                let made = self
-                    .endpoint
-                    .connect(now, client.clone(), address, "endpoint.warp");
-                match made {
-                    Ok(connection) => {
-                        self.connection = Some(connection);
-                        self.policy.authenticating();
-                        self.books.insert(
-                            PathId::ZERO,
-                            Book::new(PathId::ZERO, label, now, self.config.heartbeat),
-                        );
-                    }
-                    Err(_) => self.end(CloseReason::Protocol),
-                }
-            }
-            (Some((_, connection)), Some(_)) if connection.is_multipath_negotiated() => {
-                let four = FourTuple::from_remote(address);
-                match connection.open_path_ensure(four, PathStatus::Backup, now) {
-                    Ok((id, _existed)) => {
-                        self.books
-                            .entry(id)
-                            .or_insert_with(|| Book::new(id, label, now, self.config.heartbeat));
-                    }
-                    // No id or no connection id is free yet; the policy asks again.
-                    Err(_) => self.policy.retry_open(kind),
-                }
-            }
-            _ => {}
-        }
-    }
-
-    pub(crate) fn set_status(&mut self, id: PathId, available: bool) {
-        let status = if available {
-            PathStatus::Available
-        } else {
-            PathStatus::Backup
-        };
-        if let Some((_, connection)) = &mut self.connection {
-            // A path that closed meanwhile has no status to set.
-            let _ = connection.set_path_status(id, status);
-        }
-    }
-
-    pub(crate) fn close_path(&mut self, id: PathId, now: Instant) {
-        if let Some((_, connection)) = &mut self.connection {
-            // The last path stays: QUIC needs one to hold the connection.
-            let _ = connection.close_path(now, id, VarInt::from_u32(0));
-        }
-    }
-
-    /// One ping per path and heartbeat, from both sides.
-    fn beat(&mut self, now: Instant) {
-        let Some((_, connection)) = &mut self.connection else {
-            return;
-        };
-        for book in self.books.values_mut() {
-            if book.established && now >= book.next_beat {
-                book.next_beat = now + self.config.heartbeat;
-                // A path that closed meanwhile needs no heartbeat.
-                let _ = connection.ping_path(book.id);
-            }
-        }
-    }
-
-    pub(crate) fn ping_all(&mut self) {
-        if let Some((_, connection)) = &mut self.connection {
-            for id in connection.paths() {
-                let _ = connection.ping_path(id);
-            }
-        }
-    }
-
-    fn sample_loss(&mut self, now: Instant) {
-        let Some((_, connection)) = &mut self.connection else {
-            return;
-        };
-        for book in self.books.values_mut() {
-            let Some(stats) = connection.path_stats(book.id) else {
-                continue;
-            };
-            let (_, lost) = book
-                .loss
-                .since_start(stats.sent_packets, stats.lost_packets);
-            book.loss
-                .sample(now, stats.sent_packets, stats.lost_packets);
-            // Two lost packets in ten seconds at a few dozen a second: half a percent. While copies
-            // are sent they hide losses, so then one is enough to go on.
-            let copying = book.redundant_until.is_some_and(|until| now < until);
-            let lossy = lost >= if copying { 1 } else { 2 } && !book.suspect(now);
-            if lossy && self.config.redundancy == Redundancy::Auto {
-                book.redundant_until = Some(now + COPY_HOLD);
-            }
-        }
     }
 
     // ---- commands

@@ -86,7 +86,9 @@ impl Watch {
         if let Some(reading) = reading {
             lanes.choose(reading);
         }
-        self.undecided_since = scout.undecided().then(Instant::now);
+        // From the first time on: what goes on coming must not put it off.
+        let since = self.undecided_since.unwrap_or_else(Instant::now);
+        self.undecided_since = scout.undecided().then_some(since);
         if lanes.versions_certain() {
             self.scout = None;
             self.head = None;

@@ -200,6 +200,7 @@ async fn a_reader_that_stops_holds_up_no_other_channel_and_costs_its_sender_boun
 async fn who_waits_to_send_hears_of_the_end() {
     let pair = connect().await;
     let (near, _far) = channels_of(&pair).await;
+    let tx = near.tx.clone();
     let waiting = tokio::spawn(async move {
         loop {
             let frame = Bytes::from(noise(MAX_FRAME, 1));
@@ -208,7 +209,13 @@ async fn who_waits_to_send_hears_of_the_end() {
             }
         }
     });
-    tokio::time::sleep(Duration::from_millis(300)).await;
+    // Nobody reads: the queue fills up, and who sends waits.
+    let full = async {
+        while tx.stats().queued < 11 * MAX_FRAME {
+            tokio::task::yield_now().await;
+        }
+    };
+    in_time(full).await;
     pair.close().await;
     assert_eq!(in_time(waiting).await.unwrap(), SendError::Closed);
 }

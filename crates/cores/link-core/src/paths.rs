@@ -1,0 +1,120 @@
+//! What the policy does with QUIC paths: opening, status, heartbeats, loss.
+
+use std::time::Instant;
+
+use noq_proto::{FourTuple, PathId, PathStatus, VarInt};
+use warp_protocol::carrier::{PathKind, PathLabel};
+
+use crate::Redundancy;
+use crate::books::Book;
+use crate::link::{COPY_HOLD, CloseReason, Link};
+use crate::setup::label_address;
+
+impl Link {
+    /// Opens a QUIC path over the present generation of a carrier, or the connection itself.
+    pub(crate) fn open_path(&mut self, kind: PathKind, now: Instant) {
+        let Some(carrier) = self.carriers.get(&kind).copied() else {
+            return;
+        };
+        let label = PathLabel {
+            kind,
+            generation: carrier.generation,
+        };
+        let address = label_address(label);
+        match (&mut self.connection, &self.client) {
+            (None, Some(client)) => {
+                let made = self
+                    .endpoint
+                    .connect(now, client.clone(), address, "endpoint.warp");
+                match made {
+                    Ok(connection) => {
+                        self.connection = Some(connection);
+                        self.policy.authenticating();
+                        self.books.insert(
+                            PathId::ZERO,
+                            Book::new(PathId::ZERO, label, now, self.config.heartbeat),
+                        );
+                    }
+                    Err(_) => self.end(CloseReason::Protocol),
+                }
+            }
+            (Some((_, connection)), Some(_)) if connection.is_multipath_negotiated() => {
+                let four = FourTuple::from_remote(address);
+                match connection.open_path_ensure(four, PathStatus::Backup, now) {
+                    Ok((id, _existed)) => {
+                        self.books
+                            .entry(id)
+                            .or_insert_with(|| Book::new(id, label, now, self.config.heartbeat));
+                    }
+                    // No id or no connection id is free yet; the policy asks again.
+                    Err(_) => self.policy.retry_open(kind),
+                }
+            }
+            _ => {}
+        }
+    }
+
+    pub(crate) fn set_status(&mut self, id: PathId, available: bool) {
+        let status = if available {
+            PathStatus::Available
+        } else {
+            PathStatus::Backup
+        };
+        if let Some((_, connection)) = &mut self.connection {
+            // A path that closed meanwhile has no status to set.
+            let _ = connection.set_path_status(id, status);
+        }
+    }
+
+    pub(crate) fn close_path(&mut self, id: PathId, now: Instant) {
+        if let Some((_, connection)) = &mut self.connection {
+            // The last path stays: QUIC needs one to hold the connection.
+            let _ = connection.close_path(now, id, VarInt::from_u32(0));
+        }
+    }
+
+    /// One ping per path and heartbeat, from both sides.
+    pub(crate) fn beat(&mut self, now: Instant) {
+        let Some((_, connection)) = &mut self.connection else {
+            return;
+        };
+        for book in self.books.values_mut() {
+            if book.established && now >= book.next_beat {
+                book.next_beat = now + self.config.heartbeat;
+                // A path that closed meanwhile needs no heartbeat.
+                let _ = connection.ping_path(book.id);
+            }
+        }
+    }
+
+    pub(crate) fn ping_all(&mut self) {
+        if let Some((_, connection)) = &mut self.connection {
+            for id in connection.paths() {
+                let _ = connection.ping_path(id);
+            }
+        }
+    }
+
+    pub(crate) fn sample_loss(&mut self, now: Instant) {
+        let Some((_, connection)) = &mut self.connection else {
+            return;
+        };
+        for book in self.books.values_mut() {
+            let Some(stats) = connection.path_stats(book.id) else {
+                continue;
+            };
+            let (_, lost) = book
+                .loss
+                .since_start(stats.sent_packets, stats.lost_packets);
+            book.loss
+                .sample(now, stats.sent_packets, stats.lost_packets);
+            // Two lost packets in ten seconds at a few dozen a second: half a percent. While copies
+            // are sent they hide losses, so then one is enough to go on.
+            let copying = book.redundant_until.is_some_and(|until| now < until);
+            let lossy = lost >= if copying { 1 } else { 2 } && !book.suspect(now);
+            if lossy && self.config.redundancy == Redundancy::Auto {
+                book.redundant_until = Some(now + COPY_HOLD);
+            }
+        }
+    }
+}
