@@ -121,6 +121,36 @@ fn the_launcher_starts_three_games_and_the_end_of_one_touches_no_other() {
     assert_eq!(node.events("problem"), Vec::<Value>::new());
 }
 
+#[cfg(unix)]
+#[test]
+fn a_game_that_cannot_be_started_ends_no_other() {
+    use std::os::unix::fs::PermissionsExt;
+    let house = House::new();
+    let game = house.dir().join("game.sh");
+    std::fs::write(&game, "#!/bin/sh\nexec sleep 600\n").unwrap();
+    let allow = |mode| std::fs::set_permissions(&game, PermissionsExt::from_mode(mode)).unwrap();
+    allow(0o755);
+    let mut node = house.node(&NodePlan {
+        config: json!({"game": {"executable": game}}),
+        game: true,
+        ..NodePlan::default()
+    });
+    let (at, _) = node.event_from(0, "game-started", PLAY, |_| true);
+    allow(0o644);
+    node.line("/launch");
+    let (at, _) = node.event_from(at, "problem", PLAY, |event| {
+        event["problem"]["code"] == "game-not-started"
+    });
+    // The first goes on, and another one can join it.
+    allow(0o755);
+    node.line("/launch");
+    let (_, started) = node.event_from(at, "game-started", PLAY, |_| true);
+    assert_eq!(started["game"], 3, "{started}");
+    assert_eq!(node.events("game-exited"), Vec::<Value>::new());
+    node.line("/quit");
+    assert_eq!(node.exit(PATIENCE).code, Some(1), "one was not started");
+}
+
 /// The lines that the practice client said, with their answers.
 fn said(client: &Process, text: &str) -> (f64, Vec<String>) {
     let (_, event) = client.event_from(0, "said", PATIENCE, |event| event["text"] == text);
