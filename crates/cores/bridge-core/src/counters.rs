@@ -116,6 +116,7 @@ fn place(path: Option<PathKind>) -> usize {
         Some(PathKind::Direct) => 1,
         Some(PathKind::Host) => 2,
         Some(PathKind::Wss) => 3,
+        Some(PathKind::Host2) => 4,
     }
 }
 
@@ -138,6 +139,7 @@ mod tests {
             None,
             Some(PathKind::Direct),
             Some(PathKind::Host),
+            Some(PathKind::Host2),
             Some(PathKind::Wss),
         ];
         let directions = [Direction::ClientToServer, Direction::ServerToClient];

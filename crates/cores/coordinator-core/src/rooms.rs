@@ -302,6 +302,8 @@ impl Rooms {
                     timestamp: timestamp.to_owned(),
                 })
             }
+            // Reports are for whoever keeps the hosts, and concern no room.
+            ClientSignal::HostReport { .. } | ClientSignal::MemberReport { .. } => Vec::new(),
         }
     }
 

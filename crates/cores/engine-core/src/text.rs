@@ -345,6 +345,7 @@ mod tests {
             None,
             Some(PathKind::Direct),
             Some(PathKind::Host),
+            Some(PathKind::Host2),
             Some(PathKind::Wss),
         ];
         let classes = warp_ro_packet::PacketClass::ALL.iter().flat_map(|class| {

@@ -11,7 +11,7 @@ use std::collections::VecDeque;
 use warp_protocol::carrier::PathKind;
 
 /// Packets remembered. At game rates some seconds; a copy over a slower carrier comes well within.
-const REMEMBERED: usize = 128;
+const REMEMBERED: usize = 256;
 /// Bytes at a packet's end that name it: the AES-GCM tag (RFC 9001 5.3).
 const TAG: usize = 16;
 
@@ -33,7 +33,8 @@ fn place(carrier: PathKind) -> usize {
     match carrier {
         PathKind::Direct => 0,
         PathKind::Host => 1,
-        PathKind::Wss => 2,
+        PathKind::Host2 => 2,
+        PathKind::Wss => 3,
     }
 }
 

@@ -100,7 +100,13 @@ impl Answering {
             | ServerSignal::PeerJoined { .. }
             | ServerSignal::PeerLeft { .. }
             | ServerSignal::SessionLeft { .. }
-            | ServerSignal::Answer { .. } => {}
+            | ServerSignal::Answer { .. }
+            | ServerSignal::Hosts { .. }
+            | ServerSignal::Policy { .. }
+            | ServerSignal::SessionEnded { .. }
+            | ServerSignal::Serve { .. }
+            | ServerSignal::Unserve { .. }
+            | ServerSignal::Drained => {}
         }
     }
 

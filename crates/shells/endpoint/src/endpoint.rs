@@ -38,6 +38,7 @@ pub(crate) struct Shared {
     pub(crate) config: EndpointConfig,
     /// At most [`crate::EndpointLimits::sessions`].
     pub(crate) sessions: Mutex<HashMap<String, Arc<Session>>>,
+    pub(crate) hosts: crate::hosts::Hosts,
     /// What was refused, by reason.
     refusals: Refusals,
     stop: CancellationToken,
@@ -110,11 +111,16 @@ impl Endpoint {
             shared: Arc::new(Shared {
                 config,
                 sessions: Mutex::new(HashMap::new()),
+                hosts: crate::hosts::Hosts::default(),
                 refusals: Refusals::default(),
                 stop: CancellationToken::new(),
                 tasks: TaskTracker::new(),
             }),
         }
+    }
+
+    pub(crate) fn hosts(&self) -> &crate::hosts::Hosts {
+        &self.shared.hosts
     }
 
     /// The key that launchers know it by.

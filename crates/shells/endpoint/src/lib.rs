@@ -47,6 +47,7 @@ mod answering;
 mod config;
 mod endpoint;
 pub mod game;
+mod hosts;
 mod keep_alive;
 mod lanes;
 mod session;
@@ -56,4 +57,5 @@ pub use config::{
     GrantSpec, SIGNALS, SessionView, SignalPort, WebRtcOptions,
 };
 pub use endpoint::{Endpoint, generate_identity_der};
+pub use hosts::{HostGrantSpec, HostRoute, HostTraffic, RouteRefused};
 pub use warp_link_core::{Identity, IdentityError, Trust};

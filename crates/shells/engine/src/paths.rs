@@ -86,7 +86,7 @@ impl Paths {
                 }
                 PathKind::Wss => drop(tokio::spawn(async move { paths.keep_wss().await })),
                 // Hosts are found by the coordinator; there are none yet.
-                PathKind::Host => {}
+                PathKind::Host | PathKind::Host2 => {}
             }
         }
     }

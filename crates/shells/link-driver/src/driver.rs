@@ -298,17 +298,16 @@ impl Driver {
 
 /// The next datagram or end of any carrier. Safe to cancel.
 async fn receive(receivers: &mut BTreeMap<PathKind, CarrierReceiver>) -> Input {
-    let [mut first, mut second, mut third] = [None, None, None];
-    for ((kind, receiver), place) in receivers
-        .iter_mut()
-        .zip([&mut first, &mut second, &mut third])
-    {
+    let [mut first, mut second, mut third, mut fourth] = [None, None, None, None];
+    let places = [&mut first, &mut second, &mut third, &mut fourth];
+    for ((kind, receiver), place) in receivers.iter_mut().zip(places) {
         *place = Some((*kind, receiver));
     }
     tokio::select! {
         input = receive_from(first) => input,
         input = receive_from(second) => input,
         input = receive_from(third) => input,
+        input = receive_from(fourth) => input,
     }
 }
 
@@ -320,4 +319,4 @@ async fn receive_from(source: Option<(PathKind, &mut CarrierReceiver)>) -> Input
 }
 
 // One place for each kind in `receive`.
-const _: () = assert!(PathKind::ALL.len() == 3);
+const _: () = assert!(PathKind::ALL.len() == 4);

@@ -40,19 +40,33 @@ pub enum PathKind {
     Host = 2,
     /// WebSocket to the endpoint.
     Wss = 3,
+    /// As `Host`, by the way of another host: a session may be given two.
+    #[serde(rename = "host-2")]
+    Host2 = 4,
 }
 
 impl PathKind {
     /// Every kind, best first when nothing is known yet.
-    pub const ALL: [PathKind; 3] = [PathKind::Direct, PathKind::Host, PathKind::Wss];
+    pub const ALL: [PathKind; 4] = [
+        PathKind::Direct,
+        PathKind::Host,
+        PathKind::Host2,
+        PathKind::Wss,
+    ];
 
     /// The name used in events, configuration and the console.
     pub fn name(self) -> &'static str {
         match self {
             PathKind::Direct => "direct",
             PathKind::Host => "host",
+            PathKind::Host2 => "host-2",
             PathKind::Wss => "wss",
         }
+    }
+
+    /// Whether the way leads through a volunteer.
+    pub fn is_host(self) -> bool {
+        matches!(self, PathKind::Host | PathKind::Host2)
     }
 
     pub(crate) fn from_byte(byte: u8) -> Option<Self> {

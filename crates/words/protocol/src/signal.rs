@@ -4,6 +4,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use crate::ProblemCode;
+use crate::hosting::{HostOffer, HostVerdict, HostsReason, Member, MemberVerdict, SignedPolicy};
 use crate::identity::{DescriptionKind, RefusedReason, SIGNATURE};
 
 /// Largest signaling frame that either side takes, bytes. Descriptions are about 1 KiB.
@@ -79,6 +80,33 @@ pub enum ClientSignal {
         /// `{candidate, sdpMid, sdpMLineIndex}`, passed on unchanged.
         candidate: Value,
     },
+    /// A launcher tells how a host of its session is doing.
+    HostReport {
+        /// The host.
+        host_id: String,
+        /// Epoch of the lease that it is about.
+        epoch: u32,
+        /// How it is found.
+        verdict: HostVerdict,
+        /// Through it to the endpoint and back, the middle of the last seconds.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        rtt_ms: Option<f64>,
+        /// 95 of 100 datagrams keep within this of the middle.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        jitter_ms: Option<f64>,
+        /// Of the worse direction.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        loss_percent: Option<f64>,
+    },
+    /// A host tells that one of its members misbehaves.
+    MemberReport {
+        /// The member.
+        peer_id: String,
+        /// What it does.
+        verdict: MemberVerdict,
+        /// Datagrams that were dropped for it since the last report.
+        dropped: u64,
+    },
 }
 
 /// What the coordinator sends.
@@ -134,6 +162,37 @@ pub enum ServerSignal {
         /// When it was relayed, RFC 3339.
         timestamp: String,
     },
+    /// To a launcher: the hosts of its session from now on. Those that are not named are to be left.
+    Hosts {
+        /// At most one for each way.
+        hosts: Vec<HostOffer>,
+        /// Why they are others than before.
+        reason: HostsReason,
+    },
+    /// To launchers and hosts: what is allowed in the zone from now on.
+    Policy {
+        /// Signed by the coordinator.
+        policy: SignedPolicy,
+    },
+    /// To a launcher: the session has ended.
+    SessionEnded {
+        /// Why.
+        code: ProblemCode,
+    },
+    /// To a host: carry this member. Told again when its epoch changes.
+    Serve {
+        /// The member.
+        member: Member,
+    },
+    /// To a host: no longer carry this member.
+    Unserve {
+        /// The member.
+        peer_id: String,
+        /// Why.
+        reason: HostsReason,
+    },
+    /// To a host that drains: its last member was moved.
+    Drained,
     /// The last message could not be carried out.
     Error {
         /// Stable code.

@@ -69,6 +69,12 @@ pub fn from_room(signal: ServerSignal) -> Option<(String, Signal)> {
         | ServerSignal::PeerJoined { .. }
         | ServerSignal::PeerLeft { .. }
         | ServerSignal::SessionLeft { .. }
+        | ServerSignal::Hosts { .. }
+        | ServerSignal::Policy { .. }
+        | ServerSignal::SessionEnded { .. }
+        | ServerSignal::Serve { .. }
+        | ServerSignal::Unserve { .. }
+        | ServerSignal::Drained
         | ServerSignal::Error { .. } => None,
     }
 }
