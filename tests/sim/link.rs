@@ -649,6 +649,7 @@ fn moves_carry_their_reason() {
         to,
         reason,
         silent,
+        ..
     } = last
     else {
         panic!("{last:?}");

@@ -417,6 +417,10 @@ export const en: Texts = {
       what: "The other side of the direct path does not answer",
       todo: "Nothing to do: play goes on over the other path, and the direct one is tried again.",
     },
+    "path-tampered": {
+      what: "What came over a path was altered on the way",
+      todo: "Nothing was lost, and the path is not used for a while. If it happens again, tell the operator which host it was.",
+    },
     "no-path": {
       what: "No path to the zone could be opened in time",
       todo: "Check that a firewall lets the launcher through, then press Play again.",
@@ -515,6 +519,7 @@ export const en: Texts = {
   path: {
     direct: { name: "Direct", hint: "WebRTC, straight to the zone" },
     host: { name: "Zone host", hint: "WebRTC by way of the zone's host, which cannot read it" },
+    "host-2": { name: "Second host", hint: "WebRTC by way of another host, which cannot read it" },
     wss: { name: "WebSocket", hint: "Through the server, where only the web gets through" },
   },
   phase: {
@@ -531,6 +536,8 @@ export const en: Texts = {
     silence: "the other path fell silent",
     "carrier-closed": "the other path was closed",
     asked: "you asked for it",
+    measured: "it was measured to be better, several times in a row",
+    tampering: "what came over the other path was altered on the way",
   },
   figure: {
     quality: "Quality of the connection",

@@ -61,6 +61,7 @@ pub fn error(code: ProblemCode, message: impl Into<String>) -> ServerSignal {
     ServerSignal::Error {
         code,
         message: message.into(),
+        to: None,
     }
 }
 
@@ -91,6 +92,7 @@ mod tests {
             Err(ServerSignal::Error {
                 code: ProblemCode::BadRequest,
                 message,
+                ..
             }) => message,
             other => panic!("{frame} gave {other:?}"),
         }

@@ -272,6 +272,7 @@ fn metrics(path: PathKind, phase: PathPhase) -> Metrics {
             quality,
             to_endpoint,
             to_player,
+            cost_ms: Some(44.0),
             resent_packets: 4,
             queued_bytes: Some(0),
             sent_bytes: 1_200,
@@ -413,6 +414,7 @@ fn events() -> Result<Vec<Event>, Box<dyn Error>> {
             to: PathKind::Direct,
             reason: SwitchReason::Better,
             silent_ms: 0.0,
+            costs: None,
         },
         state(LinkState::Connected, Some(PathKind::Direct), None),
         Event::Console {
@@ -441,6 +443,7 @@ fn events() -> Result<Vec<Event>, Box<dyn Error>> {
             to: PathKind::Wss,
             reason: SwitchReason::Silence,
             silent_ms: 812.0,
+            costs: None,
         },
         state(LinkState::Reconnecting, Some(PathKind::Wss), None),
         state(LinkState::Reconnecting, None, None),

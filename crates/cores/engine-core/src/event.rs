@@ -9,7 +9,7 @@ use warp_protocol::{
 use warp_reach_core::Diagnosis;
 
 use crate::levels::{Figure, Level};
-use crate::view::{LinkState, Metrics, Quality, StreamDigest, SwitchReason};
+use crate::view::{Costs, LinkState, Metrics, Quality, StreamDigest, SwitchReason};
 
 /// Where the refresh token, or the device key, is kept.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, ts_rs::TS)]
@@ -84,6 +84,8 @@ pub enum Event {
         reason: SwitchReason,
         /// Silence on the old path before the move, ms; 0 when it was moved by choice.
         silent_ms: f64,
+        /// What both paths cost by what was measured, where both are known.
+        costs: Option<Costs>,
     },
     /// The numbers while a link is open, every `p2p.metrics_interval_ms`; once a second while
     /// somebody [watches](crate::command::Command::Watch) or debug logging is on.

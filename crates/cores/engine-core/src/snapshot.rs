@@ -308,6 +308,7 @@ mod tests {
             to: PathKind::Direct,
             reason: SwitchReason::Better,
             silent_ms: 0.0,
+            costs: None,
         });
         snapshot.apply(&state(LinkState::Connected, Some(PathKind::Direct), None));
         assert_eq!(snapshot.reason, Some(SwitchReason::Better));

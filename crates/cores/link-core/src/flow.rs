@@ -36,6 +36,9 @@ const MAX_SAMPLES: usize = 512;
 const MIN_SAMPLES: usize = 8;
 /// Numbers further away than this are a new beginning and no loss (RFC 3550 A.1: MAX_DROPOUT).
 const MAX_GAP: u16 = 3000;
+/// So many refused datagrams within [`WINDOW`] are somebody's work: a few come by themselves, of keys
+/// and paths that have just gone.
+const TAMPERED: usize = 16;
 /// Half the range of a told clock: beyond it, before and after cannot be told apart.
 const HALF_CLOCK: u32 = CLOCK_WRAP / 2;
 
@@ -218,6 +221,8 @@ pub(crate) struct Flow {
     echo: Option<(u32, Instant)>,
     /// What the other side said of the datagrams that are sent from here, and when.
     told: Option<(Instant, Heard)>,
+    /// When the last [`TAMPERED`] datagrams came that were refused.
+    refused: VecDeque<Instant>,
 }
 
 impl Flow {
@@ -294,6 +299,20 @@ impl Flow {
         self.transits.push(now, transit);
     }
 
+    /// A datagram of this carrier was refused. True once when there were too many of them.
+    pub(crate) fn on_refused(&mut self, now: Instant) -> bool {
+        self.refused.push_back(now);
+        if self.refused.len() < TAMPERED {
+            return false;
+        }
+        let first = self.refused.pop_front();
+        let many = first.is_some_and(|at| now.saturating_duration_since(at) <= WINDOW);
+        if many {
+            self.refused.clear();
+        }
+        many
+    }
+
     /// The other side's count of what is sent from here.
     pub(crate) fn on_told(&mut self, now: Instant, heard: Heard) {
         self.told = Some((now, heard));
@@ -318,6 +337,12 @@ impl Flow {
     pub(crate) fn told(&self, now: Instant, fresh: Duration) -> Option<Heard> {
         let (at, heard) = self.told?;
         (now.saturating_duration_since(at) <= fresh).then_some(heard)
+    }
+
+    /// Jitter of what came in.
+    pub(crate) fn jitter(&self, now: Instant) -> Option<Duration> {
+        let jitter = jitter_us(self.transits.within(now, WINDOW))?;
+        Some(Duration::from_micros(u64::from(jitter)))
     }
 
     /// Mean round trip of the last 5 s.

@@ -93,7 +93,7 @@ impl Answering {
                 }
                 _ => tracing::debug!(session = id, from, "a candidate without an offer"),
             },
-            ServerSignal::Error { code, message } => {
+            ServerSignal::Error { code, message, .. } => {
                 tracing::debug!(session = id, ?code, message, "signaling refused a message");
             }
             ServerSignal::SessionJoined { .. }

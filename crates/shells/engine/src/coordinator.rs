@@ -90,6 +90,13 @@ impl Coordinator {
         &self.base
     }
 
+    /// Name and port of the coordinator, as the configuration has them.
+    pub(crate) fn host_and_port(&self) -> Option<(String, u16)> {
+        let url = reqwest::Url::parse(&self.base).ok()?;
+        let host = url.host_str()?.trim_matches(['[', ']']).to_owned();
+        Some((host, url.port_or_known_default()?))
+    }
+
     /// The signaling socket of a grant.
     pub(crate) fn signaling_target(&self, grant: &SessionGrant) -> WsTarget {
         self.target(format!(

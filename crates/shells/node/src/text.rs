@@ -2,6 +2,7 @@
 
 use warp_engine_core::event::{Event, PlayStep, TokenStore};
 use warp_engine_core::text::{answer_lines, brief, figure, figure_value, level, reason, state};
+use warp_engine_core::view::Costs;
 use warp_protocol::{Problem, ProblemCode};
 
 /// A problem in one or more lines.
@@ -117,6 +118,10 @@ fn explain(code: ProblemCode) -> (&'static str, &'static str) {
             "Press Play again.",
         ),
         C::PeerUnreachable => ("the endpoint is not there", "Try again in a moment."),
+        C::PathTampered => (
+            "what came over a path was altered on the way",
+            "Nothing was lost, and the path is not used for a while.",
+        ),
         C::NoPath => (
             "no path to the game's endpoint could be opened",
             "Check the network; a firewall must let out HTTPS at least.",
@@ -227,10 +232,16 @@ pub(crate) fn event(event: &Event) -> Option<String> {
             to,
             reason: why,
             silent_ms,
-        } => format!(
-            "moved from {from} to {to}: {} (silent for {silent_ms:.0} ms)",
-            reason(*why)
-        ),
+            costs,
+        } => {
+            let measured = costs.map_or(String::new(), |Costs { from_ms, to_ms }| {
+                format!("; cost {from_ms:.0} ms, now {to_ms:.0} ms")
+            });
+            format!(
+                "moved from {from} to {to}: {} (silent for {silent_ms:.0} ms{measured})",
+                reason(*why)
+            )
+        }
         Event::Metrics { metrics } => brief(metrics),
         Event::LevelChanged {
             figure: what,

@@ -154,6 +154,7 @@ impl Machine {
                 to,
                 reason,
                 silent,
+                costs,
             } if link == self.shown => self.emit(Event::Moved {
                 from,
                 to,
@@ -163,9 +164,13 @@ impl Machine {
                         silent.as_secs_f64() * 1000.0
                     }
                     // A healthy path says something once a heartbeat: no silence to tell of.
-                    SwitchReason::First | SwitchReason::Better | SwitchReason::Asked => 0.0,
+                    _ => 0.0,
                 },
+                costs,
             }),
+            LinkEvent::Tampered(path) => {
+                self.problem(Problem::new(ProblemCode::PathTampered, path.name()));
+            }
             LinkEvent::Closed(reason) if link.is_chosen() => {
                 let code = match reason {
                     CloseReason::Untrusted => ProblemCode::EndpointUntrusted,
