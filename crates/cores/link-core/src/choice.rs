@@ -203,8 +203,10 @@ mod tests {
             Some(FIRST_BENCH * 2)
         );
         // Left for a failure, or after it has kept its promise for long: no bench.
+        let later = later + second * 500;
         assert_eq!(contest.moved(direct, host, true, later), None);
         assert_eq!(contest.moved(host, direct, false, later + second), None);
+        let later = later + second * 500;
         assert_eq!(contest.moved(direct, host, true, later), None);
         let kept = later + PROMISE + second;
         assert_eq!(contest.moved(host, direct, true, kept), None);

@@ -39,6 +39,8 @@ const MAX_GAP: u16 = 3000;
 /// So many refused datagrams within [`WINDOW`] are somebody's work: a few come by themselves, of keys
 /// and paths that have just gone.
 const TAMPERED: usize = 16;
+/// How long a carrier is not called tampered with again.
+const TOLD_AGAIN: Duration = Duration::from_secs(60);
 /// Half the range of a told clock: beyond it, before and after cannot be told apart.
 const HALF_CLOCK: u32 = CLOCK_WRAP / 2;
 
@@ -223,6 +225,8 @@ pub(crate) struct Flow {
     told: Option<(Instant, Heard)>,
     /// When the last [`TAMPERED`] datagrams came that were refused.
     refused: VecDeque<Instant>,
+    /// When there were too many of them.
+    tampered: Option<Instant>,
 }
 
 impl Flow {
@@ -230,6 +234,7 @@ impl Flow {
     pub(crate) fn reopen(&mut self) {
         *self = Self {
             next: self.next,
+            tampered: self.tampered,
             ..Self::default()
         };
     }
@@ -299,18 +304,22 @@ impl Flow {
         self.transits.push(now, transit);
     }
 
-    /// A datagram of this carrier was refused. True once when there were too many of them.
+    /// A datagram of this carrier was refused. True when there are too many of them, once in
+    /// [`TOLD_AGAIN`].
     pub(crate) fn on_refused(&mut self, now: Instant) -> bool {
         self.refused.push_back(now);
         if self.refused.len() < TAMPERED {
             return false;
         }
         let first = self.refused.pop_front();
-        let many = first.is_some_and(|at| now.saturating_duration_since(at) <= WINDOW);
-        if many {
-            self.refused.clear();
+        let within = |at: Option<Instant>, span| {
+            at.is_some_and(|at| now.saturating_duration_since(at) <= span)
+        };
+        if !within(first, WINDOW) || within(self.tampered, TOLD_AGAIN) {
+            return false;
         }
-        many
+        self.tampered = Some(now);
+        true
     }
 
     /// The other side's count of what is sent from here.
