@@ -73,6 +73,13 @@ pub enum ProblemCode {
     ZoneNotJoined,
     /// The session in the zone of a player's map was lost; the chosen zone carries its maps.
     ZoneLost,
+    /// Only hosts carry this zone's players, and none can just now.
+    NoHost,
+    // hosts
+    /// This machine may not host in the zone, or says what cannot be.
+    HostRefused,
+    /// The host belongs to another account.
+    HostNotYours,
     // link
     /// No path to the endpoint could be opened in time.
     NoPath,
@@ -154,6 +161,7 @@ impl ProblemCode {
                 | Self::PeerUnreachable
                 | Self::ZoneNotJoined
                 | Self::ZoneLost
+                | Self::NoHost
         )
     }
 }
