@@ -236,6 +236,8 @@ fn make(fleet: &mut Fleet, seen: &mut Seen, now: &mut Duration, rooms: &mut [u32
         Call::Drain(host) => fleet.drain(n, &host_id(host)),
         Call::Remove(host) => {
             fleet.remove(n, &host_id(host));
+            // Whoever comes back has a room that nobody had before.
+            rooms[usize::from(host)] += 1;
             seen.attached.remove(&host_id(host));
         }
         Call::Join(member, zone) => {

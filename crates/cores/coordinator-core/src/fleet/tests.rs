@@ -443,13 +443,17 @@ fn a_host_that_drains_gives_its_members_away_first() {
 
 #[test]
 fn a_better_host_takes_over_slowly_and_never_back_and_forth() {
-    let mut fleet = fleet(&[("old", 90.0, 400)]);
+    let mut fleet = fleet(&[]);
+    let mut old = record("old", 1, 400);
+    (old.hardware.cpu_cores, old.hardware.memory_mb) = (1, 1024);
+    fleet.register(at(0.0), old).unwrap();
+    fleet.attached(at(0.0), "old");
+    fleet.heartbeat(at(0.0), "old", 1, beat(90.0)).unwrap();
     for number in 0..40 {
         fleet.join(at(1.0), session(&format!("s{number:02}"), 100 + number));
     }
-    let mut other = record("new", 7, 400);
-    other.zones = vec![ZONE.into()];
-    fleet.register(at(1.0), other).unwrap();
+    drain(&mut fleet);
+    fleet.register(at(1.0), record("new", 7, 400)).unwrap();
     fleet.attached(at(1.0), "new");
     fleet.heartbeat(at(1.0), "new", 7, beat(1.0)).unwrap();
     let out = pass(&mut fleet, 1.0, 4.0, &[("old", 90.0), ("new", 1.0)]);
@@ -461,9 +465,7 @@ fn a_better_host_takes_over_slowly_and_never_back_and_forth() {
         )]
     );
     // Both are carried over both by now; a third one is better than the old by far.
-    let mut third = record("third", 8, 400);
-    third.hardware.network_speed_mbps = 1000;
-    fleet.register(at(4.0), third).unwrap();
+    fleet.register(at(4.0), record("third", 8, 400)).unwrap();
     fleet.attached(at(4.0), "third");
     let alive = [("old", 90.0), ("new", 1.0), ("third", 1.0)];
     pass(&mut fleet, 4.0, 19.0, &alive);
@@ -547,6 +549,7 @@ fn switches_end_all_and_bring_it_back_with_new_epochs() {
 fn policies_are_told_again_before_they_expire() {
     let mut fleet = fleet(&[("a", 1.0, 40)]);
     fleet.join(at(1.0), session("s", 9));
+    drain(&mut fleet);
     let out = pass(&mut fleet, 1.0, 4000.0, &[("a", 1.0)]);
     let told = kinds(&out);
     let policies = told.iter().filter(|kind| **kind == "policy").count();
