@@ -409,6 +409,18 @@ export const en: Texts = {
       what: "The connection to the zone of your map was lost",
       todo: "New connections go through the zone that you chose. If the game was disconnected, sign in to it again.",
     },
+    "no-host": {
+      what: "No player's computer can carry this zone just now",
+      todo: "Try again in a while, or choose another zone.",
+    },
+    "host-refused": {
+      what: "This computer cannot host here",
+      todo: "Look at the details: they say what the zone wants.",
+    },
+    "host-not-yours": {
+      what: "This host belongs to another account",
+      todo: "Sign in with that account, or choose another name for the host.",
+    },
     "unknown-session": {
       what: "The zone no longer knows this session",
       todo: "Press Play again.",

@@ -109,6 +109,18 @@ fn explain(code: ProblemCode) -> (&'static str, &'static str) {
             "the zone of this map could not be joined",
             "Play goes on through the zone that was chosen.",
         ),
+        C::NoHost => (
+            "no player's computer can carry this zone just now",
+            "Try again in a while, or choose another zone.",
+        ),
+        C::HostRefused => (
+            "this computer cannot host here",
+            "The text behind says what is missing.",
+        ),
+        C::HostNotYours => (
+            "this host belongs to another account",
+            "Sign in with that account, or choose another host id.",
+        ),
         C::ZoneLost => (
             "the connection to the zone of this map is lost",
             "Its connections are closed; the chosen zone goes on.",
