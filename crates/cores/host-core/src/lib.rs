@@ -24,6 +24,7 @@ pub mod forwarder;
 pub mod hardware;
 pub mod life;
 mod loss;
+mod network;
 pub mod policy;
 pub mod view;
 
@@ -32,5 +33,6 @@ pub use forwarder::{
 };
 pub use hardware::{Lack, Minimums, Resource};
 pub use life::{Act, Life, Phase};
+pub use network::Network;
 pub use policy::{Policies, PolicyRefused};
 pub use view::{HostState, HostStatusView, MemberView, UpstreamKind};

@@ -17,7 +17,7 @@ use warp_protocol::zone::ZoneView;
 use warp_protocol::{Problem, ProblemCode};
 
 use crate::access::{Access, Certified};
-use crate::config::HostConfig;
+use crate::config::{HostConfig, is_here};
 use crate::figures::{Figures, LOOK_EVERY};
 use crate::hardware::read_hardware;
 use crate::members::Members;
@@ -443,8 +443,8 @@ impl Host {
 
     /// Once a second.
     fn look(&mut self) {
-        if let Some(network) = self.config.only_on_network {
-            let elsewhere = !network.is_here();
+        if let Some(network) = &self.config.only_on_network {
+            let elsewhere = !is_here(network);
             if std::mem::replace(&mut self.elsewhere, elsewhere) != elsewhere {
                 self.life.hurry(Instant::now());
             }

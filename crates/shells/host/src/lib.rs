@@ -45,7 +45,7 @@ mod seat;
 mod upstream;
 
 pub use access::{Access, Certified};
-pub use config::{HostConfig, Network};
+pub use config::HostConfig;
 pub use hardware::read_hardware;
 pub use host::HostHandle;
 pub use plane::Plane;
