@@ -460,8 +460,8 @@ mod tests {
         assert_eq!(lines.len(), MAX_LINES);
         let first = lines
             .iter()
-            .position(|line| line.contains("other* wss 0/0, 1/35"));
-        assert_eq!(first, Some(8), "{lines:#?}");
+            .position(|line| line.contains("other* wss 0/0, 1/44"));
+        assert_eq!(first, Some(9), "{lines:#?}");
         assert!(lines[MAX_LINES - 1].contains("more"));
     }
 
