@@ -10,7 +10,15 @@ use warp_protocol::{
 /// Longest piece of a peer's own text that an error repeats, characters.
 const MAX_ECHO: usize = 64;
 
-const TYPES: [&str; 5] = ["join", "leave", "offer", "answer", "ice-candidate"];
+const TYPES: [&str; 7] = [
+    "join",
+    "leave",
+    "offer",
+    "answer",
+    "ice-candidate",
+    "host-report",
+    "member-report",
+];
 
 /// Reads one text frame.
 ///

@@ -307,6 +307,18 @@ impl Rooms {
         }
     }
 
+    /// The connection of a peer id, whichever room it is in.
+    pub fn conn_of(&self, peer_id: &str) -> Option<ConnId> {
+        self.by_peer.get(peer_id).copied()
+    }
+
+    /// Whether a peer is in a room.
+    pub fn is_in(&self, session_id: &str, peer_id: &str) -> bool {
+        self.rooms
+            .get(session_id)
+            .is_some_and(|room| room.members.contains_key(peer_id))
+    }
+
     /// The socket has ended. Does nothing for a connection that was replaced before.
     pub fn disconnect(&mut self, conn: ConnId) -> Vec<Output> {
         let out = self.unseat(conn);

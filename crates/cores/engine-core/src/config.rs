@@ -20,8 +20,10 @@ use warp_ro_packet::PacketClass;
 use crate::levels::{Limits, Thresholds};
 
 mod game;
+mod hosting;
 
 pub use game::{ClientInfoSection, GameSection, PracticeSection, has_separator};
+pub use hosting::HostingSection;
 
 /// Keys of the older client that have no meaning here, with the reason.
 pub const RETIRED: &[(&str, &str)] = &[
@@ -67,6 +69,8 @@ pub struct Config {
     pub bridge: BridgeSection,
     /// The game.
     pub game: GameSection,
+    /// Being a host for others.
+    pub hosting: HostingSection,
     /// Logs.
     pub logging: LoggingSection,
 }
@@ -418,6 +422,7 @@ fn check(name: &str, config: &Config) -> Result<(), Problem> {
         .and_then(|()| config.bridge.check())
         .and_then(|()| config.game.check())
         .and_then(|()| config.security.check())
+        .and_then(|()| config.hosting.check())
         .map_err(|wrong| {
             Problem::new(ProblemCode::ConfigValue, format!("{name}: {}", wrong.key)).with_detail(
                 format!("{} is not allowed here: {}", wrong.value, wrong.allowed),

@@ -3,6 +3,7 @@
 use std::net::SocketAddr;
 
 use serde::{Deserialize, Serialize};
+use warp_host_core::HostStatusView;
 use warp_protocol::{
     Problem, carrier::PathKind, rest::AccountView, stream::ServerRole, zone::ZoneView,
 };
@@ -229,6 +230,12 @@ pub enum Event {
         diagnosis: Box<Diagnosis>,
         /// The same as JSON text that may be given to others: it names nobody and holds no secret.
         export: String,
+    },
+    /// How hosting goes: once a second while this launcher is a host, at each change of state, and a
+    /// last time when it is one no longer (`stopped`).
+    HostState {
+        /// All of it.
+        host: Box<HostStatusView>,
     },
     /// The engine has ended; no event follows.
     Ended,

@@ -18,9 +18,11 @@ pub(crate) struct Shared {
     pub(crate) store: Store,
     pub(crate) hasher: Hasher,
     pub(crate) tokens: AccessTokens,
-    pub(crate) authority: Authority,
+    pub(crate) authority: Arc<Authority>,
     /// Id of the last revocation that was carried out here.
     pub(crate) revoked_up_to: tokio::sync::Mutex<i64>,
+    /// Held while the fleet is brought in line with the database.
+    pub(crate) syncing: tokio::sync::Mutex<()>,
     pub(crate) live: Arc<Live>,
     pub(crate) by_address: KeyedLimit<IpAddr>,
     pub(crate) by_account: KeyedLimit<String>,

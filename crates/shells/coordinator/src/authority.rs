@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use warp_link_core::{Holder, Identity, Trust, verify};
 use warp_protocol::{
+    hosting::{SignedPolicy, ZonePolicy, policy_message},
     identity::{
         Certificate, CertificateRole, PublicKey, Refusals, RefusedReason, SIGNATURE, Serial,
         device_message, identity_message,
@@ -11,6 +12,7 @@ use warp_protocol::{
     rest::{AccountRole, CertificateRequest, IdentityProof},
 };
 
+use crate::hosts_config::HostsWho;
 use crate::problem::{Refused, internal};
 use crate::tokens::{random, unix_now};
 
@@ -21,6 +23,8 @@ const TIME_OFF: u64 = 60;
 pub(crate) struct Authority {
     identity: Identity,
     lifetime: Duration,
+    /// Whose devices may host.
+    hosts: HostsWho,
     /// A session needs a certificate.
     pub(crate) required: bool,
     /// What was refused here; the endpoint counts for itself.
@@ -35,10 +39,16 @@ pub(crate) struct Applicant<'a> {
 }
 
 impl Authority {
-    pub(crate) fn new(identity: Identity, lifetime: Duration, required: bool) -> Self {
+    pub(crate) fn new(
+        identity: Identity,
+        lifetime: Duration,
+        required: bool,
+        hosts: HostsWho,
+    ) -> Self {
         Self {
             identity,
             lifetime,
+            hosts,
             required,
             refusals: Refusals::default(),
         }
@@ -102,8 +112,18 @@ impl Authority {
             account: account_number(applicant.account),
             name: applicant.name.to_owned(),
             role: applicant.role.into(),
-            may_host: applicant.role >= AccountRole::Host,
+            may_host: self.hosts.lets(applicant.role),
             ..self.blank(key)?
+        })
+    }
+
+    /// Signs a zone's policy.
+    pub(crate) fn sign_policy(&self, policy: &ZonePolicy) -> Option<SignedPolicy> {
+        let policy = serde_json::to_string(policy).ok()?;
+        let signature = self.identity.sign(&policy_message(&policy))?;
+        Some(SignedPolicy {
+            policy,
+            signature: hex::encode(signature),
         })
     }
 

@@ -12,6 +12,10 @@
 //! | `tokens.refresh_seconds` | 300 to 31536000, at least `access_seconds` | 604800 |
 //! | `require_certificates` | a session needs a device certificate; `false` lets older launchers in | `true` |
 //! | `certificates.lifetime_seconds` | 10 to 604800 | 3600 |
+//! | `hosts.who` | whose devices may host: `everyone`, or `role` (accounts with role host, gm or admin) | `everyone` |
+//! | `hosts.minimum` | what a host needs in every zone: `cpu_cores`, `cpu_frequency_mhz`, `memory_mb` | 1 each |
+//! | `hosts.heartbeat_seconds` | how often a host says that it is there, 1 to 60 | 5 |
+//! | `hosts.silent_seconds` | without a heartbeat for so long it is not there; at least twice `heartbeat_seconds`, at most 600 | 15 |
 //! | `cors_origins` | origins of browser clients, such as `https://play.example` | `[]` |
 //! | `registration` | `open` or `closed` | `open` |
 //! | `keep_alive.ping_seconds` | 1 to 300 | 20 |
@@ -34,6 +38,7 @@ use serde_json::Value;
 use warp_protocol::{Secret, identity::MAX_VALIDITY, rest::IceServer};
 
 use crate::{
+    hosts_config::{HostsConfig, HostsPart},
     limits::{Rate, RateLimits},
     passwords::PasswordCost,
     turn::{DEFAULT_TTL, TurnConfig},
@@ -90,6 +95,8 @@ pub struct CoordinatorConfig {
     pub cors_origins: Vec<String>,
     /// May people make accounts themselves?
     pub registration: Registration,
+    /// Who may host, and when a host is dead.
+    pub hosts: HostsConfig,
     /// How often an open signaling socket is pinged.
     pub ping_every: Duration,
     /// A signaling socket that has said nothing for so long, not even a pong, is closed.
@@ -116,6 +123,7 @@ impl Default for CoordinatorConfig {
             certificate_lifetime: Duration::from_secs(3600),
             cors_origins: Vec::new(),
             registration: Registration::Open,
+            hosts: HostsConfig::default(),
             ping_every: Duration::from_secs(20),
             idle_after: Duration::from_secs(45),
             unused_session: Duration::from_secs(60),
@@ -165,6 +173,8 @@ struct File {
     cors_origins: Vec<String>,
     #[serde(default)]
     registration: Registration,
+    #[serde(default)]
+    hosts: HostsPart,
     #[serde(default)]
     keep_alive: KeepAlivePart,
     #[serde(default)]
@@ -282,6 +292,22 @@ impl File {
             least,
             3600,
         )?;
+        let heartbeat = seconds(
+            "hosts.heartbeat_seconds",
+            self.hosts.heartbeat_seconds,
+            config.hosts.limits.heartbeat,
+            1,
+            60,
+        )?;
+        let least = heartbeat.as_secs() * 2;
+        let silent = seconds(
+            "hosts.silent_seconds",
+            self.hosts.silent_seconds,
+            (heartbeat * 3).max(Duration::from_secs(1)),
+            least,
+            600,
+        )?;
+        config.hosts = self.hosts.with_times(heartbeat, silent);
         for (i, origin) in self.cors_origins.iter().enumerate() {
             if !origin_ok(origin) {
                 let path = format!("cors_origins[{i}]");
@@ -435,6 +461,7 @@ fn look_up<'a>(json: &'a Value, path: &str) -> Option<&'a Value> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use warp_protocol::rest::AccountRole;
 
     fn read(text: &str) -> Result<(CoordinatorConfig, Vec<String>), ConfigError> {
         CoordinatorConfig::from_json(text, Path::new("/etc/warp/c.json"))
@@ -455,6 +482,7 @@ mod tests {
                 "tokens": {"access_seconds": 60, "refresh_seconds": 300},
                 "require_certificates": false, "certificates": {"lifetime_seconds": 10},
                 "cors_origins": ["https://play.example"], "registration": "closed",
+                "hosts": {"who": "role", "heartbeat_seconds": 2, "silent_seconds": 4, "minimum": {"cpu_cores": 4}},
                 "keep_alive": {"ping_seconds": 5, "idle_seconds": 10},
                 "limits": {"account": {"burst": 3, "per_minute": 4}}}"#,
         )
@@ -470,6 +498,10 @@ mod tests {
         assert_eq!(config.access_lifetime.as_secs(), 60);
         assert!(!config.require_certificates);
         assert_eq!(config.certificate_lifetime.as_secs(), 10);
+        assert!(!config.hosts.who.lets(AccountRole::Player));
+        assert_eq!(config.hosts.minimum.cpu_cores, 4);
+        assert_eq!(config.hosts.minimum.memory_mb, 1);
+        assert_eq!(config.hosts.limits.silent.as_secs(), 4);
         assert_eq!(config.registration, Registration::Closed);
         assert_eq!(config.idle_after.as_secs(), 10);
         assert_eq!(config.limits.account, Rate::new(3, 4));
@@ -540,6 +572,18 @@ mod tests {
                 "keep_alive.idle_seconds",
                 "60",
                 "120 to 3600",
+            ),
+            (
+                r#"{"hosts": {"heartbeat_seconds": 10, "silent_seconds": 15}}"#,
+                "hosts.silent_seconds",
+                "15",
+                "20 to 600",
+            ),
+            (
+                r#"{"hosts": {"who": "me"}}"#,
+                "hosts.who",
+                "\"me\"",
+                "`everyone` or `role`",
             ),
             (
                 r#"{"cors_origins": ["*"]}"#,

@@ -2,8 +2,8 @@
 
 pub(crate) use warp_endpoint::SignalPort;
 use warp_endpoint::{
-    CertifiedDevice, Endpoint, EndpointConfig, EndpointTrust, GrantRefused, GrantSpec, Identity,
-    WebRtcOptions,
+    CertifiedDevice, Endpoint, EndpointConfig, EndpointTrust, GrantRefused, GrantSpec,
+    HostGrantSpec, HostRoute, HostTraffic, Identity, RouteRefused, WebRtcOptions,
 };
 use warp_link::Carrier;
 use warp_link_core::State;
@@ -81,14 +81,54 @@ impl EndpointPort {
             p2p_enabled: zone.p2p_enabled,
             ice_servers,
         };
-        self.endpoint.grant(spec).map_err(|error| {
-            tracing::warn!(session = session_id, %error, "the endpoint refused a session");
-            let code = match error {
-                GrantRefused::Untrusted(reason) => reason.problem(),
-                _ => ProblemCode::CoordinatorFault,
-            };
-            Refused::new(code, format!("the endpoint takes no session: {error}"))
-        })
+        self.endpoint
+            .grant(spec)
+            .map_err(|error| refuse(session_id, error))
+    }
+
+    /// Lets a host connect in its own room.
+    pub(crate) fn grant_host(
+        &self,
+        room: &str,
+        device_key: PublicKey,
+        (account, certificate): (i64, Vec<u8>),
+        ice_servers: Vec<IceServer>,
+    ) -> Result<SignalPort, Refused> {
+        let spec = HostGrantSpec {
+            session_id: room.to_owned(),
+            device_key: device_key.spki(),
+            certified: CertifiedDevice {
+                account: u64::try_from(account).unwrap_or(0),
+                certificate,
+            },
+            ice_servers,
+        };
+        self.endpoint
+            .grant_host(spec)
+            .map_err(|error| refuse(room, error))
+    }
+
+    pub(crate) fn attach_host(&self, room: &str, carrier: Carrier) -> Result<(), Refused> {
+        self.endpoint
+            .attach_host_wss(room, carrier)
+            .map_err(|error| Refused::new(ProblemCode::UnknownSession, error.to_string()))
+    }
+
+    pub(crate) fn route(&self, route: HostRoute) -> Result<(), RouteRefused> {
+        self.endpoint.route(route)
+    }
+
+    pub(crate) fn unroute(&self, room: &str, slot: u32) {
+        self.endpoint.unroute(room, slot);
+    }
+
+    pub(crate) fn end_host(&self, room: &str) {
+        self.endpoint.end_host(room);
+    }
+
+    /// What each host has brought and taken, by its room.
+    pub(crate) fn host_traffic(&self) -> Vec<(String, HostTraffic)> {
+        self.endpoint.host_traffic()
     }
 
     pub(crate) fn attach(&self, session_id: &str, carrier: Carrier) -> Result<(), Refused> {
@@ -117,6 +157,15 @@ impl EndpointPort {
     pub(crate) async fn shutdown(&self) {
         self.endpoint.shutdown().await;
     }
+}
+
+fn refuse(room: &str, error: GrantRefused) -> Refused {
+    tracing::warn!(session = room, %error, "the endpoint refused a session");
+    let code = match error {
+        GrantRefused::Untrusted(reason) => reason.problem(),
+        _ => ProblemCode::CoordinatorFault,
+    };
+    Refused::new(code, format!("the endpoint takes no session: {error}"))
 }
 
 fn is_up(state: State) -> bool {

@@ -5,6 +5,10 @@
 //! read: it is disconnected with [`Closing::TooSlow`]. For the endpoint's end of a room the signal
 //! is dropped instead, because the session must not end with a peer that floods it; WebRTC
 //! negotiation starts over by itself.
+//!
+//! A host's mailbox holds more ([`HOST_MAILBOX`]), because it may be told of a thousand members at
+//! once, each in less than 1 KiB. What members send it goes into its first [`FORWARDED`] places only
+//! and is dropped beyond, so members can fill 4 MiB of it at the very worst, and never push it out.
 
 use std::{
     collections::{HashMap, VecDeque},
@@ -14,10 +18,19 @@ use std::{
 use parking_lot::Mutex;
 use tokio::sync::{mpsc, oneshot};
 use warp_coordinator_core::{CloseReason, ConnId, Output, Rooms, RoomsLimits, rooms::RoomsRefused};
-use warp_protocol::signal::{ClientSignal, ServerSignal};
+use warp_protocol::{
+    hosting::MAX_MEMBERS,
+    signal::{ClientSignal, ServerSignal},
+};
 
 /// Signals that wait for one peer.
 pub(crate) const MAILBOX: usize = 32;
+
+/// Signals that wait for one host: two for each member, and some.
+pub(crate) const HOST_MAILBOX: usize = 2 * MAX_MEMBERS as usize + 2 * FORWARDED;
+
+/// Of those, places for what members send.
+const FORWARDED: usize = 64;
 
 /// Why the hub wants a socket closed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -28,10 +41,19 @@ pub(crate) enum Closing {
     TooSlow,
 }
 
-struct Mailbox {
-    tx: mpsc::Sender<ServerSignal>,
-    /// None for a service.
-    close: Option<oneshot::Sender<Closing>>,
+enum Mailbox {
+    Socket {
+        tx: mpsc::Sender<ServerSignal>,
+        close: oneshot::Sender<Closing>,
+    },
+    Service {
+        tx: mpsc::Sender<ServerSignal>,
+    },
+    /// A host's seat in a member's room: what that member sends it goes to the host's own socket.
+    Forward {
+        to: String,
+        from: String,
+    },
 }
 
 struct State {
@@ -90,13 +112,16 @@ impl Hub {
     }
 
     /// Seats a socket. Whoever calls has made sure that the peer id is the socket's own.
-    pub(crate) fn connect(self: &Arc<Self>, peer_id: &str) -> Result<SocketSeat, RoomsRefused> {
-        let (tx, inbox) = mpsc::channel(MAILBOX);
+    pub(crate) fn connect(
+        self: &Arc<Self>,
+        peer_id: &str,
+        mailbox: usize,
+    ) -> Result<SocketSeat, RoomsRefused> {
+        let (tx, inbox) = mpsc::channel(mailbox);
         let (close, closing) = oneshot::channel();
-        let close = Some(close);
         let mut state = self.state.lock();
         let (conn, out) = state.rooms.connect(peer_id)?;
-        state.mailboxes.insert(conn, Mailbox { tx, close });
+        state.mailboxes.insert(conn, Mailbox::Socket { tx, close });
         state.carry_out(out);
         drop(state);
         Ok(SocketSeat {
@@ -115,10 +140,43 @@ impl Hub {
     ) -> Result<Seat, RoomsRefused> {
         let mut state = self.state.lock();
         let (conn, out) = state.rooms.connect_service(session_id, name)?;
-        state.mailboxes.insert(conn, Mailbox { tx, close: None });
+        state.mailboxes.insert(conn, Mailbox::Service { tx });
         state.carry_out(out);
         drop(state);
         Ok(self.seat(conn))
+    }
+
+    /// Seats a host under its peer id in the room of a member's session: what `member` sends it
+    /// there goes to the host's socket, and nothing else of that room does.
+    pub(crate) fn connect_host(
+        self: &Arc<Self>,
+        session_id: &str,
+        host_peer: &str,
+        member: &str,
+    ) -> Result<Seat, RoomsRefused> {
+        let mut state = self.state.lock();
+        let (conn, out) = state.rooms.connect_service(session_id, host_peer)?;
+        let mailbox = Mailbox::Forward {
+            to: host_peer.to_owned(),
+            from: member.to_owned(),
+        };
+        state.mailboxes.insert(conn, mailbox);
+        state.carry_out(out);
+        drop(state);
+        Ok(self.seat(conn))
+    }
+
+    /// Sends to the socket of a peer id, if there is one, whichever room it is in.
+    pub(crate) fn send_to(&self, peer_id: &str, signal: ServerSignal) {
+        let mut state = self.state.lock();
+        if let Some(conn) = state.rooms.conn_of(peer_id) {
+            state.carry_out(vec![Output::Deliver { conn, signal }]);
+        }
+    }
+
+    /// Whether a peer is in a room.
+    pub(crate) fn is_in(&self, session_id: &str, peer_id: &str) -> bool {
+        self.state.lock().rooms.is_in(session_id, peer_id)
     }
 
     fn seat(self: &Arc<Self>, conn: ConnId) -> Seat {
@@ -130,6 +188,11 @@ impl Hub {
 }
 
 impl Seat {
+    /// Which connection it is.
+    pub(crate) fn conn(&self) -> ConnId {
+        self.conn
+    }
+
     /// Carries out a message of this connection.
     pub(crate) fn handle(&self, signal: ClientSignal) {
         let timestamp = timestamp();
@@ -155,19 +218,9 @@ impl State {
         while let Some(output) = todo.pop_front() {
             match output {
                 Output::Deliver { conn, signal } => {
-                    let Some(mailbox) = self.mailboxes.get(&conn) else {
-                        continue;
-                    };
-                    // A closed mailbox is one whose seat is about to be dropped.
-                    let Err(mpsc::error::TrySendError::Full(_)) = mailbox.tx.try_send(signal)
-                    else {
-                        continue;
-                    };
-                    if mailbox.close.is_some() {
+                    if self.deliver(conn, signal) {
                         self.shut(conn, Closing::TooSlow);
                         todo.extend(self.rooms.disconnect(conn));
-                    } else {
-                        tracing::debug!(?conn, "a service's mailbox is full, signal dropped");
                     }
                 }
                 Output::Close {
@@ -178,10 +231,54 @@ impl State {
         }
     }
 
+    /// Puts a signal into a mailbox. True when the socket has to go because it does not read.
+    fn deliver(&self, conn: ConnId, signal: ServerSignal) -> bool {
+        // A closed mailbox is one whose seat is about to be dropped.
+        let is_full = |tx: &mpsc::Sender<ServerSignal>, signal| {
+            matches!(tx.try_send(signal), Err(mpsc::error::TrySendError::Full(_)))
+        };
+        match self.mailboxes.get(&conn) {
+            None => false,
+            Some(Mailbox::Socket { tx, .. }) => is_full(tx, signal),
+            Some(Mailbox::Service { tx }) => {
+                if is_full(tx, signal) {
+                    tracing::debug!(?conn, "a service's mailbox is full, signal dropped");
+                }
+                false
+            }
+            Some(Mailbox::Forward { to, from }) => {
+                let host = self.rooms.conn_of(to).and_then(|c| self.mailboxes.get(&c));
+                let Some(Mailbox::Socket { tx, .. }) = host else {
+                    return false;
+                };
+                let waiting = tx.max_capacity() - tx.capacity();
+                if !is_for_host(&signal, from) {
+                    return false;
+                }
+                if waiting >= FORWARDED || is_full(tx, signal) {
+                    tracing::debug!(host = to, "a host's mailbox is full, signal dropped");
+                }
+                false
+            }
+        }
+    }
+
     fn shut(&mut self, conn: ConnId, why: Closing) {
-        if let Some(close) = self.mailboxes.remove(&conn).and_then(|m| m.close) {
+        if let Some(Mailbox::Socket { close, .. }) = self.mailboxes.remove(&conn) {
             let _ = close.send(why);
         }
+    }
+}
+
+/// Whether a host is told of this out of a member's room.
+fn is_for_host(signal: &ServerSignal, member: &str) -> bool {
+    match signal {
+        ServerSignal::Offer { from, .. }
+        | ServerSignal::Answer { from, .. }
+        | ServerSignal::IceCandidate { from, .. } => from == member,
+        // What it sent there could not be carried out.
+        ServerSignal::Error { .. } => true,
+        _ => false,
     }
 }
 
@@ -218,8 +315,8 @@ mod tests {
     #[tokio::test]
     async fn two_peers_of_a_room_exchange_offers() {
         let hub = hub();
-        let mut a = hub.connect("a").unwrap();
-        let mut b = hub.connect("b").unwrap();
+        let mut a = hub.connect("a", MAILBOX).unwrap();
+        let mut b = hub.connect("b", MAILBOX).unwrap();
         a.seat.handle(join());
         b.seat.handle(join());
         a.seat.handle(offer("b"));
@@ -248,8 +345,8 @@ mod tests {
     #[tokio::test]
     async fn whoever_does_not_read_is_disconnected_and_the_others_are_told() {
         let hub = hub();
-        let a = hub.connect("a").unwrap();
-        let mut b = hub.connect("b").unwrap();
+        let a = hub.connect("a", MAILBOX).unwrap();
+        let mut b = hub.connect("b", MAILBOX).unwrap();
         a.seat.handle(join());
         b.seat.handle(join());
         let mut b_saw = Vec::new();
@@ -266,13 +363,13 @@ mod tests {
     #[tokio::test]
     async fn the_older_socket_is_closed_and_its_end_harms_nothing() {
         let hub = hub();
-        let old = hub.connect("a").unwrap();
+        let old = hub.connect("a", MAILBOX).unwrap();
         old.seat.handle(join());
-        let mut new = hub.connect("a").unwrap();
+        let mut new = hub.connect("a", MAILBOX).unwrap();
         new.seat.handle(join());
         assert_eq!(old.closing.await, Ok(Closing::Replaced));
         drop(old.seat);
-        let b = hub.connect("b").unwrap();
+        let b = hub.connect("b", MAILBOX).unwrap();
         b.seat.handle(join());
         b.seat.handle(offer("a"));
         for expected in ["session-joined", "peer-joined", "offer"] {
@@ -282,11 +379,50 @@ mod tests {
     }
 
     #[tokio::test]
+    async fn a_host_hears_its_member_and_nobody_else_of_the_room() {
+        let hub = hub();
+        hub.open("own", &["h"]).unwrap();
+        let mut host = hub.connect("h", HOST_MAILBOX).unwrap();
+        let seat = hub.connect_host("s", "h", "a").unwrap();
+        let mut a = hub.connect("a", MAILBOX).unwrap();
+        let b = hub.connect("b", MAILBOX).unwrap();
+        a.seat.handle(join());
+        b.seat.handle(join());
+        b.seat.handle(offer("h"));
+        a.seat.handle(offer("h"));
+        let Some(ServerSignal::Offer { from, .. }) = host.inbox.recv().await else {
+            panic!("no offer");
+        };
+        assert_eq!(from, "a");
+        seat.handle(offer("a"));
+        for expected in ["session-joined", "peer-joined", "offer"] {
+            let signal = serde_json::to_value(a.inbox.recv().await.unwrap()).unwrap();
+            assert_eq!(signal["type"], expected);
+        }
+        // A member that floods it takes the first places only, and the coordinator still gets through.
+        for _ in 0..2 * FORWARDED {
+            a.seat.handle(offer("h"));
+        }
+        hub.send_to("h", ServerSignal::Drained);
+        let mut offers = 0;
+        while let Ok(signal) = host.inbox.try_recv() {
+            match signal {
+                ServerSignal::Offer { .. } => offers += 1,
+                other => assert_eq!(other, ServerSignal::Drained),
+            }
+        }
+        assert_eq!(offers, FORWARDED);
+        drop(seat);
+        a.seat.handle(offer("h"));
+        assert!(host.inbox.try_recv().is_err());
+    }
+
+    #[tokio::test]
     async fn a_service_that_does_not_read_loses_signals_and_nothing_else() {
         let hub = hub();
         let (tx, mut to_service) = mpsc::channel(2);
         let service = hub.connect_service("s", "endpoint", tx).unwrap();
-        let mut a = hub.connect("a").unwrap();
+        let mut a = hub.connect("a", MAILBOX).unwrap();
         a.seat.handle(join());
         for _ in 0..5 {
             a.seat.handle(offer("endpoint"));

@@ -14,6 +14,8 @@
 //! * A session belongs to the account and device key that joined; there is one per zone and pair. It
 //!   ends when the endpoint ends it, when its owner asks, when its device is revoked, or when nothing
 //!   attaches to it for 60 s.
+//! * A host belongs to the account that registered it first. Which session goes over which host is
+//!   decided by [`warp_coordinator_core::fleet`]; see docs/hosting-operator.md.
 //! * Logs never hold a password, a token, a query or a header.
 
 mod api;
@@ -23,6 +25,8 @@ pub mod config;
 mod data_dir;
 mod endpoint_port;
 mod extract;
+mod hosting;
+mod hosts_config;
 mod hub;
 mod limits;
 mod live;
@@ -39,6 +43,7 @@ mod ws;
 
 pub use config::{ConfigError, CoordinatorConfig, Registration, TlsFiles};
 pub use data_dir::DataDirError;
+pub use hosts_config::{HostsConfig, HostsWho};
 pub use limits::{Rate, RateLimits};
 pub use offline::{AdminError, Offline};
 pub use passwords::PasswordCost;
@@ -46,4 +51,6 @@ pub use running::{Coordinator, Running, StartError, public_key};
 pub use server::TlsError;
 pub use store::{DeviceView, StoreError};
 pub use turn::TurnConfig;
+pub use warp_coordinator_core::fleet::{FleetCounters, FleetLimits, HostMinimum};
+pub use warp_endpoint::HostTraffic;
 pub use ws::close as close_codes;

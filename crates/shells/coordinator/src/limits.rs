@@ -39,6 +39,15 @@ impl Rate {
         }
     }
 
+    /// So many times as much, at once and in the long run.
+    pub(crate) fn times(self, n: u32) -> Self {
+        let times = |rate: NonZeroU32| at_least_one(rate.get().saturating_mul(n));
+        Self {
+            burst: times(self.burst),
+            per_minute: times(self.per_minute),
+        }
+    }
+
     fn quota(self) -> Quota {
         Quota::per_minute(self.per_minute).allow_burst(self.burst)
     }

@@ -17,7 +17,10 @@ use warp_coordinator_core::{
 use warp_protocol::{ProblemCode, rest::IceServer, zone::ZoneFile};
 
 use crate::{
+    authority::Authority,
     endpoint_port::{EndpointPort, SignalPort},
+    hosting::Hosting,
+    hosts_config::HostsConfig,
     hub::{Hub, Seat},
     problem::{Refused, internal},
     relays::Relays,
@@ -75,6 +78,7 @@ pub(crate) struct Live {
     sessions: Mutex<Sessions>,
     carriers: Mutex<HashMap<String, CarrierStop>>,
     pub(crate) relays: Relays,
+    pub(crate) hosting: Arc<Hosting>,
     /// Start of the time that the table counts in.
     start: Instant,
     deadlines_changed: Notify,
@@ -82,10 +86,25 @@ pub(crate) struct Live {
 }
 
 impl Live {
-    pub(crate) fn new(endpoint: EndpointPort, unused: Duration, tasks: TaskTracker) -> Arc<Self> {
+    pub(crate) fn new(
+        endpoint: EndpointPort,
+        authority: Arc<Authority>,
+        unused: Duration,
+        hosts: HostsConfig,
+        tasks: TaskTracker,
+    ) -> Arc<Self> {
+        let hub = Hub::new(RoomsLimits::default());
+        let hosting = Hosting::new(
+            Arc::clone(&hub),
+            endpoint.clone(),
+            authority,
+            hosts,
+            tasks.clone(),
+        );
         Arc::new(Self {
-            hub: Hub::new(RoomsLimits::default()),
+            hub,
             endpoint,
+            hosting,
             sessions: Mutex::new(Sessions::new(SessionsLimits {
                 unused,
                 ..SessionsLimits::default()
@@ -109,7 +128,7 @@ impl Live {
     ) -> Result<(), Refused> {
         let session_id = new.session_id.clone();
         let (peer_id, device_key) = (new.peer_id.clone(), new.device_key.clone());
-        let account = new.account;
+        let (account, joined) = (new.account, new.clone());
         let replaced = {
             let mut sessions = self.sessions.lock();
             sessions
@@ -140,6 +159,11 @@ impl Live {
             zone = zone.zone_id,
             "session granted"
         );
+        self.hosting.join(&joined);
+        // One that the endpoint has ended since is not to stay there.
+        if self.owned(&session_id, account).is_err() {
+            self.hosting.leave(&session_id);
+        }
         self.deadlines_changed.notify_one();
         Ok(())
     }
@@ -217,6 +241,7 @@ impl Live {
             }
             self.endpoint.revoke_device(id);
         }
+        self.hosting.end_revoked(by);
         ids.len()
     }
 
@@ -237,6 +262,7 @@ impl Live {
             carrier.stop(code);
         }
         self.relays.end_session(id, code);
+        self.hosting.leave(id);
         self.endpoint.revoke(id);
         self.hub.close(id);
         self.deadlines_changed.notify_one();
@@ -313,8 +339,9 @@ impl Live {
         }
     }
 
-    /// Ends all sessions.
+    /// Ends all sessions and hosts.
     pub(crate) fn end_all(&self) {
+        self.hosting.end_all();
         let ids = self.sessions.lock().ids();
         for id in ids {
             self.end_with(&id, "the coordinator stops", close::RESTART);

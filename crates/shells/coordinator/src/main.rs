@@ -58,6 +58,15 @@ enum Command {
     /// Devices of players. Works while the coordinator runs.
     #[command(subcommand)]
     Device(DeviceCommand),
+    /// Switch peer-to-peer paths on or off, in all zones at once. Off: within some seconds every
+    /// launcher plays through the server alone. Works while the coordinator runs.
+    P2p {
+        /// On: each zone's own switch counts.
+        #[arg(value_enum)]
+        switch: Switch,
+        #[command(flatten)]
+        place: Place,
+    },
     /// Print the coordinator's public key, which launchers pin (`coordinator.public_key`).
     Key {
         #[command(flatten)]
@@ -160,6 +169,12 @@ enum Status {
     Maintenance,
 }
 
+#[derive(Clone, Copy, PartialEq, ValueEnum)]
+enum Switch {
+    On,
+    Off,
+}
+
 /// What goes to standard error, and the exit code.
 struct Failure {
     code: ProblemCode,
@@ -250,6 +265,14 @@ async fn run(command: Command) -> Result<(), Failure> {
             }
             // A reader that has gone away (`| head`) is no failure.
             let _ = std::io::stdout().write_all(text.as_bytes());
+            Ok(())
+        }
+        Command::P2p { switch, place } => {
+            let offline = open(&place).await?;
+            let set = offline.set_p2p(switch == Switch::On).await;
+            offline.close().await;
+            set?;
+            println!("{}", if switch == Switch::On { "on" } else { "off" });
             Ok(())
         }
         Command::Key { place } => {

@@ -166,6 +166,15 @@ impl Offline {
         Ok(self.store.zones().await?)
     }
 
+    /// Switches peer-to-peer paths of all zones on or off. A coordinator that runs tells its launchers
+    /// and hosts within some seconds.
+    ///
+    /// # Errors
+    /// The database.
+    pub async fn set_p2p(&self, on: bool) -> Result<(), AdminError> {
+        Ok(self.store.set_p2p(on).await?)
+    }
+
     /// Revokes a device for ever, by its key or a certificate's serial, or what an account was issued.
     /// A coordinator that runs ends the sessions within 10 s. Gives the accounts whose kept sign-ins
     /// ended.

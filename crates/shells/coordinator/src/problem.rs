@@ -55,9 +55,11 @@ fn status_of(code: ProblemCode) -> StatusCode {
     use ProblemCode as P;
     match code {
         P::WrongPassword | P::TokenExpired | P::NotSignedIn => StatusCode::UNAUTHORIZED,
-        P::NameTaken | P::ZoneClosed => StatusCode::CONFLICT,
+        P::NameTaken | P::ZoneClosed | P::NoHost => StatusCode::CONFLICT,
+        P::HostRefused => StatusCode::UNPROCESSABLE_ENTITY,
         P::BadName | P::BadPassword | P::BadRequest => StatusCode::BAD_REQUEST,
         P::Forbidden
+        | P::HostNotYours
         | P::CertificateMissing
         | P::CertificateInvalid
         | P::CertificateExpired

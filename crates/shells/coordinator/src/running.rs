@@ -3,12 +3,14 @@
 use std::{
     net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr},
     path::{Path, PathBuf},
+    sync::Arc,
     time::Duration,
 };
 
 use tokio::net::TcpListener;
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
-use warp_endpoint::{EndpointTrust, Identity};
+use warp_coordinator_core::fleet::FleetCounters;
+use warp_endpoint::{EndpointTrust, HostTraffic, Identity};
 use warp_protocol::{
     ProblemCode, Secret,
     identity::PublicKey,
@@ -40,6 +42,9 @@ const FORGET_EVERY: Duration = Duration::from_secs(3600);
 /// How often it is looked whether another process has revoked something. A revocation is in force
 /// within this time and the time that closing takes.
 const REVOKED_EVERY: Duration = Duration::from_secs(10);
+
+/// How often it is looked whether another process has changed a zone or the switch of P2P.
+pub(crate) const SYNC_EVERY: Duration = Duration::from_secs(2);
 
 /// How long certificates are remembered after they expired, so that a serial in an old log still
 /// names its device: as long as a refresh token can live by default.
@@ -117,7 +122,7 @@ impl Coordinator {
         let tls = config.tls.as_ref().map(tls).transpose()?;
         data_dir::prepare(&config.data_dir)?;
         let signing = data_dir::jwt_key(&config.data_dir)?;
-        let authority = authority(&config)?;
+        let authority = Arc::new(authority(&config)?);
         let endpoint = endpoint(&config, &authority)?;
         let store = Store::open(&config.data_dir).await?;
         let internal =
@@ -135,11 +140,18 @@ impl Coordinator {
         let addr = listener.local_addr().map_err(at)?;
         let url = url_of(addr, tls.is_some());
         let (stop, tasks) = (CancellationToken::new(), TaskTracker::new());
-        let live = Live::new(endpoint, config.unused_session, tasks.clone());
+        let live = Live::new(
+            endpoint,
+            Arc::clone(&authority),
+            config.unused_session,
+            config.hosts,
+            tasks.clone(),
+        );
         let app = App::new(Shared {
             tokens: AccessTokens::new(&signing, config.access_lifetime),
             authority,
             revoked_up_to: tokio::sync::Mutex::new(0),
+            syncing: tokio::sync::Mutex::new(()),
             by_address: KeyedLimit::new(config.limits.address),
             by_account: KeyedLimit::new(config.limits.account),
             relayed: KeyedLimit::new(config.limits.relay_bytes),
@@ -150,6 +162,8 @@ impl Coordinator {
             tasks: tasks.clone(),
             config,
         });
+        // Before anybody is let in: what is switched off stays off.
+        sync_fleet(&app).await?;
         let server = Server {
             listener,
             tls,
@@ -158,9 +172,12 @@ impl Coordinator {
             tasks: tasks.clone(),
         };
         tasks.spawn(server.run());
+        let (hosting, stopped) = (Arc::clone(&live.hosting), stop.clone());
+        tasks.spawn(async move { hosting.watch(stopped).await });
         tasks.spawn(async move { live.expire(stop).await });
         tasks.spawn(forget_expired(app.clone()));
         tasks.spawn(follow_revocations(app.clone()));
+        tasks.spawn(follow_fleet(app.clone()));
         tracing::info!(url, key = %app.authority.key(), "coordinator started");
         Ok(Running {
             addr,
@@ -208,6 +225,16 @@ impl Running {
         role: AccountRole,
     ) -> Result<(), AdminError> {
         self.admin.ensure_user(name, password, role).await
+    }
+
+    /// What each host has brought to the endpoint and taken, by its room.
+    pub fn host_traffic(&self) -> Vec<(String, HostTraffic)> {
+        self.app.live.endpoint.host_traffic()
+    }
+
+    /// What has happened to hosts since the start.
+    pub fn fleet_counters(&self) -> FleetCounters {
+        self.app.live.hosting.counters()
     }
 
     /// Stops: no new connections, running requests finish, sockets are closed with 1012, sessions
@@ -261,7 +288,8 @@ fn identity(data_dir: &Path) -> Result<Identity, StartError> {
 fn authority(config: &CoordinatorConfig) -> Result<Authority, StartError> {
     let identity = identity(&config.data_dir)?;
     let (lifetime, required) = (config.certificate_lifetime, config.require_certificates);
-    Ok(Authority::new(identity, lifetime, required))
+    let hosts = config.hosts.who;
+    Ok(Authority::new(identity, lifetime, required, hosts))
 }
 
 fn endpoint(config: &CoordinatorConfig, authority: &Authority) -> Result<EndpointPort, StartError> {
@@ -322,6 +350,32 @@ async fn follow_revocations(app: App) {
         tokio::select! {
             () = app.stop.cancelled() => return,
             () = tokio::time::sleep(REVOKED_EVERY) => {}
+        }
+    }
+}
+
+/// Brings the fleet in line with the stored zones and the switch of P2P.
+///
+/// # Errors
+/// The database.
+pub(crate) async fn sync_fleet(app: &App) -> Result<(), StoreError> {
+    // One at a time, so that an older look never comes after a newer one.
+    let _one = app.syncing.lock().await;
+    let p2p_on = app.store.p2p().await?;
+    let zones = app.store.zones().await?;
+    let zones: Vec<&ZoneFile> = zones.iter().map(|(zone, _)| zone).collect();
+    app.live.hosting.sync(&zones, p2p_on);
+    Ok(())
+}
+
+async fn follow_fleet(app: App) {
+    loop {
+        tokio::select! {
+            () = app.stop.cancelled() => return,
+            () = tokio::time::sleep(SYNC_EVERY) => {}
+        }
+        if let Err(error) = sync_fleet(&app).await {
+            tracing::warn!(%error, "zones and the switch of P2P could not be looked up");
         }
     }
 }

@@ -26,6 +26,7 @@
 //! | `tables` | the operator's packet tables |
 //! | `instances` | the game clients that were started here |
 //! | `game` | one game's process |
+//! | `hosting` | being a host for others |
 //! | `doctor` | checks of what play needs |
 
 mod account;
@@ -34,6 +35,7 @@ mod device;
 mod doctor;
 pub mod game;
 mod handle;
+mod hosting;
 mod hosts;
 mod instances;
 mod links;

@@ -253,7 +253,7 @@ impl Coordinator {
     }
 
     /// Our certificate in hex, renewed if it is due; `None` with a coordinator that has no key.
-    async fn certificate(&self) -> Result<Option<String>, Problem> {
+    pub(crate) async fn certificate(&self) -> Result<Option<String>, Problem> {
         let _turn = self.proof.turn.lock().await;
         let held = self.proof.held.lock().clone();
         if let Some(held) = held.filter(|held| !held.is_due()) {
@@ -290,6 +290,13 @@ impl Coordinator {
             life: Duration::from_secs(answer.expires_in),
         });
         Ok(Some(answer.certificate))
+    }
+
+    /// Belief in the coordinator, and its time now (unix seconds); `None` before it has proven its
+    /// key.
+    pub(crate) fn trust(&self) -> Option<(Trust, u64)> {
+        let known = *self.proof.known.lock();
+        known.map(|known| (known.trust, known.now()))
     }
 
     async fn load_device(&self) -> Result<Identity, Problem> {

@@ -3,6 +3,7 @@
 use warp_engine_core::event::{Event, PlayStep, TokenStore};
 use warp_engine_core::text::{answer_lines, brief, figure, figure_value, level, reason, state};
 use warp_engine_core::view::Costs;
+use warp_host_core::{HostState, HostStatusView, UpstreamKind};
 use warp_protocol::{Problem, ProblemCode};
 
 /// A problem in one or more lines.
@@ -108,6 +109,18 @@ fn explain(code: ProblemCode) -> (&'static str, &'static str) {
         C::ZoneNotJoined => (
             "the zone of this map could not be joined",
             "Play goes on through the zone that was chosen.",
+        ),
+        C::NoHost => (
+            "no player's computer can carry this zone just now",
+            "Try again in a while, or choose another zone.",
+        ),
+        C::HostRefused => (
+            "this computer cannot host here",
+            "The text behind says what is missing.",
+        ),
+        C::HostNotYours => (
+            "this host belongs to another account",
+            "Sign in with that account, or choose another host id.",
         ),
         C::ZoneLost => (
             "the connection to the zone of this map is lost",
@@ -297,10 +310,40 @@ pub(crate) fn event(event: &Event) -> Option<String> {
         }
         Event::Console { answer: told, .. } => answer_lines(told).join("\n"),
         Event::Problem { problem: told } => problem(told),
+        // Once a second; `warp-node host` tells what changed.
+        Event::HostState { .. } => return None,
         Event::Stopped => "stopped".into(),
         // Asked for by the window; `warp-node doctor` shows its own.
         Event::Diagnosed { .. } | Event::Ended => return None,
     })
+}
+
+/// How hosting goes, in a line that changes only when something happens.
+pub(crate) fn host_line(host: &HostStatusView) -> String {
+    let state = match host.state {
+        HostState::Registering => "asking for a place as a host",
+        HostState::Serving => "hosting",
+        HostState::Paused => "hosting, and taking no new players now",
+        HostState::Draining => "the players are moved away",
+        HostState::Stopped => return "hosting has ended".into(),
+    };
+    let zones = host.zones.join(", ");
+    let upstream = match host.upstream {
+        Some(UpstreamKind::Webrtc) => "endpoint over WebRTC",
+        Some(UpstreamKind::Wss) => "endpoint over a WebSocket",
+        None => "no way to the endpoint",
+    };
+    let connected = host.members.iter().filter(|it| it.connected).count();
+    let signaling = if host.signaling {
+        ""
+    } else {
+        ", coordinator away"
+    };
+    format!(
+        "{state}: {zones}; {connected} of {} players connected, {} at most; {upstream}{signaling}",
+        host.members.len(),
+        host.max_members
+    )
 }
 
 #[cfg(test)]

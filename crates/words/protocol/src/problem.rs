@@ -73,6 +73,13 @@ pub enum ProblemCode {
     ZoneNotJoined,
     /// The session in the zone of a player's map was lost; the chosen zone carries its maps.
     ZoneLost,
+    /// Only hosts carry this zone's players, and none can just now.
+    NoHost,
+    // hosts
+    /// This machine may not host in the zone, or says what cannot be.
+    HostRefused,
+    /// The host belongs to another account.
+    HostNotYours,
     // link
     /// What came over a path was altered or replayed on the way; it is not used for a while.
     PathTampered,
@@ -156,6 +163,7 @@ impl ProblemCode {
                 | Self::PeerUnreachable
                 | Self::ZoneNotJoined
                 | Self::ZoneLost
+                | Self::NoHost
         )
     }
 }

@@ -16,6 +16,18 @@
 //! | POST devices/revoke | [`RevokeRequest`], by an operator | 200 [`RevokeAnswer`] |
 //! | GET devices/refusals | by an operator | 200 `[`[`RefusalCount`]`]` |
 //! | POST links/{session_id}/guests | [`GuestRequest`] | 204; the peer may enter the session's room |
+//! | PATCH zones/{zone_id}/status?new_status=enabled\|disabled\|maintenance | by a game master or operator | 200 `ZoneView` |
+//! | POST zones/{zone_id}/enable-p2p, zones/{zone_id}/disable-p2p | by a game master or operator | 200 `ZoneView` |
+//! | GET fleet/p2p | | 200 [`FleetSwitch`] |
+//! | POST fleet/p2p | [`FleetSwitch`], by an operator | 200 [`FleetSwitch`] |
+//! | POST hosts/register | [`HostRegister`](crate::hosting::HostRegister) | 201 [`HostGrant`](crate::hosting::HostGrant) |
+//! | POST hosts/{host_id}/heartbeat | [`HostHeartbeat`](crate::hosting::HostHeartbeat) | 200 [`HostView`](crate::hosting::HostView) |
+//! | GET hosts/?status=&min_quality_score= | | 200 `[HostView]` |
+//! | GET hosts/available/list | | 200 `[HostView]` that could be given a member now, best first |
+//! | GET hosts/available/best?zone_id= | | 200 `HostView`: the caller's best host in the zone |
+//! | GET hosts/{host_id} | | 200 `HostView` |
+//! | POST hosts/{host_id}/drain | by its owner or an operator | 200 `HostView` |
+//! | DELETE hosts/{host_id} | by its owner or an operator | 204 |
 //! | GET signaling/ws?peer_id=&session_id= | WebSocket, [`crate::signal`] | |
 //! | GET link/ws?session_id= | WebSocket, binary frames, [`crate::carrier`] | |
 //! | GET relay/ws?session_id=&peer_id=&to= | WebSocket, binary frames, [`crate::relay`] | |
@@ -135,6 +147,13 @@ pub struct IdentityProof {
     pub time: u64,
     /// [`crate::identity::identity_message`] signed with that key, hex.
     pub signature: String,
+}
+
+/// The switch of peer-to-peer paths in all zones.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct FleetSwitch {
+    /// On: each zone's own switch counts. Off: no zone has them.
+    pub enabled: bool,
 }
 
 /// Whom to revoke.

@@ -37,13 +37,15 @@ pub struct ZoneFile {
     /// May players be served by the endpoint when no host can.
     #[serde(default = "yes")]
     pub fallback_enabled: bool,
-    /// Hosts below this score (0..=100) are not chosen.
+    /// Hosts below this score are not chosen, 0 to 100: the scale of
+    /// [`HostView::quality_score`](crate::hosting::HostView). The default 7 lets in all but the
+    /// hopeless; older documents have this number on a scale of 10.
     #[serde(default = "default_min_score")]
     pub min_host_quality_score: f64,
-    /// Hosts with less are not chosen, Mbit/s.
+    /// Hosts with less upload are not taken, Mbit/s.
     #[serde(default = "default_hundred")]
     pub min_bandwidth_mbps: u32,
-    /// Hosts slower than this are not chosen, ms.
+    /// Hosts over which the round trip takes longer are not chosen, ms.
     #[serde(default = "default_hundred")]
     pub max_latency_ms: u32,
     /// Free text for players.

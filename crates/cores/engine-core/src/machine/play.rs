@@ -123,6 +123,7 @@ impl Machine {
             self.first_game = self.launch();
         }
         self.step(PlayStep::Ready);
+        self.host_this_zone();
     }
 
     pub(super) fn on_link_event(&mut self, now: Duration, link: LinkId, event: LinkEvent) {

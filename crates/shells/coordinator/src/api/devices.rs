@@ -116,7 +116,7 @@ pub(crate) async fn refusals(
     Ok(Json(counts))
 }
 
-fn operators_only(caller: &Caller) -> Result<(), Refused> {
+pub(crate) fn operators_only(caller: &Caller) -> Result<(), Refused> {
     if caller.role == AccountRole::Admin {
         return Ok(());
     }

@@ -4,6 +4,8 @@
 mod auth;
 mod devices;
 mod health;
+mod hosts;
+mod operate;
 mod zones;
 
 use std::time::Duration;
@@ -15,7 +17,7 @@ use axum::{
     http::{HeaderValue, Method, StatusCode, header},
     middleware::{self, Next},
     response::{IntoResponse, Response},
-    routing::{delete, get, post},
+    routing::{delete, get, patch, post},
 };
 use tower_http::{catch_panic::CatchPanicLayer, cors::CorsLayer, trace::TraceLayer};
 use warp_protocol::ProblemCode;
@@ -55,6 +57,27 @@ pub(crate) fn router(app: App) -> Router {
             .route(&at("zones"), get(zones::list))
             .route(&at("zones/{zone_id}"), get(zones::one))
             .route(&at("zones/{zone_id}/join"), post(zones::join))
+            .route(&at("zones/{zone_id}/status"), patch(operate::zone_status))
+            .route(&at("zones/{zone_id}/enable-p2p"), post(operate::enable_p2p))
+            .route(
+                &at("zones/{zone_id}/disable-p2p"),
+                post(operate::disable_p2p),
+            )
+            .route(
+                &at("fleet/p2p"),
+                get(operate::fleet).post(operate::set_fleet),
+            )
+            .route(&at("hosts/"), get(hosts::list))
+            .route(&at("hosts"), get(hosts::list))
+            .route(&at("hosts/register"), post(hosts::register))
+            .route(&at("hosts/available/list"), get(hosts::available))
+            .route(&at("hosts/available/best"), get(hosts::best))
+            .route(
+                &at("hosts/{host_id}"),
+                get(hosts::one).delete(hosts::remove),
+            )
+            .route(&at("hosts/{host_id}/heartbeat"), post(hosts::heartbeat))
+            .route(&at("hosts/{host_id}/drain"), post(hosts::drain))
             .route(&at("links/{session_id}"), delete(zones::end_session))
             .route(&at("links/{session_id}/guests"), post(zones::admit))
             .route(&at("relay/ws"), get(ws::relay::open))
@@ -88,7 +111,7 @@ fn cors(origins: &[String]) -> CorsLayer {
     let origins: Vec<HeaderValue> = origins.iter().filter_map(|o| o.parse().ok()).collect();
     CorsLayer::new()
         .allow_origin(origins)
-        .allow_methods([Method::GET, Method::POST, Method::DELETE])
+        .allow_methods([Method::GET, Method::POST, Method::PATCH, Method::DELETE])
         .allow_headers([header::AUTHORIZATION, header::CONTENT_TYPE])
         .max_age(Duration::from_secs(600))
 }

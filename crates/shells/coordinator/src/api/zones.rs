@@ -70,10 +70,20 @@ pub(crate) async fn join(
 ) -> Result<(StatusCode, Json<SessionGrant>), Refused> {
     let key = device_key(&request.device_key)?;
     let proven = prove_device(&app, &caller, &key, request.certificate.as_deref()).await?;
-    let (zone, status) = find(&app, &zone_id).await?;
+    let (mut zone, status) = find(&app, &zone_id).await?;
     let device_key = key.spki();
     let players = app.live.others_in(&zone_id, caller.account, &device_key);
     may_join(caller.role, status, players, zone.max_players)?;
+    let hosting = &app.live.hosting;
+    // So that a zone counts that was entered a moment ago.
+    hosting.put_zone(&zone);
+    if !hosting.can_carry(&zone_id, caller.account) {
+        let text =
+            "only players' computers carry this zone, and none can just now; try again later";
+        return Err(Refused::new(ProblemCode::NoHost, text).retry_after(10));
+    }
+    // With the switch of all zones: what this session may use.
+    zone.p2p_enabled = hosting.is_p2p(&zone_id);
     let session_id = format!("session-{}", random_hex::<8>()?);
     let peer_id = format!("player-{}-{}", caller.name, random_hex::<4>()?);
     let now = SystemTime::now();
@@ -127,7 +137,8 @@ pub(crate) async fn admit(
 ) -> Result<StatusCode, Refused> {
     let session = app.live.owned(&session_id, caller.account)?;
     let (zone, _) = find(&app, &session.grant.zone_id).await?;
-    if !zone.p2p_enabled {
+    app.live.hosting.put_zone(&zone);
+    if !app.live.hosting.is_p2p(&zone.zone_id) {
         return Err(Refused::new(
             ProblemCode::Forbidden,
             "this zone has no P2P, so its players do not meet",
@@ -137,7 +148,7 @@ pub(crate) async fn admit(
     Ok(StatusCode::NO_CONTENT)
 }
 
-async fn find(app: &App, zone_id: &str) -> Result<(ZoneFile, ZoneStatus), Refused> {
+pub(crate) async fn find(app: &App, zone_id: &str) -> Result<(ZoneFile, ZoneStatus), Refused> {
     app.store.zone(zone_id).await?.ok_or_else(|| {
         Refused::new(
             ProblemCode::UnknownZone,
@@ -157,7 +168,7 @@ fn ice_servers(app: &App, zone: &ZoneFile, whose: &str, now: SystemTime) -> Vec<
     app.config.ice_servers.iter().cloned().chain(turn).collect()
 }
 
-fn view(app: &App, zone: ZoneFile, status: ZoneStatus) -> ZoneView {
+pub(crate) fn view(app: &App, zone: ZoneFile, status: ZoneStatus) -> ZoneView {
     let players = app.live.players_in(&zone.zone_id);
     ZoneView {
         zone,
@@ -167,7 +178,7 @@ fn view(app: &App, zone: ZoneFile, status: ZoneStatus) -> ZoneView {
 }
 
 /// Looks whether the device may play: certified where that is required, and not revoked.
-async fn prove_device(
+pub(crate) async fn prove_device(
     app: &App,
     caller: &Caller,
     key: &PublicKey,
@@ -183,7 +194,7 @@ async fn prove_device(
     Ok(proven)
 }
 
-async fn is_revoked(
+pub(crate) async fn is_revoked(
     app: &App,
     caller: &Caller,
     key: &PublicKey,

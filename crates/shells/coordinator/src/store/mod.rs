@@ -8,6 +8,7 @@
 mod accounts;
 mod devices;
 mod refresh;
+mod settings;
 mod zones;
 
 use std::{path::Path, time::Duration};

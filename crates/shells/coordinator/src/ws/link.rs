@@ -1,5 +1,8 @@
 //! The link socket, `link/ws?session_id=`: one binary message per datagram of the session link.
 //!
+//! A host's own room is such a session too; its datagrams are those of its members, each with the head
+//! of [`warp_protocol::hosting`].
+//!
 //! It is a carrier of the endpoint: nothing here reads what it carries. Only the session's owner
 //! may open it; a second one for the same session takes the first one's place (close 4001).
 
@@ -44,9 +47,22 @@ pub(crate) async fn open(
     QueryOf(params): QueryOf<Params>,
     Upgrade(upgrade): Upgrade,
 ) -> Result<Response, Refused> {
-    app.live.owned(&params.session_id, caller.account)?;
+    let hosting = &app.live.hosting;
+    let is_host = hosting.owns_room(&params.session_id, caller.account);
+    if !is_host {
+        app.live.owned(&params.session_id, caller.account)?;
+    }
     let tasks = app.tasks.clone();
-    let run = move |socket| tasks.track_future(run(app, socket, params.session_id));
+    let run = move |socket| {
+        let session_id = params.session_id;
+        tasks.track_future(async move {
+            if is_host {
+                run_host(app, socket, session_id).await;
+            } else {
+                run(app, socket, session_id).await;
+            }
+        })
+    };
     Ok(upgrade
         .max_message_size(MAX_READ)
         .max_frame_size(MAX_READ)
@@ -80,6 +96,32 @@ async fn run(app: App, socket: WebSocket, session_id: String) {
     }
     app.live.carrier_closed(&session_id, &stop);
     tracing::info!(session = session_id, "link socket closed");
+}
+
+async fn run_host(app: App, socket: WebSocket, room: String) {
+    let hosting = &app.live.hosting;
+    // The host may have gone since the handshake; then the socket just closes.
+    let Some(stop) = hosting.carrier_opens(&room) else {
+        return;
+    };
+    let gone = CancellationToken::new();
+    let carrier = carrier_over(socket, &stop, &gone);
+    match app.live.endpoint.attach_host(&room, carrier) {
+        Ok(()) => tracing::info!(room, "a host's link socket attached"),
+        Err(refused) => {
+            tracing::info!(room, why = refused.detail(), "a host's link socket refused");
+            stop.stop(close::SESSION_ENDED);
+        }
+    }
+    tokio::select! {
+        () = app.stop.cancelled() => {
+            stop.stop(close::RESTART);
+            gone.cancelled().await;
+        }
+        () = gone.cancelled() => {}
+    }
+    hosting.carrier_closed(&room, &stop);
+    tracing::info!(room, "a host's link socket closed");
 }
 
 /// `gone` is cancelled when the carrier has let go of the socket.

@@ -2,6 +2,10 @@
 //!
 //! * `peer_id` is one that a grant named for the caller's account; `session_id`, where it is given,
 //!   is that grant's session, and its room is entered at once.
+//! * Or it is the peer id of a registered host. Its socket has a larger mailbox and ten times the rate,
+//!   because it speaks with all its members. What it sends to a member goes out in that member's room,
+//!   under the host's peer id; all else stays in the host's own room.
+//! * A launcher that enters its session's room is told its zone's policy and its hosts.
 //! * Text frames are JSON objects. Whatever else comes is answered with an `error` signal, and the
 //!   socket lives on; only a message above 64 KiB closes it (1009). One above 256 KiB is not read to
 //!   its end, so its sender may see a reset instead of the code.
@@ -22,6 +26,7 @@ use governor::DefaultDirectRateLimiter;
 use serde::Deserialize;
 use tokio::time::{Instant, MissedTickBehavior};
 use warp_coordinator_core::{
+    fleet::Report,
     frame::{bad_request, error},
     parse_frame,
 };
@@ -34,7 +39,7 @@ use super::{MAX_READ, close, close_message, is_too_big};
 use crate::{
     app::App,
     extract::{QueryOf, SocketCaller, Upgrade},
-    hub::{Closing, Seat, SocketSeat},
+    hub::{Closing, HOST_MAILBOX, MAILBOX, Seat, SocketSeat},
     limits::socket_limit,
     live::unknown_session,
     problem::Refused,
@@ -58,34 +63,125 @@ pub(crate) async fn open(
     QueryOf(params): QueryOf<Params>,
     Upgrade(upgrade): Upgrade,
 ) -> Result<Response, Refused> {
-    let Some(session) = app.live.of_peer(&params.peer_id, caller.account) else {
-        return Err(Refused::new(
+    let who = Who::of(&app, &params.peer_id, caller.account).ok_or_else(|| {
+        Refused::new(
             ProblemCode::Forbidden,
             "that peer id was not granted to you; join a zone and use the one of the answer",
-        ));
-    };
+        )
+    })?;
     if params
         .session_id
         .as_ref()
-        .is_some_and(|id| *id != session.grant.session_id)
+        .is_some_and(|id| id != who.room())
     {
         return Err(unknown_session());
     }
     // Not yet seated: a client that asks and never finishes the handshake takes no seat.
     let tasks = app.tasks.clone();
-    let run = move |socket| tasks.track_future(run(app, socket, params));
+    let run = move |socket| tasks.track_future(run(app, socket, params, who));
     Ok(upgrade
         .max_message_size(MAX_READ)
         .max_frame_size(MAX_READ)
         .on_upgrade(run))
 }
 
-async fn run(app: App, mut socket: WebSocket, params: Params) {
+/// Whose socket it is.
+enum Who {
+    Launcher { session_id: String, peer_id: String },
+    Host { host_id: String, room: String },
+}
+
+impl Who {
+    fn of(app: &App, peer_id: &str, account: i64) -> Option<Self> {
+        if let Some(session) = app.live.of_peer(peer_id, account) {
+            return Some(Self::Launcher {
+                session_id: session.grant.session_id,
+                peer_id: session.grant.peer_id,
+            });
+        }
+        let (host_id, room) = app.live.hosting.of_peer(peer_id, account)?;
+        Some(Self::Host { host_id, room })
+    }
+
+    fn room(&self) -> &str {
+        match self {
+            Self::Launcher { session_id, .. } => session_id,
+            Self::Host { room, .. } => room,
+        }
+    }
+
+    /// Carries out a signal. Gives an answer where it is nothing that this peer may send.
+    fn handle(&self, app: &App, seat: &Seat, signal: ClientSignal) -> Option<ServerSignal> {
+        let hosting = &app.live.hosting;
+        match (self, signal) {
+            (
+                Self::Launcher { session_id, .. },
+                ClientSignal::HostReport {
+                    host_id,
+                    epoch,
+                    verdict,
+                    rtt_ms,
+                    loss_percent,
+                    ..
+                },
+            ) => {
+                let report = Report {
+                    host_id,
+                    epoch,
+                    verdict,
+                    rtt_ms,
+                    loss_percent,
+                };
+                hosting.report(session_id, &report);
+            }
+            (
+                Self::Host { host_id, .. },
+                ClientSignal::MemberReport {
+                    peer_id,
+                    verdict,
+                    dropped,
+                },
+            ) => hosting.member_report(host_id, &peer_id, verdict, dropped),
+            (Self::Launcher { .. }, ClientSignal::MemberReport { .. }) => {
+                return Some(bad_request("only a host reports members"));
+            }
+            (Self::Host { .. }, ClientSignal::HostReport { .. }) => {
+                return Some(bad_request("only a launcher reports hosts"));
+            }
+            (Self::Host { host_id, .. }, signal) => {
+                if let Some(signal) = hosting.relay(host_id, signal) {
+                    seat.handle(signal);
+                }
+            }
+            (
+                Self::Launcher {
+                    session_id,
+                    peer_id,
+                },
+                signal,
+            ) => {
+                let joins =
+                    matches!(&signal, ClientSignal::Join { session_id: to } if to == session_id);
+                seat.handle(signal);
+                if joins {
+                    hosting.entered(session_id, peer_id);
+                }
+            }
+        }
+        None
+    }
+}
+
+async fn run(app: App, mut socket: WebSocket, params: Params, who: Who) {
     let Params {
         peer_id,
         session_id,
     } = params;
-    let seat = match app.live.hub.connect(&peer_id) {
+    let mailbox = match who {
+        Who::Launcher { .. } => MAILBOX,
+        Who::Host { .. } => HOST_MAILBOX,
+    };
+    let seat = match app.live.hub.connect(&peer_id, mailbox) {
         Ok(seat) => seat,
         Err(refused) => {
             let signal = error(ProblemCode::CoordinatorFault, refused.to_string());
@@ -96,9 +192,16 @@ async fn run(app: App, mut socket: WebSocket, params: Params) {
     };
     tracing::info!(peer = peer_id, "signaling socket open");
     if let Some(session_id) = session_id {
-        seat.seat.handle(ClientSignal::Join { session_id });
+        who.handle(&app, &seat.seat, ClientSignal::Join { session_id });
     }
-    let code = converse(&app, &mut socket, seat).await;
+    let socket_of_host = seat.seat.conn();
+    if let Who::Host { host_id, .. } = &who {
+        app.live.hosting.attached(host_id, &peer_id, socket_of_host);
+    }
+    let code = converse(&app, &mut socket, seat, &who).await;
+    if let Who::Host { host_id, .. } = &who {
+        app.live.hosting.detached(host_id, socket_of_host);
+    }
     tracing::info!(peer = peer_id, ?code, "signaling socket closed");
     if let Some(code) = code {
         finish(socket, code).await;
@@ -106,13 +209,17 @@ async fn run(app: App, mut socket: WebSocket, params: Params) {
 }
 
 /// Runs the socket. Gives the code to close it with, or none if it is gone already.
-async fn converse(app: &App, socket: &mut WebSocket, seat: SocketSeat) -> Option<u16> {
+async fn converse(app: &App, socket: &mut WebSocket, seat: SocketSeat, who: &Who) -> Option<u16> {
     let SocketSeat {
         seat,
         mut inbox,
         mut closing,
     } = seat;
-    let limit = socket_limit(app.config.limits.signals);
+    let rate = app.config.limits.signals;
+    let limit = socket_limit(match who {
+        Who::Launcher { .. } => rate,
+        Who::Host { .. } => rate.times(10),
+    });
     let mut pings = tokio::time::interval(app.config.ping_every);
     pings.set_missed_tick_behavior(MissedTickBehavior::Delay);
     let mut heard = Instant::now();
@@ -133,7 +240,7 @@ async fn converse(app: &App, socket: &mut WebSocket, seat: SocketSeat) -> Option
             }
             incoming = socket.next() => {
                 heard = Instant::now();
-                match take(&seat, &limit, incoming) {
+                match take(&limit, incoming, |signal| who.handle(app, &seat, signal)) {
                     ControlFlow::Continue(None) => continue,
                     ControlFlow::Continue(Some(answer)) => text(&answer),
                     ControlFlow::Break(code) => return code,
@@ -154,9 +261,9 @@ async fn converse(app: &App, socket: &mut WebSocket, seat: SocketSeat) -> Option
 
 /// Takes what came. Gives an answer to send, or breaks with the code to close with.
 fn take(
-    seat: &Seat,
     limit: &DefaultDirectRateLimiter,
     incoming: Option<Result<Message, axum::Error>>,
+    handle: impl FnOnce(ClientSignal) -> Option<ServerSignal>,
 ) -> ControlFlow<Option<u16>, Option<ServerSignal>> {
     let frame = match incoming {
         None | Some(Ok(Message::Close(_))) => return ControlFlow::Break(None),
@@ -182,10 +289,7 @@ fn take(
         return ControlFlow::Continue(Some(answer));
     };
     match parse_frame(frame) {
-        Ok(signal) => {
-            seat.handle(signal);
-            ControlFlow::Continue(None)
-        }
+        Ok(signal) => ControlFlow::Continue(handle(signal)),
         Err(answer) => ControlFlow::Continue(Some(answer)),
     }
 }

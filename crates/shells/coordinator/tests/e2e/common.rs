@@ -299,8 +299,28 @@ pub(crate) async fn send_text(socket: &mut Socket, text: &str) {
     socket.send(Message::text(text)).await.unwrap();
 }
 
-/// The next signal.
+/// The next signal that is not about hosts; those come when they come.
 pub(crate) async fn next(socket: &mut Socket) -> Value {
+    loop {
+        let signal = next_of_all(socket).await;
+        if signal["type"] != "hosts" && signal["type"] != "policy" {
+            return signal;
+        }
+    }
+}
+
+/// The next signal of this type; others are passed over.
+pub(crate) async fn next_of(socket: &mut Socket, kind: &str) -> Value {
+    loop {
+        let signal = next_of_all(socket).await;
+        if signal["type"] == kind {
+            return signal;
+        }
+    }
+}
+
+/// The next signal.
+pub(crate) async fn next_of_all(socket: &mut Socket) -> Value {
     loop {
         match within(socket.next()).await {
             Some(Ok(Message::Text(text))) => return serde_json::from_str(&text).unwrap(),

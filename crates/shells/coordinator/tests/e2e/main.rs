@@ -7,6 +7,12 @@ mod common;
 #[cfg(test)]
 mod devices;
 #[cfg(test)]
+mod hosts;
+#[cfg(test)]
+mod hosts_policy;
+#[cfg(test)]
+mod hosts_rooms;
+#[cfg(test)]
 mod relay;
 #[cfg(test)]
 mod rest;

@@ -1,0 +1,300 @@
+//! Which host a session is given.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use warp_protocol::hosting::{HostView, HostsReason};
+
+use super::leases::Change;
+use super::model::{SessionRef, WAY, ZoneRules};
+use super::score::{Scored, median};
+use super::{Fleet, FleetLimits, Host, Quality};
+
+/// Hosts within so many points of the best one are as good, when many sessions look for one.
+const BAND: f64 = 20.0;
+
+/// How it is chosen.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Mode {
+    /// The best one.
+    Best,
+    /// One of the best, the least full.
+    Spread,
+}
+
+/// A host that could be given.
+#[derive(Debug, Clone, PartialEq)]
+pub(super) struct Picked {
+    pub(super) host_id: String,
+    points: f64,
+    measured: bool,
+    /// Part of its places that are taken.
+    used: f64,
+}
+
+impl Host {
+    /// Members that it carries, those included that have another host already.
+    pub(super) fn load(&self) -> u32 {
+        u32::try_from(self.members.len())
+            .unwrap_or(u32::MAX)
+            .saturating_add(self.retiring)
+    }
+
+    pub(super) fn scored(&self, further: u32) -> Scored {
+        Scored {
+            latency_ms: self.quality.latency_ms,
+            loss_percent: self.quality.loss_percent,
+            members: self.load().saturating_add(further),
+            places: self.record.max_players,
+            hardware: self.record.hardware,
+        }
+    }
+
+    fn is_paused(&self) -> bool {
+        self.beat.is_some_and(|beat| beat.paused)
+    }
+
+    pub(super) fn is_full(&self) -> bool {
+        self.is_paused() || self.load() >= self.record.max_players
+    }
+
+    /// Whether the zone's rules let it carry anybody.
+    fn is_good_for(&self, rules: &ZoneRules) -> bool {
+        let slow = |ms: f64| ms > f64::from(rules.max_latency_ms);
+        self.scored(0).points() >= rules.min_score
+            && self.record.hardware.network_speed_mbps >= rules.min_bandwidth_mbps
+            && !self.quality.latency_ms.is_some_and(slow)
+    }
+
+    /// Whether it can take one more of this account in the zone. `second`: the session has a host.
+    fn takes(&self, rules: &ZoneRules, account: i64, second: bool) -> bool {
+        let places = self.record.max_players;
+        let kept_free = if second { places.div_ceil(4) } else { 0 };
+        self.attached
+            && self.offline_since.is_none()
+            && self.leases.contains_key(&rules.zone_id)
+            && self.record.account != account
+            && !self.is_full()
+            && self.load() < places.saturating_sub(kept_free)
+            && self.next_slot < u32::MAX
+            && self.is_good_for(rules)
+    }
+}
+
+impl Fleet {
+    /// The best host that an account could be given in a zone now; none: there is none.
+    pub fn best(&self, zone_id: &str, account: i64) -> Option<HostView> {
+        let rules = self.rules(zone_id)?;
+        let hosts = self.hosts.iter();
+        let able = hosts.filter(|(_, host)| host.takes(rules, account, false));
+        let picked = choose(able.map(|(id, host)| picked(id, host)), Mode::Best)?;
+        self.host(&picked.host_id)
+    }
+
+    /// A host for a session; `instead_of`: the way whose host is to be replaced.
+    pub(super) fn pick(
+        &self,
+        now: Duration,
+        session_id: &str,
+        instead_of: Option<usize>,
+        mode: Mode,
+    ) -> Option<Picked> {
+        let session = self.sessions.get(session_id)?;
+        let SessionRef {
+            zone_id, account, ..
+        } = &session.who;
+        let rules = self.rules(zone_id)?;
+        let has = |host_id: &str| session.ways.iter().flatten().any(|p| p.host_id == host_id);
+        let avoids = |host_id: &str| session.avoid.get(host_id).is_some_and(|until| *until > now);
+        let goes = |host_id: &str| {
+            let mut going = self.retiring.iter().map(|retiring| &retiring.routed);
+            going.any(|r| r.session_id == session_id && r.host_id == host_id)
+        };
+        let others = (0..WAY.len()).filter(|way| Some(*way) != instead_of);
+        let mut others = others.filter_map(|way| session.ways.get(way));
+        let second = others.any(Option::is_some);
+        let able = self.hosts.iter().filter(|(id, host)| {
+            host.takes(rules, *account, second) && !has(id) && !avoids(id) && !goes(id)
+        });
+        choose(able.map(|(id, host)| picked(id, host)), mode)
+    }
+
+    /// Gives hosts to sessions that lack one.
+    pub(super) fn fill(&mut self, now: Duration) {
+        let lacking = |(_, session): &(&String, &super::Session)| {
+            session.ways.iter().any(Option::is_none) && self.is_p2p(&session.who.zone_id)
+        };
+        let lacking = self.sessions.iter().filter(lacking);
+        let mut lacking: Vec<(bool, String)> = lacking
+            .map(|(id, session)| (session.ways.iter().any(Option::is_some), id.clone()))
+            .collect();
+        // Those that have none come first.
+        lacking.sort();
+        for (_, session_id) in lacking {
+            if self.fill_session(now, &session_id, Mode::Spread, HostsReason::Better) {
+                self.tell(&session_id, HostsReason::Better);
+            }
+        }
+    }
+
+    /// Fills the empty ways of a session. True where something has changed.
+    pub(super) fn fill_session(
+        &mut self,
+        now: Duration,
+        session_id: &str,
+        mode: Mode,
+        reason: HostsReason,
+    ) -> bool {
+        let mut changed = false;
+        for way in 0..WAY.len() {
+            let empty = self.sessions.get(session_id);
+            let empty = empty.and_then(|session| session.ways.get(way));
+            if !matches!(empty, Some(None)) {
+                continue;
+            }
+            if let Some(picked) = self.pick(now, session_id, Some(way), mode) {
+                let to = Some(picked.host_id);
+                self.move_way(now, session_id, way, to, Change::now(reason));
+                changed = true;
+            }
+        }
+        changed
+    }
+
+    /// Looks at all places anew.
+    pub(super) fn evaluate(&mut self, now: Duration) {
+        let limits = self.limits;
+        let hosts: Vec<String> = self.hosts.keys().cloned().collect();
+        for host_id in hosts {
+            self.measure(now, &host_id, &limits);
+        }
+        for session in self.sessions.values_mut() {
+            session.avoid.retain(|_, until| *until > now);
+        }
+        self.forget_reports(now);
+        self.fill(now);
+        // How many members each host may lose to better ones this time.
+        let mut budget: BTreeMap<String, usize> = self
+            .hosts
+            .iter()
+            .map(|(host_id, host)| (host_id.clone(), (host.members.len() / 10).max(1)))
+            .collect();
+        let sessions: Vec<String> = self.sessions.keys().cloned().collect();
+        for session_id in sessions {
+            for way in 0..WAY.len() {
+                self.evaluate_way(now, &session_id, way, &mut budget);
+            }
+        }
+    }
+
+    fn evaluate_way(
+        &mut self,
+        now: Duration,
+        session_id: &str,
+        way: usize,
+        budget: &mut BTreeMap<String, usize>,
+    ) {
+        let Some((host_id, better)) = self.better(now, session_id, way) else {
+            return;
+        };
+        let rounds = self.limits.rounds;
+        let place = self.sessions.get_mut(session_id);
+        let place = place.and_then(|s| s.ways.get_mut(way)?.as_mut());
+        let Some(place) = place else {
+            return;
+        };
+        place.better = match better {
+            Some(_) => place.better.saturating_add(1),
+            None => 0,
+        };
+        let Some(to) = better.filter(|_| place.better >= rounds) else {
+            return;
+        };
+        match budget.get_mut(&host_id) {
+            Some(left) if *left > 0 => *left -= 1,
+            _ => return,
+        }
+        let change = Change {
+            reason: HostsReason::Better,
+            grace: self.limits.grace,
+        };
+        self.move_way(now, session_id, way, Some(to), change);
+        self.tell(session_id, change.reason);
+    }
+
+    /// The host of a way, and one that is better by far.
+    fn better(
+        &self,
+        now: Duration,
+        session_id: &str,
+        way: usize,
+    ) -> Option<(String, Option<String>)> {
+        let session = self.sessions.get(session_id)?;
+        let place = session.ways.get(way)?.as_ref()?;
+        let host = self.hosts.get(&place.host_id)?;
+        let rules = self.rules(&session.who.zone_id)?;
+        let fit = host.is_good_for(rules);
+        let points = host.scored(0).points();
+        let picked = self.pick(now, session_id, Some(way), Mode::Best);
+        let better = picked.filter(|picked| {
+            !fit || (picked.measured && picked.points >= points + self.limits.margin)
+        });
+        Some((place.host_id.clone(), better.map(|picked| picked.host_id)))
+    }
+
+    /// Works out what is known of a host's network.
+    pub(super) fn measure(&mut self, now: Duration, host_id: &str, limits: &FleetLimits) {
+        let Some(host) = self.hosts.get(host_id) else {
+            return;
+        };
+        let samples = host.members.iter().filter_map(|session_id| {
+            let session = self.sessions.get(session_id)?;
+            let place = session.ways.iter().flatten();
+            let place = place.into_iter().find(|place| place.host_id == host_id)?;
+            let sample = place.sample?;
+            (sample.at + limits.measured > now).then_some(sample.quality)
+        });
+        let samples: Vec<Quality> = samples.collect();
+        let measured =
+            |of: fn(&Quality) -> Option<f64>| median(samples.iter().filter_map(of).collect());
+        let latency_ms = measured(|quality| quality.latency_ms);
+        let loss_percent = measured(|quality| quality.loss_percent);
+        if let Some(host) = self.hosts.get_mut(host_id) {
+            let said = host.beat.as_ref();
+            host.quality = Quality {
+                latency_ms: latency_ms.or_else(|| said.and_then(|beat| beat.latency_ms)),
+                loss_percent: loss_percent
+                    .or_else(|| said.and_then(|beat| beat.packet_loss_percent)),
+            };
+        }
+    }
+}
+
+/// As it would be with one more member.
+fn picked(host_id: &str, host: &Host) -> Picked {
+    let scored = host.scored(1);
+    Picked {
+        host_id: host_id.to_owned(),
+        points: scored.points(),
+        measured: scored.is_measured(),
+        used: f64::from(scored.members) / f64::from(scored.places.max(1)),
+    }
+}
+
+fn choose(able: impl Iterator<Item = Picked>, mode: Mode) -> Option<Picked> {
+    let able: Vec<Picked> = able.collect();
+    let rank = |a: &Picked, b: &Picked| {
+        let points = a.points.total_cmp(&b.points);
+        let by_score = a.measured.cmp(&b.measured).then(points);
+        // Of equals the first by name, so that the same fleet always decides the same.
+        by_score.then_with(|| b.host_id.cmp(&a.host_id))
+    };
+    let best = able.iter().max_by(|a, b| rank(a, b))?.clone();
+    if mode == Mode::Best {
+        return Some(best);
+    }
+    let as_good = able
+        .into_iter()
+        .filter(|one| one.measured == best.measured && one.points + BAND >= best.points);
+    as_good.min_by(|a, b| a.used.total_cmp(&b.used).then_with(|| rank(b, a)))
+}

@@ -1,0 +1,716 @@
+//! Hosts as they live: the fleet's decisions are carried out here, in their order, by the endpoint, the
+//! signaling hub and the log.
+//!
+//! One lock holds the fleet and what belongs to it, so that what one call decides is done before the
+//! next one decides. Inside it the hub's and the endpoint's locks are taken, never the other way.
+
+use std::{
+    collections::{BTreeMap, HashMap},
+    sync::Arc,
+    time::Instant,
+};
+
+use parking_lot::Mutex;
+use tokio::sync::Notify;
+use tokio_util::{sync::CancellationToken, task::TaskTracker};
+use warp_coordinator_core::{
+    ConnId, Fleet, FleetOutput, NewSession, Revoked,
+    fleet::{
+        FleetCounters, FleetEvent, HostFilter, HostRecord, HostRefused, POLICY_LIFETIME, Report,
+        Routed, SessionRef, ZoneRules,
+    },
+};
+use warp_endpoint::HostRoute;
+use warp_protocol::{
+    ProblemCode,
+    hosting::{HostHeartbeat, HostView, MemberVerdict, SignedPolicy, ZonePolicy},
+    identity::PublicKey,
+    rest::IceServer,
+    signal::{ClientSignal, ServerSignal},
+    zone::ZoneFile,
+};
+
+use crate::{
+    authority::Authority,
+    endpoint_port::{EndpointPort, SignalPort},
+    hosts_config::HostsConfig,
+    hub::{Hub, Seat},
+    live::{CarrierStop, ENDPOINT_PEER},
+    problem::{Refused, internal},
+    tokens::{random_hex, unix_now},
+    ws::close,
+};
+
+/// All hosts of this process.
+pub(crate) struct Hosting {
+    hub: Arc<Hub>,
+    endpoint: EndpointPort,
+    authority: Arc<Authority>,
+    config: HostsConfig,
+    state: Mutex<State>,
+    /// Link sockets of hosts, by room.
+    carriers: Mutex<HashMap<String, CarrierStop>>,
+    /// Start of the time that the fleet counts in.
+    start: Instant,
+    deadlines_changed: Notify,
+    tasks: TaskTracker,
+}
+
+struct State {
+    fleet: Fleet,
+    /// Place of each registered host.
+    places: HashMap<String, HostPlace>,
+    /// Peer id of each session.
+    peers: HashMap<String, String>,
+    /// Seats of hosts in their members' rooms, by the host's room and the slot.
+    seats: HashMap<(String, u32), Seat>,
+    /// The same by the host and the member's peer id.
+    members: HashMap<(String, String), (String, u32)>,
+    policies: BTreeMap<String, (ZonePolicy, SignedPolicy)>,
+}
+
+/// Where a host is.
+struct HostPlace {
+    room: String,
+    peer_id: String,
+    account: i64,
+    device_key: PublicKey,
+    /// When its certificate was issued, unix seconds.
+    certified: u64,
+    /// Its signaling socket.
+    socket: Option<ConnId>,
+}
+
+/// A host that registers, with what was found out about it.
+pub(crate) struct Registering {
+    /// Room and peer id are made here.
+    pub(crate) record: HostRecord,
+    /// The certificate, decoded.
+    pub(crate) certificate: Vec<u8>,
+    /// When it was issued, unix seconds.
+    pub(crate) certified: u64,
+    pub(crate) ice_servers: Vec<IceServer>,
+}
+
+/// A host that has registered.
+pub(crate) struct Registered {
+    pub(crate) view: HostView,
+    pub(crate) room: String,
+    pub(crate) peer_id: String,
+    pub(crate) policies: Vec<SignedPolicy>,
+}
+
+impl Hosting {
+    pub(crate) fn new(
+        hub: Arc<Hub>,
+        endpoint: EndpointPort,
+        authority: Arc<Authority>,
+        config: HostsConfig,
+        tasks: TaskTracker,
+    ) -> Arc<Self> {
+        Arc::new(Self {
+            hub,
+            endpoint,
+            authority,
+            state: Mutex::new(State {
+                fleet: Fleet::new(config.limits),
+                places: HashMap::new(),
+                peers: HashMap::new(),
+                seats: HashMap::new(),
+                members: HashMap::new(),
+                policies: BTreeMap::new(),
+            }),
+            config,
+            carriers: Mutex::new(HashMap::new()),
+            start: Instant::now(),
+            deadlines_changed: Notify::new(),
+            tasks,
+        })
+    }
+
+    /// Enters what is known of zones and the switch. The same again does nothing.
+    pub(crate) fn put_zone(&self, zone: &ZoneFile) {
+        let rules = self.rules(zone);
+        self.with(|state, now| state.fleet.put_zone(now, rules));
+    }
+
+    /// Brings everything in line with what is stored.
+    pub(crate) fn sync(&self, zones: &[&ZoneFile], p2p_on: bool) {
+        let all: Vec<ZoneRules> = zones.iter().map(|zone| self.rules(zone)).collect();
+        self.with(|state, now| {
+            state.fleet.switch(now, p2p_on);
+            for gone in state.fleet.zone_ids() {
+                if all.iter().all(|rules| rules.zone_id != gone) {
+                    state.fleet.remove_zone(now, &gone);
+                }
+            }
+            for rules in all {
+                state.fleet.put_zone(now, rules);
+            }
+        });
+    }
+
+    fn rules(&self, zone: &ZoneFile) -> ZoneRules {
+        ZoneRules {
+            zone_id: zone.zone_id.clone(),
+            p2p: zone.p2p_enabled,
+            fallback: zone.fallback_enabled,
+            min_score: zone.min_host_quality_score,
+            min_bandwidth_mbps: zone.min_bandwidth_mbps,
+            max_latency_ms: zone.max_latency_ms,
+            minimum: self.config.minimum,
+            // No zone file names any yet.
+            upstreams: Vec::new(),
+        }
+    }
+
+    /// Whether peer-to-peer paths may be used in a zone.
+    pub(crate) fn is_p2p(&self, zone_id: &str) -> bool {
+        self.state.lock().fleet.is_p2p(zone_id)
+    }
+
+    /// Whether the fleet's switch is on.
+    pub(crate) fn is_on(&self) -> bool {
+        self.state.lock().fleet.is_on()
+    }
+
+    /// Whether a session of this account in the zone could be carried.
+    pub(crate) fn can_carry(&self, zone_id: &str, account: i64) -> bool {
+        self.state.lock().fleet.can_carry(zone_id, account)
+    }
+
+    /// A session begins.
+    pub(crate) fn join(&self, new: &NewSession) {
+        let Some(device_key) = PublicKey::from_spki(&new.device_key) else {
+            return;
+        };
+        let who = SessionRef {
+            session_id: new.session_id.clone(),
+            peer_id: new.peer_id.clone(),
+            device_key,
+            zone_id: new.zone_id.clone(),
+            account: new.account,
+        };
+        self.with(|state, now| {
+            let (session, peer) = (who.session_id.clone(), who.peer_id.clone());
+            state.peers.insert(session, peer);
+            state.fleet.join(now, who);
+        });
+    }
+
+    /// A session has ended.
+    pub(crate) fn leave(&self, session_id: &str) {
+        self.with(|state, now| state.fleet.leave(now, session_id));
+        self.state.lock().peers.remove(session_id);
+    }
+
+    /// A launcher has sent a join: if it is in its session's room now, it is told its hosts.
+    pub(crate) fn entered(&self, session_id: &str, peer_id: &str) {
+        if self.hub.is_in(session_id, peer_id) {
+            self.with(|state, _| state.fleet.entered(session_id));
+        }
+    }
+
+    /// Registers a host, and makes its room where it has none.
+    pub(crate) fn register(self: &Arc<Self>, new: Registering) -> Result<Registered, Refused> {
+        let Registering {
+            mut record,
+            certificate,
+            certified,
+            ice_servers,
+        } = new;
+        let (host_id, account) = (record.host_id.clone(), record.account);
+        let device_key = record.device_key;
+        let fresh = (
+            format!("host-{}", random_hex::<8>()?),
+            format!("host-{host_id}-{}", random_hex::<4>()?),
+        );
+        let made = self.with(|state, now| {
+            let place = state.places.get(&host_id);
+            let place = place.filter(|p| p.account == account && p.device_key == device_key);
+            let is_new = place.is_none();
+            (record.room, record.peer_id) =
+                place.map_or(fresh, |place| (place.room.clone(), place.peer_id.clone()));
+            let (room, peer_id) = (record.room.clone(), record.peer_id.clone());
+            let view = state.fleet.register(now, record)?;
+            // Takes an older place of the host away.
+            self.carry_out(state);
+            let place = HostPlace {
+                room: room.clone(),
+                peer_id: peer_id.clone(),
+                account,
+                device_key,
+                certified,
+                socket: state.places.get(&host_id).and_then(|place| place.socket),
+            };
+            state.places.insert(host_id.clone(), place);
+            Ok((is_new, view, room, peer_id))
+        });
+        let (is_new, view, room, peer_id) =
+            made.map_err(|refused: HostRefused| refuse(&refused))?;
+        if is_new {
+            let seated = self.make_room(&room, &peer_id, |endpoint| {
+                endpoint.grant_host(&room, device_key, (account, certificate), ice_servers)
+            });
+            if let Err(refused) = seated {
+                self.remove(&host_id);
+                return Err(refused);
+            }
+        }
+        tracing::info!(host = host_id, account, room, is_new, "host registered");
+        let policies = view.zones.iter();
+        let policies = policies.filter_map(|zone| self.policy(zone)).collect();
+        Ok(Registered {
+            view,
+            room,
+            peer_id,
+            policies,
+        })
+    }
+
+    fn make_room(
+        self: &Arc<Self>,
+        room: &str,
+        peer_id: &str,
+        grant: impl FnOnce(&EndpointPort) -> Result<SignalPort, Refused>,
+    ) -> Result<(), Refused> {
+        self.hub
+            .open(room, &[peer_id])
+            .map_err(|error| Refused::new(ProblemCode::CoordinatorFault, error.to_string()))?;
+        let SignalPort {
+            to_endpoint,
+            mut from_endpoint,
+        } = grant(&self.endpoint)?;
+        let seat = self
+            .hub
+            .connect_service(room, ENDPOINT_PEER, to_endpoint)
+            .map_err(|_| internal("the endpoint could not enter the host's room"))?;
+        let (hosting, room) = (Arc::clone(self), room.to_owned());
+        self.tasks.spawn(async move {
+            while let Some(signal) = from_endpoint.recv().await {
+                seat.handle(signal);
+            }
+            hosting.room_ended(&room);
+        });
+        Ok(())
+    }
+
+    /// The endpoint has let go of a host: it has to register anew.
+    fn room_ended(&self, room: &str) {
+        let host_id = self.state.lock().host_in(room);
+        if let Some(host_id) = host_id {
+            tracing::info!(host = host_id, room, "the endpoint ended a host");
+            self.remove(&host_id);
+        }
+    }
+
+    /// A host tells how it is doing.
+    pub(crate) fn heartbeat(
+        &self,
+        host_id: &str,
+        account: i64,
+        beat: HostHeartbeat,
+    ) -> Result<HostView, Refused> {
+        self.with(|state, now| state.fleet.heartbeat(now, host_id, account, beat))
+            .map_err(|refused| refuse(&refused))
+    }
+
+    /// Checks that an account may decide over a host.
+    pub(crate) fn may_manage(
+        &self,
+        host_id: &str,
+        account: i64,
+        operator: bool,
+    ) -> Result<(), Refused> {
+        match self.state.lock().fleet.owner(host_id) {
+            None => Err(refuse(&HostRefused::UnknownHost)),
+            Some(owner) if owner != account && !operator => Err(refuse(&HostRefused::NotYours)),
+            Some(_) => Ok(()),
+        }
+    }
+
+    /// Moves a host's members away.
+    pub(crate) fn drain(&self, host_id: &str) -> Result<HostView, Refused> {
+        self.with(|state, now| {
+            state.fleet.drain(now, host_id);
+            state.fleet.host(host_id)
+        })
+        .ok_or_else(|| refuse(&HostRefused::UnknownHost))
+    }
+
+    /// Takes a host out.
+    pub(crate) fn remove(&self, host_id: &str) {
+        self.with(|state, now| state.fleet.remove(now, host_id));
+    }
+
+    /// Takes out what a revocation ends.
+    pub(crate) fn end_revoked(&self, by: &Revoked) {
+        let ends = |place: &HostPlace| match by {
+            Revoked::Device(key) => place.device_key.spki() == *key,
+            Revoked::Account { account, at } => place.account == *account && place.certified <= *at,
+        };
+        self.with(|state, now| {
+            let places = state.places.iter().filter(|(_, place)| ends(place));
+            let revoked: Vec<String> = places.map(|(host_id, _)| host_id.clone()).collect();
+            for host_id in revoked {
+                tracing::info!(host = host_id, "host ends: its device was revoked");
+                state.fleet.remove(now, &host_id);
+            }
+        });
+    }
+
+    /// Takes all hosts out.
+    pub(crate) fn end_all(&self) {
+        self.with(|state, now| {
+            let all: Vec<String> = state.places.keys().cloned().collect();
+            for host_id in all {
+                state.fleet.remove(now, &host_id);
+            }
+        });
+    }
+
+    pub(crate) fn host(&self, host_id: &str) -> Result<HostView, Refused> {
+        let view = self.state.lock().fleet.host(host_id);
+        view.ok_or_else(|| refuse(&HostRefused::UnknownHost))
+    }
+
+    pub(crate) fn hosts(&self, filter: HostFilter) -> Vec<HostView> {
+        self.state.lock().fleet.hosts(filter)
+    }
+
+    pub(crate) fn available(&self) -> Vec<HostView> {
+        self.state.lock().fleet.available()
+    }
+
+    pub(crate) fn best(&self, zone_id: &str, account: i64) -> Option<HostView> {
+        self.state.lock().fleet.best(zone_id, account)
+    }
+
+    pub(crate) fn counters(&self) -> FleetCounters {
+        self.state.lock().fleet.counters()
+    }
+
+    /// The host and the room that a peer id belongs to, if it is that account's.
+    pub(crate) fn of_peer(&self, peer_id: &str, account: i64) -> Option<(String, String)> {
+        let state = self.state.lock();
+        let mut places = state.places.iter();
+        let found = places.find(|(_, p)| p.peer_id == peer_id && p.account == account);
+        found.map(|(host_id, place)| (host_id.clone(), place.room.clone()))
+    }
+
+    /// Whether a room is the own one of a host of that account.
+    pub(crate) fn owns_room(&self, room: &str, account: i64) -> bool {
+        let state = self.state.lock();
+        let mut places = state.places.values();
+        places.any(|place| place.room == room && place.account == account)
+    }
+
+    /// A host's signaling socket is up; an older one of it no longer counts.
+    pub(crate) fn attached(&self, host_id: &str, peer_id: &str, socket: ConnId) {
+        self.with(|state, now| {
+            let place = state.places.get_mut(host_id);
+            if let Some(place) = place.filter(|place| place.peer_id == peer_id) {
+                place.socket = Some(socket);
+                state.fleet.attached(now, host_id);
+            }
+        });
+    }
+
+    /// A host's signaling socket is gone.
+    pub(crate) fn detached(&self, host_id: &str, socket: ConnId) {
+        self.with(|state, now| {
+            let place = state.places.get_mut(host_id);
+            if let Some(place) = place.filter(|place| place.socket == Some(socket)) {
+                place.socket = None;
+                state.fleet.detached(now, host_id);
+            }
+        });
+    }
+
+    /// Carries a host's signal into the room of the member that it is for. Gives it back when it is
+    /// for none of its members.
+    pub(crate) fn relay(&self, host_id: &str, signal: ClientSignal) -> Option<ClientSignal> {
+        let (ClientSignal::Offer { to, .. }
+        | ClientSignal::Answer { to, .. }
+        | ClientSignal::IceCandidate { to, .. }) = &signal
+        else {
+            return Some(signal);
+        };
+        let state = self.state.lock();
+        let slot = state.members.get(&(host_id.to_owned(), to.clone()));
+        match slot.and_then(|slot| state.seats.get(slot)) {
+            Some(seat) => {
+                seat.handle(signal);
+                None
+            }
+            None => Some(signal),
+        }
+    }
+
+    /// A launcher tells how a host of its session is doing.
+    pub(crate) fn report(&self, session_id: &str, report: &Report) {
+        self.with(|state, now| state.fleet.report(now, session_id, report));
+    }
+
+    /// A host tells what a member does.
+    pub(crate) fn member_report(
+        &self,
+        host_id: &str,
+        peer_id: &str,
+        verdict: MemberVerdict,
+        dropped: u64,
+    ) {
+        self.with(|state, now| {
+            let fleet = &mut state.fleet;
+            fleet.member_report(now, host_id, peer_id, verdict, dropped);
+        });
+    }
+
+    /// A host's link socket is about to attach; an older one is closed. None: it is gone.
+    pub(crate) fn carrier_opens(&self, room: &str) -> Option<CarrierStop> {
+        let state = self.state.lock();
+        state.host_in(room)?;
+        let stop = CarrierStop::new();
+        let older = self.carriers.lock().insert(room.to_owned(), stop.clone());
+        if let Some(older) = older {
+            older.stop(close::REPLACED);
+        }
+        Some(stop)
+    }
+
+    /// A host's link socket has ended.
+    pub(crate) fn carrier_closed(&self, room: &str, stop: &CarrierStop) {
+        let mut carriers = self.carriers.lock();
+        if carriers.get(room).is_some_and(|carrier| carrier.is(stop)) {
+            carriers.remove(room);
+        }
+    }
+
+    /// The policy of a zone, signed.
+    pub(crate) fn policy(&self, zone_id: &str) -> Option<SignedPolicy> {
+        self.state.lock().policy(self, zone_id)
+    }
+
+    /// Does what falls due in the fleet; runs until `stop`.
+    pub(crate) async fn watch(&self, stop: CancellationToken) {
+        loop {
+            let next = self.state.lock().fleet.next_deadline();
+            let deadline = async {
+                match next {
+                    Some(at) => tokio::time::sleep_until((self.start + at).into()).await,
+                    None => std::future::pending().await,
+                }
+            };
+            tokio::select! {
+                () = stop.cancelled() => return,
+                () = self.deadlines_changed.notified() => continue,
+                () = deadline => {}
+            }
+            self.with(|state, now| state.fleet.handle_timeout(now));
+        }
+    }
+
+    /// Decides something and does what follows from it, before anything else is decided.
+    fn with<T>(&self, decide: impl FnOnce(&mut State, std::time::Duration) -> T) -> T {
+        let mut state = self.state.lock();
+        let decided = decide(&mut state, self.start.elapsed());
+        self.carry_out(&mut state);
+        drop(state);
+        self.deadlines_changed.notify_one();
+        decided
+    }
+
+    fn carry_out(&self, state: &mut State) {
+        while let Some(output) = state.fleet.poll() {
+            match output {
+                FleetOutput::Route(routed) => self.route(state, routed),
+                FleetOutput::Unroute(routed) => {
+                    self.endpoint.unroute(&routed.room, routed.slot);
+                    let slot = (routed.room, routed.slot);
+                    state.seats.remove(&slot);
+                    let member = (routed.host_id, routed.peer_id);
+                    if state.members.get(&member) == Some(&slot) {
+                        state.members.remove(&member);
+                    }
+                }
+                FleetOutput::ToHost { host_id, signal } => {
+                    self.to_host(state, &host_id, signal);
+                }
+                FleetOutput::ToMember { session_id, signal } => {
+                    self.to_member(state, &session_id, signal);
+                }
+                FleetOutput::PolicyToHost { host_id, zone_id } => {
+                    if let Some(policy) = state.policy(self, &zone_id) {
+                        self.to_host(state, &host_id, ServerSignal::Policy { policy });
+                    }
+                }
+                FleetOutput::PolicyToMember {
+                    session_id,
+                    zone_id,
+                } => {
+                    if let Some(policy) = state.policy(self, &zone_id) {
+                        self.to_member(state, &session_id, ServerSignal::Policy { policy });
+                    }
+                }
+                FleetOutput::EndHost { host_id, room } => {
+                    state.places.retain(|_, place| place.room != room);
+                    if let Some(carrier) = self.carriers.lock().remove(&room) {
+                        carrier.stop(close::SESSION_ENDED);
+                    }
+                    self.endpoint.end_host(&room);
+                    self.hub.close(&room);
+                    tracing::info!(host = host_id, room, "host ended");
+                }
+                FleetOutput::Event(event) => log(&event),
+            }
+        }
+    }
+
+    fn route(&self, state: &mut State, routed: Routed) {
+        let routed_to = HostRoute {
+            host: routed.room.clone(),
+            slot: routed.slot,
+            epoch: routed.epoch,
+            session_id: routed.session_id.clone(),
+            way: routed.way,
+        };
+        if let Err(error) = self.endpoint.route(routed_to) {
+            // The member finds that nothing comes through, reports it, and is given another.
+            tracing::warn!(?routed, %error, "the endpoint did not take a route");
+        }
+        let Routed {
+            session_id,
+            host_peer,
+            peer_id,
+            ..
+        } = &routed;
+        match self.hub.connect_host(session_id, host_peer, peer_id) {
+            Ok(seat) => {
+                let slot = (routed.room, routed.slot);
+                state.seats.insert(slot.clone(), seat);
+                let member = (routed.host_id, routed.peer_id);
+                state.members.insert(member, slot);
+            }
+            Err(error) => {
+                tracing::warn!(?routed, %error, "a host could not enter a member's room");
+            }
+        }
+    }
+
+    fn to_host(&self, state: &State, host_id: &str, signal: ServerSignal) {
+        if let Some(place) = state.places.get(host_id) {
+            self.hub.send_to(&place.peer_id, signal);
+        }
+    }
+
+    fn to_member(&self, state: &State, session_id: &str, signal: ServerSignal) {
+        if let Some(peer_id) = state.peers.get(session_id) {
+            self.hub.send_to(peer_id, signal);
+        }
+    }
+}
+
+impl State {
+    fn host_in(&self, room: &str) -> Option<String> {
+        let mut places = self.places.iter();
+        let found = places.find(|(_, place)| place.room == room);
+        found.map(|(host_id, _)| host_id.clone())
+    }
+
+    /// The policy of a zone, signed; signed anew when it says something else, and when half of its
+    /// time is over.
+    fn policy(&mut self, hosting: &Hosting, zone_id: &str) -> Option<SignedPolicy> {
+        let now = u64::try_from(unix_now()).unwrap_or(0);
+        let endpoints = [hosting.endpoint.key()];
+        let issued = self
+            .policies
+            .get(zone_id)
+            .map_or(now, |(says, _)| says.issued);
+        let same = self.fleet.policy(zone_id, &endpoints, issued)?;
+        if let Some((says, signed)) = self.policies.get(zone_id)
+            && *says == same
+            && now < issued.saturating_add(POLICY_LIFETIME / 2)
+        {
+            return Some(signed.clone());
+        }
+        let says = self.fleet.policy(zone_id, &endpoints, now)?;
+        let signed = hosting.authority.sign_policy(&says)?;
+        self.policies
+            .insert(zone_id.to_owned(), (says, signed.clone()));
+        Some(signed)
+    }
+}
+
+/// One line for each lease and move.
+fn log(event: &FleetEvent) {
+    match event {
+        FleetEvent::LeaseGranted {
+            zone_id,
+            host_id,
+            epoch,
+        } => tracing::info!(zone = zone_id, host = host_id, epoch, "lease granted"),
+        FleetEvent::LeaseEnded {
+            zone_id,
+            host_id,
+            epoch,
+            reason,
+        } => tracing::info!(
+            zone = zone_id,
+            host = host_id,
+            epoch,
+            ?reason,
+            "lease ended"
+        ),
+        FleetEvent::Moved {
+            session_id,
+            way,
+            from,
+            to,
+            reason,
+        } => {
+            let session = session_id;
+            tracing::info!(
+                session,
+                ?way,
+                ?from,
+                ?to,
+                ?reason,
+                "session moved between hosts"
+            );
+        }
+        FleetEvent::HostOffline { host_id } => tracing::info!(host = host_id, "host is silent"),
+        FleetEvent::Drained { host_id } => tracing::info!(host = host_id, "host is drained"),
+        FleetEvent::StaleReport { session_id } => {
+            tracing::debug!(session = session_id, "report about a lease that is no more");
+        }
+        FleetEvent::MemberReported {
+            host_id,
+            peer_id,
+            verdict,
+            dropped,
+        } => tracing::warn!(
+            host = host_id,
+            member = peer_id,
+            ?verdict,
+            dropped,
+            "member reported"
+        ),
+    }
+}
+
+/// A refusal with its code.
+pub(crate) fn refuse(refused: &HostRefused) -> Refused {
+    let code = match refused {
+        HostRefused::UnknownHost => ProblemCode::NotFound,
+        HostRefused::NotYours => ProblemCode::HostNotYours,
+        HostRefused::Full => ProblemCode::CoordinatorFault,
+        HostRefused::BadId
+        | HostRefused::BadZones
+        | HostRefused::Impossible { .. }
+        | HostRefused::UnknownZone(_)
+        | HostRefused::BelowMinimum { .. }
+        | HostRefused::NotHosted(_)
+        | HostRefused::TooManyOfAccount => ProblemCode::HostRefused,
+    };
+    Refused::new(code, refused.to_string())
+}
