@@ -415,7 +415,7 @@ impl Host {
                 }
             },
             ServerSignal::Drained => self.life.on_drained(now),
-            ServerSignal::Error { code, message } => {
+            ServerSignal::Error { code, message, .. } => {
                 tracing::debug!(?code, message, "signaling refused a message");
             }
             ServerSignal::SessionEnded { code } => {
