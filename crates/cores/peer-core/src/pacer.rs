@@ -20,14 +20,21 @@ const MIN_WINDOW: usize = 16 * 1024;
 const MAX_WINDOW: usize = 1024 * 1024;
 
 /// Largest window on the shortest ways, and up to here it doubles in the beginning, bytes: what the
-/// usual socket buffer (212,992 bytes, counted twice by Linux, with about 1 KiB of overhead per packet)
-/// holds when nobody reads it. The library's SCTP hardly recovers from many losses at once, and a burst
-/// that overflows that buffer is many.
-const SAFE_WINDOW: usize = 192 * 1024;
+/// usual socket buffer (212,992 bytes, counted twice by Linux) holds of a burst that the sender hands over
+/// in large pieces, measured: half that buffer loses some. The library's SCTP hardly recovers from many
+/// losses at once. A larger window brings more per second and delays control by more than a few
+/// milliseconds.
+const SAFE_WINDOW: usize = 256 * 1024;
 
 /// For each such time there and back the window may be [`SAFE_WINDOW`] larger: that much is spread
 /// over the way.
 const SPREAD: Duration = Duration::from_millis(10);
+
+/// Shortest and longest piece of a frame, bytes. The longest stays well below what SCTP's other side
+/// takes as one message, [`crate::MAX_MESSAGE`]; twice as long brings nothing more.
+const MIN_PIECE: usize = 4 * 1024;
+const MAX_PIECE: usize = 32 * 1024;
+const _: () = assert!(MAX_PIECE + crate::wire::LONGEST_HEADER <= crate::MAX_MESSAGE);
 
 /// Window to begin with, bytes.
 const FIRST_WINDOW: usize = 32 * 1024;
@@ -84,9 +91,9 @@ impl Pacer {
     }
 
     /// How long the pieces of a frame are: short beside the window, because the time that a piece
-    /// takes by itself counts as delay.
+    /// takes by itself counts as delay; not shorter, because each costs the same whatever its length.
     pub fn piece(&self) -> usize {
-        (self.window / 16).clamp(4 * 1024, 64 * 1024)
+        (self.window / 8).clamp(MIN_PIECE, MAX_PIECE)
     }
 
     /// The window, bytes.
@@ -224,6 +231,26 @@ mod tests {
             let bound = least.max(4 * TARGET.max(Duration::from_millis(delay) / 16));
             assert!(worst < bound, "{worst:?} at {rate} B/s, {delay} ms");
         }
+    }
+
+    #[test]
+    fn a_piece_stays_a_message_that_the_other_side_takes() {
+        let start = Instant::now();
+        let mut pacer = Pacer::default();
+        let mut now = start;
+        let mut widest = 0;
+        // A long way that is never full: the window becomes as large as it may.
+        for _ in 0..200 {
+            while pacer.room() >= pacer.piece() {
+                let bytes = pacer.piece();
+                pacer.on_sent(bytes, now);
+                widest = widest.max(bytes + crate::wire::LONGEST_HEADER);
+            }
+            now += Duration::from_millis(100);
+            pacer.on_outstanding(0, now);
+        }
+        assert_eq!(pacer.window(), MAX_WINDOW);
+        assert!(widest <= crate::MAX_MESSAGE, "{widest}");
     }
 
     #[test]
