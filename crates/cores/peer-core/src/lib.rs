@@ -48,7 +48,7 @@ mod violation;
 pub mod wire;
 
 pub use backoff::{ReconnectConfig, Reconnects};
-pub use bandwidth::Bandwidth;
+pub use bandwidth::{Bandwidth, MIN_REPORT};
 pub use channel::{Channel, Class, Credited};
 pub use control::{Control, Credits};
 pub use inbox::{Inbound, Inbox};
