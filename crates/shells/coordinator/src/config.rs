@@ -12,6 +12,7 @@
 //! | `tokens.refresh_seconds` | 300 to 31536000, at least `access_seconds` | 604800 |
 //! | `require_certificates` | a session needs a device certificate; `false` lets older launchers in | `true` |
 //! | `certificates.lifetime_seconds` | 10 to 604800 | 3600 |
+//! | `endpoint.key_rotation_interval_secs` | after so long the endpoint renews the keys of a session link, 60 to 86400 | 3600 |
 //! | `cors_origins` | origins of browser clients, such as `https://play.example` | `[]` |
 //! | `registration` | `open` or `closed` | `open` |
 //! | `keep_alive.ping_seconds` | 1 to 300 | 20 |
@@ -86,6 +87,8 @@ pub struct CoordinatorConfig {
     pub require_certificates: bool,
     /// How long a certificate is valid.
     pub certificate_lifetime: Duration,
+    /// After so long the endpoint renews the keys of a session link.
+    pub key_rotation_interval: Duration,
     /// Origins that browsers may call from.
     pub cors_origins: Vec<String>,
     /// May people make accounts themselves?
@@ -114,6 +117,7 @@ impl Default for CoordinatorConfig {
             refresh_lifetime: Duration::from_secs(7 * 24 * 3600),
             require_certificates: true,
             certificate_lifetime: Duration::from_secs(3600),
+            key_rotation_interval: Duration::from_secs(3600),
             cors_origins: Vec::new(),
             registration: Registration::Open,
             ping_every: Duration::from_secs(20),
@@ -162,6 +166,8 @@ struct File {
     #[serde(default)]
     certificates: CertificatesPart,
     #[serde(default)]
+    endpoint: EndpointPart,
+    #[serde(default)]
     cors_origins: Vec<String>,
     #[serde(default)]
     registration: Registration,
@@ -187,6 +193,11 @@ struct TurnPart {
 #[derive(Default, Deserialize)]
 struct CertificatesPart {
     lifetime_seconds: Option<u64>,
+}
+
+#[derive(Default, Deserialize)]
+struct EndpointPart {
+    key_rotation_interval_secs: Option<u64>,
 }
 
 #[derive(Default, Deserialize)]
@@ -266,6 +277,13 @@ impl File {
             config.certificate_lifetime,
             10,
             MAX_VALIDITY,
+        )?;
+        config.key_rotation_interval = seconds(
+            "endpoint.key_rotation_interval_secs",
+            self.endpoint.key_rotation_interval_secs,
+            config.key_rotation_interval,
+            60,
+            86_400,
         )?;
         config.ping_every = seconds(
             "keep_alive.ping_seconds",
@@ -445,6 +463,7 @@ mod tests {
         let (config, unknown) = read("{}").unwrap();
         assert_eq!(config.listen.to_string(), "127.0.0.1:8001");
         assert!(config.require_certificates);
+        assert_eq!(config.key_rotation_interval.as_secs(), 3600);
         assert!(unknown.is_empty());
 
         let (config, unknown) = read(
@@ -454,6 +473,7 @@ mod tests {
                 "turn": {"urls": ["turn:a:1"], "shared_secret": "s", "ttl_seconds": 300},
                 "tokens": {"access_seconds": 60, "refresh_seconds": 300},
                 "require_certificates": false, "certificates": {"lifetime_seconds": 10},
+                "endpoint": {"key_rotation_interval_secs": 60},
                 "cors_origins": ["https://play.example"], "registration": "closed",
                 "keep_alive": {"ping_seconds": 5, "idle_seconds": 10},
                 "limits": {"account": {"burst": 3, "per_minute": 4}}}"#,
@@ -470,6 +490,7 @@ mod tests {
         assert_eq!(config.access_lifetime.as_secs(), 60);
         assert!(!config.require_certificates);
         assert_eq!(config.certificate_lifetime.as_secs(), 10);
+        assert_eq!(config.key_rotation_interval.as_secs(), 60);
         assert_eq!(config.registration, Registration::Closed);
         assert_eq!(config.idle_after.as_secs(), 10);
         assert_eq!(config.limits.account, Rate::new(3, 4));
@@ -503,6 +524,12 @@ mod tests {
                 "listen",
                 "\"here\"",
                 "127.0.0.1:8001",
+            ),
+            (
+                r#"{"endpoint": {"key_rotation_interval_secs": 59}}"#,
+                "endpoint.key_rotation_interval_secs",
+                "59",
+                "60 to 86400",
             ),
             (r#"{"listen": 8001}"#, "listen", "8001", "127.0.0.1:8001"),
             (
