@@ -29,7 +29,7 @@
 //! | queue of control / unreliable | 256 KiB each | short messages only |
 //! | credit: control, reliable, file | 256 KiB, 2 MiB, 4 MiB | what a peer may make us hold; two of the longest frames at least |
 //! | longest frame: control, unreliable, reliable and file | 16 KiB, 1,279 bytes, 1 MiB | one message; one packet; a bounded reassembly |
-//! | piece of a long frame | 4 to 32 KiB, an eighth of the pacer's window | a message in SCTP cannot be interrupted, and none may be longer than 64 KiB |
+//! | piece of a long frame | 4 to 32 KiB, an eighth of the pacer's window, on long ways a sixteenth | a message in SCTP cannot be interrupted, and none may be longer than 64 KiB |
 //! | batch | 32 frames, 1,279 bytes, 5 ms | one packet |
 //! | compression | from 1,024 bytes on | below, the header of a block eats the gain |
 

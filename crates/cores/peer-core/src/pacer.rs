@@ -30,6 +30,10 @@ const SAFE_WINDOW: usize = 256 * 1024;
 /// over the way.
 const SPREAD: Duration = Duration::from_millis(10);
 
+/// Least and most of the window that a piece takes: so many pieces make one.
+const LEAST_SHARE: usize = 16;
+const MOST_SHARE: usize = 8;
+
 /// Shortest and longest piece of a frame, bytes. The longest stays well below what SCTP's other side
 /// takes as one message, [`crate::MAX_MESSAGE`]; twice as long brings nothing more.
 const MIN_PIECE: usize = 4 * 1024;
@@ -84,6 +88,11 @@ impl Default for Pacer {
     }
 }
 
+/// What our own bulk may delay on a way with this shortest time.
+fn target(base: Duration) -> Duration {
+    TARGET.max(base / 16)
+}
+
 impl Pacer {
     /// Bytes that may still be handed over now.
     pub fn room(&self) -> usize {
@@ -92,13 +101,24 @@ impl Pacer {
 
     /// How long the pieces of a frame are: short beside the window, because the time that a piece
     /// takes by itself counts as delay; not shorter, because each costs the same whatever its length.
+    /// An eighth of the window takes an eighth of the time there and back, which is too much where
+    /// that is beyond the target.
     pub fn piece(&self) -> usize {
-        (self.window / 8).clamp(MIN_PIECE, MAX_PIECE)
+        let share = self.base().map_or(LEAST_SHARE, |base| {
+            let times = base.as_secs_f64() / target(base).as_secs_f64();
+            (times as usize).clamp(MOST_SHARE, LEAST_SHARE)
+        });
+        (self.window / share).clamp(MIN_PIECE, MAX_PIECE)
     }
 
     /// The window, bytes.
     pub fn window(&self) -> usize {
         self.window
+    }
+
+    /// The shortest time of the last two spans.
+    fn base(&self) -> Option<Duration> {
+        self.base.iter().flatten().min().copied()
     }
 
     /// The last time from handing over to acknowledgement.
@@ -151,9 +171,9 @@ impl Pacer {
             self.base_since = Some(now);
         }
         self.base[0] = Some(self.base[0].map_or(time, |base| base.min(time)));
-        let base = self.base.iter().flatten().min().copied().unwrap_or(time);
+        let base = self.base().unwrap_or(time);
         let queued = time.saturating_sub(base);
-        let target = TARGET.max(base / 16);
+        let target = target(base);
         if queued > target {
             self.starting = false;
             // Once per round trip: what is in flight was sent before the cut.
