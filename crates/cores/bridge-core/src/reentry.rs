@@ -160,6 +160,9 @@ pub enum GaveUp {
     /// The player left meanwhile.
     #[error("the player left")]
     ClientLeft,
+    /// What the client says cannot be cut into packets any more.
+    #[error("what the game says could not be read any more")]
+    ClientUnreadable,
     /// The bridge closed.
     #[error("the bridge closed")]
     Stopped,
@@ -188,6 +191,7 @@ impl GaveUp {
             GaveUp::NotAllowed => "server-not-allowed",
             GaveUp::Unreadable => "answer-unreadable",
             GaveUp::ClientLeft => "client-left",
+            GaveUp::ClientUnreadable => "client-unreadable",
             GaveUp::Stopped => "stopped",
             GaveUp::Unable(unable) => unable.code(),
             GaveUp::TooOften => "too-often",
@@ -339,6 +343,13 @@ impl ReEntry {
 
     fn end(&self) -> Duration {
         self.began + self.limits.timeout
+    }
+
+    /// Whether it has ended: from then on it takes nothing. What the map server says after
+    /// [`Action::Ready`] is for the client.
+    #[must_use]
+    pub fn is_over(&self) -> bool {
+        self.state == State::Over
     }
 
     /// The client has loaded its map.

@@ -271,6 +271,8 @@ struct Run {
 /// Lets the machine talk to the server in virtual time, answers cut at `cuts`.
 fn run(machine: &mut ReEntry, server: &mut Strict, cuts: &[Index], mut now: Duration) -> Run {
     let (mut steps, mut opened) = (Vec::new(), Vec::new());
+    // What the client gets behind the welcome.
+    let mut behind = Vec::new();
     let mut at = None;
     loop {
         let mut all = actions(machine).into_iter();
@@ -294,16 +296,31 @@ fn run(machine: &mut ReEntry, server: &mut Strict, cuts: &[Index], mut now: Dura
                     ends.sort_unstable();
                     let mut from = 0;
                     for end in ends {
-                        machine.bytes(now, &answer[from..end]);
+                        if machine.is_over() {
+                            behind.extend_from_slice(&answer[from..end]);
+                        } else {
+                            machine.bytes(now, &answer[from..end]);
+                        }
                         from = end;
                     }
                 }
                 Action::Close => at = None,
                 Action::Ready { welcome, .. } => {
-                    return Run { steps, opened, end: Ok(welcome), took: now };
+                    let welcome = [&welcome[..], &behind].concat().into();
+                    return Run {
+                        steps,
+                        opened,
+                        end: Ok(welcome),
+                        took: now,
+                    };
                 }
                 Action::GiveUp(why) => {
-                    return Run { steps, opened, end: Err(why), took: now };
+                    return Run {
+                        steps,
+                        opened,
+                        end: Err(why),
+                        took: now,
+                    };
                 }
             }
         }
@@ -346,7 +363,10 @@ fn an_account_in_a_fight_is_asked_for_every_50_to_100_ms() {
         assert!((ms(50)..=ms(100)).contains(&pause), "{pause:?}");
     }
     // Told once, however often it was asked.
-    let online = run.steps.iter().filter(|step| **step == ReEntryStep::StillOnline);
+    let online = run
+        .steps
+        .iter()
+        .filter(|step| **step == ReEntryStep::StillOnline);
     assert_eq!(online.count(), 1, "{:?}", run.steps);
 }
 
@@ -370,13 +390,22 @@ fn nothing_begins_before_the_client_has_loaded() {
     machine.loaded(ms(20_000));
     assert!(matches!(
         actions(&mut machine)[..],
-        [Action::Step(ReEntryStep::Login), Action::Open { role: Role::Login, .. }]
+        [
+            Action::Step(ReEntryStep::Login),
+            Action::Open {
+                role: Role::Login,
+                ..
+            }
+        ]
     ));
     // A client that never loads is not waited for for ever.
     let mut waiting = self::machine(true);
     assert_eq!(waiting.next_time(), Some(ms(45_000)));
     waiting.time(ms(45_000));
-    assert_eq!(actions(&mut waiting)[1..], [Action::GiveUp(GaveUp::TimedOut)]);
+    assert_eq!(
+        actions(&mut waiting)[1..],
+        [Action::GiveUp(GaveUp::TimedOut)]
+    );
 }
 
 /// Says `answer` when the server of `role` is asked first.
@@ -417,20 +446,48 @@ fn what_will_not_pass_ends_it_and_what_will_is_tried_again() {
     let raw = AID.to_le_bytes();
     let behind = |packet: Vec<u8>| [&raw[..], &packet].concat();
     let over = [
-        (Role::Login, packet(0x083E, 26, &[(2, &[1])]), GaveUp::WrongPassword),
+        (
+            Role::Login,
+            packet(0x083E, 26, &[(2, &[1])]),
+            GaveUp::WrongPassword,
+        ),
         (Role::Login, packet(0x006A, 23, &[]), GaveUp::WrongPassword),
-        (Role::Login, packet(0x083E, 26, &[(2, &[6])]), GaveUp::LoginRefused { code: 6 }),
+        (
+            Role::Login,
+            packet(0x083E, 26, &[(2, &[6])]),
+            GaveUp::LoginRefused { code: 6 },
+        ),
         (Role::Login, notice(2), GaveUp::LoginRefused { code: 2 }),
         (Role::Login, accept(AID + 1, 5, 6), GaveUp::AnotherAccount),
         (Role::Login, vec![0xFF; 9], GaveUp::Unreadable),
-        (Role::Char, behind(pin_state(1, 8)), GaveUp::PinRefused { state: 8 }),
-        (Role::Char, behind(to_map(GID + 1)), GaveUp::AnotherCharacter),
-        (Role::Char, behind(notice(15)), GaveUp::CharRefused { code: 15 }),
+        (
+            Role::Char,
+            behind(pin_state(1, 8)),
+            GaveUp::PinRefused { state: 8 },
+        ),
+        (
+            Role::Char,
+            behind(to_map(GID + 1)),
+            GaveUp::AnotherCharacter,
+        ),
+        (
+            Role::Char,
+            behind(notice(15)),
+            GaveUp::CharRefused { code: 15 },
+        ),
         (Role::Map, notice(15), GaveUp::MapRefused { code: 15 }),
-        (Role::Map, packet(0x006A, 23, &[(2, &[1])]), GaveUp::MapRefused { code: 1 }),
+        (
+            Role::Map,
+            packet(0x006A, 23, &[(2, &[1])]),
+            GaveUp::MapRefused { code: 1 },
+        ),
     ];
     for (role, answer, why) in over {
-        assert_eq!(told(role, &answer).last(), Some(&Action::GiveUp(why)), "{role:?}");
+        assert_eq!(
+            told(role, &answer).last(),
+            Some(&Action::GiveUp(why)),
+            "{role:?}"
+        );
     }
     let again = [
         (Role::Login, notice(8)),
@@ -444,7 +501,11 @@ fn what_will_not_pass_ends_it_and_what_will_is_tried_again() {
     for (role, answer) in again {
         let last = told(role, &answer);
         assert!(last.contains(&Action::Close), "{role:?} {last:?}");
-        assert!(!last.iter().any(|action| matches!(action, Action::GiveUp(_))));
+        assert!(
+            !last
+                .iter()
+                .any(|action| matches!(action, Action::GiveUp(_)))
+        );
     }
 }
 
@@ -459,7 +520,9 @@ fn servers_that_are_away_are_tried_again_ever_more_slowly() {
                 machine.not_opened(now, NotOpened::Away);
             }
         }
-        let Some(next) = machine.next_time().or(Some(next)) else { break };
+        let Some(next) = machine.next_time().or(Some(next)) else {
+            break;
+        };
         pauses.push(next - now);
         now = next;
         machine.time(now);
@@ -475,7 +538,10 @@ fn servers_that_are_away_are_tried_again_ever_more_slowly() {
     let mut forbidden = self::machine(false);
     actions(&mut forbidden);
     forbidden.not_opened(ms(1), NotOpened::NotAllowed);
-    assert_eq!(actions(&mut forbidden), [Action::GiveUp(GaveUp::NotAllowed)]);
+    assert_eq!(
+        actions(&mut forbidden),
+        [Action::GiveUp(GaveUp::NotAllowed)]
+    );
 }
 
 fn actions_end(machine: &mut ReEntry) -> bool {
@@ -499,7 +565,13 @@ fn a_server_that_says_nothing_or_closes_is_tried_again() {
         assert_eq!(actions(&mut machine), [Action::Close]);
         let next = machine.next_time().unwrap();
         machine.time(next);
-        assert!(matches!(actions(&mut machine)[..], [Action::Open { role: Role::Login, .. }]));
+        assert!(matches!(
+            actions(&mut machine)[..],
+            [Action::Open {
+                role: Role::Login,
+                ..
+            }]
+        ));
     }
 }
 
@@ -573,12 +645,18 @@ fn every_form_of_the_login_is_recorded_whole_and_shown_by_nothing() {
         let plain = String::from_utf8_lossy(PASSWORD).into_owned();
         let numbers = format!("{:?}", &PASSWORD[..3]);
         let numbers = numbers.trim_matches(['[', ']']);
-        assert!(!shown.contains(&plain) && !shown.contains(numbers), "{shown}");
+        assert!(
+            !shown.contains(&plain) && !shown.contains(numbers),
+            "{shown}"
+        );
     }
     let recall = recall(Level::Assist, Some(b"0123"));
     let machine = ReEntry::new(&recall, table(), ReEntryLimits::default(), false, ms(0)).unwrap();
     let shown = format!("{recall:?} {machine:?}");
-    assert!(!shown.contains("104, 117") && !shown.contains("hunter2"), "{shown}");
+    assert!(
+        !shown.contains("104, 117") && !shown.contains("hunter2"),
+        "{shown}"
+    );
 }
 
 /// A connection on a map, as it was entered.
@@ -650,8 +728,14 @@ fn what_is_said_without_a_server_waits_or_is_dropped() {
         .collect();
     let loaded = packet(0x007D, 2, &[]);
     let lines = [chat(1), chat(2), chat(3)];
-    assert_eq!(sent, [&loaded[..], &lines[0], &lines[1], &lines[2], &walk()]);
-    let resumed = BridgeEvent::Resumed { kept: 3, dropped: 4 };
+    assert_eq!(
+        sent,
+        [&loaded[..], &lines[0], &lines[1], &lines[2], &walk()]
+    );
+    let resumed = BridgeEvent::Resumed {
+        kept: 3,
+        dropped: 4,
+    };
     assert!(tap.out.events.contains(&resumed), "{:?}", tap.out.events);
     // The new endpoint is given what keeps the session alive.
     let kept = tap.out.kept.len();
@@ -674,7 +758,10 @@ fn a_client_that_talks_on_and_on_is_bounded() {
     tap.client(&packet(0x007D, 2, &[]));
     assert_eq!(tap.out.messages.len(), before + 1 + MAX_HELD);
     let dropped = 1000 - MAX_HELD as u64;
-    let resumed = BridgeEvent::Resumed { kept: MAX_HELD, dropped };
+    let resumed = BridgeEvent::Resumed {
+        kept: MAX_HELD,
+        dropped,
+    };
     assert!(tap.out.events.contains(&resumed));
 }
 
@@ -750,7 +837,11 @@ fn hidden_ids_begin_anew_with_the_new_server() {
         enter
     };
     let hidden = |packets: &[Vec<u8>]| version.enciphered(packets);
-    let all = [enter.clone(), packet(0x007D, 2, &[]), packet(0x00BF, 3, &[])];
+    let all = [
+        enter.clone(),
+        packet(0x007D, 2, &[]),
+        packet(0x00BF, 3, &[]),
+    ];
     let mut tap = Tap::new(version.connection(Role::Map, Level::Assist));
     let wire = hidden(&all);
     tap.client(&wire[0]);
@@ -764,14 +855,22 @@ fn hidden_ids_begin_anew_with_the_new_server() {
     tap.connection.resume();
     tap.server(&load_map());
     // The client's own keys go on; the server's begin behind its 022D.
-    let more = hidden(&[all[0].clone(), all[1].clone(), all[1].clone(), all[2].clone()]);
+    let more = hidden(&[
+        all[0].clone(),
+        all[1].clone(),
+        all[1].clone(),
+        all[2].clone(),
+    ]);
     let before = tap.out.messages.len();
     tap.client(&[more[2].clone(), more[3].clone()].concat());
     let sent: Vec<Vec<u8>> = tap.out.messages[before..]
         .iter()
         .map(|message| message.payload.clone())
         .collect();
-    assert_eq!(sent, hidden(&[all[0].clone(), all[1].clone(), all[2].clone()])[1..]);
+    assert_eq!(
+        sent,
+        hidden(&[all[0].clone(), all[1].clone(), all[2].clone()])[1..]
+    );
 }
 
 fn hostile() -> impl Strategy<Value = Vec<u8>> {

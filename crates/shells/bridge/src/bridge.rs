@@ -11,7 +11,9 @@ use tokio::sync::{Notify as Bell, Semaphore};
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
-use warp_bridge_core::{ClientChange, Clients, Counters, FORGET_AFTER, Level, ReEntryLimits, Versions};
+use warp_bridge_core::{
+    ClientChange, Clients, Counters, FORGET_AFTER, Level, ReEntryLimits, Versions,
+};
 use warp_protocol::stream::ServerRole;
 use warp_protocol::zone::GameServer;
 use warp_ro_packet::PacketTable;

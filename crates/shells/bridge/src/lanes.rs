@@ -10,7 +10,7 @@ use tokio::io::AsyncWriteExt;
 use tokio::net::tcp::{ReadHalf, WriteHalf};
 use tokio::time::{Instant, sleep_until};
 use warp_bridge_core::{
-    BridgeConnection, BridgeEvent, Level, Reading, Standing, StepDownReason, ToServer, Versions,
+    BridgeConnection, BridgeEvent, Level, Reading, StepDownReason, ToServer, Versions,
 };
 use warp_protocol::stream::{Decoder, MessageKind, encode_keep_alive, encode_message};
 use warp_ro_packet::{Direction, Role};
@@ -21,6 +21,7 @@ use crate::doors::{Book, server_role};
 use crate::notice::{BridgeNotice, Carried};
 use crate::opener::{self, GameRead, GameReader, GameWriter, PathNow, WriteGone};
 use crate::reads::Reads;
+use crate::reentry::may_return;
 use crate::watch::Watch;
 
 /// Why a connection did not end in good order.
@@ -174,7 +175,9 @@ impl<'a> Lanes<'a> {
         }
         for one in recorded {
             let Connection { n, upstream, .. } = self.connection;
-            self.shared.recalls.note(self.shared, *n, one, upstream.target);
+            self.shared
+                .recalls
+                .note(self.shared, *n, one, upstream.target);
         }
         result
     }
@@ -286,13 +289,6 @@ impl<'a> Lanes<'a> {
             }
         };
         shared.tell(notice);
-    }
-
-    /// Whether the client can be signed in again.
-    pub(crate) fn may_return(&self) -> bool {
-        let standing = self.look(BridgeConnection::standing);
-        let stands = matches!(standing, Standing::OnMap | Standing::Loading);
-        self.shared.reentry && stands
     }
 
     /// `unread`: what waits outside of the core.
@@ -476,7 +472,7 @@ impl<'a> Lanes<'a> {
                 read = opener::read(reader) => match read {
                     GameRead::Data(bytes) => decoder.push(&bytes),
                     // The client's socket stays as it is: another server may come behind it.
-                    GameRead::Finished if self.may_return() => return Err(Broken::ServerClosed),
+                    GameRead::Finished if may_return(self.shared, self.connection) => return Err(Broken::ServerClosed),
                     GameRead::Finished => ended = true,
                     GameRead::Reset(code) => return Err(Broken::Server(code)),
                     GameRead::Closed => return Err(Broken::Link),
@@ -505,10 +501,7 @@ async fn settled(watch: Option<&Watch>) {
 }
 
 /// Writes what has come together, and keeps the room.
-pub(crate) async fn write_out(
-    client: &mut WriteHalf<'_>,
-    out: &mut Vec<u8>,
-) -> Result<(), Broken> {
+pub(crate) async fn write_out(client: &mut WriteHalf<'_>, out: &mut Vec<u8>) -> Result<(), Broken> {
     if !out.is_empty() {
         client.write_all(out).await.map_err(|_| Broken::Client)?;
         out.clear();

@@ -51,6 +51,9 @@
 //! | bytes that wait for the rest of their packet | 64 KiB | no packet is longer |
 //! | how long they wait | 5 s | the connection steps down to opaque |
 //! | lines of answers that wait for a client | 64 | the rest is dropped |
+//! | lines of chat of a client without a server | 32, 8 KiB | the rest is dropped and counted |
+//! | time without a server | 45 s | the client's connection is reset, [`BridgeNotice::ReEntryFailed`] |
+//! | what clients said to sign in | as many as clients, 4 KiB a packet | a longer packet is not recorded |
 //! | the server's first bytes, looked at for the packet version | 4 KiB | no more is looked at |
 
 mod bridge;

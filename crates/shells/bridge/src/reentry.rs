@@ -10,7 +10,8 @@ use tokio::net::TcpStream;
 use tokio::net::tcp::WriteHalf;
 use tokio::time::{Instant, sleep_until, timeout};
 use warp_bridge_core::{
-    Action, GaveUp, NotOpened as Away, ReEntry, Sealed, SessionIds, Standing, StepDownReason, Unable,
+    Action, GaveUp, NotOpened as Away, ReEntry, Sealed, SessionIds, Standing, StepDownReason,
+    Unable,
 };
 use warp_protocol::stream::{OpenRefused, ServerRole, encode_message, reset as reset_code};
 
@@ -49,9 +50,7 @@ impl Again {
             Err(Broken::ServerClosed | Broken::Link) => true,
             Err(Broken::Client | Broken::Framing | Broken::Stopped) | Ok(_) => false,
         };
-        let standing = connection.core.lock().standing();
-        let stands = matches!(standing, Standing::OnMap | Standing::Loading);
-        if !(lost && stands && shared.reentry) {
+        if !(lost && may_return(shared, connection)) {
             return false;
         }
         let soon = self.last.is_some_and(|last| last.elapsed() < SOON);
@@ -63,6 +62,14 @@ impl Again {
         }
         true
     }
+}
+
+/// Whether the client of a connection can be signed in again. While the packet version is uncertain it
+/// cannot: what a new server says could not be cut where the old one's was.
+pub(crate) fn may_return(shared: &Shared, connection: &Connection) -> bool {
+    let standing = connection.core.lock().standing();
+    let stands = matches!(standing, Standing::OnMap | Standing::Loading);
+    shared.reentry && stands && shared.versions_certain()
 }
 
 fn failed(shared: &Shared, connection: &Connection, why: GaveUp) {
@@ -213,12 +220,13 @@ impl<'a> Driver<'a> {
                 read = read(&mut self.at) => self.read(read),
                 () = sleep_until(Instant::now() + wait) => {}
             }
-            if let Some(away) = self.connection.core.lock().away() {
-                if away.left {
-                    self.machine.left();
-                } else if away.loaded {
-                    self.machine.loaded(self.shared.now());
-                }
+            let away = self.connection.core.lock().away();
+            match away {
+                // Opaque now: nothing can be put into its streams.
+                None => return Err(GaveUp::ClientUnreadable),
+                Some(away) if away.left => self.machine.left(),
+                Some(away) if away.loaded => self.machine.loaded(self.shared.now()),
+                Some(_) => {}
             }
             self.machine.time(self.shared.now());
         }
@@ -310,7 +318,8 @@ impl<'a> Driver<'a> {
             return;
         };
         let decoder = &mut leg.ready.decoder;
-        loop {
+        // What comes behind the welcome stays in the decoder, for the client.
+        while !self.machine.is_over() {
             match decoder.next_message() {
                 Ok(Some(message)) => {
                     if upstream.role == ServerRole::Map {

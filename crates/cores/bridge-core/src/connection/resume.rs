@@ -172,11 +172,7 @@ impl BridgeConnection {
     }
 
     /// The 007D has passed: the lines that were kept follow it.
-    pub(super) fn open_gate(
-        &mut self,
-        path: Option<PathKind>,
-        out: &mut impl FnMut(ToServer<'_>),
-    ) {
+    pub(super) fn open_gate(&mut self, path: Option<PathKind>, out: &mut impl FnMut(ToServer<'_>)) {
         let Some(mut gate) = self.resume.gate.take_if(|gate| gate.server) else {
             return;
         };
