@@ -128,7 +128,11 @@ impl Snapshot {
                 *self = kept;
             }
             Event::Ended => *self = Self::default(),
-            Event::StreamOpened { .. }
+            Event::ReentryStarted { .. }
+            | Event::ReentryStep { .. }
+            | Event::ReentryDone { .. }
+            | Event::ReentryFailed { .. }
+            | Event::StreamOpened { .. }
             | Event::StreamClosed { .. }
             | Event::Device { .. }
             | Event::SteppedDown { .. }

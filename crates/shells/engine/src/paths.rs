@@ -13,6 +13,7 @@ use tokio::sync::Notify;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 use warp_engine_core::config::Config;
+use warp_engine_core::view::LinkState;
 use warp_link::CloseReason;
 use warp_link::peer::PeerConfig;
 use warp_link::websocket::{ConnectError, connect};
@@ -46,6 +47,8 @@ pub(crate) struct Paths {
     pub(crate) last_failure: Mutex<Option<String>>,
     /// Tells a person that the coordinator is away, once per outage.
     pub(crate) report: Box<dyn Fn(Problem) + Send + Sync>,
+    /// The coordinator does not know the session any more, and no path is left: the link is lost.
+    pub(crate) forgotten: Box<dyn Fn() + Send + Sync>,
 }
 
 /// How a carrier's life ended.
@@ -185,6 +188,10 @@ impl Paths {
                         self.renew_token().await;
                     }
                     self.note(PathKind::Wss, &error);
+                    let away = self.link.status().state == LinkState::Reconnecting;
+                    if away && problem_of(&error).code == ProblemCode::UnknownSession {
+                        (self.forgotten)();
+                    }
                     if std::mem::take(&mut worked) {
                         (self.report)(problem_of(&error));
                     }
