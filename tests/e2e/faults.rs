@@ -286,7 +286,10 @@ fn the_game_server_is_down() {
 #[test]
 fn the_game_server_is_killed_in_play() {
     let mut house = House::new();
-    let (mut node, login) = house.playing(&NodePlan::default());
+    let (mut node, login) = house.playing(&NodePlan {
+        config: json!({"bridge": {"reentry": false}}),
+        ..NodePlan::default()
+    });
     let mut client = house.client(login, "test1", &["--seconds", "0"]);
     on_map(&client);
     house.server.kill();

@@ -278,7 +278,10 @@ fn every_client_of_a_launcher_is_signed_in_again() {
     let login = address(&cut.node.event("bridge-ready")["login"]);
     let arguments = [&PLAYS[..], &["--seconds", "12"]].concat();
     let mut others: Vec<Process> = (2..=4)
-        .map(|number| cut.house.client(login, &format!("test{number}"), &arguments))
+        .map(|number| {
+            cut.house
+                .client(login, &format!("test{number}"), &arguments)
+        })
         .collect();
     on_map(&cut.client);
     others.iter().for_each(on_map);

@@ -2,6 +2,10 @@
 //! anything that a server may say; and a connection whose server goes and comes back.
 #![allow(clippy::unwrap_used, reason = "a test's helpers fail the test")]
 
+/// The recordings, read by the packet crate's test code.
+#[path = "../../../words/ro-packet/tests/common/mod.rs"]
+mod common;
+
 mod support;
 
 use std::net::SocketAddr;
@@ -1009,4 +1013,70 @@ fn the_owner_may_feed_a_connection_that_has_no_gate() {
     opaque.client_bytes(b"x", PATH, &mut |_| {});
     opaque.server_bytes(b"y", PATH, &mut Identity, &mut |_| {});
     assert_eq!(opaque.standing(), Standing::Never);
+}
+
+/// A recorded sign-in of OpenKore at rAthena: what its client said is recorded, and what its servers
+/// answered leads the machine to the same map.
+#[test]
+fn a_recorded_sign_in_is_said_again() {
+    let recordings = common::recordings();
+    let stream = |name: &str| {
+        let recording = recordings.iter().find(|one| one.name == name);
+        recording.unwrap_or_else(|| panic!("{name}")).bytes.clone()
+    };
+    for tag in ["pin", "mk"] {
+        let mut recall = Recall::default();
+        let mut streams = Vec::new();
+        for (role, name) in [
+            (Role::Login, "001-login"),
+            (Role::Char, "002-char"),
+            (Role::Map, "003-map"),
+        ] {
+            let (client, server) = (
+                stream(&format!("{tag}-{name}-C")),
+                stream(&format!("{tag}-{name}-S")),
+            );
+            let mut tap = connection(role, Level::Assist);
+            tap.client(&client);
+            if role != Role::Map {
+                tap.server(&server);
+            }
+            take(
+                &mut recall,
+                &mut tap,
+                SocketAddr::from(([127, 0, 0, 1], 6121)),
+            );
+            streams.push((role, client, server));
+        }
+        let mut machine =
+            ReEntry::new(&recall, table(), ReEntryLimits::default(), false, ms(0)).unwrap();
+        let (mut at, mut said) = (None, Vec::new());
+        let welcome = loop {
+            match machine.poll().unwrap() {
+                Action::Open { role, .. } => {
+                    at = Some(role);
+                    machine.opened(ms(0));
+                }
+                Action::Send { packet, .. } => {
+                    let (_, client, server) = streams
+                        .iter()
+                        .find(|(role, _, _)| Some(*role) == at)
+                        .unwrap();
+                    let sent = packet.reveal();
+                    let own = client.windows(sent.len()).any(|piece| piece == sent);
+                    assert!(own, "{tag} {at:?}: it is what the client had sent");
+                    if said.last() != Some(&at) {
+                        said.push(at);
+                        machine.bytes(ms(0), server);
+                    }
+                }
+                Action::Ready { welcome, .. } => break welcome,
+                Action::GiveUp(why) => panic!("{tag}: {why}"),
+                Action::Step(_) | Action::Close => {}
+            }
+        };
+        // All that the server said behind 0283, 0B18 and 02EB.
+        let (_, _, map) = streams.last().unwrap();
+        assert_eq!(welcome[..], map[6 + 4 + 13..], "{tag}");
+    }
 }

@@ -82,7 +82,7 @@ impl Machine {
         if let Some(rejoin) = &self.rejoin {
             // The link that had just been got, or the old one once more.
             if rejoin.phase == Phase::Opening {
-                self.rejoin_later(now, lost.code);
+                self.rejoin_later(now);
             }
             return true;
         }
@@ -157,19 +157,20 @@ impl Machine {
             rejoin.zone.clone_from(&other);
             rejoin.phase = Phase::Joining;
             self.effects.push_back(Effect::Rejoin { zone: other });
+        } else if is_final(problem.code) {
+            // What stands in the way, and then what was lost by it.
+            self.problem(problem.clone());
+            self.rejoin_over();
         } else {
-            self.rejoin_later(now, problem.code);
+            self.rejoin_later(now);
         }
         true
     }
 
-    fn rejoin_later(&mut self, now: Duration, why: ProblemCode) {
+    fn rejoin_later(&mut self, now: Duration) {
         let Some(rejoin) = &mut self.rejoin else {
             return;
         };
-        if is_final(why) {
-            return self.rejoin_over();
-        }
         let pause = FIRST_PAUSE.saturating_mul(1 << rejoin.tries.min(8));
         rejoin.tries = rejoin.tries.saturating_add(1);
         let opened = rejoin.phase == Phase::Opening;

@@ -151,7 +151,8 @@ fn a_zone_that_is_gone_has_its_fallback() {
             machine.on_outcome(NOW, state(LinkState::Connected, Some(PathKind::Wss)));
             assert_eq!(machine.play.zone(), Some("other"));
         } else {
-            assert_eq!(problems(&effects), [ProblemCode::LinkLost]);
+            let told = [ProblemCode::UnknownZone, ProblemCode::LinkLost];
+            assert_eq!(problems(&effects), told);
         }
     }
 }
@@ -178,8 +179,9 @@ fn what_cannot_come_back_ends_at_once() {
         assert_eq!(problems(&drain(&mut machine)), [ProblemCode::LinkLost]);
     }
     let mut machine = lost(&Config::default());
-    machine.on_outcome(NOW, failed(ProblemCode::TokenExpired));
-    assert_eq!(problems(&drain(&mut machine)), [ProblemCode::LinkLost]);
+    machine.on_outcome(NOW, failed(ProblemCode::DeviceRevoked));
+    let told = [ProblemCode::DeviceRevoked, ProblemCode::LinkLost];
+    assert_eq!(problems(&drain(&mut machine)), told);
     // Stopped meanwhile.
     let mut machine = lost(&Config::default());
     machine.on_command(NOW, Command::Stop);
