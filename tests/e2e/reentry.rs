@@ -319,3 +319,25 @@ fn a_client_that_hides_its_ids_is_signed_in_again() {
     back(&node, &client, from, lost);
     good_end_after_reentry(&mut client);
 }
+
+#[test]
+fn a_client_whose_version_was_found_out_is_signed_in_again() {
+    let relay = Relay::new();
+    let house = House::with(Plan {
+        map_relay: Some(&relay),
+        zone: json!({"game": {"packet_version": 0}}),
+        ..Plan::default()
+    });
+    let (node, login) = house.playing(&NodePlan::default());
+    let arguments = [&PLAYS[..], &["--seconds", "8"]].concat();
+    let mut client = house.client(login, "test1", &arguments);
+    on_map(&client);
+    node.event_from(0, "version-known", PATIENCE, |event| {
+        event["certain"] == true
+    });
+    let (from, lost) = (node.mark(), Instant::now());
+    relay.cut();
+    relay.restore();
+    back(&node, &client, from, lost);
+    good_end_after_reentry(&mut client);
+}
