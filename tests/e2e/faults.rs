@@ -129,7 +129,8 @@ fn something_else_answers_in_the_coordinators_place() {
 fn the_coordinator_is_killed_in_play() {
     let mut house = House::new();
     let (mut node, login) = house.playing(&NodePlan {
-        config: json!({"p2p": {"hold_seconds": 5}}),
+        // Without re-entry: what it does is in reentry.rs.
+        config: json!({"p2p": {"hold_seconds": 5}, "bridge": {"reentry": false}}),
         ..NodePlan::default()
     });
     let mut client = house.client(
@@ -285,7 +286,10 @@ fn the_game_server_is_down() {
 #[test]
 fn the_game_server_is_killed_in_play() {
     let mut house = House::new();
-    let (mut node, login) = house.playing(&NodePlan::default());
+    let (mut node, login) = house.playing(&NodePlan {
+        config: json!({"bridge": {"reentry": false}}),
+        ..NodePlan::default()
+    });
     let mut client = house.client(login, "test1", &["--seconds", "0"]);
     on_map(&client);
     house.server.kill();

@@ -154,22 +154,14 @@ impl House {
         }
         let file = dir.path().join("coordinator.json");
         std::fs::write(&file, plan.coordinator.to_string()).expect("a file can be written");
-        let mut command = (plan.servers)(&program("warp-coordinator"));
-        command.arg("serve").arg("--config").arg(file);
-        command.arg("--data").arg(dir.path().join("data"));
-        command.args(["--listen", &format!("{}:0", plan.ip)]);
-        command.env("WARP_LOG", "info");
-        let coordinator = Process::start("coordinator", command);
-        let (_, url) = coordinator.wait_line(0, "its address", PATIENCE, |line| {
-            (line.source == Source::Out).then(|| line.text.clone())
-        });
-        let bare = url.strip_prefix("http://").expect("plain HTTP");
+        let listen = SocketAddr::new(plan.ip, 0);
+        let (coordinator, address) = coordinator(&plan.servers, dir.path(), listen);
         let mut zone = first_zone(&plan, &listening);
         merge(&mut zone, &plan.zone);
         let house = Self {
             coordinator,
             server,
-            address: bare.parse().expect("an address"),
+            address,
             listening,
             servers: plan.servers,
             players: plan.players,
@@ -181,6 +173,27 @@ impl House {
         house.put_zone(&house.zone(), None);
         house.add_user("alice");
         house
+    }
+
+    /// Starts the coordinator again, which has ended, with its data and at its address. It knows no
+    /// session of before.
+    pub fn restart_coordinator(&mut self) {
+        let (coordinator, address) = coordinator(&self.servers, self.dir.path(), self.address);
+        assert_eq!(address, self.address);
+        self.coordinator = coordinator;
+    }
+
+    /// Starts the practice server again, which has ended, at its addresses. It knows nobody.
+    pub fn restart_server(&mut self, arguments: &[&str]) {
+        let mut command = (self.servers)(&program("warp-practice"));
+        command.arg("server");
+        for server in ["login", "char", "map", "map2"] {
+            let address = address(&self.listening[server]).to_string();
+            command.args([format!("--{server}"), address]);
+        }
+        command.args(arguments);
+        self.server = Process::start("practice server again", command);
+        self.server.event("listening");
     }
 
     /// The zone that the house began with, as the operator wrote it.
@@ -309,6 +322,22 @@ impl Default for House {
     fn default() -> Self {
         Self::new()
     }
+}
+
+/// Starts a coordinator on the data in `dir`; where it listens.
+fn coordinator(servers: &Place, dir: &Path, listen: SocketAddr) -> (Process, SocketAddr) {
+    let mut command = servers(&program("warp-coordinator"));
+    command.arg("serve").arg("--config");
+    command.arg(dir.join("coordinator.json"));
+    command.arg("--data").arg(dir.join("data"));
+    command.args(["--listen", &listen.to_string()]);
+    command.env("WARP_LOG", "info");
+    let coordinator = Process::start("coordinator", command);
+    let (_, url) = coordinator.wait_line(0, "its address", PATIENCE, |line| {
+        (line.source == Source::Out).then(|| line.text.clone())
+    });
+    let bare = url.strip_prefix("http://").expect("plain HTTP");
+    (coordinator, bare.parse().expect("an address"))
 }
 
 fn practice_server(plan: &Plan<'_>) -> Process {

@@ -454,7 +454,63 @@ up: StreamDigest,
 /**
  * Bytes of the server as they came from the link, before addresses are rewritten.
  */
-down: StreamDigest, } | { "event": "client-seen", 
+down: StreamDigest, } | { "event": "reentry-started", 
+/**
+ * The connection's number.
+ */
+stream: number, 
+/**
+ * The client; 0 where it is not known.
+ */
+client: number, } | { "event": "reentry-step", 
+/**
+ * The connection's number.
+ */
+stream: number, 
+/**
+ * The client; 0 where it is not known.
+ */
+client: number, 
+/**
+ * `loading`, `login`, `still-online`, `character` or `map`.
+ */
+step: string, } | { "event": "reentry-done", 
+/**
+ * The connection's number.
+ */
+stream: number, 
+/**
+ * The client; 0 where it is not known.
+ */
+client: number, 
+/**
+ * Milliseconds since the server was lost.
+ */
+ms: number, 
+/**
+ * Lines of chat from that time, sent now.
+ */
+kept: number, 
+/**
+ * Packets from that time that were dropped.
+ */
+dropped: number, } | { "event": "reentry-failed", 
+/**
+ * The connection's number.
+ */
+stream: number, 
+/**
+ * The client; 0 where it is not known.
+ */
+client: number, 
+/**
+ * Stable code of why.
+ */
+reason: string, 
+/**
+ * The same in words.
+ */
+detail: string, } | { "event": "client-seen", 
 /**
  * Its number on this bridge, counting from 1. Not the number of a process.
  */
@@ -1302,6 +1358,11 @@ max_latency_ms: number,
  * Free text for players.
  */
 description: string | null, 
+/**
+ * The zone that players whose session here was lost are taken to when this one is gone: its
+ * endpoint leads to the same game servers. Absent: none.
+ */
+fallback_zone?: string, 
 /**
  * The game server behind the zone.
  */

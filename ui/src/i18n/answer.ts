@@ -1,6 +1,7 @@
 // What the console tells, in one line each: for the console, and beside the button that asked.
 
 import type { ConsoleAnswer, Figure, Quality, QualityCause } from "../generated/bindings";
+import { lookUp } from "../lib/codes";
 import { ms, percent } from "../lib/format";
 import type { Aside, Version } from "../lib/model";
 import { t } from ".";
@@ -51,6 +52,12 @@ export function asideText(aside: Aside): string {
       return t.console.zoneJoined(aside.zone);
     case "zone-left":
       return t.console.zoneLeft(aside.zone);
+    case "reentry-started":
+      return t.console.reentryStarted(aside.client);
+    case "reentry-done":
+      return t.console.reentryDone(aside.client, ms(aside.ms));
+    case "reentry-failed":
+      return t.console.reentryFailed(aside.client, lookUp(t.reentryReason, aside.reason) ?? aside.reason);
     case "version":
       return t.console.version(versionText(aside));
     case "level":

@@ -260,6 +260,9 @@ export interface Texts {
     quality: (score: string, why: string | null) => string;
     qualityUnknown: string;
     levelChanged: (figure: string, level: string, value: string) => string;
+    reentryStarted: (client: number) => string;
+    reentryDone: (client: number, after: string) => string;
+    reentryFailed: (client: number, why: string) => string;
     zoneJoined: (zone: string) => string;
     zoneLeft: (zone: string) => string;
     version: (version: string) => string;
@@ -306,6 +309,8 @@ export interface Texts {
   server: Record<ServerRole, string>;
   level: Record<ReadLevel, string>;
   stepReason: Record<StepReason, WhyText>;
+  /** Why a game client could not be signed in again, by the engine's code. */
+  reentryReason: Record<string, string>;
   class: Record<PacketClass, string>;
   role: Record<AccountRole, string>;
 }

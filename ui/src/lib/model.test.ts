@@ -265,6 +265,10 @@ describe("play", () => {
         { event: "version-known", ...known },
         { event: "zone-joined", zone: "geffen" },
         { event: "zone-left", zone: "geffen" },
+        { event: "reentry-started", stream: 3, client: 1 },
+        { event: "reentry-step", stream: 3, client: 1, step: "login" },
+        { event: "reentry-done", stream: 3, client: 1, ms: 30, kept: 1, dropped: 2 },
+        { event: "reentry-failed", stream: 3, client: 1, reason: "timed-out", detail: "" },
       ],
       0,
     );
@@ -274,6 +278,9 @@ describe("play", () => {
       "version",
       "zone-joined",
       "zone-left",
+      "reentry-started",
+      "reentry-done",
+      "reentry-failed",
     ]);
   });
 });

@@ -77,6 +77,9 @@ export interface Version {
 /** What happened aside, told in the console alone. */
 export type Aside =
   | { kind: "zone-joined" | "zone-left"; zone: string }
+  | { kind: "reentry-started"; client: number }
+  | { kind: "reentry-done"; client: number; ms: number }
+  | { kind: "reentry-failed"; client: number; reason: string }
   | ({ kind: "version" } & Version)
   | ({ kind: "level" } & LevelChange);
 
@@ -240,6 +243,12 @@ export function fold(before: Model, event: Event, at: number): Model {
     case "zone-joined":
     case "zone-left":
       return aside(model, { kind: event.event, zone: event.zone });
+    case "reentry-started":
+      return aside(model, { kind: event.event, client: event.client });
+    case "reentry-done":
+      return aside(model, { kind: event.event, client: event.client, ms: event.ms });
+    case "reentry-failed":
+      return aside(model, { kind: event.event, client: event.client, reason: event.reason });
     case "version-known": {
       const { version, ciphered, certain } = event;
       const known = { version, ciphered, certain };

@@ -16,7 +16,14 @@ use crate::event::{BridgeEvent, EventQueue, Level, StepDownReason};
 use crate::framing::{DOWN, Framing, UP, set_id};
 use crate::message::{AddressBook, ToServer};
 use crate::reading::Reading;
+use crate::recall::Recorder;
 use crate::stage::{ClientDid, KeepAlive, Stage};
+
+mod resume;
+
+use resume::Resume;
+pub use resume::Standing;
+pub(crate) use resume::{ACCEPT_ENTER, REFUSE_ENTER};
 
 /// One TCP connection of the game client to one game server. See the crate's rules.
 #[derive(Debug)]
@@ -32,6 +39,8 @@ pub struct BridgeConnection {
     events: EventQueue,
     account: Option<u32>,
     map: Option<String>,
+    recorder: Recorder,
+    resume: Resume,
 }
 
 impl BridgeConnection {
@@ -52,6 +61,8 @@ impl BridgeConnection {
             events: EventQueue::default(),
             account: None,
             map: None,
+            recorder: Recorder::default(),
+            resume: Resume::default(),
         };
         connection.step_down(level, StepDownReason::ByZone);
         if connection.level != Level::Opaque {
@@ -187,6 +198,8 @@ impl BridgeConnection {
         // Below assist nothing is put into the streams.
         self.answers.clear();
         self.keep_alive.want(false);
+        self.recorder.clear();
+        self.resume.gate = None;
         self.events
             .push(BridgeEvent::SteppedDown { from, to, reason });
         true
@@ -325,6 +338,7 @@ impl BridgeConnection {
             // What is injected would put the server's key a packet ahead of the client's.
             && framing.is_some()
             && !self.hides_ids()
+            && self.resume.gate.is_none()
     }
 
     fn tell_keep_alive(&mut self, out: &mut impl FnMut(ToServer<'_>)) {
@@ -411,7 +425,13 @@ impl BridgeConnection {
             set_id(&mut packet, id);
         }
         self.note_account(UP, &packet);
+        if self.level == Level::Assist {
+            self.recorder.client(self.role, &roles, id, &packet);
+        }
         let enters = self.role == Role::Map && roles.map_enter == Some(id);
+        if enters || (self.role == Role::Char && roles.char_enter == Some(id)) {
+            self.resume.renew_ids(self.role, &mut packet);
+        }
         if self.role == Role::Map {
             if roles.time_sync == Some(id) {
                 self.keep_alive.replace(&packet);
@@ -431,6 +451,9 @@ impl BridgeConnection {
                 self.events.push(BridgeEvent::Command { line });
                 return;
             }
+            if !self.passes(id, &packet) {
+                return;
+            }
         }
         if let Some(sent) = self.framing.as_mut().and_then(|f| f.sent.as_mut()) {
             set_id(&mut packet, sent.apply(id));
@@ -446,6 +469,7 @@ impl BridgeConnection {
             class,
             id: Some(id),
         });
+        self.open_gate(path, out);
     }
 
     /// `book` is absent where only raw bytes can come.
@@ -490,8 +514,12 @@ impl BridgeConnection {
         if self.role == Role::Login {
             self.note_account(DOWN, packet);
         }
+        if self.level == Level::Assist {
+            self.recorder.server(self.role, id, packet);
+        }
         let map = map_name(packet);
         if self.role == Role::Map {
+            self.resume.server(id, packet);
             self.enter_stage(
                 self.stage
                     .on_server(map.is_some() || announces_addresses(id)),

@@ -166,6 +166,16 @@ pub enum BridgeEvent {
         /// How many bytes of the unfinished packet there were.
         bytes: usize,
     },
+    /// The client, which has no server, loaded its map or wants to leave: see
+    /// [`crate::BridgeConnection::away`]. Told once for each.
+    Away,
+    /// A client that was given another server has loaded the map there.
+    Resumed {
+        /// Lines of chat from the time without a server, which were sent now.
+        kept: usize,
+        /// Packets from that time that were not.
+        dropped: u64,
+    },
     /// The server sent the player to a map other than the last one on this connection.
     MapChanged {
         /// The map's name without its `.gat`, at most 16 bytes of printable ASCII.
@@ -180,6 +190,8 @@ impl BridgeEvent {
             BridgeEvent::ServerAnnounced { .. }
             | BridgeEvent::MapChanged { .. }
             | BridgeEvent::Command { .. }
+            | BridgeEvent::Away
+            | BridgeEvent::Resumed { .. }
             | BridgeEvent::AnswersDropped { .. } => true,
             BridgeEvent::SteppedDown { .. }
             | BridgeEvent::Account { .. }

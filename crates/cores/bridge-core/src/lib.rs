@@ -63,6 +63,15 @@
 //! to a map, or the client asks to leave. Loading ends when the client has said so (007D) and a packet
 //! of the server has come in after that; from the map entry or move until then nothing is injected on either side.
 //!
+//! # When the server is gone
+//! A map connection at *assist* can outlive its server: [`Recall`] holds what the client said to sign
+//! in, [`ReEntry`] says it again to a login, a char and a map server, and the 0091 of the new session
+//! makes the client load the map anew. Meanwhile the client has no server
+//! ([`BridgeConnection::suspend`], [`BridgeConnection::resume`]). Until its 007D has gone to the new one
+//! only lines of chat are kept ([`MAX_HELD`]); all else that it says is dropped and counted, because it
+//! was meant for a world that is gone. Later packets that enter a char or map server get the session
+//! numbers of the new sign-in ([`BridgeConnection::set_ids`]).
+//!
 //! # What the owner of a connection does
 //!
 //! After each call: poll events until `None`, and where something is [`BridgeConnection::due`] in a
@@ -78,16 +87,25 @@ mod connection;
 mod counters;
 mod event;
 mod framing;
+mod gate;
 mod message;
+mod pin;
 mod reading;
+mod recall;
+mod reentry;
 mod scout;
 mod stage;
 
 pub use clients::{Client, ClientChange, Clients, FORGET_AFTER, MAX_CLIENTS};
 pub use command::{MAX_ANSWERS, MAX_COMMAND};
-pub use connection::BridgeConnection;
+pub use connection::{BridgeConnection, Standing};
 pub use counters::{Counter, Counters};
 pub use event::{BridgeEvent, Level, MAX_EVENTS, StepDownReason};
+pub use gate::{Away, MAX_HELD, MAX_HELD_BYTES};
 pub use message::{AddressBook, ToServer};
 pub use reading::{FirstPacket, KnownVersion, Reading, Versions};
+pub use recall::{Recall, Recorded, Sealed, SessionIds, Unable};
+pub use reentry::{
+    Action, GaveUp, MAX_SAID, MAX_WELCOME, NotOpened, ReEntry, ReEntryLimits, ReEntryStep,
+};
 pub use scout::Scout;

@@ -75,6 +75,12 @@ impl KeepAlive {
         }
     }
 
+    /// The endpoint that was told of it is gone; the next one knows nothing.
+    pub(crate) fn forget(&mut self) {
+        self.given = false;
+        self.stale = false;
+    }
+
     pub(crate) fn is_stale(&self) -> bool {
         self.stale
     }

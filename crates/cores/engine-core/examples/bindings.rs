@@ -223,6 +223,7 @@ fn zone() -> Result<ZoneView, Box<dyn Error>> {
             min_bandwidth_mbps: 100,
             max_latency_ms: 100,
             description: None,
+            fallback_zone: None,
             game,
         },
         status: ZoneStatus::Enabled,
@@ -460,6 +461,28 @@ fn events() -> Result<Vec<Event>, Box<dyn Error>> {
             stream: 0,
             level: "opaque".into(),
             reason: "unknown-id".into(),
+        },
+        Event::ReentryStarted {
+            stream: 3,
+            client: 1,
+        },
+        Event::ReentryStep {
+            stream: 3,
+            client: 1,
+            step: "still-online".into(),
+        },
+        Event::ReentryDone {
+            stream: 3,
+            client: 1,
+            ms: 812.5,
+            kept: 1,
+            dropped: 12,
+        },
+        Event::ReentryFailed {
+            stream: 3,
+            client: 1,
+            reason: "timed-out".into(),
+            detail: "it took too long".into(),
         },
         Event::StreamClosed {
             stream: 0,

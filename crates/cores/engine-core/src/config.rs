@@ -249,6 +249,11 @@ pub struct BridgeSection {
     pub packet_tables: Vec<PacketTableFile>,
     /// Answer `/p2p` and `@p2p` lines that are typed in the game's chat.
     pub commands: bool,
+    /// Sign a game client in again whose map server's connection is lost, instead of ending its
+    /// connection. What it said to sign in is kept in memory for that.
+    pub reentry: bool,
+    /// How long that may take, and joining the zone again if its link is lost; milliseconds.
+    pub reentry_timeout_ms: u64,
 }
 
 /// One of `bridge.packet_tables`.
@@ -266,6 +271,8 @@ impl Default for BridgeSection {
             login_listen: SocketAddr::from(([127, 0, 0, 1], 6900)),
             packet_tables: Vec::new(),
             commands: true,
+            reentry: true,
+            reentry_timeout_ms: 45_000,
         }
     }
 }
@@ -635,6 +642,11 @@ impl BridgeSection {
             let count = self.packet_tables.len();
             return Err(Wrong::new("bridge.packet_tables", &count, allowed));
         }
+        Wrong::unless_in(
+            "bridge.reentry_timeout_ms",
+            self.reentry_timeout_ms,
+            1000..=300_000,
+        )?;
         for (place, table) in self.packet_tables.iter().enumerate() {
             let before = self.packet_tables.iter().take(place);
             let twice = before

@@ -168,6 +168,12 @@ pub enum Effect {
         /// Zone id.
         zone: String,
     },
+    /// Ask again for a session for the chosen zone's link, in this zone, while the bridge stays open:
+    /// the same outcomes. The bridge uses the new link from [`Effect::OpenLink`] on.
+    Rejoin {
+        /// Zone id.
+        zone: String,
+    },
     /// Open carriers and link: [`Outcome::LinkReady`] or [`Outcome::LinkFailed`], and
     /// [`Outcome::Link`] events all along.
     OpenLink {

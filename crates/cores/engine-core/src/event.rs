@@ -132,6 +132,57 @@ pub enum Event {
         /// Bytes of the server as they came from the link, before addresses are rewritten.
         down: StreamDigest,
     },
+    /// A map connection lost its server, and its game client, which is still connected, is signed in
+    /// again.
+    ReentryStarted {
+        /// The connection's number.
+        #[ts(type = "number")]
+        stream: u64,
+        /// The client; 0 where it is not known.
+        #[ts(type = "number")]
+        client: u64,
+    },
+    /// How far that is.
+    ReentryStep {
+        /// The connection's number.
+        #[ts(type = "number")]
+        stream: u64,
+        /// The client; 0 where it is not known.
+        #[ts(type = "number")]
+        client: u64,
+        /// `loading`, `login`, `still-online`, `character` or `map`.
+        step: String,
+    },
+    /// The client has loaded its map in the new session.
+    ReentryDone {
+        /// The connection's number.
+        #[ts(type = "number")]
+        stream: u64,
+        /// The client; 0 where it is not known.
+        #[ts(type = "number")]
+        client: u64,
+        /// Milliseconds since the server was lost.
+        ms: f64,
+        /// Lines of chat from that time, sent now.
+        #[ts(type = "number")]
+        kept: u64,
+        /// Packets from that time that were dropped.
+        #[ts(type = "number")]
+        dropped: u64,
+    },
+    /// The client could not be kept; its connection is closed.
+    ReentryFailed {
+        /// The connection's number.
+        #[ts(type = "number")]
+        stream: u64,
+        /// The client; 0 where it is not known.
+        #[ts(type = "number")]
+        client: u64,
+        /// Stable code of why.
+        reason: String,
+        /// The same in words.
+        detail: String,
+    },
     /// A game client showed itself on the bridge: its first connection, before it is known which
     /// account it plays.
     ClientSeen {

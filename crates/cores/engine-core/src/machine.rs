@@ -42,11 +42,13 @@ mod console;
 mod hosting;
 mod numbers;
 mod play;
+mod rejoin;
 
 use hosting::Hosting;
 pub use hosting::HostingSettings;
 pub use numbers::MEASURE_EVERY;
 use numbers::Numbers;
+use rejoin::Rejoin;
 
 /// What the configuration says to the machine.
 #[derive(Debug, Clone, PartialEq)]
@@ -61,6 +63,8 @@ pub struct Settings {
     pub thresholds: Thresholds,
     /// Whether and for whom to be a host.
     pub hosting: HostingSettings,
+    /// How long a lost link is asked for again while game clients are kept; `None`: they are not.
+    pub reentry: Option<Duration>,
 }
 
 impl Settings {
@@ -79,6 +83,8 @@ impl Settings {
                 zones: config.hosting.zones.clone(),
                 not_while_playing: config.hosting.not_while_playing,
             },
+            reentry: (config.bridge.reentry)
+                .then(|| Duration::from_millis(config.bridge.reentry_timeout_ms)),
         }
     }
 }
@@ -135,6 +141,8 @@ pub struct Machine {
     shown: LinkId,
     /// This machine and its network are being looked at.
     diagnosing: bool,
+    reentry: Option<Duration>,
+    rejoin: Option<Rejoin>,
     /// The engine is ending: by then, or as soon as every game has.
     ending: Option<Duration>,
     over: bool,
@@ -158,6 +166,8 @@ impl Machine {
             statuses: BTreeMap::new(),
             shown: LinkId::CHOSEN,
             diagnosing: false,
+            reentry: settings.reentry,
+            rejoin: None,
             ending: None,
             over: false,
             numbers: Numbers::new(&settings),
@@ -194,11 +204,14 @@ impl Machine {
     /// When [`Machine::on_time`] has something to do by itself.
     pub fn next_time(&self) -> Option<Duration> {
         let ending = self.ending.filter(|_| !self.over);
-        self.roaming.next_time().into_iter().chain(ending).min()
+        let rejoin = self.rejoin_next();
+        let all = [self.roaming.next_time(), ending, rejoin];
+        all.into_iter().flatten().min()
     }
 
     /// Time has passed.
     pub fn on_time(&mut self, now: Duration) {
+        self.rejoin_on_time(now);
         self.roaming.on_time(now);
         self.drain_roaming();
         let ended = self
@@ -388,7 +401,11 @@ impl Machine {
             Outcome::BridgeReady(login) => self.on_bridge_ready(now, login),
             Outcome::Joined { link, grant } if link.is_chosen() => self.on_joined(grant),
             Outcome::LinkReady { link } if link.is_chosen() => self.on_link_ready(),
-            Outcome::LinkFailed { link, problem } if link.is_chosen() => self.play_failed(problem),
+            Outcome::LinkFailed { link, problem } if link.is_chosen() => {
+                if !self.rejoin_failed(now, &problem) {
+                    self.play_failed(problem);
+                }
+            }
             Outcome::Link { link, event } => self.on_link_event(now, link, event),
             Outcome::Joined { link, grant } => self.roaming.joined(link, grant),
             Outcome::LinkReady { link } => self.roaming.ready(now, link),

@@ -128,6 +128,17 @@ impl Roaming {
         };
     }
 
+    /// Whether a game client is known that has been on a map.
+    pub(crate) fn has_clients(&self) -> bool {
+        !self.clients.is_empty()
+    }
+
+    /// The chosen zone is described so now. Returns whether it is another one than before.
+    pub(crate) fn rehome(&mut self, chosen: &ZoneFile) -> bool {
+        let before = self.chosen.replace(chosen.clone());
+        before.is_some_and(|before| before.zone_id != chosen.zone_id)
+    }
+
     /// Play ends: every visit is left.
     pub(crate) fn stop(&mut self) {
         let zones: Vec<String> = self.visits.keys().cloned().collect();

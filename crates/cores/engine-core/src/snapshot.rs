@@ -133,7 +133,11 @@ impl Snapshot {
             }
             Event::HostState { host } => self.host = Some(HostStatusView::clone(host)),
             Event::Ended => *self = Self::default(),
-            Event::StreamOpened { .. }
+            Event::ReentryStarted { .. }
+            | Event::ReentryStep { .. }
+            | Event::ReentryDone { .. }
+            | Event::ReentryFailed { .. }
+            | Event::StreamOpened { .. }
             | Event::StreamClosed { .. }
             | Event::Device { .. }
             | Event::SteppedDown { .. }

@@ -16,6 +16,36 @@ pub const MAX_LINE: usize = 100;
 /// Most lines.
 pub const MAX_LINES: usize = 12;
 
+/// How far signing a game client in again is, or why it failed, by the code in the event. A code that
+/// is not known is its own text.
+pub fn reentry(code: &str) -> &str {
+    match code {
+        "loading" => "waiting for the game to load its map",
+        "login" => "at the login server",
+        "still-online" => "waiting for the old session to end",
+        "character" => "at the character server",
+        "map" => "at the map server",
+        "timed-out" => "it took too long",
+        "wrong-password" => "the login server does not take the password any more",
+        "login-refused" => "the login server refuses",
+        "char-refused" => "the character server refuses",
+        "pin-unknown" => "a pin code is asked for that was not seen",
+        "pin-refused" => "the pin code is not taken",
+        "another-account" => "another account was let in",
+        "another-character" => "another character is in that slot",
+        "map-refused" => "the map server refuses",
+        "server-not-allowed" => "the zone does not name the game server",
+        "answer-unreadable" => "a game server's answer could not be read",
+        "client-left" => "the player left",
+        "client-unreadable" => "what the game says cannot be read any more",
+        "stopped" => "play was stopped",
+        "sign-in-not-seen" => "how the game signed in was not seen",
+        "salted-password" => "the game's password cannot be sent again",
+        "too-often" => "the game server was lost again and again",
+        other => other,
+    }
+}
+
 /// A state of the connection.
 pub fn state(state: LinkState) -> &'static str {
     match state {

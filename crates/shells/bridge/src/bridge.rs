@@ -11,7 +11,9 @@ use tokio::sync::{Notify as Bell, Semaphore};
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
-use warp_bridge_core::{ClientChange, Clients, Counters, FORGET_AFTER, Level, Versions};
+use warp_bridge_core::{
+    ClientChange, Clients, Counters, FORGET_AFTER, Level, ReEntryLimits, Versions,
+};
 use warp_protocol::stream::ServerRole;
 use warp_protocol::zone::GameServer;
 use warp_ro_packet::PacketTable;
@@ -21,6 +23,7 @@ use crate::doors::Doors;
 use crate::error::BridgeError;
 use crate::notice::BridgeNotice;
 use crate::opener::StreamOpener;
+use crate::recalls::Recalls;
 use crate::totals::BridgeCounters;
 
 /// Takes the notices, in order for each connection. Called from many tasks; must not wait.
@@ -38,8 +41,10 @@ pub struct BridgeLimits {
     /// How long a connection waits for the client's first packet before its stream is opened. That
     /// packet says who the client is, and how it is to be read.
     pub first_packet: Duration,
-    /// How long a game client without connections is remembered.
+    /// How long a game client without connections is remembered, and what it said to sign in.
     pub forget_after: Duration,
+    /// How long signing a client in again may take, and each answer of a server in it.
+    pub reentry: ReEntryLimits,
 }
 
 impl Default for BridgeLimits {
@@ -50,6 +55,7 @@ impl Default for BridgeLimits {
             stall_after: Duration::from_secs(5),
             first_packet: Duration::from_millis(250),
             forget_after: FORGET_AFTER,
+            reentry: ReEntryLimits::default(),
         }
     }
 }
@@ -66,6 +72,8 @@ pub struct BridgeConfig {
     pub tables: Vec<Arc<PacketTable>>,
     /// Whether `/p2p` in the game's chat is a command ([`BridgeNotice::Command`]).
     pub commands: bool,
+    /// Whether a client whose map server's connection is lost is signed in again.
+    pub reentry: bool,
     /// Limits.
     pub limits: BridgeLimits,
 }
@@ -93,6 +101,8 @@ pub(crate) struct Shared {
     pub(crate) notify: Notify,
     pub(crate) level: Level,
     pub(crate) commands: bool,
+    pub(crate) reentry: bool,
+    pub(crate) recalls: Recalls,
     pub(crate) limits: BridgeLimits,
     pub(crate) doors: Doors,
     pub(crate) stop: CancellationToken,
@@ -165,6 +175,9 @@ impl Shared {
 
     fn tell_clients(&self, changes: Vec<ClientChange>) {
         for change in changes {
+            if let ClientChange::Gone(client) = change {
+                self.recalls.forget(client);
+            }
             (self.notify)(match change {
                 ClientChange::Seen(client) => BridgeNotice::ClientSeen { client },
                 ClientChange::Gone(client) => BridgeNotice::ClientGone { client },
@@ -175,6 +188,11 @@ impl Shared {
 
     pub(crate) fn client_of(&self, n: u64) -> Option<u64> {
         self.clients.lock().of(n)
+    }
+
+    /// The time that the machines of the core count in.
+    pub(crate) fn now(&self) -> Duration {
+        self.start.elapsed()
     }
 
     /// Asks about the packet version, and tells what is known of it if that is new.
@@ -257,6 +275,7 @@ impl Bridge {
             game,
             tables,
             commands,
+            reentry,
             limits,
         } = config;
         let (doors, listeners) = Doors::bind(login_listen, &game, limits.announced_doors)?;
@@ -266,6 +285,8 @@ impl Bridge {
             notify,
             level: game.level,
             commands,
+            reentry,
+            recalls: Recalls::default(),
             places: Arc::new(Semaphore::new(limits.connections)),
             clients: Mutex::new(Clients::new(limits.forget_after)),
             limits,

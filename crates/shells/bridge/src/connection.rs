@@ -18,10 +18,11 @@ use warp_ro_packet::{Direction, Role};
 
 use crate::bridge::Shared;
 use crate::doors::{Upstream, reset};
-use crate::lanes::{Broken, Lanes, UpEnd};
-use crate::notice::{BridgeNotice, RefusedReason};
+use crate::lanes::{Broken, Lanes, Tally, UpEnd, UpState};
+use crate::notice::{BridgeNotice, Carried, RefusedReason};
 use crate::opener::{self, GameRead, OpenedStream, Origin};
 use crate::reads::Reads;
+use crate::reentry::{self, Again};
 
 /// A connection that is open now.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
@@ -58,6 +59,12 @@ pub(crate) struct Connection {
     /// Ring when something is due in a direction that nothing came in.
     pub(crate) due_up: Notify,
     pub(crate) due_down: Notify,
+    /// Rings when a client without a server has loaded or wants to leave.
+    pub(crate) away: Notify,
+    /// Since when it has been without a server, until it has loaded the map of another.
+    pub(crate) lost: Mutex<Option<Instant>>,
+    /// The server behind it now, where that is not `upstream` any more.
+    pub(crate) moved_to: Mutex<Option<SocketAddr>>,
 }
 
 impl Connection {
@@ -74,13 +81,18 @@ impl Connection {
             n: self.n,
             client,
             role: self.upstream.role,
-            target: self.upstream.target,
+            target: self.target(),
             peer: self.peer,
             level,
             map,
             up_bytes: self.up_bytes.load(Ordering::Relaxed),
             down_bytes: self.down_bytes.load(Ordering::Relaxed),
         }
+    }
+
+    /// The server behind it.
+    pub(crate) fn target(&self) -> SocketAddr {
+        self.moved_to.lock().unwrap_or(self.upstream.target)
     }
 
     pub(crate) fn answer(&self, lines: &[String]) -> bool {
@@ -102,7 +114,7 @@ impl Connection {
 }
 
 /// Why a connection was not opened.
-enum NotOpened {
+pub(crate) enum NotOpened {
     Refused(RefusedReason),
     /// The client did not wait for it.
     ClientGone,
@@ -111,10 +123,10 @@ enum NotOpened {
 }
 
 /// A stream whose other end is the server.
-struct Ready {
-    stream: OpenedStream,
+pub(crate) struct Ready {
+    pub(crate) stream: OpenedStream,
     /// What came behind the answer.
-    decoder: Decoder,
+    pub(crate) decoder: Decoder,
 }
 
 /// From the first to the last byte.
@@ -153,7 +165,11 @@ pub(crate) async fn run(
             };
             let decided = reading.is_some() || level == Level::Opaque;
             let reading = reading.unwrap_or_else(|| shared.with_versions(|all| all.guess()));
-            let core = BridgeConnection::new(packet_role(role), level, reading, shared.commands);
+            let mut core =
+                BridgeConnection::new(packet_role(role), level, reading, shared.commands);
+            if let Some(ids) = shared.recalls.ids(shared.client_of(n)) {
+                core.set_ids(ids);
+            }
             let connection = Arc::new(Connection {
                 n,
                 upstream,
@@ -163,6 +179,9 @@ pub(crate) async fn run(
                 down_bytes: AtomicU64::new(0),
                 due_up: Notify::new(),
                 due_down: Notify::new(),
+                away: Notify::new(),
+                lost: Mutex::new(None),
+                moved_to: Mutex::new(None),
             });
             shared.enter(&connection);
             let early = Early {
@@ -281,7 +300,11 @@ fn origin(shared: &Shared, n: u64, upstream: Upstream, account: Option<u32>) -> 
     })
 }
 
-async fn open(shared: &Shared, upstream: Upstream, origin: &Origin) -> Result<Ready, NotOpened> {
+pub(crate) async fn open(
+    shared: &Shared,
+    upstream: Upstream,
+    origin: &Origin,
+) -> Result<Ready, NotOpened> {
     let gone = |_| NotOpened::Refused(RefusedReason::LinkGone);
     let bad = NotOpened::Refused(RefusedReason::BadAnswer);
     let request = OpenRequest {
@@ -335,7 +358,14 @@ async fn client_gone(client: &mut TcpStream, early: &mut Reads) -> NotOpened {
     std::future::pending().await
 }
 
-/// Carries bytes both ways until both have ended.
+/// A stream with what it has carried.
+pub(crate) struct Leg {
+    pub(crate) ready: Ready,
+    pub(crate) up: Tally,
+    pub(crate) down: Tally,
+}
+
+/// Carries bytes both ways until both have ended, over one stream after the other if it has to.
 async fn carry(
     shared: &Arc<Shared>,
     connection: &Arc<Connection>,
@@ -343,6 +373,47 @@ async fn carry(
     early: Early,
     ready: Ready,
 ) {
+    let mut state = UpState::new(early);
+    let mut again = Again::default();
+    let mut leg = Leg {
+        ready,
+        up: Tally::default(),
+        down: Tally::default(),
+    };
+    loop {
+        let target = connection.target();
+        let (outcome, carried) = carry_leg(shared, connection, &mut client, &mut state, leg).await;
+        let returns = again.wanted(shared, connection, outcome);
+        let clean = outcome == Ok(UpEnd::Finished);
+        if !returns {
+            if outcome.is_err() {
+                reset(&client);
+            }
+            // The socket is closed before it is told.
+            drop(client);
+            return tell_closed(shared, connection, target, clean, carried);
+        }
+        tell_closed(shared, connection, target, clean, carried);
+        match reentry::run(shared, connection, &mut client, &mut state).await {
+            Some(next) => leg = next,
+            None => return reset(&client),
+        }
+    }
+}
+
+/// Carries bytes both ways over one stream, and ends it.
+async fn carry_leg(
+    shared: &Arc<Shared>,
+    connection: &Arc<Connection>,
+    client: &mut TcpStream,
+    state: &mut UpState,
+    leg: Leg,
+) -> (Result<UpEnd, Broken>, (Carried, Carried)) {
+    let Leg {
+        ready,
+        mut up,
+        mut down,
+    } = leg;
     let Ready {
         stream:
             OpenedStream {
@@ -354,21 +425,19 @@ async fn carry(
         decoder,
     } = ready;
     let lanes = Lanes::new(shared, connection, path);
-    let (outcome, up, down) = {
+    let outcome = {
         let (from_client, to_client) = client.split();
-        let (mut up, mut down) = (Default::default(), Default::default());
         let both = async {
             tokio::try_join!(
-                lanes.up(from_client, &mut *writer, early, &mut up),
+                lanes.up(from_client, &mut *writer, state, &mut up),
                 lanes.down(&mut *reader, decoder, to_client, &mut down),
             )
         };
-        let outcome = tokio::select! {
+        tokio::select! {
             biased;
             () = shared.stop.cancelled() => Err(Broken::Stopped),
             outcome = both => outcome.map(|(up, ())| up),
-        };
-        (outcome, up, down)
+        }
     };
     let end = match outcome {
         Ok(UpEnd::Finished) => "clean",
@@ -379,20 +448,18 @@ async fn carry(
         let code = match broken {
             Broken::Stopped => reset_code::SESSION_END,
             Broken::Framing => reset_code::BAD_FRAMING,
-            Broken::Client | Broken::Server | Broken::Link => reset_code::CONNECTION_RESET,
+            Broken::Client | Broken::Server(_) | Broken::ServerClosed | Broken::Link => {
+                reset_code::CONNECTION_RESET
+            }
         };
         writer.reset(code);
         reader.stop(code);
-        reset(&client);
     }
-    // The socket is closed before it is told.
-    drop(client);
-    let (n, Upstream { role, target }) = (connection.n, connection.upstream);
     let (up, down) = (up.carried(), down.carried());
     tracing::info!(
-        n,
-        role = role.name(),
-        server = %target,
+        n = connection.n,
+        role = connection.upstream.role.name(),
+        server = %connection.target(),
         end,
         up_bytes = up.bytes,
         up_sha256 = up.sha256,
@@ -400,11 +467,21 @@ async fn carry(
         down_sha256 = down.sha256,
         "game connection closed"
     );
+    (outcome, (up, down))
+}
+
+fn tell_closed(
+    shared: &Shared,
+    connection: &Connection,
+    target: SocketAddr,
+    clean: bool,
+    (up, down): (Carried, Carried),
+) {
     shared.tell(BridgeNotice::Closed {
-        n,
-        role,
+        n: connection.n,
+        role: connection.upstream.role,
         target,
-        clean: outcome == Ok(UpEnd::Finished),
+        clean,
         up,
         down,
     });

@@ -20,6 +20,8 @@ use crate::connection::{Connection, Early, packet_role};
 use crate::doors::{Book, server_role};
 use crate::notice::{BridgeNotice, Carried};
 use crate::opener::{self, GameRead, GameReader, GameWriter, PathNow, WriteGone};
+use crate::reads::Reads;
+use crate::reentry::may_return;
 use crate::watch::Watch;
 
 /// Why a connection did not end in good order.
@@ -27,8 +29,10 @@ use crate::watch::Watch;
 pub(crate) enum Broken {
     /// The client's socket was reset.
     Client,
-    /// The endpoint reset the stream: the server's socket was, or the session ends.
-    Server,
+    /// The endpoint reset the stream with this code: the server's socket was, or the session ends.
+    Server(u32),
+    /// The server closed a map connection on which a player stood, without a word.
+    ServerClosed,
     /// The session link has ended.
     Link,
     /// The endpoint broke the framing.
@@ -41,7 +45,8 @@ impl Broken {
     pub(crate) fn name(self) -> &'static str {
         match self {
             Broken::Client => "client-reset",
-            Broken::Server => "server-reset",
+            Broken::Server(_) => "server-reset",
+            Broken::ServerClosed => "server-closed",
             Broken::Link => "link-gone",
             Broken::Framing => "bad-framing",
             Broken::Stopped => "bridge-closed",
@@ -60,17 +65,18 @@ pub(crate) enum UpEnd {
 }
 
 /// Bytes and digest of one direction.
-#[derive(Default)]
+#[derive(Clone, Default)]
 pub(crate) struct Tally {
     bytes: u64,
     digest: Sha256,
 }
 
 impl Tally {
-    fn add(&mut self, bytes: &[u8], live: &AtomicU64) {
-        self.bytes = self.bytes.saturating_add(bytes.len() as u64);
+    pub(crate) fn add(&mut self, bytes: &[u8], live: &AtomicU64) {
+        let more = bytes.len() as u64;
+        self.bytes = self.bytes.saturating_add(more);
         self.digest.update(bytes);
-        live.store(self.bytes, Ordering::Relaxed);
+        live.fetch_add(more, Ordering::Relaxed);
     }
 
     pub(crate) fn carried(self) -> Carried {
@@ -109,6 +115,31 @@ impl Stall {
     }
 }
 
+/// How far the client's direction is; it outlives the server's connection.
+pub(crate) struct UpState {
+    reads: Reads,
+    /// The packet table is chosen.
+    decided: bool,
+    stall: Stall,
+    watch: Option<Watch>,
+    settle: bool,
+    ended: bool,
+}
+
+impl UpState {
+    pub(crate) fn new(early: Early) -> Self {
+        let Early { reads, decided } = early;
+        Self {
+            reads,
+            decided,
+            stall: Stall::default(),
+            watch: None,
+            settle: false,
+            ended: false,
+        }
+    }
+}
+
 /// What both directions of a connection share.
 pub(crate) struct Lanes<'a> {
     shared: &'a Arc<Shared>,
@@ -129,17 +160,24 @@ impl<'a> Lanes<'a> {
     }
 
     /// Does something with the core and tells what came of it.
-    fn work<R>(&self, work: impl FnOnce(&mut BridgeConnection) -> R) -> R {
-        let mut events = Vec::new();
+    pub(crate) fn work<R>(&self, work: impl FnOnce(&mut BridgeConnection) -> R) -> R {
+        let (mut events, mut recorded) = (Vec::new(), Vec::new());
         let result = {
             let mut core = self.connection.core.lock();
             let result = work(&mut core);
             events.extend(std::iter::from_fn(|| core.poll_event()));
+            recorded.extend(std::iter::from_fn(|| core.poll_recorded()));
             self.connection.ring(&core);
             result
         };
         for event in events {
             self.on_event(event);
+        }
+        for one in recorded {
+            let Connection { n, upstream, .. } = self.connection;
+            self.shared
+                .recalls
+                .note(self.shared, *n, one, upstream.target);
         }
         result
     }
@@ -186,8 +224,29 @@ impl<'a> Lanes<'a> {
                 }
             }
             BridgeEvent::Account { account } => {
-                shared.with_clients(|clients, _now| clients.account(n, account));
+                shared.with_clients(|clients, _now| {
+                    let before = clients.of(n);
+                    let now = clients.account(n, account);
+                    // Before the old number is told to be gone, and all of it forgotten.
+                    shared.recalls.moved(before, now);
+                });
                 return;
+            }
+            BridgeEvent::Away => {
+                self.connection.away.notify_one();
+                return;
+            }
+            BridgeEvent::Resumed { kept, dropped } => {
+                let Some(lost) = self.connection.lost.lock().take() else {
+                    return;
+                };
+                BridgeNotice::ReEntryDone {
+                    n,
+                    client: shared.client_of(n),
+                    took: lost.elapsed(),
+                    kept,
+                    dropped,
+                }
             }
             BridgeEvent::ServerAnnounced {
                 role,
@@ -252,59 +311,21 @@ impl<'a> Lanes<'a> {
         decided || last
     }
 
-    /// From the client to the stream. `early`: what was read already.
+    /// From the client to the stream. Safe to cancel: what it has not passed on is in `state`, except
+    /// what `writer` had not taken, which is lost with the stream.
     pub(crate) async fn up(
         &self,
         mut client: ReadHalf<'_>,
         writer: &mut dyn GameWriter,
-        early: Early,
+        state: &mut UpState,
         tally: &mut Tally,
     ) -> Result<UpEnd, Broken> {
         const UP: Direction = Direction::ClientToServer;
-        let Early {
-            mut reads,
-            mut decided,
-        } = early;
         let mut wire = BytesMut::new();
-        let mut stall = Stall::default();
-        let mut watch: Option<Watch> = None;
-        let mut settle = false;
-        let mut ended = false;
         loop {
-            if !decided && !reads.is_empty() {
-                decided = self.decide(reads.bytes(), ended || reads.is_full());
-            }
             wire.clear();
-            let path = (self.path)();
-            let out = &mut |message: ToServer<'_>| {
-                encode(&mut wire, message, tally, &self.connection.up_bytes);
-            };
-            self.work(|core| core.release_to_server(path, out));
-            if decided {
-                let watch = watch.get_or_insert_with(|| Watch::new(self, self.role(), UP));
-                for piece in reads.pieces() {
-                    let passed = watch.take(self, piece);
-                    let passed = passed.as_deref().unwrap_or(piece);
-                    self.work(|core| core.client_bytes(passed, path, out));
-                }
-                reads.clear();
-                if std::mem::take(&mut settle) || ended {
-                    let passed = watch.settle(self);
-                    self.work(|core| core.client_bytes(&passed, path, out));
-                }
-                if ended || self.look(|core| core.level() == Level::Opaque) {
-                    let passed = watch.end();
-                    self.work(|core| core.client_bytes(&passed, path, out));
-                }
-            }
-            let waiting = self.work(|core| {
-                if ended {
-                    core.finish_client(path, out);
-                }
-                core.waiting(UP)
-            });
-            let held = watch.as_ref().map_or(0, Watch::held);
-            stall.note(waiting + held + reads.bytes().len(), !wire.is_empty());
+            self.read_client(state, &mut wire, tally);
+            let held = state.watch.as_ref().map_or(0, Watch::held);
             if !wire.is_empty() {
                 match opener::write(writer, &wire).await {
                     Ok(()) => {}
@@ -312,7 +333,7 @@ impl<'a> Lanes<'a> {
                     Err(WriteGone::Closed) => return Err(Broken::Link),
                 }
             }
-            if ended {
+            if state.ended {
                 writer.finish();
                 return Ok(UpEnd::Finished);
             }
@@ -322,22 +343,64 @@ impl<'a> Lanes<'a> {
                     return code.map(|_| UpEnd::Stopped).ok_or(Broken::Link);
                 }
                 () = self.connection.due_up.notified() => {}
-                read = reads.read(&mut client) => match read {
-                    Ok(0) => ended = true,
+                read = state.reads.read(&mut client) => match read {
+                    Ok(0) => state.ended = true,
                     Ok(_) => {}
                     Err(_) => return Err(Broken::Client),
                 },
-                () = settled(watch.as_ref()) => settle = true,
-                () = stall.over(self.shared.limits.stall_after) => {
-                    decided = true;
-                    self.stalled(UP, held + reads.bytes().len());
+                () = settled(state.watch.as_ref()) => state.settle = true,
+                () = state.stall.over(self.shared.limits.stall_after) => {
+                    state.decided = true;
+                    self.stalled(UP, held + state.reads.bytes().len());
                 }
             }
         }
     }
 
+    /// Gives the core what was read of the client, and puts what is for the endpoint into `wire`.
+    fn read_client(&self, state: &mut UpState, wire: &mut BytesMut, tally: &mut Tally) {
+        const UP: Direction = Direction::ClientToServer;
+        let UpState { reads, ended, .. } = state;
+        let ended = *ended;
+        if !state.decided && !reads.is_empty() {
+            state.decided = self.decide(reads.bytes(), ended || reads.is_full());
+        }
+        let path = (self.path)();
+        let out = &mut |message: ToServer<'_>| {
+            encode(wire, message, tally, &self.connection.up_bytes);
+        };
+        self.work(|core| core.release_to_server(path, out));
+        if state.decided {
+            let watch = &mut state.watch;
+            let watch = watch.get_or_insert_with(|| Watch::new(self, self.role(), UP));
+            for piece in reads.pieces() {
+                let passed = watch.take(self, piece);
+                let passed = passed.as_deref().unwrap_or(piece);
+                self.work(|core| core.client_bytes(passed, path, out));
+            }
+            reads.clear();
+            if std::mem::take(&mut state.settle) || ended {
+                let passed = watch.settle(self);
+                self.work(|core| core.client_bytes(&passed, path, out));
+            }
+            if ended || self.look(|core| core.level() == Level::Opaque) {
+                let passed = watch.end();
+                self.work(|core| core.client_bytes(&passed, path, out));
+            }
+        }
+        let waiting = self.work(|core| {
+            if ended {
+                core.finish_client(path, out);
+            }
+            core.waiting(UP)
+        });
+        let held = state.watch.as_ref().map_or(0, Watch::held);
+        let waiting = waiting + held + state.reads.bytes().len();
+        state.stall.note(waiting, !wire.is_empty());
+    }
+
     /// Gives the core what the server has said, and tells which servers have no door.
-    fn server_bytes(&self, bytes: &[u8], out: &mut Vec<u8>) {
+    pub(crate) fn server_bytes(&self, bytes: &[u8], out: &mut Vec<u8>) {
         let path = (self.path)();
         let mut book = Book::new(self.shared);
         self.work(|core| {
@@ -408,8 +471,10 @@ impl<'a> Lanes<'a> {
                 () = self.connection.due_down.notified() => {}
                 read = opener::read(reader) => match read {
                     GameRead::Data(bytes) => decoder.push(&bytes),
+                    // The client's socket stays as it is: another server may come behind it.
+                    GameRead::Finished if may_return(self.shared, self.connection) => return Err(Broken::ServerClosed),
                     GameRead::Finished => ended = true,
-                    GameRead::Reset(_) => return Err(Broken::Server),
+                    GameRead::Reset(code) => return Err(Broken::Server(code)),
                     GameRead::Closed => return Err(Broken::Link),
                 },
                 () = watch.settled() => settle = true,
@@ -436,7 +501,7 @@ async fn settled(watch: Option<&Watch>) {
 }
 
 /// Writes what has come together, and keeps the room.
-async fn write_out(client: &mut WriteHalf<'_>, out: &mut Vec<u8>) -> Result<(), Broken> {
+pub(crate) async fn write_out(client: &mut WriteHalf<'_>, out: &mut Vec<u8>) -> Result<(), Broken> {
     if !out.is_empty() {
         client.write_all(out).await.map_err(|_| Broken::Client)?;
         out.clear();

@@ -22,6 +22,14 @@
 //! server begins a new client; when the account turns out to be one that is known, it goes on as that
 //! one. A client without connections is forgotten after two minutes, and at once if it never logged in.
 //!
+//! # When the server is gone
+//! A map connection whose server went without a word (the link or its endpoint died, the server crashed)
+//! keeps its client: with [`BridgeConfig::reentry`] the client is signed in again over streams of the
+//! same [`StreamOpener`], and loads its map anew ([`BridgeNotice::ReEntryStarted`] and what follows). A
+//! server that has said why it ends the session, and a client on its way out, have their end as they
+//! always had. A client that loses its server three times within ten seconds of being back is not
+//! kept any longer.
+//!
 //! # Opaque zones
 //! Nothing is read and nothing is rewritten: what game shields need. The game servers have to announce
 //! 127.0.0.1 themselves, and the door of each server is 127.0.0.1 with the server's own port.
@@ -43,6 +51,9 @@
 //! | bytes that wait for the rest of their packet | 64 KiB | no packet is longer |
 //! | how long they wait | 5 s | the connection steps down to opaque |
 //! | lines of answers that wait for a client | 64 | the rest is dropped |
+//! | lines of chat of a client without a server | 32, 8 KiB | the rest is dropped and counted |
+//! | time without a server | 45 s | the client's connection is reset, [`BridgeNotice::ReEntryFailed`] |
+//! | what clients said to sign in | as many as clients, 4 KiB a packet | a longer packet is not recorded |
 //! | the server's first bytes, looked at for the packet version | 4 KiB | no more is looked at |
 
 mod bridge;
@@ -53,6 +64,8 @@ mod lanes;
 mod notice;
 mod opener;
 mod reads;
+mod recalls;
+mod reentry;
 mod totals;
 mod watch;
 
@@ -66,5 +79,5 @@ pub use opener::{
 };
 pub use totals::BridgeCounters;
 // What notices and views are made of.
-pub use warp_bridge_core::{Counter, Counters, Level, StepDownReason};
+pub use warp_bridge_core::{Counter, Counters, Level, ReEntryLimits, StepDownReason};
 pub use warp_ro_packet::{Direction, PacketClass, PacketTable};

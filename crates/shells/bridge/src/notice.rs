@@ -1,6 +1,7 @@
 //! What the bridge tells its owner.
 
 use std::net::SocketAddr;
+use std::time::Duration;
 
 use serde::Serialize;
 use warp_bridge_core::{Level, StepDownReason};
@@ -162,6 +163,47 @@ pub enum BridgeNotice {
         ciphered: bool,
         /// No other version fits.
         certain: bool,
+    },
+    /// A map connection has lost its server, and the client, which is still connected, is signed in
+    /// again. `Closed` was told of the lost one before.
+    ReEntryStarted {
+        /// Which connection.
+        n: u64,
+        /// Whose it is.
+        client: Option<u64>,
+    },
+    /// How far that is.
+    ReEntryStep {
+        /// Which connection.
+        n: u64,
+        /// Whose it is.
+        client: Option<u64>,
+        /// The step's name, see [`warp_bridge_core::ReEntryStep`].
+        step: &'static str,
+    },
+    /// The client has loaded the map of the new session. `Opened` was told of its connection before.
+    ReEntryDone {
+        /// Which connection.
+        n: u64,
+        /// Whose it is.
+        client: Option<u64>,
+        /// Since the server was lost.
+        took: Duration,
+        /// Lines of chat from the time without a server, which were sent.
+        kept: usize,
+        /// Packets from that time that were not.
+        dropped: u64,
+    },
+    /// The client could not be kept: its connection is reset.
+    ReEntryFailed {
+        /// Which connection.
+        n: u64,
+        /// Whose it is.
+        client: Option<u64>,
+        /// The stable code of why, see [`warp_bridge_core::GaveUp::code`].
+        reason: &'static str,
+        /// The same for people.
+        detail: String,
     },
     /// A direction ended inside a packet; the bytes were passed on.
     Partial {

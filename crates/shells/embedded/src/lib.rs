@@ -88,6 +88,7 @@ fn zone(practice: &Server) -> ZoneFile {
         description: Some(
             "A small game world on this machine, for trying the launcher without a server.".into(),
         ),
+        fallback_zone: None,
         game: GameServer {
             packet_version: 20211103,
             level: Default::default(),

@@ -14,6 +14,7 @@ use tokio::sync::{Notify, watch};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 use warp_engine_core::config::Config;
+use warp_engine_core::view::LinkState;
 use warp_link::peer::PeerConfig;
 use warp_link::websocket::{ConnectError, connect};
 use warp_link::{Carrier, CloseReason};
@@ -54,6 +55,8 @@ pub(crate) struct Paths {
     pub(crate) last_failure: Mutex<Option<String>>,
     /// Tells a person that the coordinator is away, once per outage.
     pub(crate) report: Box<dyn Fn(Problem) + Send + Sync>,
+    /// The coordinator does not know the session any more, and no path is left: the link is lost.
+    pub(crate) forgotten: Box<dyn Fn() + Send + Sync>,
 }
 
 /// What has to be closed when a carrier is.
@@ -234,6 +237,10 @@ impl Paths {
             NotOpened::Socket(error) => {
                 if error.needs_sign_in() {
                     self.renew_token().await;
+                }
+                let away = self.link.status().state == LinkState::Reconnecting;
+                if away && problem_of(error).code == ProblemCode::UnknownSession {
+                    (self.forgotten)();
                 }
                 if std::mem::take(worked) {
                     (self.report)(problem_of(error));

@@ -1,10 +1,11 @@
 //! The loopback side of play: the bridge, what it tells, and its numbers.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use warp_bridge::{
     Bridge, BridgeConfig, BridgeCounters, BridgeLimits, BridgeNotice, ClientView, Direction,
-    PacketClass, PacketTable,
+    PacketClass, PacketTable, ReEntryLimits,
 };
 use warp_engine_core::config::Config;
 use warp_engine_core::event::Event;
@@ -36,7 +37,14 @@ pub(crate) fn open_bridge(
         game: zone.zone.game.clone(),
         tables,
         commands: config.bridge.commands,
-        limits: BridgeLimits::default(),
+        reentry: config.bridge.reentry,
+        limits: BridgeLimits {
+            reentry: ReEntryLimits {
+                timeout: Duration::from_millis(config.bridge.reentry_timeout_ms),
+                ..ReEntryLimits::default()
+            },
+            ..BridgeLimits::default()
+        },
     };
     let teller = outbox.clone();
     let notify = Arc::new(move |notice| {
@@ -100,6 +108,39 @@ fn bridge_outcome(notice: BridgeNotice) -> Option<Outcome> {
                 None => problem,
             }));
         }
+        BridgeNotice::ReEntryStarted { n, client } => Event::ReentryStarted {
+            stream: n,
+            client: client.unwrap_or_default(),
+        },
+        BridgeNotice::ReEntryStep { n, client, step } => Event::ReentryStep {
+            stream: n,
+            client: client.unwrap_or_default(),
+            step: step.to_owned(),
+        },
+        BridgeNotice::ReEntryDone {
+            n,
+            client,
+            took,
+            kept,
+            dropped,
+        } => Event::ReentryDone {
+            stream: n,
+            client: client.unwrap_or_default(),
+            ms: took.as_secs_f64() * 1000.0,
+            kept: kept as u64,
+            dropped,
+        },
+        BridgeNotice::ReEntryFailed {
+            n,
+            client,
+            reason,
+            detail,
+        } => Event::ReentryFailed {
+            stream: n,
+            client: client.unwrap_or_default(),
+            reason: reason.to_owned(),
+            detail,
+        },
         BridgeNotice::ClientSeen { client } => Event::ClientSeen { client },
         BridgeNotice::ClientGone { client } => return Some(Outcome::ClientGone { client }),
         BridgeNotice::MapChanged { client, map, .. } => {

@@ -44,7 +44,7 @@ struct Table {
 
 /// See the module.
 pub(crate) struct Router {
-    chosen: LinkHandle,
+    chosen: Mutex<LinkHandle>,
     table: Mutex<Table>,
     /// Rings when routes or links have changed.
     changed: Notify,
@@ -62,7 +62,7 @@ enum Choice {
 impl Router {
     pub(crate) fn new(chosen: LinkHandle, streams_changed: Arc<Notify>) -> Arc<Self> {
         Arc::new(Self {
-            chosen,
+            chosen: Mutex::new(chosen),
             table: Mutex::new(Table::default()),
             changed: Notify::new(),
             streams_changed,
@@ -72,6 +72,15 @@ impl Router {
     pub(crate) fn set_routes(&self, routes: Routes) {
         self.table.lock().routes = routes;
         self.changed.notify_waiters();
+    }
+
+    /// The chosen zone has another link now, perhaps not yet connected. Streams of the old one end with it.
+    pub(crate) fn set_chosen(&self, handle: LinkHandle) {
+        *self.chosen.lock() = handle;
+    }
+
+    fn chosen(&self) -> LinkHandle {
+        self.chosen.lock().clone()
     }
 
     /// The link of a visit is there, perhaps not yet connected.
@@ -145,7 +154,7 @@ impl Router {
             changed.as_mut().enable();
             match self.choose(request, origin, late) {
                 Choice::Chosen(counted) => {
-                    return opener::open(&self.chosen, request.role, Some(counted)).await;
+                    return opener::open(&self.chosen(), request.role, Some(counted)).await;
                 }
                 Choice::Visit(counted, Visit { handle, game }) => {
                     match timeout_at(deadline, connected(&handle)).await {
@@ -205,7 +214,7 @@ impl StreamOpener for Opener {
         match request.role {
             ServerRole::Map => self.0.open_map(request, origin).await,
             ServerRole::Login | ServerRole::Char => {
-                opener::open(&self.0.chosen, request.role, None).await
+                opener::open(&self.0.chosen(), request.role, None).await
             }
         }
     }

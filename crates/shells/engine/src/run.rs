@@ -293,6 +293,7 @@ impl Engine {
                 });
             }
             Effect::Join { link, zone } => self.join(link, zone),
+            Effect::Rejoin { zone } => self.held.links.join(LinkId::CHOSEN, zone),
             Effect::OpenLink { link, grant } => self.open_link(link, *grant),
             Effect::CloseLink { link } => self.close_link(link),
             Effect::SetRoutes(routes) => {
@@ -394,11 +395,11 @@ impl Engine {
     fn open_link(&mut self, link: LinkId, grant: SessionGrant) {
         let game = grant.zone.zone.game.clone();
         match self.held.links.open(link, grant) {
-            Ok(handle) => {
-                if let Some(router) = &self.held.router {
-                    router.add(link, handle, game);
-                }
-            }
+            Ok(handle) => match &self.held.router {
+                Some(router) if link.is_chosen() => router.set_chosen(handle),
+                Some(router) => router.add(link, handle, game),
+                None => {}
+            },
             Err(problem) => self.tell(Outcome::LinkFailed { link, problem }),
         }
     }

@@ -69,6 +69,7 @@ impl Session {
             outbox: outbox.clone(),
         };
         let reporter = outbox.clone();
+        let forgetter = outbox.clone();
         // An endpoint that has a certificate also signs: an answer without was tampered with.
         let signs = coordinator.proof.required || grant.endpoint_certificate.is_some();
         let signing = Signing::new(&grant.session_id, device, endpoint, signs);
@@ -89,6 +90,10 @@ impl Session {
             renew_direct: Notify::new(),
             last_failure: Mutex::new(None),
             report: Box::new(move |problem| reporter.offer(Outcome::Failed(problem))),
+            forgotten: Box::new(move || {
+                let event = LinkEvent::Closed(CloseReason::Lost);
+                forgetter.offer(Outcome::Link { link: id, event });
+            }),
         });
         paths.run(&kinds);
         tokio::spawn(hosts::follow(paths.clone(), kinds.clone(), told));

@@ -462,6 +462,7 @@ impl Access for Ours {
                 min_bandwidth_mbps: self.0.min_bandwidth,
                 max_latency_ms: 100,
                 description: None,
+                fallback_zone: None,
                 game: game(),
             },
             status: ZoneStatus::Enabled,

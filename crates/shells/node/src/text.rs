@@ -1,7 +1,9 @@
 //! English for the terminal: what happened, to what, and what the person can do.
 
 use warp_engine_core::event::{Event, PlayStep, TokenStore};
-use warp_engine_core::text::{answer_lines, brief, figure, figure_value, level, reason, state};
+use warp_engine_core::text::{
+    answer_lines, brief, figure, figure_value, level, reason, reentry, state,
+};
 use warp_engine_core::view::Costs;
 use warp_host_core::{HostState, HostStatusView, UpstreamKind};
 use warp_protocol::{Problem, ProblemCode};
@@ -269,6 +271,18 @@ pub(crate) fn event(event: &Event) -> Option<String> {
             format!("{what}{path} is {to} now, {value} (was {from})")
         }
         Event::StreamOpened { .. } | Event::StreamClosed { .. } => return None,
+        Event::ReentryStarted { client, .. } => {
+            format!("client {client} lost its game server; it is signed in again")
+        }
+        Event::ReentryStep { client, step, .. } => {
+            format!("client {client} is signed in again: {}", reentry(step))
+        }
+        Event::ReentryDone { client, ms, .. } => {
+            format!("client {client} is on its map again after {ms:.0} ms")
+        }
+        Event::ReentryFailed { client, reason, .. } => {
+            format!("client {client} could not be kept: {}", reentry(reason))
+        }
         Event::SteppedDown {
             stream,
             level,

@@ -99,6 +99,17 @@ fn spoken(text: &str) -> Result<u32> {
     Ok(version)
 }
 
+/// A pin code.
+fn pin(text: &str) -> Result<[u8; 4]> {
+    let digits = text.as_bytes();
+    let pin = <[u8; 4]>::try_from(digits).context("a pin code has four digits")?;
+    anyhow::ensure!(
+        pin.iter().all(u8::is_ascii_digit),
+        "a pin code has four digits"
+    );
+    Ok(pin)
+}
+
 /// A line that can be said.
 fn said(text: &str) -> Result<String, ClientError> {
     client::check_line(text)?;
@@ -150,6 +161,9 @@ struct ServerArgs {
     idle_seconds: u64,
     #[command(flatten)]
     speech: Speech,
+    /// Ask every account for this pin code of four digits.
+    #[arg(long, value_name = "DIGITS", value_parser = pin)]
+    pin: Option<[u8; 4]>,
     /// Print each line of public chat that came.
     #[arg(long)]
     tell_chat: bool,
@@ -198,6 +212,18 @@ struct ClientArgs {
     /// How long the pause lasts, at most a day.
     #[arg(long, value_name = "M", requires = "pause_after", value_parser = clap::value_parser!(u64).range(1..=86_400))]
     pause_seconds: Option<u64>,
+    /// The account's pin code, four digits, for a server that asks for it.
+    #[arg(long, value_name = "DIGITS", value_parser = pin)]
+    pin: Option<[u8; 4]>,
+    /// Attack instead of the first so many emotions; who attacks cannot leave for 10 s.
+    #[arg(long, value_name = "N", default_value_t = 0)]
+    attacks: u32,
+    /// How many seconds loading a map takes.
+    #[arg(long, value_name = "N", default_value_t = 0, value_parser = clap::value_parser!(u64).range(..=3600))]
+    load_seconds: u64,
+    /// Expect that a bridge may sign the client in again in the middle of play.
+    #[arg(long)]
+    reentry: bool,
     /// One JSON object per line instead of readable lines.
     #[arg(long)]
     json: bool,
@@ -258,6 +284,7 @@ async fn serve(args: ServerArgs) -> Result<ExitCode> {
     config.obfuscate = args.speech.obfuscate;
     config.shield = args.speech.shield;
     config.tell_chat = args.tell_chat;
+    config.pin = args.pin;
     let signals = Signals::listen()?;
     let server = Server::start(config).await?;
     let mut events = server.events();
@@ -304,6 +331,10 @@ async fn play(args: ClientArgs) -> Result<ExitCode> {
     config.obfuscate = args.speech.obfuscate;
     config.shield = args.speech.shield;
     config.say = args.say;
+    config.pin = args.pin;
+    config.attacks = args.attacks;
+    config.load_time = Duration::from_secs(args.load_seconds);
+    config.reentry = args.reentry;
     config.pause = args
         .pause_after
         .zip(args.pause_seconds)
@@ -402,6 +433,11 @@ fn show_event(event: &ClientEvent, json: bool) -> Result<()> {
         }
         ClientEvent::Paused { seconds } => line(&format!("pauses for {seconds} s")),
         ClientEvent::Resumed => line("goes on"),
+        ClientEvent::Attacked => line("attacked"),
+        ClientEvent::Loading => line("loads"),
+        ClientEvent::Reentered { given_up } => line(&format!(
+            "signed in again by the bridge; {given_up} answers are not waited for"
+        )),
         ClientEvent::Summary(summary) => line(&readable(summary)),
     }
 }

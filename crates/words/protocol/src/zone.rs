@@ -51,6 +51,11 @@ pub struct ZoneFile {
     /// Free text for players.
     #[serde(default)]
     pub description: Option<String>,
+    /// The zone that players whose session here was lost are taken to when this one is gone: its
+    /// endpoint leads to the same game servers. Absent: none.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[ts(optional)]
+    pub fallback_zone: Option<String>,
     /// The game server behind the zone.
     pub game: GameServer,
 }
@@ -171,6 +176,13 @@ pub fn is_map_name(name: &str) -> bool {
     (1..=24).contains(&name.len()) && name.bytes().all(|byte| byte.is_ascii_graphic())
 }
 
+fn is_zone_id(id: &str) -> bool {
+    (1..=64).contains(&id.len())
+        && id
+            .bytes()
+            .all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'-' || b == b'_')
+}
+
 impl ZoneFile {
     /// True when the map, named without its `.gat`, belongs to the zone.
     pub fn has_map(&self, map: &str) -> bool {
@@ -184,13 +196,13 @@ impl ZoneFile {
     /// Checks the limits that the types cannot hold.
     pub fn check(&self) -> Result<(), ZoneRule> {
         let rule = |field, why| Err(ZoneRule { field, why });
-        let id_ok = (1..=64).contains(&self.zone_id.len())
-            && self
-                .zone_id
-                .bytes()
-                .all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'-' || b == b'_');
-        if !id_ok {
+        if !is_zone_id(&self.zone_id) {
             return rule("zone_id", "1 to 64 characters of a-z, 0-9, - and _");
+        }
+        if let Some(fallback) = &self.fallback_zone
+            && (!is_zone_id(fallback) || *fallback == self.zone_id)
+        {
+            return rule("fallback_zone", "the id of another zone");
         }
         if self.zone_name.is_empty() || self.zone_name.len() > 64 {
             return rule("zone_name", "1 to 64 bytes");
@@ -265,6 +277,18 @@ mod tests {
             r#"{{"level":"{level}","login":"{login}","char":["{char}"],"map":["{}","{}"]}}"#,
             maps[0], maps[1]
         )
+    }
+
+    #[test]
+    fn a_fallback_is_another_zone() {
+        let mut zone = file(
+            r#"{"login":"192.0.2.1:6900","char":["192.0.2.1:6121"],"map":["192.0.2.1:5121"]}"#,
+        );
+        assert_eq!((zone.check(), &zone.fallback_zone), (Ok(()), &None));
+        for (fallback, good) in [("b", true), ("a", false), ("B", false), ("", false)] {
+            zone.fallback_zone = Some(fallback.to_owned());
+            assert_eq!(zone.check().is_ok(), good, "{fallback}");
+        }
     }
 
     #[test]

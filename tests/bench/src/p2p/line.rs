@@ -27,6 +27,9 @@ pub(super) struct Lines<L> {
     pub(super) file: L,
 }
 
+/// The stack, and the lines of the end that offered and of the end that answered.
+pub(super) type Opened<S> = (S, Lines<<S as Stack>::Line>, Lines<<S as Stack>::Line>);
+
 /// A WebRTC stack: an open connection between two peers of this process.
 pub(super) trait Stack: Sized + Send {
     type Line: Line;
@@ -34,9 +37,7 @@ pub(super) trait Stack: Sized + Send {
     const NAME: &'static str;
 
     /// The end that offers runs here, the one that answers on `far`.
-    fn open(
-        far: Handle,
-    ) -> impl Future<Output = Result<(Self, Lines<Self::Line>, Lines<Self::Line>)>> + Send;
+    fn open(far: Handle) -> impl Future<Output = Result<Opened<Self>>> + Send;
 
     fn close(self) -> impl Future<Output = ()> + Send;
 }

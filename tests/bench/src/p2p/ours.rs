@@ -11,7 +11,7 @@ use warp_link::peer::{
 };
 use warp_peer_core::{Channel, Class};
 
-use super::line::{Line, Lines, Stack};
+use super::line::{Line, Lines, Opened, Stack};
 
 /// An open connection.
 pub(super) struct Ours {
@@ -83,20 +83,23 @@ impl Stack for Ours {
 
     const NAME: &'static str = "ours";
 
-    async fn open(far: Handle) -> Result<(Self, Lines<OurLine>, Lines<OurLine>)> {
-        let (offerer, near_found) = Offerer::new(config()).await?;
-        let offer = offerer.create_offer().await?;
-        let accepting = far.spawn(async move { Answerer::accept(config(), &offer).await });
-        let (answerer, answer, far_found) = accepting.await??;
-        offerer.accept_answer(&answer).await?;
-        let ((), (), near, far) = tokio::join!(
-            trickle(near_found, &answerer),
-            trickle(far_found, &offerer),
-            offerer.channels(),
-            answerer.channels(),
-        );
-        let (near, far) = (lines(near?), lines(far?));
-        Ok((Self { offerer, answerer }, near, far))
+    async fn open(far: Handle) -> Result<Opened<Self>> {
+        let made = async move {
+            let (offerer, near_found) = Offerer::new(config()).await?;
+            let offer = offerer.create_offer().await?;
+            let accepting = far.spawn(async move { Answerer::accept(config(), &offer).await });
+            let (answerer, answer, far_found) = accepting.await??;
+            offerer.accept_answer(&answer).await?;
+            let ((), (), near, far) = tokio::join!(
+                trickle(near_found, &answerer),
+                trickle(far_found, &offerer),
+                offerer.channels(),
+                answerer.channels(),
+            );
+            let (near, far) = (lines(near?), lines(far?));
+            Ok((Self { offerer, answerer }, near, far))
+        };
+        Box::pin(made).await
     }
 
     async fn close(self) {

@@ -17,7 +17,7 @@ use tokio::sync::{Notify, mpsc};
 use tokio::task::JoinHandle;
 
 use super::crypto;
-use super::line::{Line, Lines, Stack};
+use super::line::{Line, Lines, Opened, Stack};
 
 /// What may lie in str0m of one channel, bytes: its own default for all. Twice as much, what ours lets lie
 /// in its SCTP, made bulk slower.
@@ -279,24 +279,27 @@ impl Stack for Rival {
 
     const NAME: &'static str = "str0m";
 
-    async fn open(on: Handle) -> Result<(Self, Lines<RivalLine>, Lines<RivalLine>)> {
-        let (mut near, mut far) = (Made::new()?, Made::new()?);
-        let mut api = near.rtc.sdp_api();
-        let near_ids = [0, 1, 2].map(|index| api.add_channel_with_config(channel(index)));
-        let (offer, pending) = api.apply().context("there is nothing to offer")?;
-        let offer = SdpOffer::from_sdp_string(&offer.to_sdp_string())?;
-        let answer = far.rtc.sdp_api().accept_offer(offer)?;
-        let mut api = far.rtc.direct_api();
-        let far_ids = [0, 1, 2].map(|index| api.create_data_channel(channel(index)));
-        let answer = SdpAnswer::from_sdp_string(&answer.to_sdp_string())?;
-        near.rtc.sdp_api().accept_answer(pending, answer)?;
-        let mut far = far.start(&far_ids, &on);
-        let mut near = near.start(&near_ids, &Handle::current());
-        tokio::try_join!(near.all_open(), far.all_open())?;
-        let rival = Self {
-            drivers: [near.task, far.task],
+    async fn open(on: Handle) -> Result<Opened<Self>> {
+        let made = async move {
+            let (mut near, mut far) = (Made::new()?, Made::new()?);
+            let mut api = near.rtc.sdp_api();
+            let near_ids = [0, 1, 2].map(|index| api.add_channel_with_config(channel(index)));
+            let (offer, pending) = api.apply().context("there is nothing to offer")?;
+            let offer = SdpOffer::from_sdp_string(&offer.to_sdp_string())?;
+            let answer = far.rtc.sdp_api().accept_offer(offer)?;
+            let mut api = far.rtc.direct_api();
+            let far_ids = [0, 1, 2].map(|index| api.create_data_channel(channel(index)));
+            let answer = SdpAnswer::from_sdp_string(&answer.to_sdp_string())?;
+            near.rtc.sdp_api().accept_answer(pending, answer)?;
+            let mut far = far.start(&far_ids, &on);
+            let mut near = near.start(&near_ids, &Handle::current());
+            tokio::try_join!(near.all_open(), far.all_open())?;
+            let rival = Self {
+                drivers: [near.task, far.task],
+            };
+            Ok((rival, near.lines, far.lines))
         };
-        Ok((rival, near.lines, far.lines))
+        Box::pin(made).await
     }
 
     async fn close(self) {

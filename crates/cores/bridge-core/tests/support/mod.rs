@@ -266,6 +266,12 @@ impl Version {
         packet
     }
 
+    /// The packets as a client with hidden ids sends them from the beginning of a connection on.
+    pub(crate) fn enciphered(&self, packets: &[Vec<u8>]) -> Vec<Vec<u8>> {
+        let mut client = Client::new(self);
+        packets.iter().map(|packet| client.hide(packet)).collect()
+    }
+
     pub(crate) fn enter(&self) -> Vec<u8> {
         self.packet(self.table.roles().map_enter.unwrap(), 1)
     }

@@ -8,6 +8,7 @@ use warp_protocol::rest::SessionGrant;
 use warp_protocol::stream::reset;
 use warp_protocol::{Problem, ProblemCode};
 
+use super::rejoin::may_come_back;
 use super::{Account, Effect, LinkId, Machine, Play};
 use crate::event::{Event, PlayStep};
 use crate::view::{LinkState, SwitchReason};
@@ -63,6 +64,7 @@ impl Machine {
             }
         }
         self.login = None;
+        self.rejoin = None;
         self.emit(Event::State {
             state: LinkState::Disconnected,
             path: None,
@@ -80,6 +82,9 @@ impl Machine {
     }
 
     pub(super) fn on_joined(&mut self, grant: Box<SessionGrant>) {
+        if self.rejoin_granted(&grant) {
+            return;
+        }
         let link = LinkId::CHOSEN;
         let Play::Joining { launch, .. } = self.play else {
             // Stopped meanwhile: give the session back.
@@ -136,8 +141,12 @@ impl Machine {
                 path,
                 reason,
             } => {
-                if state == LinkState::Authenticating && link.is_chosen() {
+                let played = matches!(self.play, Play::Playing { .. });
+                if state == LinkState::Authenticating && link.is_chosen() && !played {
                     self.step(PlayStep::Authenticating);
+                }
+                if state == LinkState::Connected && link.is_chosen() {
+                    self.rejoined();
                 }
                 if state != LinkState::Disconnected {
                     self.statuses.insert(link, (state, path, reason));
@@ -181,7 +190,11 @@ impl Machine {
                     _ => ProblemCode::LinkLost,
                 };
                 let zone = self.play.zone().unwrap_or_default().to_owned();
-                self.problem(Problem::new(code, zone).with_detail(close_detail(&reason)));
+                let problem = Problem::new(code, zone).with_detail(close_detail(&reason));
+                if may_come_back(&reason) && self.rejoin(now, &problem) {
+                    return;
+                }
+                self.problem(problem);
                 self.stop_play();
             }
             LinkEvent::Closed(reason) => self.roaming.closed(now, link, close_detail(&reason)),

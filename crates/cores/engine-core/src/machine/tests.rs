@@ -12,6 +12,7 @@ use warp_protocol::zone::{GameServer, ReadLevel, ZoneFile, ZoneStatus};
 mod diagnosis;
 mod games;
 mod numbers;
+mod rejoin;
 mod zones;
 
 fn zone() -> ZoneView {
@@ -32,6 +33,7 @@ fn zone() -> ZoneView {
             min_bandwidth_mbps: 100,
             max_latency_ms: 100,
             description: None,
+            fallback_zone: None,
             game: GameServer {
                 packet_version: 20211103,
                 level: ReadLevel::Assist,

@@ -29,6 +29,7 @@ fn file(id: &str, maps: &[&str]) -> ZoneFile {
         min_bandwidth_mbps: 100,
         max_latency_ms: 100,
         description: None,
+        fallback_zone: None,
         game: GameServer {
             packet_version: 20_211_103,
             level: ReadLevel::Assist,

@@ -67,6 +67,7 @@ pub(crate) fn game() -> GameServer {
 
 pub(crate) fn config(login: &str) -> BridgeConfig {
     BridgeConfig {
+        reentry: true,
         login_listen: address(login),
         game: game(),
         tables: Vec::new(),

@@ -210,6 +210,7 @@ impl World {
         let (tell, notices) = mpsc::unbounded_channel();
         let bridge = Bridge::start(
             BridgeConfig {
+                reentry: false,
                 login_listen: setup.login_listen,
                 game: setup.bridge_game,
                 tables: Vec::new(),

@@ -55,6 +55,8 @@ pub(super) enum Verdict {
     /// The server's tick (007F), which nothing called for: a bridge may ask for it to keep a
     /// connection alive while its client is away.
     ExtraTime,
+    /// A line of the player's own from before the session was a new one.
+    Kept,
     /// A system line in answer to a command that the bridge answers.
     Line(String),
 }
@@ -67,6 +69,8 @@ pub(super) struct Expectations {
     last: Vec<u8>,
     /// The last tick of this connection.
     tick: u32,
+    /// Own lines of an earlier session, which a bridge may have kept, in order.
+    given_up: VecDeque<Vec<u8>>,
     /// The message that a bridge is to answer; while it is here, system lines may come.
     command: Option<String>,
 }
@@ -79,6 +83,7 @@ impl Expectations {
             queue: VecDeque::new(),
             last: Vec::new(),
             tick: first_tick,
+            given_up: VecDeque::new(),
             command: None,
         }
     }
@@ -95,6 +100,22 @@ impl Expectations {
             self.queue.push_back(Expected { what, sent, first });
             first = false;
         }
+    }
+
+    /// The session is a new one: nothing is due any more, though lines of chat may still come back.
+    /// The server's tick begins anew. Returns how many answers were due.
+    pub(super) fn give_up(&mut self) -> usize {
+        let due = self.queue.len();
+        let lines = self
+            .queue
+            .drain(..)
+            .filter_map(|expected| match expected.what {
+                What::Bytes(bytes) if id_of(&bytes) == Some(packets::OWN_LINE) => Some(bytes),
+                _ => None,
+            });
+        self.given_up = lines.collect();
+        self.tick = 0;
+        due
     }
 
     pub(super) fn is_empty(&self) -> bool {
@@ -157,6 +178,10 @@ impl Expectations {
 
     /// Judges a packet that is not the answer that is due.
     fn unasked(&mut self, frame: &[u8]) -> Result<Verdict, Deviation> {
+        if let Some(place) = self.given_up.iter().position(|line| line == frame) {
+            self.given_up.drain(..=place);
+            return Ok(Verdict::Kept);
+        }
         if self.matches(&What::Time, frame).is_some() {
             self.tick = Fields(frame).u32(2);
             return Ok(Verdict::ExtraTime);

@@ -115,6 +115,14 @@ pub struct ClientConfig {
     pub say: Vec<String>,
     /// A pause in the middle of play.
     pub pause: Option<Pause>,
+    /// The account's pin, four digits, for a char server that asks for it.
+    pub pin: Option<[u8; 4]>,
+    /// So many of the first emotions are attacks instead: then the character is in a fight for 10 s.
+    pub attacks: u32,
+    /// How long loading a map takes: the time between the end of a burst and 007D.
+    pub load_time: Duration,
+    /// A bridge may sign the client in again in the middle of play: see [`ClientEvent::Reentered`].
+    pub reentry: bool,
     /// Cancelled by whoever wants the client to end early: it quits properly, within 1.5 s.
     pub stop: CancellationToken,
 }
@@ -137,6 +145,10 @@ impl ClientConfig {
             shield: false,
             say: Vec::new(),
             pause: None,
+            pin: None,
+            attacks: 0,
+            load_time: Duration::ZERO,
+            reentry: false,
             stop: CancellationToken::new(),
         }
     }
@@ -157,6 +169,9 @@ impl fmt::Debug for ClientConfig {
             .field("shield", &self.shield)
             .field("say", &self.say)
             .field("pause", &self.pause)
+            .field("attacks", &self.attacks)
+            .field("load_time", &self.load_time)
+            .field("reentry", &self.reentry)
             .finish_non_exhaustive()
     }
 }
@@ -199,6 +214,16 @@ pub enum ClientEvent {
     },
     /// The pause is over.
     Resumed,
+    /// An attack of [`ClientConfig::attacks`] was answered.
+    Attacked,
+    /// A map is being loaded, for [`ClientConfig::load_time`]; not told if that is nothing.
+    Loading,
+    /// The burst of a new session came in the middle of play, and its map was loaded. Requests before
+    /// it are not waited for; lines of chat among them may still be answered, in their order.
+    Reentered {
+        /// How many answers were given up.
+        given_up: usize,
+    },
     /// The session is over.
     Summary(Box<Summary>),
 }

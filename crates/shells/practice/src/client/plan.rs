@@ -49,6 +49,8 @@ pub(super) struct Plan {
     changes: usize,
     next_change: Option<Instant>,
     pub(super) lines: u64,
+    /// Attacks so far.
+    pub(super) attacks: u32,
     /// How many of the lines to say were taken.
     said: usize,
     pause: Pausing,

@@ -82,8 +82,9 @@ impl Walkabout {
         self.due.judge(frame, self.here.map)
     }
 
-    fn arrive(&mut self, place: Place) {
+    pub(super) fn arrive(&mut self, place: Place) {
         (self.here, self.arrived) = (place, place);
+        self.journey = None;
         (self.sitting, self.travelling) = (false, false);
     }
 }
@@ -128,7 +129,13 @@ impl<F: FnMut(&ClientEvent) + Send> Session<F> {
             let may_request = !over && !held && !walk.travelling && walk.due.len() < IN_FLIGHT;
             tokio::select! {
                 frame = socket.frame() => {
-                    self.take(&frame?, walk)?;
+                    let frame = frame?;
+                    if self.config.reentry && frame == packets::friends() {
+                        self.reenter(socket, walk).await?;
+                        self.greet(socket, walk).await?;
+                        continue;
+                    }
+                    self.take(&frame, walk)?;
                     if walk.due.is_empty() && let Some(journey) = walk.journey.take() {
                         match journey {
                             Journey::Server(to, address) => return Ok(Next::Server(to, address)),
@@ -222,8 +229,12 @@ impl<F: FnMut(&ClientEvent) + Send> Session<F> {
         match walk.judge(frame)? {
             Verdict::Other => self.tally.about_others += 1,
             Verdict::ExtraTime => self.tally.extra_time += 1,
+            Verdict::Kept => self.tally.kept_lines += 1,
             Verdict::Line(line) => walk.heard.push((now, line)),
             Verdict::Answer(answer, journey) => {
+                if answer.what == What::Bytes(self.dialect.unit_hits(walk.own.aid())) {
+                    self.emit(&ClientEvent::Attacked);
+                }
                 if answer.first {
                     self.tally.answered(answer.sent, now);
                 }
@@ -339,6 +350,11 @@ impl<F: FnMut(&ClientEvent) + Send> Session<F> {
                     self.plan.lines
                 );
                 self.say(socket, walk, &line).await
+            }
+            Step::Emote if self.plan.attacks < self.config.attacks => {
+                self.plan.attacks += 1;
+                let answer = What::Bytes(dialect.unit_hits(aid));
+                self.ask(socket, walk, &dialect.action(7), [answer]).await
             }
             Step::Emote => {
                 // rAthena knows some 80 emotions; any will do.

@@ -309,8 +309,9 @@ impl<F: FnMut(&ClientEvent) + Send> Session<F> {
             }
             .into());
         }
-        let burst = dialect.char_burst(me.account, login_id1);
+        let burst = dialect.char_burst(me.account);
         self.expect(socket, &burst, Some(first)).await?;
+        self.pin_state(socket, me).await?;
         for _ in 0..packets::LIST_PAGES {
             socket.send(&requests::ask_list_page()).await?;
         }
@@ -329,6 +330,52 @@ impl<F: FnMut(&ClientEvent) + Send> Session<F> {
             }
             _ => Err(unexpected(&due, Some(id), &frame).into()),
         }
+    }
+
+    /// The pin state at the end of the burst, and the pin if it is asked for.
+    async fn pin_state(&mut self, socket: &mut Socket, me: Identity) -> Result<(), Halt> {
+        let account = me.account;
+        let state = self.frame(socket, "08B9").await?;
+        let seed = Fields(&state).u32(2);
+        if let Some(pin) = self.config.pin
+            && state == packets::pin_state(account, seed, packets::PIN_ASKED)
+        {
+            let keys = packets::pin_keys(seed, pin);
+            let enter = requests::enter_pin(account.aid(), keys);
+            socket.send(&enter).await?;
+            let state = self.frame(socket, "08B9").await?;
+            let seed = Fields(&state).u32(2);
+            return same(&state, &packets::pin_state(account, seed, packets::PIN_OFF));
+        }
+        // Signed in again by a bridge, the client does not know the session numbers any more.
+        let own = me.ids.login_id1 & 0xFFFF;
+        let seed = if self.tally.reentries > 0 { seed } else { own };
+        same(&state, &packets::pin_state(account, seed, packets::PIN_OFF))
+    }
+
+    /// What follows the friends in the burst of a new session.
+    async fn new_session(&mut self, socket: &mut Socket) -> Result<(), Halt> {
+        let mut burst = packets::own_line(GREETING);
+        burst.extend(packets::load_map(Place::HOME));
+        burst.extend(self.dialect.entry_status());
+        self.expect(socket, &burst, None).await?;
+        self.tally.reentries += 1;
+        Ok(())
+    }
+
+    /// The burst of a new session has begun in the middle of play, with the friends: a bridge has signed
+    /// the client in again.
+    pub(super) async fn reenter(
+        &mut self,
+        socket: &mut Socket,
+        walk: &mut Walkabout,
+    ) -> Result<(), Halt> {
+        let given_up = walk.due.give_up();
+        self.new_session(socket).await?;
+        self.load(socket, walk.own, Place::HOME).await?;
+        walk.arrive(Place::HOME);
+        self.emit(&ClientEvent::Reentered { given_up });
+        Ok(())
     }
 
     /// One map connection, from the first packet to its end.
@@ -433,11 +480,26 @@ impl<F: FnMut(&ClientEvent) + Send> Session<F> {
         &mut self,
         socket: &mut Socket,
         own: Account,
-        place: Place,
+        mut place: Place,
     ) -> Result<(), Halt> {
         let dialect = Arc::clone(&self.dialect);
-        socket.send(&requests::map_loaded()).await?;
-        self.expect(socket, &dialect.load_head(own), None).await?;
+        let first = loop {
+            if !self.config.load_time.is_zero() {
+                self.emit(&ClientEvent::Loading);
+                sleep(self.config.load_time).await;
+            }
+            socket.send(&requests::map_loaded()).await?;
+            let first = self.frame(socket, "01D7").await?;
+            if !(self.config.reentry && first == packets::friends()) {
+                break first;
+            }
+            // The server was lost while the map was loaded; a bridge has signed us in again.
+            self.new_session(socket).await?;
+            place = Place::HOME;
+            self.emit(&ClientEvent::Reentered { given_up: 0 });
+        };
+        self.expect(socket, &dialect.load_head(own), Some(first))
+            .await?;
         let mut sights = Sights::default();
         let after = loop {
             let frame = self.frame(socket, "the units in sight").await?;
@@ -480,6 +542,14 @@ fn accepted_login(
         return Err(wrong());
     }
     Ok((Identity { account, ids }, char_server.address))
+}
+
+/// The packet that is due has come.
+fn same(frame: &[u8], due: &[u8]) -> Result<(), Halt> {
+    if frame == due {
+        return Ok(());
+    }
+    Err(unexpected(&shown(due), id_of(due), frame).into())
 }
 
 /// After the last answer of a login or char connection nothing may come.

@@ -67,6 +67,10 @@ pub struct Summary {
     pub said: u64,
     /// Server ticks (007F) that nothing of ours had asked for.
     pub extra_time: u64,
+    /// How often a bridge has signed the client in again.
+    pub reentries: u64,
+    /// Lines of chat from before that which were answered after it.
+    pub kept_lines: u64,
     /// Round trips in microseconds.
     pub rtt_us: RoundTrips,
     /// The longest time between two expected answers while playing, in milliseconds.
@@ -106,6 +110,8 @@ pub(super) struct Tally {
     pub(super) login_retries: u64,
     pub(super) said: u64,
     pub(super) extra_time: u64,
+    pub(super) reentries: u64,
+    pub(super) kept_lines: u64,
     answered: u64,
     samples: Vec<u64>,
     last_answer: Option<Instant>,
@@ -161,6 +167,8 @@ impl Tally {
             login_retries: self.login_retries,
             said: self.said,
             extra_time: self.extra_time,
+            reentries: self.reentries,
+            kept_lines: self.kept_lines,
             rtt_us: round_trips(self.answered, &self.samples),
             largest_gap_ms: self.largest_gap.as_secs_f64() * 1e3,
             errors,

@@ -1,8 +1,8 @@
 //! The char server: session numbers in, character list, the way to the map server.
 
 use super::connection::Context;
-use super::reachable;
 use super::state::Seat;
+use super::{CloseReason, reachable};
 use crate::game::{Account, Place};
 use crate::report::Role;
 use crate::wire::packets::LoginIds;
@@ -13,6 +13,8 @@ use crate::wire::{Fields, id_of, packets, requests};
 pub(super) struct CharSide {
     key: Option<String>,
     session: Option<(Account, LoginIds)>,
+    /// The seed under which a pin is asked for.
+    asked: Option<u32>,
 }
 
 impl CharSide {
@@ -33,6 +35,13 @@ impl CharSide {
             }
             return;
         };
+        if let Some(seed) = self.asked {
+            match id_of(frame) {
+                Some(requests::ENTER_PIN) => return self.pin(context, seed, Fields(frame)),
+                Some(id) if requests::BEFORE_PIN.contains(&id) => {}
+                _ => return context.outbox.close(CloseReason::PinMissing),
+            }
+        }
         match id_of(frame) {
             Some(requests::LIST_PAGE) => context.outbox.push(&dialect.list_page(account)),
             Some(requests::SELECT_CHAR) if Fields(frame).u8(2) == 0 => {
@@ -48,6 +57,26 @@ impl CharSide {
             // 0187 keep-alive and whatever the practice game does not have.
             _ => {}
         }
+    }
+
+    /// 08B8: right or wrong, it is answered with the next seed.
+    fn pin(&mut self, context: &Context, seed: u32, fields: Fields<'_>) {
+        let (Some((account, _)), Some(pin)) = (self.session, context.shared.pin) else {
+            return;
+        };
+        let right = fields.array::<4>(6) == packets::pin_keys(seed, pin);
+        let next = rand::random();
+        self.asked = (!right).then_some(next);
+        if right {
+            context.shared.world.show_pin(account);
+        }
+        let state = if right {
+            packets::PIN_OFF
+        } else {
+            packets::PIN_WRONG
+        };
+        let answer = packets::pin_state(account, next, state);
+        context.outbox.push(&answer);
     }
 
     fn enter(&mut self, context: &Context, fields: Fields<'_>) {
@@ -68,8 +97,18 @@ impl CharSide {
         let seat = Seat::new(context.id, &context.outbox);
         if world.enter_char(account, ids, seat) {
             self.session = Some((account, ids));
-            let burst = context.shared.dialect.char_burst(account, login_id1);
+            let burst = context.shared.dialect.char_burst(account);
             context.outbox.push(&burst);
+            // Who comes back from a map has shown the pin already.
+            let asked = context.shared.pin.is_some() && !world.pin_shown(account);
+            let (seed, state) = if asked {
+                (rand::random(), packets::PIN_ASKED)
+            } else {
+                (login_id1 & 0xFFFF, packets::PIN_OFF)
+            };
+            self.asked = asked.then_some(seed);
+            let state = packets::pin_state(account, seed, state);
+            context.outbox.push(&state);
         } else {
             context.outbox.push(&packets::refuse_char(0));
         }

@@ -34,6 +34,8 @@ pub enum CloseReason {
     StillOnline,
     /// The same account logged in again.
     Kicked,
+    /// Something was asked of the char server before the right pin.
+    PinMissing,
     /// No client data for the idle limit.
     Idle,
     /// The client did not read what it was sent.
@@ -58,6 +60,7 @@ impl CloseReason {
             CloseReason::Refused => "refused",
             CloseReason::StillOnline => "still-online",
             CloseReason::Kicked => "kicked",
+            CloseReason::PinMissing => "pin-missing",
             CloseReason::Idle => "idle",
             CloseReason::SlowReader => "slow-reader",
             CloseReason::Shutdown => "shutdown",

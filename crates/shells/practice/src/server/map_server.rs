@@ -146,6 +146,9 @@ impl Player<'_> {
             (true, Request::Act(action)) => self.act(&mut state, action),
             (true, Request::Turn { head, direction }) => self.look(&mut state, head, direction),
             (true, Request::Name(id)) => self.name(&state, id),
+            (true, Request::CharSelect | Request::Quit) if unit.fights().is_some() => {
+                self.tell(&packets::quit_refused());
+            }
             (true, Request::CharSelect) => {
                 state.renew_char_ticket(self.account);
                 self.tell(&packets::char_select_granted());
@@ -175,7 +178,7 @@ impl Player<'_> {
         let Some(unit) = state.unit(self.account, self.context.id) else {
             return;
         };
-        unit.loaded = true;
+        unit.load();
         let (place, direction) = (unit.place, unit.direction);
         let portal = place.map.portal();
         let dialect = self.dialect();
@@ -271,9 +274,15 @@ impl Player<'_> {
         }
     }
 
-    /// 2 sits down, 3 stands up; doing it twice has no answer.
+    /// 0 and 7 attack, 2 sits down, 3 stands up; sitting or standing twice has no answer.
     fn act(&self, state: &mut State, action: u8) {
         let aid = self.account.aid();
+        if matches!(action, 0 | 7) {
+            if let Some(unit) = state.unit(self.account, self.context.id) {
+                unit.attack();
+            }
+            return self.tell(&self.dialect().unit_hits(aid));
+        }
         let (posture, packets) = match action {
             2 => (Posture::Sitting, self.dialect().unit_sits(aid)),
             3 => (Posture::Standing, self.dialect().unit_stands(aid)),

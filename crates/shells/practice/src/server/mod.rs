@@ -29,6 +29,14 @@
 //! that it named. 00B2 makes the login's ticket good for the char server once more, and 0AC7
 //! (0092) makes one for the other map server.
 //!
+//! Who attacks (0437 action 0 or 7) is in a fight for 10 s: leaving is refused (018B code 1), and an
+//! account whose connection ends meanwhile stays online until then; its unit is taken off the map at
+//! the next login. An account whose connection ends between the packet that enters a map and the end of
+//! loading is locked for 30 s. Logins get 0081 code 8 for as long.
+//!
+//! With [`ServerConfig::pin`] the char server asks for it (08B9 state 1), once for each login; before
+//! the right one it takes only 0065, 0187, 08B8, 08BE, 08C5 and 09A1, and closes at anything else.
+//!
 //! # Bounds
 //!
 //! At most [`MAX_CONNECTIONS`] connections; at most [`OUTBOX_BUDGET`] unsent bytes for each, after
@@ -98,6 +106,8 @@ pub struct ServerConfig {
     pub obfuscate: bool,
     /// Map connections are enciphered as if a game shield were there.
     pub shield: bool,
+    /// Every account has this pin, four digits, which the char server asks for.
+    pub pin: Option<[u8; 4]>,
     /// Tell each line of public chat ([`ServerEvent::Chat`]).
     pub tell_chat: bool,
     /// How many events are kept for a slow reader before the oldest are dropped (at least 1).
@@ -132,6 +142,7 @@ impl ServerConfig {
             version: DEFAULT_VERSION,
             obfuscate: false,
             shield: false,
+            pin: None,
             tell_chat: false,
             event_capacity: 1024,
         }
@@ -164,6 +175,8 @@ struct Shared {
     idle_limit: Duration,
     dialect: Arc<Dialect>,
     shield: bool,
+    /// Four ASCII digits.
+    pin: Option<[u8; 4]>,
     tell_chat: bool,
     chat_lines: AtomicU64,
     stop: CancellationToken,
@@ -233,6 +246,7 @@ impl Server {
             idle_limit: config.idle_limit,
             dialect,
             shield: config.shield,
+            pin: config.pin,
             tell_chat: config.tell_chat,
             chat_lines: AtomicU64::new(0),
             stop,

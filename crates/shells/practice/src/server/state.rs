@@ -7,7 +7,7 @@ use std::collections::{BTreeMap, HashMap};
 use std::net::SocketAddrV4;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use parking_lot::{Mutex, MutexGuard};
 
@@ -19,6 +19,11 @@ use crate::wire::Dialect;
 use crate::wire::packets::{self, LoginIds, Vanish};
 use crate::wire::tick::tick_at;
 use crate::wire::units::{Looks, Posture};
+
+/// How long a fight keeps its unit on the map after the last blow.
+const FIGHT: Duration = Duration::from_secs(10);
+/// How long an account is locked whose connection ended while it loaded its first map.
+const LOCK: Duration = Duration::from_secs(30);
 
 /// 0081: somebody else logged in with this account.
 const LOGGED_IN_ELSEWHERE: u8 = 2;
@@ -79,6 +84,10 @@ struct AccountState {
     map_seat: Option<Seat>,
     /// Between two servers, with a ticket in hand.
     in_transit: bool,
+    /// What is left of a connection that has ended keeps the account online until then.
+    held_until: Option<Instant>,
+    /// The pin was right in this login session.
+    pin_shown: bool,
     /// Connections of this login session, for their keys.
     char_connections: u32,
     map_connections: u32,
@@ -87,8 +96,18 @@ struct AccountState {
 }
 
 impl AccountState {
+    fn held(&self) -> bool {
+        self.held_until.is_some_and(|until| Instant::now() < until)
+    }
+
+    /// Keeps the account online at least for so long.
+    fn hold(&mut self, length: Duration) {
+        let until = Some(Instant::now() + length);
+        self.held_until = self.held_until.max(until);
+    }
+
     fn online(&self) -> bool {
-        self.char_seat.is_some() || self.map_seat.is_some() || self.in_transit
+        self.held() || self.char_seat.is_some() || self.map_seat.is_some() || self.in_transit
     }
 }
 
@@ -102,9 +121,29 @@ pub(super) struct Unit {
     pub(super) posture: Posture,
     /// 007D has come: the unit stands on the map.
     pub(super) loaded: bool,
+    /// It was loaded at least once: before, whoever leaves locks the account.
+    settled: bool,
+    /// In a fight until then.
+    fight_until: Option<Instant>,
 }
 
 impl Unit {
+    /// It attacks somebody.
+    pub(super) fn attack(&mut self) {
+        self.fight_until = Some(Instant::now() + FIGHT);
+    }
+
+    /// How long its fight still lasts.
+    pub(super) fn fights(&self) -> Option<Duration> {
+        let left = self.fight_until?.checked_duration_since(Instant::now())?;
+        Some(left).filter(|left| !left.is_zero())
+    }
+
+    /// 007D has come.
+    pub(super) fn load(&mut self) {
+        (self.loaded, self.settled) = (true, true);
+    }
+
     pub(super) fn standing(&self, dialect: &Dialect) -> Vec<u8> {
         let at = (self.place.x, self.place.y);
         let looks = Looks::player(self.account);
@@ -295,8 +334,12 @@ impl World {
     /// its connections are told and closed, so that the next try succeeds.
     pub(super) fn login(&self, account: Account) -> Option<LoginIds> {
         let mut guard = self.lock();
+        let fights = guard.units.get(&account).and_then(Unit::fights);
         let state = guard.accounts.entry(account).or_default();
         if state.online() {
+            if let Some(left) = fights {
+                state.hold(left);
+            }
             for seat in [state.char_seat.take(), state.map_seat.take()]
                 .into_iter()
                 .flatten()
@@ -306,9 +349,13 @@ impl World {
             state.in_transit = false;
             state.char_ticket = false;
             state.map_ticket = None;
-            guard.remove_unit(account, Vanish::LoggedOff);
+            if !state.held() {
+                guard.remove_unit(account, Vanish::LoggedOff);
+            }
             return None;
         }
+        guard.remove_unit(account, Vanish::LoggedOff);
+        let state = guard.accounts.entry(account).or_default();
         let ids = LoginIds {
             login_id1: rand::random(),
             login_id2: rand::random(),
@@ -393,6 +440,8 @@ impl World {
             direction: 0,
             posture: Posture::Standing,
             loaded: false,
+            settled: !ticket.fresh,
+            fight_until: None,
         };
         state.map_seat = Some(seat);
         guard.units.insert(account, unit);
@@ -405,9 +454,32 @@ impl World {
         if state
             .map_seat
             .take_if(|seat| seat.connection == connection)
-            .is_some()
+            .is_none()
         {
+            return;
+        }
+        let unit = guard.units.get(&account);
+        let (settled, fights) = unit.map_or((true, None), |unit| (unit.settled, unit.fights()));
+        let state = guard.accounts.entry(account).or_default();
+        match fights {
+            Some(left) => state.hold(left),
+            None if !settled => state.hold(LOCK),
+            None => {}
+        }
+        if fights.is_none() {
             guard.remove_unit(account, Vanish::LoggedOff);
         }
+    }
+
+    /// Whether the pin was right in this login session.
+    pub(super) fn pin_shown(&self, account: Account) -> bool {
+        let state = self.lock();
+        let account = state.accounts.get(&account);
+        account.is_some_and(|account| account.pin_shown)
+    }
+
+    pub(super) fn show_pin(&self, account: Account) {
+        let mut state = self.lock();
+        state.accounts.entry(account).or_default().pin_shown = true;
     }
 }

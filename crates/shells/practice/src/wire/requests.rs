@@ -14,6 +14,10 @@ pub(crate) const CHAR_ENTER: u16 = 0x0065;
 pub(crate) const SELECT_CHAR: u16 = 0x0066;
 /// 09A1: ask for a page of the character list.
 pub(crate) const LIST_PAGE: u16 = 0x09A1;
+/// 08B8: the pin code.
+pub(crate) const ENTER_PIN: u16 = 0x08B8;
+/// Who is at the char server may say these before the right pin.
+pub(crate) const BEFORE_PIN: [u16; 6] = [CHAR_ENTER, 0x0187, ENTER_PIN, 0x08BE, 0x08C5, LIST_PAGE];
 const MAP_LOADED: u16 = 0x007D;
 const CLIENT_READY: u16 = 0x0447;
 const CHAT: u16 = 0x00F3;
@@ -42,6 +46,11 @@ pub(crate) fn char_enter(aid: u32, login_id1: u32, login_id2: u32, sex: u8) -> V
         .u16(0)
         .u8(sex)
         .done()
+}
+
+/// 08B8: the pin, as keys of the keypad.
+pub(crate) fn enter_pin(aid: u32, keys: [u8; 4]) -> Vec<u8> {
+    Packet::new(ENTER_PIN).u32(aid).bytes(&keys).done()
 }
 
 /// 09A1: ask for a page of the character list.

@@ -332,3 +332,81 @@ async fn shutdown_closes_everything() {
     assert!(events.recv().await.is_none());
     assert!(tokio::net::TcpStream::connect(address).await.is_err());
 }
+
+/// The account is held: however often somebody tries, and it is nobody's connection that is kicked.
+async fn held(server: &Server, user: &str) {
+    let mut raw = Raw::to(server.login_addr()).await;
+    for _ in 0..3 {
+        raw.send(&login(user, user)).await;
+        raw.expect("810008").await;
+    }
+}
+
+#[tokio::test]
+async fn who_fights_cannot_leave_and_stays_online() {
+    let server = server().await;
+    let (mut raw, ids) = on_map(&server, 1).await;
+    // Attack on: the blow is told.
+    raw.send(&[0x37, 0x04, 0, 0, 0, 0, 7]).await;
+    let blow = raw.packet(0x08C8, 34).await;
+    assert_eq!((u32_at(&blow, 2), blow[29]), (ids.aid, 0));
+    // Neither 018A nor 00B2.
+    raw.send(&[0x8A, 0x01, 0, 0]).await;
+    raw.expect("8b010100").await;
+    raw.send(&[0xB2, 0x00, 1]).await;
+    raw.expect("8b010100").await;
+    raw.finish().await;
+    raw.closed().await;
+    held(&server, "test1").await;
+    // Without a fight the account is free at once.
+    let (mut raw, _) = on_map(&server, 2).await;
+    raw.finish().await;
+    raw.closed().await;
+    logged_in(&server, 2).await;
+    server.shutdown().await;
+}
+
+#[tokio::test]
+async fn an_account_that_is_lost_while_it_loads_is_locked() {
+    let server = server().await;
+    let (mut raw, _) = entered(&server, 1).await;
+    raw.finish().await;
+    raw.closed().await;
+    held(&server, "test1").await;
+    server.shutdown().await;
+}
+
+#[tokio::test]
+async fn nothing_is_done_before_the_right_pin() {
+    let mut config = ServerConfig::loopback();
+    config.pin = Some(*b"4821");
+    let server = Server::start(config).await.unwrap();
+    let asked = async |number: u32| {
+        let (ids, char_server) = logged_in(&server, number).await;
+        let mut raw = Raw::to(char_server).await;
+        raw.send(&char_enter(ids)).await;
+        raw.expect(&hex::encode(ids.aid.to_le_bytes())).await;
+        raw.sized(0x082D).await;
+        raw.sized(0x006B).await;
+        raw.expect("a009050000000d020400").await;
+        let state = raw.packet(0x08B9, 12).await;
+        assert_eq!((u32_at(&state, 6), u16_at(&state, 10)), (ids.aid, 1));
+        (raw, ids)
+    };
+    let (mut raw, _) = asked(1).await;
+    raw.send(&[0xA1, 0x09]).await;
+    raw.sized(0x0B72).await;
+    raw.send(&[0x66, 0x00, 0]).await;
+    raw.closed().await;
+    // Ten tries of one digit four times: one of them would be right for 0000 to 9999 alone.
+    let (mut raw, ids) = asked(2).await;
+    for digit in b'0'..=b'9' {
+        let mut enter = vec![0xB8, 0x08];
+        enter.extend(ids.aid.to_le_bytes());
+        enter.extend([digit; 4]);
+        raw.send(&enter).await;
+        let state = raw.packet(0x08B9, 12).await;
+        assert_eq!(u16_at(&state, 10), 8);
+    }
+    server.shutdown().await;
+}

@@ -62,7 +62,9 @@ fn carries(machine: &mut Machine, link: LinkId) {
 
 #[test]
 fn what_is_told_is_of_the_link_that_carries_the_newest_map_connection() {
-    let mut machine = playing();
+    let mut config = Config::default();
+    config.bridge.reentry = false;
+    let mut machine = playing_with(&config);
     link_is(&mut machine, LinkId::CHOSEN, PathKind::Direct);
     let link = visiting(&mut machine);
     assert_eq!(machine.snapshot().path, Some(PathKind::Direct));

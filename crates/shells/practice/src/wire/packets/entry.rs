@@ -7,8 +7,12 @@ use crate::game::{Account, Place};
 use crate::wire::dialect::Announcing;
 use crate::wire::{Dialect, Packet};
 
-/// A pin state of the 08B9 packet: no pin is asked for.
-const PIN_OFF: u16 = 0;
+/// A pin state of the 08B9 packet: no pin is asked for, or it was right.
+pub(crate) const PIN_OFF: u16 = 0;
+/// The pin is asked for.
+pub(crate) const PIN_ASKED: u16 = 1;
+/// It was wrong.
+pub(crate) const PIN_WRONG: u16 = 8;
 
 /// Character slots of every account.
 const SLOTS: u8 = 15;
@@ -37,6 +41,30 @@ pub(crate) fn notify_ban(code: u8) -> Vec<u8> {
 /// 006C HC_REFUSE_ENTER.
 pub(crate) fn refuse_char(code: u8) -> Vec<u8> {
     Packet::new(0x006C).u8(code).done()
+}
+
+/// 08B9: the pin state, with the seed of the keypad.
+pub(crate) fn pin_state(account: Account, seed: u32, state: u16) -> Vec<u8> {
+    Packet::new(0x08B9)
+        .u32(seed)
+        .u32(account.aid())
+        .u16(state)
+        .done()
+}
+
+/// The digits that a client sends for `pin`, four ASCII digits: each is the place of the digit on a
+/// keypad that the seed arranges. Another pin than four digits is sent as it is.
+pub(crate) fn pin_keys(seed: u32, pin: [u8; 4]) -> [u8; 4] {
+    let mut pad: Vec<u8> = (b'0'..=b'9').collect();
+    let mut random = u64::from(seed);
+    for (place, count) in (1..10_usize).zip(2_u64..) {
+        random = (random * 0x3498 + 0x88_1234) % (1 << 32);
+        pad.swap(place, usize::try_from(random % count).unwrap_or(0));
+    }
+    pin.map(|digit| {
+        let place = pad.iter().position(|key| *key == digit);
+        place.map_or(digit, |place| b'0' + u8::try_from(place).unwrap_or(0))
+    })
 }
 
 impl Dialect {
@@ -107,8 +135,8 @@ impl Dialect {
         }
     }
 
-    /// The burst after the raw AID: 082D 006B 09A0 020D 08B9.
-    pub(crate) fn char_burst(&self, account: Account, login_id1: u32) -> Vec<u8> {
+    /// The burst after the raw AID: 082D 006B 09A0 020D, and then the pin state.
+    pub(crate) fn char_burst(&self, account: Account) -> Vec<u8> {
         let pages = Packet::new(0x09A0).u32(LIST_PAGES);
         [
             Packet::sized(0x082D)
@@ -122,11 +150,6 @@ impl Dialect {
                 pages.done()
             },
             Packet::sized(0x020D).finish(),
-            Packet::new(0x08B9)
-                .u32(login_id1 & 0xFFFF)
-                .u32(account.aid())
-                .u16(PIN_OFF)
-                .done(),
         ]
         .concat()
     }

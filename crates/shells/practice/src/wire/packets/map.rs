@@ -138,6 +138,11 @@ pub(crate) fn quit_granted() -> Vec<u8> {
     Packet::new(0x018B).u16(0).done()
 }
 
+/// 018B: not now, because of a fight.
+pub(crate) fn quit_refused() -> Vec<u8> {
+    Packet::new(0x018B).u16(1).done()
+}
+
 impl Dialect {
     /// 0B18: extra bag slots, in versions that have it.
     pub(crate) fn bag_slots(&self) -> Vec<u8> {
@@ -271,6 +276,11 @@ impl Dialect {
     /// Somebody stands up.
     pub(crate) fn unit_stands(&self, aid: u32) -> [Vec<u8>; 2] {
         [stands_status(aid), self.posture_action(aid, 3)]
+    }
+
+    /// ZC_NOTIFY_ACT with type 0: hits, without anybody's being hurt.
+    pub(crate) fn unit_hits(&self, aid: u32) -> Vec<u8> {
+        self.posture_action(aid, 0)
     }
 
     /// ZC_NOTIFY_ACT with type 2 (sits) or 3 (stands).

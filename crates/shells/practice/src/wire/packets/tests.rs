@@ -107,7 +107,7 @@ fn every_burst_is_a_row_of_packets_of_its_version() {
                 .collect()
         };
         assert_eq!(
-            ids(&dialect.char_burst(account, 7)),
+            ids(&[dialect.char_burst(account), pin_state(account, 7, PIN_OFF)].concat()),
             [0x082D, 0x006B, 0x09A0, 0x020D, 0x08B9]
         );
         assert_eq!(ids(&dialect.load_head(account))[0], 0x01D7);
@@ -197,7 +197,13 @@ fn packets_are_as_recorded() {
         char_enter(account.aid(), ids.login_id1, ids.login_id2, 1),
         "650081841e00bc6388fa67bccfea000001",
     );
-    let burst = hex::encode(dialect.char_burst(account, 0xf0a5));
+    let burst = hex::encode(
+        [
+            dialect.char_burst(account),
+            pin_state(account, 0xf0a5, PIN_OFF),
+        ]
+        .concat(),
+    );
     assert!(burst.starts_with("2d081d000f00000f0f00000000000000000000000000000000000000006b00ca000f0f0f0000000000000000000000000000000000000000f149020000000000000000001027000000000000000000000a000000000000000000000000000000000000000000000030005d000000000000005d0000000000000016000000000000001600000000000000960000000100000000000a000000000000000000000000000000"));
     assert!(burst.ends_with("0909090909090000010070726f6e746572612e676174000000000000000000000000000000000000000001a009050000000d020400b908a5f0000081841e000000"));
     // s1-007

@@ -1,0 +1,190 @@
+//! A lost link is got again while game clients are kept.
+
+use super::*;
+
+const LINK: LinkId = LinkId::CHOSEN;
+
+fn closed(reason: CloseReason) -> Outcome {
+    Outcome::Link {
+        link: LINK,
+        event: LinkEvent::Closed(reason),
+    }
+}
+
+fn state(state: LinkState, path: Option<PathKind>) -> Outcome {
+    Outcome::Link {
+        link: LINK,
+        event: LinkEvent::State {
+            state,
+            path,
+            reason: None,
+        },
+    }
+}
+
+fn failed(code: ProblemCode) -> Outcome {
+    Outcome::LinkFailed {
+        link: LINK,
+        problem: Problem::new(code, "prontera"),
+    }
+}
+
+fn joined(grant: Box<SessionGrant>) -> Outcome {
+    Outcome::Joined { link: LINK, grant }
+}
+
+fn rejoin(zone: &str) -> Effect {
+    let zone = zone.into();
+    Effect::Rejoin { zone }
+}
+
+/// A client is on a map of the chosen zone.
+fn with_client(config: &Config) -> Machine {
+    let mut machine = playing_with(config);
+    let map = "prontera".into();
+    machine.on_outcome(
+        NOW,
+        Outcome::MapChanged {
+            client: Some(1),
+            map,
+        },
+    );
+    machine.on_outcome(NOW, state(LinkState::Connected, Some(PathKind::Direct)));
+    drain(&mut machine);
+    machine
+}
+
+/// One whose link has just been lost.
+fn lost(config: &Config) -> Machine {
+    let mut machine = with_client(config);
+    machine.on_outcome(NOW, closed(CloseReason::Lost));
+    let effects = drain(&mut machine);
+    assert!(effects.contains(&CLOSE_CHOSEN), "{effects:?}");
+    assert_eq!(effects.last(), Some(&rejoin("prontera")));
+    assert!(!effects.contains(&Effect::CloseBridge));
+    assert_eq!(problems(&effects), []);
+    assert_eq!(machine.snapshot().state, LinkState::Reconnecting);
+    machine
+}
+
+#[test]
+fn a_lost_link_is_joined_again_under_the_open_bridge() {
+    let mut machine = lost(&Config::default());
+    machine.on_outcome(NOW, joined(grant()));
+    let open = Effect::OpenLink {
+        link: LINK,
+        grant: grant(),
+    };
+    assert_eq!(drain(&mut machine), [open]);
+    machine.on_outcome(NOW, state(LinkState::Connected, Some(PathKind::Wss)));
+    machine.on_outcome(NOW, Outcome::LinkReady { link: LINK });
+    let effects = drain(&mut machine);
+    assert!(
+        !effects
+            .iter()
+            .any(|effect| matches!(effect, Effect::OpenBridge { .. })),
+        "{effects:?}"
+    );
+    assert_eq!(machine.snapshot().state, LinkState::Connected);
+    // Nothing is left of it: an hour later all is as it was.
+    machine.on_time(NOW + Duration::from_secs(3600));
+    assert_eq!(problems(&drain(&mut machine)), []);
+}
+
+#[test]
+fn the_coordinator_is_asked_until_the_time_is_over() {
+    let mut machine = lost(&Config::default());
+    let mut now = NOW;
+    let mut pauses = Vec::new();
+    let effects = loop {
+        machine.on_outcome(now, failed(ProblemCode::CoordinatorUnreachable));
+        let next = machine.next_time().unwrap();
+        pauses.push((next - now).as_millis());
+        now = next;
+        machine.on_time(now);
+        let effects = drain(&mut machine);
+        if effects != [rejoin("prontera")] {
+            break effects;
+        }
+    };
+    assert_eq!(pauses[..5], [250, 500, 1000, 2000, 2000]);
+    assert_eq!(now, NOW + Duration::from_secs(45));
+    assert_eq!(problems(&effects), [ProblemCode::LinkLost]);
+    assert!(effects.contains(&Effect::CloseBridge));
+    assert!(effects.contains(&Effect::Emit(Event::Stopped)));
+    // A grant that comes after all is given back.
+    machine.on_outcome(now, joined(grant()));
+    assert_eq!(drain(&mut machine), [CLOSE_CHOSEN]);
+}
+
+#[test]
+fn a_link_that_is_lost_again_before_it_carries_is_got_once_more() {
+    let mut machine = lost(&Config::default());
+    // The old link says once more that it is lost.
+    machine.on_outcome(NOW, closed(CloseReason::Lost));
+    assert_eq!(drain(&mut machine), []);
+    machine.on_outcome(NOW, joined(grant()));
+    drain(&mut machine);
+    machine.on_outcome(NOW, closed(CloseReason::Lost));
+    assert!(drain(&mut machine).contains(&CLOSE_CHOSEN));
+    let next = machine.next_time().unwrap();
+    machine.on_time(next);
+    assert_eq!(drain(&mut machine), [rejoin("prontera")]);
+}
+
+#[test]
+fn a_zone_that_is_gone_has_its_fallback() {
+    let mut other = grant();
+    other.zone.zone.zone_id = "other".into();
+    for (fallback, expected) in [(Some("other"), true), (None, false)] {
+        let mut machine = with_client(&Config::default());
+        if let Play::Playing { zone } = &mut machine.play {
+            zone.zone.fallback_zone = fallback.map(str::to_owned);
+        }
+        machine.on_outcome(NOW, closed(CloseReason::Peer(2)));
+        drain(&mut machine);
+        machine.on_outcome(NOW, failed(ProblemCode::UnknownZone));
+        let effects = drain(&mut machine);
+        assert_eq!(effects == [rejoin("other")], expected, "{effects:?}");
+        if expected {
+            machine.on_outcome(NOW, joined(other.clone()));
+            machine.on_outcome(NOW, state(LinkState::Connected, Some(PathKind::Wss)));
+            assert_eq!(machine.play.zone(), Some("other"));
+        } else {
+            let told = [ProblemCode::UnknownZone, ProblemCode::LinkLost];
+            assert_eq!(problems(&effects), told);
+        }
+    }
+}
+
+#[test]
+fn what_cannot_come_back_ends_at_once() {
+    let untrusted = closed(CloseReason::Untrusted);
+    let revoked = closed(CloseReason::Peer(u64::from(
+        warp_protocol::stream::reset::DEVICE_REVOKED,
+    )));
+    for (outcome, code) in [
+        (untrusted, ProblemCode::EndpointUntrusted),
+        (revoked, ProblemCode::DeviceRevoked),
+    ] {
+        let mut machine = with_client(&Config::default());
+        machine.on_outcome(NOW, outcome);
+        assert_eq!(problems(&drain(&mut machine)), [code]);
+    }
+    // Nobody is to be kept, or it is switched off.
+    let mut off = Config::default();
+    off.bridge.reentry = false;
+    for mut machine in [playing(), with_client(&off)] {
+        machine.on_outcome(NOW, closed(CloseReason::Lost));
+        assert_eq!(problems(&drain(&mut machine)), [ProblemCode::LinkLost]);
+    }
+    let mut machine = lost(&Config::default());
+    machine.on_outcome(NOW, failed(ProblemCode::DeviceRevoked));
+    let told = [ProblemCode::DeviceRevoked, ProblemCode::LinkLost];
+    assert_eq!(problems(&drain(&mut machine)), told);
+    // Stopped meanwhile.
+    let mut machine = lost(&Config::default());
+    machine.on_command(NOW, Command::Stop);
+    assert!(drain(&mut machine).contains(&Effect::CloseBridge));
+    assert_eq!(machine.rejoin_next(), None);
+}
