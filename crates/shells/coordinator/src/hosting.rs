@@ -7,7 +7,7 @@
 use std::{
     collections::{BTreeMap, HashMap},
     sync::Arc,
-    time::Instant,
+    time::{Duration, Instant},
 };
 
 use parking_lot::Mutex;
@@ -83,12 +83,14 @@ struct HostPlace {
 
 /// A host that registers, with what was found out about it.
 pub(crate) struct Registering {
-    /// Room and peer id are made here.
+    /// Room and peer id are made here, and the time is filled in.
     pub(crate) record: HostRecord,
     /// The certificate, decoded.
     pub(crate) certificate: Vec<u8>,
     /// When it was issued, unix seconds.
     pub(crate) certified: u64,
+    /// When it expires, unix seconds.
+    pub(crate) expires: u64,
     pub(crate) ice_servers: Vec<IceServer>,
 }
 
@@ -217,6 +219,7 @@ impl Hosting {
             mut record,
             certificate,
             certified,
+            expires,
             ice_servers,
         } = new;
         let (host_id, account) = (record.host_id.clone(), record.account);
@@ -225,7 +228,9 @@ impl Hosting {
             format!("host-{}", random_hex::<8>()?),
             format!("host-{host_id}-{}", random_hex::<4>()?),
         );
+        let left = expires.saturating_sub(u64::try_from(unix_now()).unwrap_or(0));
         let made = self.with(|state, now| {
+            record.valid_until = Some(now + Duration::from_secs(left));
             let place = state.places.get(&host_id);
             let place = place.filter(|p| p.account == account && p.device_key == device_key);
             let is_new = place.is_none();
@@ -511,7 +516,7 @@ impl Hosting {
     }
 
     /// Decides something and does what follows from it, before anything else is decided.
-    fn with<T>(&self, decide: impl FnOnce(&mut State, std::time::Duration) -> T) -> T {
+    fn with<T>(&self, decide: impl FnOnce(&mut State, Duration) -> T) -> T {
         let mut state = self.state.lock();
         let decided = decide(&mut state, self.start.elapsed());
         self.carry_out(&mut state);

@@ -32,6 +32,7 @@ pub(super) fn record(host_id: &str, account: i64, max_players: u32) -> HostRecor
         name: format!("owner{account}"),
         device_key: PublicKey::from_raw([account.unsigned_abs() as u8; 32]),
         certificate: "00".into(),
+        valid_until: None,
         hardware: HostHardware {
             cpu_cores: 4,
             cpu_frequency_mhz: 3000,
@@ -617,6 +618,25 @@ fn a_host_that_registers_again_keeps_its_place_or_begins_anew() {
         fleet.heartbeat(at(4.0), "x", 2, beat(1.0)),
         Err(HostRefused::UnknownHost)
     );
+}
+
+#[test]
+fn a_host_whose_certificate_has_expired_gets_no_members_until_it_brings_another() {
+    let mut fleet = fleet(&[("a", 1.0, 40)]);
+    let until = |seconds| HostRecord {
+        valid_until: Some(at(seconds)),
+        ..record("a", 1, 40)
+    };
+    fleet.register(at(1.0), until(10.0)).unwrap();
+    fleet.join(at(1.0), session("s", 9));
+    pass(&mut fleet, 1.0, 9.0, &[("a", 1.0)]);
+    assert_eq!(fleet.next_deadline(), Some(at(10.0)));
+    assert!(fleet.best(ZONE, 9).is_some());
+    pass(&mut fleet, 9.0, 30.0, &[("a", 1.0)]);
+    assert!(fleet.best(ZONE, 9).is_none() && fleet.available().is_empty());
+    assert_eq!(names(&fleet, "s"), ["a"], "what is connected stays");
+    fleet.register(at(30.0), until(100.0)).unwrap();
+    assert!(fleet.best(ZONE, 9).is_some());
 }
 
 #[test]

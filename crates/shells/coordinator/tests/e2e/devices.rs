@@ -97,7 +97,10 @@ async fn a_device_that_proves_its_key_is_certified_and_the_endpoint_too() {
     let says = read(&certificate);
     assert_eq!(says.name, "Alice");
     assert_eq!(says.role, CertificateRole::Player);
-    assert!(says.may_host, "everybody may, unless the operator says otherwise");
+    assert!(
+        says.may_host,
+        "everybody may, unless the operator says otherwise"
+    );
     assert_eq!(says.expires - says.issued, 3600);
     let trust = Trust::new(server.running.public_key());
     let bytes = hex::decode(&certificate).unwrap();

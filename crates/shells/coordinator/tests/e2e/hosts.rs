@@ -165,7 +165,12 @@ async fn a_host_is_registered_and_belongs_to_its_account() {
     let (status, grant) = register(client, &alice.token, other).await;
     assert_eq!(status, StatusCode::CREATED, "{grant}");
     assert_ne!(grant["session_id"], alice.grant["session_id"]);
-    let rooms: Vec<String> = server.running.host_traffic().into_iter().map(|t| t.0).collect();
+    let rooms: Vec<String> = server
+        .running
+        .host_traffic()
+        .into_iter()
+        .map(|t| t.0)
+        .collect();
     assert_eq!(rooms, [text(&grant["session_id"])]);
 
     // Nobody else gets at it.
@@ -185,7 +190,12 @@ async fn a_host_is_registered_and_belongs_to_its_account() {
     let answer = client.call(Method::DELETE, "hosts/alice-pc", Some(&gm), None);
     refused(&answer.await, 403, "host-not-yours");
     // Its own account, and an operator.
-    let drained = client.call(Method::POST, "hosts/alice-pc/drain", Some(&alice.token), None);
+    let drained = client.call(
+        Method::POST,
+        "hosts/alice-pc/drain",
+        Some(&alice.token),
+        None,
+    );
     assert_eq!(drained.await.1["status"], "maintenance");
     let admin = staff(&server, "root", AccountRole::Admin).await;
     let gone = client.call(Method::DELETE, "hosts/alice-pc", Some(&admin), None);
@@ -210,7 +220,10 @@ async fn what_a_zone_wants_and_who_may_host_is_checked() {
     let weak = with(|b| b["network_speed_mbps"] = json!(5)).await;
     refused(&weak, 422, "host-refused");
     let detail = text(&weak.1["detail"]);
-    assert!(detail.contains("20 Mbit/s") && detail.contains("15 Mbit/s too little"), "{detail}");
+    assert!(
+        detail.contains("20 Mbit/s") && detail.contains("15 Mbit/s too little"),
+        "{detail}"
+    );
     let weak = with(|b| b["cpu_cores"] = json!(1)).await;
     refused(&weak, 422, "host-refused");
     assert!(text(&weak.1["detail"]).contains("2 of processor cores"));
@@ -223,7 +236,11 @@ async fn what_a_zone_wants_and_who_may_host_is_checked() {
     ] {
         refused(&with(change).await, 422, "host-refused");
     }
-    refused(&with(|b| b["cpu_cores"] = json!(-1)).await, 400, "bad-request");
+    refused(
+        &with(|b| b["cpu_cores"] = json!(-1)).await,
+        400,
+        "bad-request",
+    );
     let forged = with(|b| b["certificate"] = json!("00")).await;
     refused(&forged, 403, "certificate-invalid");
     let other_key = with(|b| {
@@ -293,12 +310,17 @@ async fn a_host_whose_heartbeats_stop_is_offline_and_its_members_are_told() {
     assert_eq!(told["reason"], "first");
     // No heartbeat from here on, while its socket stays open.
     let told = next_of(&mut member, "hosts").await;
-    assert_eq!((&told["hosts"], &told["reason"]), (&json!([]), &json!("silent")));
+    assert_eq!(
+        (&told["hosts"], &told["reason"]),
+        (&json!([]), &json!("silent"))
+    );
     let (_, seen) = client.get("hosts/a", &bob).await;
     assert_eq!(seen["status"], "offline");
     assert_eq!(seen["current_players"], 0);
     assert!(ids(client, &bob, "hosts/available/list").await.is_empty());
-    let best = client.get("hosts/available/best?zone_id=prontera", &bob).await;
+    let best = client
+        .get("hosts/available/best?zone_id=prontera", &bob)
+        .await;
     refused(&best, 404, "no-host");
     // The session goes on, and so does the host when it is heard of again.
     let (status, _) = beats(client, &alice.token, "a", beat(1.0)).await;
@@ -311,7 +333,7 @@ async fn a_host_whose_heartbeats_stop_is_offline_and_its_members_are_told() {
 async fn the_best_host_of_a_zone_is_alive_free_good_enough_and_not_ones_own() {
     let server = quick(|_| {}).await;
     let mut strict = easy("geffen");
-    strict.min_host_quality_score = 90.0;
+    strict.min_host_quality_score = 95.0;
     server.running.put_zone(&strict).await.unwrap();
     let client = &server.client;
     let asker = client.player("asker").await;
@@ -339,23 +361,32 @@ async fn the_best_host_of_a_zone_is_alive_free_good_enough_and_not_ones_own() {
     })
     .await;
     let one_socket = one.attach(client).await;
-    beats(client, &near.token, "near", beat(60.0)).await;
+    beats(client, &near.token, "near", beat(99.0)).await;
     beats(client, &far.token, "far", beat(90.0)).await;
     beats(client, &one.token, "one", beat(0.0)).await;
 
-    assert_eq!(best("geffen", &asker).await, None, "nobody has 90 points there");
+    assert_eq!(
+        best("geffen", &asker).await,
+        None,
+        "nobody has 95 points there"
+    );
     beats(client, &near.token, "near", beat(5.0)).await;
     assert_eq!(best("geffen", &asker).await.as_deref(), Some("near"));
     assert_eq!(best("prontera", &asker).await.as_deref(), Some("near"));
-    assert_eq!(best("prontera", &near.token).await.as_deref(), Some("one"));
+    let own = best("prontera", &near.token).await;
+    assert_eq!(own.as_deref(), Some("far"));
     // Too slow for the zone.
     beats(client, &near.token, "near", beat(101.0)).await;
+    assert_eq!(best("prontera", &asker).await.as_deref(), Some("far"));
+    beats(client, &far.token, "far", beat(101.0)).await;
     assert_eq!(best("prontera", &asker).await.as_deref(), Some("one"));
     // Full, by the only member that it takes.
-    beats(client, &far.token, "far", beat(101.0)).await;
     client.granted(&asker, 1).await;
     let (_, view) = client.get("hosts/one", &asker).await;
-    assert_eq!((&view["current_players"], &view["status"]), (&json!(1), &json!("busy")));
+    assert_eq!(
+        (&view["current_players"], &view["status"]),
+        (&json!(1), &json!("busy"))
+    );
     assert_eq!(best("prontera", &asker).await, None);
     beats(client, &far.token, "far", beat(50.0)).await;
     assert_eq!(best("prontera", &asker).await.as_deref(), Some("far"));
@@ -386,10 +417,17 @@ async fn lists_are_filtered_in_whatever_case() {
     assert_eq!(ids(client, token, "hosts?status=Busy").await, ["b"]);
     assert!(ids(client, token, "hosts/?status=offline").await.is_empty());
     assert_eq!(ids(client, token, "hosts/").await, ["a", "b"]);
-    assert_eq!(ids(client, token, "hosts/?min_quality_score=80").await, ["a"]);
+    assert_eq!(
+        ids(client, token, "hosts/?min_quality_score=80").await,
+        ["a"]
+    );
     let busy = "hosts/?status=busy&min_quality_score=80";
     assert!(ids(client, token, busy).await.is_empty());
-    refused(&client.get("hosts/?status=asleep", token).await, 400, "bad-request");
+    refused(
+        &client.get("hosts/?status=asleep", token).await,
+        400,
+        "bad-request",
+    );
 }
 
 #[tokio::test]

@@ -36,7 +36,10 @@ async fn meeting() -> Meeting {
     assert!(policy.p2p && policy.fallback);
     assert_eq!(policy.zone_id, "prontera");
     assert_eq!(policy.expires - policy.issued, 3600);
-    assert_eq!(policy.endpoints[0].to_string(), text(&grant["endpoint_key"]));
+    assert_eq!(
+        policy.endpoints[0].to_string(),
+        text(&grant["endpoint_key"])
+    );
     let told = next_of(&mut bob, "hosts").await;
     assert_eq!(told["hosts"][0]["host_id"], "a");
     Meeting {
@@ -68,12 +71,18 @@ impl Meeting {
             assert!(!read(&told, key).p2p);
         }
         let told = next_of(&mut self.bob, "hosts").await;
-        assert_eq!((&told["hosts"], &told["reason"]), (&json!([]), &json!("policy")));
+        assert_eq!(
+            (&told["hosts"], &told["reason"]),
+            (&json!([]), &json!("policy"))
+        );
         let told = next_of(&mut self.host, "unserve").await;
         assert_eq!(told["peer_id"], self.grant["peer_id"]);
         let to_host = json!({"type": "offer", "to": self.alice.grant["peer_id"], "sdp": "x"});
         send(&mut self.bob, to_host).await;
-        assert_eq!(next_of(&mut self.bob, "error").await["code"], "peer-unreachable");
+        assert_eq!(
+            next_of(&mut self.bob, "error").await["code"],
+            "peer-unreachable"
+        );
         assert!(client.link(&self.grant, &self.token).await.is_ok());
         let guest = json!({"peer_id": "player-x"});
         let path = format!("links/{}/guests", text(&self.grant["session_id"]));
@@ -84,6 +93,8 @@ impl Meeting {
         assert_eq!(status, StatusCode::CREATED, "{grant}");
         assert_eq!(grant["zone"]["p2p_enabled"], false);
         assert_eq!(grant["ice_servers"], json!([]));
+        let path = format!("links/{}", text(&grant["session_id"]));
+        client.call(Method::DELETE, &path, Some(&carol), None).await;
         let best = client.get("hosts/available/best?zone_id=prontera", &carol);
         refused(&best.await, 404, "no-host");
         // The host itself stays registered.
@@ -94,8 +105,10 @@ impl Meeting {
     /// Bob has its host again.
     async fn is_on(&mut self) {
         let key = self.server.running.public_key();
-        let told = next_of(&mut self.bob, "policy").await;
-        assert!(read(&told, key).p2p);
+        for socket in [&mut self.host, &mut self.bob] {
+            let told = next_of(socket, "policy").await;
+            assert!(read(&told, key).p2p);
+        }
         let told = next_of(&mut self.bob, "hosts").await;
         assert_eq!(told["hosts"][0]["host_id"], "a", "{told}");
         assert_eq!(told["hosts"][0]["epoch"], self.host_epochs());
@@ -117,15 +130,17 @@ async fn switch(client: &Client, token: &str, enabled: bool) -> (StatusCode, Val
 async fn a_zones_p2p_is_switched_by_its_staff_and_reaches_everybody() {
     let mut m = meeting().await;
     let client = m.server.client.clone();
-    let call = async |path: &str, token: &str| {
-        client.call(Method::POST, path, Some(token), None).await
-    };
+    let call =
+        async |path: &str, token: &str| client.call(Method::POST, path, Some(token), None).await;
     let (off, on) = ("zones/prontera/disable-p2p", "zones/prontera/enable-p2p");
     refused(&call(off, &m.token).await, 403, "forbidden");
     let gm = staff(&m.server, "gina", AccountRole::Gm).await;
     refused(&call("zones/x/disable-p2p", &gm).await, 404, "unknown-zone");
     let (status, view) = call(off, &gm).await;
-    assert_eq!((status, &view["p2p_enabled"]), (StatusCode::OK, &json!(false)));
+    assert_eq!(
+        (status, &view["p2p_enabled"]),
+        (StatusCode::OK, &json!(false))
+    );
     m.is_off().await;
     let (_, view) = call(on, &gm).await;
     assert_eq!(view["p2p_enabled"], true);
@@ -153,7 +168,10 @@ async fn a_zones_status_is_set_by_its_staff() {
     refused(&set("disabled", &bob).await, 403, "forbidden");
     refused(&set("ajar", &gm).await, 400, "bad-request");
     let (status, view) = set("Maintenance", &gm).await;
-    assert_eq!((status, &view["status"]), (StatusCode::OK, &json!("maintenance")));
+    assert_eq!(
+        (status, &view["status"]),
+        (StatusCode::OK, &json!("maintenance"))
+    );
     refused(&client.join("prontera", &bob, 1).await, 409, "zone-closed");
     set("enabled", &gm).await;
     client.granted(&bob, 1).await;
@@ -202,15 +220,25 @@ async fn without_fallback_a_player_without_a_host_is_told_no() {
     let alice = volunteer(client, "alice", "a").await;
     let host = alice.attach(client).await;
     // Her own host is none for her.
-    refused(&client.join("prontera", &alice.token, 1).await, 409, "no-host");
+    refused(
+        &client.join("prontera", &alice.token, 1).await,
+        409,
+        "no-host",
+    );
     let grant = client.granted(&bob, 1).await;
     let mut socket = client.signaling(&grant, &bob).await;
     let told = next_of(&mut socket, "policy").await;
     assert!(!read(&told, server.running.public_key()).fallback);
-    assert_eq!(next_of(&mut socket, "hosts").await["hosts"][0]["host_id"], "a");
+    assert_eq!(
+        next_of(&mut socket, "hosts").await["hosts"][0]["host_id"],
+        "a"
+    );
     drop(host);
     let told = next_of(&mut socket, "hosts").await;
-    assert_eq!((&told["hosts"], &told["reason"]), (&json!([]), &json!("silent")));
+    assert_eq!(
+        (&told["hosts"], &told["reason"]),
+        (&json!([]), &json!("silent"))
+    );
     // Without P2P the server carries the zone.
     strict.p2p_enabled = false;
     server.running.put_zone(&strict).await.unwrap();

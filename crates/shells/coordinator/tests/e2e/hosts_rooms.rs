@@ -3,9 +3,7 @@
 use reqwest::{Method, StatusCode};
 use serde_json::{Value, json};
 
-use crate::common::{
-    Client, Socket, close_code, next_of, next_of_all, send, text,
-};
+use crate::common::{Client, Socket, close_code, next_of, next_of_all, send, text};
 use crate::hosts::{Volunteer, ids, quick, until, volunteer, volunteer_with};
 
 /// A player in the zone with an open signaling socket, and what it is told of hosts.
@@ -45,7 +43,10 @@ async fn a_member_and_its_host_exchange_descriptions_in_the_members_room() {
     assert_eq!(offer["host_id"], "a");
     assert_eq!(offer["way"], "host");
     assert_eq!(offer["peer_id"], alice.grant["peer_id"]);
-    assert_eq!(offer["device_key"], crate::common::identity(7).key().to_string());
+    assert_eq!(
+        offer["device_key"],
+        crate::common::identity(7).key().to_string()
+    );
     let serve = next_of(&mut host, "serve").await;
     let served = &serve["member"];
     assert_eq!(served["peer_id"], grant["peer_id"]);
@@ -55,18 +56,33 @@ async fn a_member_and_its_host_exchange_descriptions_in_the_members_room() {
     let to_host = json!({"type": "offer", "to": offer["peer_id"], "sdp": {"from": "bob"}});
     send(&mut bob, to_host).await;
     let got = next_of(&mut host, "offer").await;
-    assert_eq!((&got["from"], &got["sdp"]), (&grant["peer_id"], &json!({"from": "bob"})));
+    assert_eq!(
+        (&got["from"], &got["sdp"]),
+        (&grant["peer_id"], &json!({"from": "bob"}))
+    );
     let answer = json!({"type": "answer", "to": grant["peer_id"], "sdp": {"from": "a"}});
     send(&mut host, answer).await;
     let got = next_of(&mut bob, "answer").await;
-    assert_eq!((&got["from"], &got["sdp"]), (&offer["peer_id"], &json!({"from": "a"})));
-    for socket in [(&mut bob, &offer["peer_id"]), (&mut host, &grant["peer_id"])] {
+    assert_eq!(
+        (&got["from"], &got["sdp"]),
+        (&offer["peer_id"], &json!({"from": "a"}))
+    );
+    for socket in [
+        (&mut bob, &offer["peer_id"]),
+        (&mut host, &grant["peer_id"]),
+    ] {
         let (socket, to) = socket;
         let candidate = json!({"type": "ice-candidate", "to": to, "candidate": "c"});
         send(socket, candidate).await;
     }
-    assert_eq!(next_of(&mut host, "ice-candidate").await["from"], grant["peer_id"]);
-    assert_eq!(next_of(&mut bob, "ice-candidate").await["from"], offer["peer_id"]);
+    assert_eq!(
+        next_of(&mut host, "ice-candidate").await["from"],
+        grant["peer_id"]
+    );
+    assert_eq!(
+        next_of(&mut bob, "ice-candidate").await["from"],
+        offer["peer_id"]
+    );
 
     // When the launcher comes back it is told again.
     drop(bob);
@@ -80,8 +96,15 @@ async fn a_member_and_its_host_exchange_descriptions_in_the_members_room() {
     let path = format!("links/{}", text(&grant["session_id"]));
     client.call(Method::DELETE, &path, Some(&token), None).await;
     let unserve = next_of(&mut host, "unserve").await;
-    assert_eq!((&unserve["peer_id"], &unserve["reason"]), (&grant["peer_id"], &json!("gone")));
-    send(&mut host, json!({"type": "answer", "to": grant["peer_id"], "sdp": "x"})).await;
+    assert_eq!(
+        (&unserve["peer_id"], &unserve["reason"]),
+        (&grant["peer_id"], &json!("gone"))
+    );
+    send(
+        &mut host,
+        json!({"type": "answer", "to": grant["peer_id"], "sdp": "x"}),
+    )
+    .await;
     assert_eq!(error(&mut host).await, "peer-unreachable");
 }
 
@@ -110,28 +133,50 @@ async fn a_host_reaches_its_members_and_nobody_else() {
     }
     // A guest of the room is not the member either.
     let path = format!("links/{}/guests", text(&bobs["session_id"]));
-    let (bobs_token, carols_token) = (client.login("bob", "sesame").await.1, client.login("carol", "sesame").await.1);
-    let (bobs_token, carols_token) = (text(&bobs_token["access_token"]), text(&carols_token["access_token"]));
+    let (bobs_token, carols_token) = (
+        client.login("bob", "sesame").await.1,
+        client.login("carol", "sesame").await.1,
+    );
+    let (bobs_token, carols_token) = (
+        text(&bobs_token["access_token"]),
+        text(&carols_token["access_token"]),
+    );
     let guest = json!({"peer_id": carols["peer_id"]});
-    let (status, _) = client.call(Method::POST, &path, Some(&bobs_token), Some(guest)).await;
+    let (status, _) = client
+        .call(Method::POST, &path, Some(&bobs_token), Some(guest))
+        .await;
     assert_eq!(status, StatusCode::NO_CONTENT);
     let own = format!("signaling/ws?peer_id={}", text(&carols["peer_id"]));
     let mut carol = client.socket(&own, Some(&carols_token)).await.unwrap();
-    send(&mut carol, json!({"type": "join", "session_id": bobs["session_id"]})).await;
+    send(
+        &mut carol,
+        json!({"type": "join", "session_id": bobs["session_id"]}),
+    )
+    .await;
     assert_eq!(next_of_all(&mut carol).await["type"], "session-joined");
     send(&mut carol, to_host.clone()).await;
     send(&mut bob, to_host).await;
     assert_eq!(next_of(&mut host, "offer").await["from"], bobs["peer_id"]);
-    send(&mut host, json!({"type": "offer", "to": carols["peer_id"], "sdp": "x"})).await;
+    send(
+        &mut host,
+        json!({"type": "offer", "to": carols["peer_id"], "sdp": "x"}),
+    )
+    .await;
     assert_eq!(error(&mut host).await, "peer-unreachable");
 
     // Sockets of a host are its account's.
     let signaling = format!("signaling/ws?peer_id={}", text(&alice.grant["peer_id"]));
-    let refused = client.socket(&signaling, Some(&bobs_token)).await.unwrap_err();
+    let refused = client
+        .socket(&signaling, Some(&bobs_token))
+        .await
+        .unwrap_err();
     assert_eq!((refused.0, &refused.1["code"]), (403, &json!("forbidden")));
     let link = format!("link/ws?session_id={}", text(&alice.grant["session_id"]));
     let refused = client.socket(&link, Some(&bobs_token)).await.unwrap_err();
-    assert_eq!((refused.0, &refused.1["code"]), (404, &json!("unknown-session")));
+    assert_eq!(
+        (refused.0, &refused.1["code"]),
+        (404, &json!("unknown-session"))
+    );
     let mut link = client.socket(&link, Some(&alice.token)).await.unwrap();
     // Each kind of peer has reports of its own.
     let report = json!({"type": "member-report", "peer_id": bobs["peer_id"], "verdict": "flooding", "dropped": 3});
@@ -173,7 +218,11 @@ async fn a_host_that_drains_gives_its_members_away_first() {
     assert_eq!(told["reason"], "draining");
     assert_eq!(next_of_all(&mut old).await["type"], "unserve");
     assert_eq!(next_of_all(&mut old).await["type"], "drained");
-    assert!(!ids(client, &alice.token, "hosts/available/list").await.contains(&"a".to_owned()));
+    assert!(
+        !ids(client, &alice.token, "hosts/available/list")
+            .await
+            .contains(&"a".to_owned())
+    );
 }
 
 #[tokio::test]
@@ -193,10 +242,14 @@ async fn a_host_that_is_gone_or_reported_is_replaced() {
     assert_eq!(names(&told), ["a", "d"]);
     // Silent, says its only member.
     let epoch = &told["hosts"][0]["epoch"];
-    let report = json!({"type": "host-report", "host_id": "a", "epoch": epoch, "verdict": "silent"});
+    let report =
+        json!({"type": "host-report", "host_id": "a", "epoch": epoch, "verdict": "silent"});
     send(&mut bob, report.clone()).await;
     let told = next_of(&mut bob, "hosts").await;
-    assert_eq!((names(&told), &told["reason"]), (vec!["e".into(), "d".into()], &json!("reported")));
+    assert_eq!(
+        (names(&told), &told["reason"]),
+        (vec!["e".into(), "d".into()], &json!("reported"))
+    );
     send(&mut bob, report).await;
     until(async || server.running.fleet_counters().stale_reports == 1).await;
     // What a member measures is what others see.
@@ -210,10 +263,19 @@ async fn a_host_that_is_gone_or_reported_is_replaced() {
     // Gone.
     assert_eq!(remove(client, &hosts[1]).await, StatusCode::NO_CONTENT);
     let told = next_of(&mut bob, "hosts").await;
-    assert_eq!((names(&told), &told["reason"]), (vec!["e".into()], &json!("gone")));
-    assert_eq!(next_of(&mut sockets[1], "session-left").await["session_id"], hosts[1].grant["session_id"]);
+    assert_eq!(
+        (names(&told), &told["reason"]),
+        (vec!["e".into()], &json!("gone"))
+    );
+    assert_eq!(
+        next_of(&mut sockets[1], "session-left").await["session_id"],
+        hosts[1].grant["session_id"]
+    );
     // Its socket breaks, and stays away.
     sockets.remove(2);
     let told = next_of(&mut bob, "hosts").await;
-    assert_eq!((names(&told), &told["reason"]), (Vec::<String>::new(), &json!("silent")));
+    assert_eq!(
+        (names(&told), &told["reason"]),
+        (Vec::<String>::new(), &json!("silent"))
+    );
 }
