@@ -786,3 +786,32 @@ fn lists_are_filtered() {
     let available: Vec<_> = available.iter().map(|view| view.host_id.as_str()).collect();
     assert_eq!(available, ["a", "b"]);
 }
+
+#[test]
+fn fifty_sessions_outlive_one_of_five_hosts_without_a_stampede() {
+    let names_of_hosts = ["a", "b", "c", "d", "e"];
+    let mut fleet = fleet(&names_of_hosts.map(|name| (name, 20.0, 40)));
+    for number in 0..50 {
+        fleet.join(at(1.0), session(&format!("s{number:02}"), 100 + number));
+    }
+    drain(&mut fleet);
+    let load = |fleet: &Fleet, name: &str| fleet.host(name).unwrap().current_players;
+    let lost = load(&fleet, "c");
+    assert!(lost >= 15, "{lost}");
+    let alive = ["a", "b", "d", "e"].map(|name| (name, 20.0));
+    let out = pass(&mut fleet, 1.0, 16.0, &alive);
+    let moved = fleet.counters().moves[HostsReason::Silent as usize];
+    assert_eq!(moved, u64::from(lost), "only those of the dead host move");
+    let told = out.iter().filter(|output| {
+        let hosts = |signal: &ServerSignal| matches!(signal, ServerSignal::Hosts { .. });
+        matches!(output, FleetOutput::ToMember { signal, .. } if hosts(signal))
+    });
+    assert_eq!(told.count(), lost as usize, "and each is told once");
+    let loads: Vec<u32> = alive.iter().map(|(name, _)| load(&fleet, name)).collect();
+    let (most, least) = (loads.iter().max().unwrap(), loads.iter().min().unwrap());
+    assert!(most - least <= 2, "{loads:?}");
+    for number in 0..50 {
+        let hosts = names(&fleet, &format!("s{number:02}"));
+        assert!(hosts.len() == 2 && !hosts.contains(&"c".to_owned()), "{hosts:?}");
+    }
+}
