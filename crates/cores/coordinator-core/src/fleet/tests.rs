@@ -812,6 +812,9 @@ fn fifty_sessions_outlive_one_of_five_hosts_without_a_stampede() {
     assert!(most - least <= 2, "{loads:?}");
     for number in 0..50 {
         let hosts = names(&fleet, &format!("s{number:02}"));
-        assert!(hosts.len() == 2 && !hosts.contains(&"c".to_owned()), "{hosts:?}");
+        assert!(
+            hosts.len() == 2 && !hosts.contains(&"c".to_owned()),
+            "{hosts:?}"
+        );
     }
 }
