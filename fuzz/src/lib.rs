@@ -26,6 +26,7 @@ pub mod peer_messages;
 pub mod recording;
 pub mod recvpackets;
 pub mod report;
+pub mod scout;
 pub mod sealing;
 pub mod signal;
 pub mod stream_messages;

@@ -8,8 +8,8 @@ use serde::Serialize;
 use serde::de::DeserializeOwned;
 use warp_coordinator_core::parse_frame;
 use warp_protocol::rest::{
-    AccountView, CertificateRequest, Credentials, ErrorBody, IceServer, IdentityProof, JoinRequest,
-    RefreshRequest, RevokeRequest, SessionGrant, Tokens,
+    AccountView, CertificateRequest, Credentials, ErrorBody, GuestRequest, IceServer,
+    IdentityProof, JoinRequest, RefreshRequest, RevokeRequest, SessionGrant, Tokens,
 };
 use warp_protocol::signal::{ClientSignal, MAX_SIGNAL, ServerSignal, SignedDescription};
 use warp_protocol::stream::{OpenAnswer, OpenRequest};
@@ -21,7 +21,7 @@ use crate::json::survives;
 /// What was read prints as JSON that reads as the same; every frame is a signal or an error signal.
 pub fn run(data: &[u8]) {
     let mut input = Input::new(data);
-    let kind = input.byte().wrapping_sub(b'a') % 17;
+    let kind = input.byte().wrapping_sub(b'a') % 18;
     let text = input.rest();
     match kind {
         0 => client_signal(text),
@@ -40,6 +40,7 @@ pub fn run(data: &[u8]) {
         14 => reads::<CertificateRequest>(text),
         15 => reads::<IdentityProof>(text),
         16 => reads::<RevokeRequest>(text),
+        17 => reads::<GuestRequest>(text),
         _ => {
             reads::<OpenRequest>(text);
             reads::<OpenAnswer>(text);

@@ -374,7 +374,13 @@ fn a_changed_or_repeated_datagram_is_refused_and_the_game_goes_on() {
     let summary = good_end(&mut client, PLAY);
     print_gap("with changed and repeated datagrams", &summary);
     compare_ends(&[&client], &tapped.house.server);
-    assert_eq!(node.events("problem"), Vec::<Value>::new());
+    // So many of them are somebody's work, which a person is told, once.
+    let problems = node.events("problem");
+    let told = |problem: &Value| problem["problem"]["code"] == "path-tampered";
+    assert!(
+        problems.len() <= 1 && problems.iter().all(told),
+        "{problems:?}"
+    );
 }
 
 #[test]

@@ -9,7 +9,7 @@
 use std::time::Duration;
 
 use warp_link_core::{CloseReason, LinkConfig, LinkEvent, State};
-use warp_protocol::carrier::PathKind::{Direct, Wss};
+use warp_protocol::carrier::PathKind::{Direct, Host, Wss};
 use warp_tests::sim::{Side, Weather, World, identities, identity};
 
 fn secs(seconds: f64) -> Duration {
@@ -376,6 +376,12 @@ fn at_two_percent_loss_small_packets_go_twice_and_few_wait_for_a_retransmission(
         ..Weather::clean(20)
     };
     world.set_weather(Direct, lossy);
+    // So slow that the lossy path is still the better one.
+    let slow = Weather {
+        ordered: true,
+        ..Weather::clean(120)
+    };
+    world.set_weather(Wss, slow);
     assert!(world.run(secs(20.0), on_direct));
     let id = world.open_stream();
     let end = world.elapsed().as_secs_f64() + 60.0;
@@ -649,6 +655,7 @@ fn moves_carry_their_reason() {
         to,
         reason,
         silent,
+        ..
     } = last
     else {
         panic!("{last:?}");
@@ -692,12 +699,88 @@ fn datagrams_that_come_back_or_belong_to_another_session_are_refused_and_counted
         assert_eq!(refused, (to_engine, to_endpoint), "{what}");
         assert!(to_engine > 0 && to_endpoint > 0, "{what}");
     }
-    // Nothing came of it: the game goes on, on the same path.
+    // Nothing came of it but that the path is not trusted: the game goes on, on another.
     let moves = world.moves.len();
     let id = world.open_stream();
     let start = world.elapsed().as_secs_f64();
     play(&mut world, id, start + 2.0);
     assert!(world.run(secs(start + 4.0), World::all_arrived));
-    assert!(on_direct(&world));
-    assert_eq!((world.moves.len(), world.closed), (moves, None));
+    assert_eq!(
+        (world.engine.state(), world.closed),
+        (State::Connected, None)
+    );
+    for (_, moved) in world.moves.split_off(moves) {
+        let LinkEvent::Moved { reason, .. } = moved else {
+            panic!("{moved:?}");
+        };
+        assert_eq!(reason, warp_link_core::view::SwitchReason::Tampering);
+    }
+}
+
+/// Plays over direct, host and WebSocket until `until`, and gives the path in use then.
+fn with_a_host(seed: u64, direct: Weather, host: Weather, until: f64) -> World {
+    let mut world = two_paths(seed);
+    world.set_weather(Direct, direct);
+    world.set_weather(Host, host);
+    world.open(Host);
+    let id = world.open_stream();
+    play(&mut world, id, until);
+    assert!(world.run(secs(until + 5.0), World::all_arrived));
+    world
+}
+
+#[test]
+fn the_path_that_is_measured_to_be_better_takes_the_game_and_keeps_it() {
+    let host = Weather::clean(20);
+    let mut world = with_a_host(40, Weather::clean(60), host, 20.0);
+    assert_eq!(world.engine.in_use().0, Some(Host), "{:?}", world.moves);
+    let moved = world.moves.last().unwrap().clone().1;
+    let LinkEvent::Moved { costs, .. } = moved else {
+        panic!("{moved:?}");
+    };
+    let costs = costs.expect("both are measured");
+    assert!((40.0..50.0).contains(&costs.to_ms), "{costs:?}");
+    // The direct path becomes as good: that is no reason to move.
+    world.set_weather(Direct, Weather::clean(20));
+    let (moves, id) = (world.moves.len(), world.open_stream());
+    let until = world.elapsed().as_secs_f64() + 20.0;
+    play(&mut world, id, until);
+    assert_eq!(world.moves.len(), moves, "{:?}", world.moves);
+    // It becomes better by far: it is taken, once.
+    world.set_weather(Direct, Weather::clean(5));
+    play(&mut world, id, until + 20.0);
+    assert_eq!(world.engine.in_use().0, Some(Direct));
+    assert_eq!(world.moves.len(), moves + 1, "{:?}", world.moves);
+    assert!(world.run(secs(until + 25.0), World::all_arrived));
+}
+
+#[test]
+fn a_host_that_loses_more_is_not_taken_for_its_shorter_way() {
+    let host = Weather {
+        loss: 0.1,
+        ..Weather::clean(10)
+    };
+    let mut world = with_a_host(41, Weather::clean(30), host, 30.0);
+    world.set_weather(Wss, Weather::clean(60));
+    assert_ne!(world.engine.in_use().0, Some(Host), "{:?}", world.moves);
+}
+
+#[test]
+fn a_host_beyond_the_zones_latency_does_not_take_the_game() {
+    let config = LinkConfig {
+        host_max_rtt: Some(Duration::from_millis(80)),
+        ..LinkConfig::default()
+    };
+    let mut world = two_paths_with(42, config);
+    let far = |ms| Weather {
+        ordered: true,
+        ..Weather::clean(ms)
+    };
+    world.set_weather(Direct, Weather::clean(120));
+    world.set_weather(Wss, far(130));
+    world.set_weather(Host, Weather::clean(50));
+    world.open(Host);
+    let id = world.open_stream();
+    play(&mut world, id, 20.0);
+    assert_eq!(world.engine.in_use().0, Some(Direct), "{:?}", world.moves);
 }

@@ -521,6 +521,41 @@ const TESTS = {
     assert.equal(await ui.focused(), "diagnostics-toggle");
   },
 
+  "hosting: what it means, start, figures and members, a refusal, stop": async (page) => {
+    const ui = ids(page);
+    await ui.at("submit").waitFor();
+    assert.equal(await ui.at("hosting-toggle").count(), 0, "nobody hosts without an account");
+    await ui.emit(world.signedIn, world.zonesEvent);
+    await ui.at("hosting-toggle").click();
+    assert.match(await ui.text("hosting-state"), /You are not hosting/);
+    await ui.at("hosting-upload").fill("none");
+    assert.ok(await ui.at("hosting-start").isDisabled(), "an upload is a number");
+    await ui.at("hosting-upload").fill("20");
+    await ui.at("hosting-players").fill("30");
+    const zone = await ui.at("hosting-zone").inputValue();
+    await ui.at("hosting-start").click();
+    const start = { command: "host-start", zones: [zone], max_players: 30, upload_mbps: 20 };
+    assert.deepEqual(await ui.sent("host-start"), start);
+    await ui.emit({ event: "host-state", host: world.host });
+    assert.match(await ui.text("hosting-state"), /^Hosting$/);
+    assert.match(await ui.text("hosting-members"), /2 of 50 players/);
+    assert.match(await ui.text("hosting-upstream"), /over WebRTC/);
+    assert.equal(await ui.text("hosting-latency"), "13 ms");
+    assert.equal(await ui.text("hosting-loss"), "–");
+    const list = await ui.text("hosting-list");
+    assert.match(list, /Player 3[\s\S]*1\.5 kB\/s up, 4\.0 kB\/s down[\s\S]*Player 4[\s\S]*not connected yet/);
+    await ui.at("hosting-stop").click();
+    assert.deepEqual(await ui.sent("host-stop"), { command: "host-stop" });
+    await ui.emit({ event: "host-state", host: { ...world.host, state: "draining" } });
+    assert.ok(await ui.at("hosting-stop").isDisabled(), "it is under way");
+    const problem = { code: "forbidden", subject: "prontera", detail: "10 Mbit/s of upload where 50 are wanted" };
+    await ui.emit({ event: "host-state", host: { ...world.host, state: "stopped", members: [], problem } });
+    assert.match(await ui.text("hosting-problem"), /10 Mbit\/s of upload where 50 are wanted/);
+    await ui.at("hosting-start").waitFor();
+    await page.keyboard.press("Escape");
+    assert.equal(await ui.at("hosting").count(), 0);
+  },
+
   "by keyboard alone: account, zone, play, fail over, stop, sign out": async (page) => {
     const ui = ids(page);
     await ui.at("submit").waitFor();

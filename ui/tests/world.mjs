@@ -423,6 +423,33 @@ export const directTwice = {
 };
 
 /** What a look at a machine behind a symmetric router found. */
+export const host = {
+  host_id: "host-0011223344556677",
+  state: "serving",
+  zones: ["prontera"],
+  allowed: ["prontera"],
+  max_members: 50,
+  members: [
+    { slot: 3, zone: "prontera", connected: true, up_bytes_per_s: 1500, down_bytes_per_s: 4000 },
+    { slot: 4, zone: "prontera", connected: false, up_bytes_per_s: 0, down_bytes_per_s: 0 },
+  ],
+  upstream: "webrtc",
+  signaling: true,
+  latency_ms: 12.5,
+  loss_percent: null,
+  upload_bytes_per_s: 5500,
+  download_bytes_per_s: 5500,
+  uploaded_bytes: 1_000_000,
+  downloaded_bytes: 1_000_000,
+  cpu_percent: 2.5,
+  uptime_ms: 90_000,
+  dropped_rate: 0,
+  dropped_upload: 0,
+  dropped_other: 0,
+  floods: 0,
+  problem: null,
+};
+
 export const diagnosed = {
   event: "diagnosed",
   diagnosis: {

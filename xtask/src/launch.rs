@@ -72,7 +72,7 @@ pub(crate) fn bench(
     args: &[String],
 ) -> Result<ExitCode> {
     // They measure code that they are linked with; the others measure programs, over networks.
-    let alone = matches!(name, "bridge" | "p2p");
+    let alone = matches!(name, "bridge" | "p2p" | "host");
     if cfg!(target_os = "linux") {
         packages::ensure(packages::BUILD)?;
         if !alone {

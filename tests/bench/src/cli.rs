@@ -8,7 +8,7 @@ use clap::{Parser, Subcommand};
 use serde::Serialize;
 
 use crate::machine::Machine;
-use crate::{bridge, failover, latency, p2p};
+use crate::{bridge, failover, host, latency, p2p};
 
 /// Measurements. Exit codes: 0 measured, and what must hold held; 1 something failed or did not
 /// hold; 2 wrong arguments.
@@ -34,6 +34,8 @@ enum Bench {
     /// A peer connection on the loopback: set-up, round trips, short messages, bulk, memory; beside raw
     /// UDP with and without AES-256-GCM.
     P2p(p2p::Args),
+    /// A host on the loopback: processor time, memory and added round trip for 10, 50 and 200 members.
+    Host(host::Args),
 }
 
 /// What a JSON file holds.
@@ -81,6 +83,11 @@ fn run(cli: &Cli) -> Result<bool> {
         Bench::P2p(args) => {
             let result = p2p::run(args)?;
             write(json, "p2p", &machine, &result)?;
+            Ok(true)
+        }
+        Bench::Host(args) => {
+            let result = host::run(args)?;
+            write(json, "host", &machine, &result)?;
             Ok(true)
         }
     }

@@ -5,6 +5,7 @@
 //! - `failover`: how long the game hears nothing when its path dies.
 //! - `bridge`: what a packet costs in the bridge, without processes and network.
 //! - `p2p`: what a peer connection costs, between two peers in this process.
+//! - `host`: what a host costs and adds, for 10, 50 and 200 members.
 //!
 //! `cargo xtask bench NAME` builds everything with optimisation and runs this. What is measured, and
 //! how, is written in `docs/bench/README.md`.
@@ -24,6 +25,8 @@ mod echo;
 mod failover;
 #[cfg(target_os = "linux")]
 mod flow;
+#[cfg(target_os = "linux")]
+mod host;
 #[cfg(target_os = "linux")]
 mod house;
 #[cfg(target_os = "linux")]

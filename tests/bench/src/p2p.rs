@@ -1,56 +1,87 @@
 //! `p2p`: what a peer connection costs, between two peers in this process, on the loopback.
 //!
-//! Set-up, round trips at 50 Hz and at 1 kHz, short messages, bulk, and control beside bulk, memory.
-//! Round trips and short messages stand beside raw UDP and raw UDP with AES-256-GCM, measured in turns
-//! with ours, so that all meet the same moments of the machine.
+//! Set-up, round trips at 50 Hz and at 1 kHz, short messages, bulk with control beside it, fifty peers on
+//! one host, memory. Beside ours stand str0m, raw UDP or TCP, and those with AES-256-GCM, in turns and
+//! several times, so that all meet the same moments of the machine. Of the rounds the medians count.
 
+mod crowd;
+mod crypto;
+mod line;
+mod ours;
 mod plain;
+mod rival;
+mod show;
 
-use std::net::Ipv4Addr;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, Result};
-use bytes::Bytes;
+use rustix::time::{ClockId, clock_gettime};
 use serde::Serialize;
-use warp_link::peer::{
-    Answerer, ChannelReceiver, ChannelSender, Channels, LocalCandidates, Offerer, Peer, PeerConfig,
-    SendError,
-};
-use warp_peer_core::{Channel, Class};
+use tokio::runtime::Handle;
 
 use crate::stats::Spread;
-use plain::Plain;
+use crowd::Crowd;
+use line::{Line, Stack};
+use ours::Ours;
+use plain::{Tcp, Udp};
+use rival::Rival;
 
 #[derive(clap::Args)]
 pub(crate) struct Args {
-    /// How long each figure is measured, seconds.
-    #[arg(long, default_value_t = 5, value_parser = clap::value_parser!(u64).range(1..=600))]
+    /// How long each figure is measured in each round, seconds.
+    #[arg(long, default_value_t = 3, value_parser = clap::value_parser!(u64).range(1..=600))]
     seconds: u64,
-    /// Connections that are set up one after the other.
-    #[arg(long, default_value_t = 50)]
+    /// How often everything is measured.
+    #[arg(long, default_value_t = 3, value_parser = clap::value_parser!(u64).range(1..=99))]
+    rounds: u64,
+    /// Connections that are set up one after the other, in each round.
+    #[arg(long, default_value_t = 20)]
     setups: usize,
+    /// Only this.
+    #[arg(long)]
+    only: Option<Part>,
     /// Only to see that it works.
     #[arg(long)]
     quick: bool,
+    /// For the program itself: memory per end of a stack with so many peers, in a process of its own.
+    #[arg(long, hide = true, value_names = ["STACK", "PEERS"], num_args = 2)]
+    memory_of: Option<Vec<String>>,
 }
 
-/// The whole result.
-#[derive(Serialize)]
+/// What can be measured by itself.
+#[derive(clap::ValueEnum, Clone, Copy, PartialEq, Eq)]
+enum Part {
+    SetUp,
+    RoundTrips,
+    ShortMessages,
+    Bulk,
+    Crowd,
+    Memory,
+}
+
+/// The whole result. Times of all rounds count together; of rates the median of the rounds stands.
+#[derive(Serialize, Default)]
 pub(crate) struct Outcome {
     seconds_per_figure: u64,
-    /// From the first socket of the offerer to open channels on both sides.
-    set_up_ms: Spread,
+    rounds: u64,
+    set_up: Vec<Times>,
     round_trips: Vec<RoundTrips>,
     short_messages: Vec<Flood>,
-    bulk_mb_per_s: f64,
-    /// Round trips on control while the bulk transfer runs.
-    control_beside_bulk_ms: Spread,
+    bulk: Vec<Bulk>,
+    control_beside_bulk: Vec<Times>,
+    crowd: Vec<Crowd>,
     memory: Vec<Memory>,
 }
 
 #[derive(Serialize)]
-struct RoundTrips {
+struct Times {
     over: &'static str,
+    ms: Spread,
+}
+
+#[derive(Serialize)]
+struct RoundTrips {
+    over: String,
     hertz: u64,
     ms: Spread,
 }
@@ -63,54 +94,36 @@ struct Flood {
 }
 
 #[derive(Serialize)]
+struct Bulk {
+    over: &'static str,
+    mb_per_s: f64,
+    cpu_s_per_gb: f64,
+}
+
+#[derive(Serialize)]
 struct Memory {
+    over: &'static str,
     peers: usize,
     kib_per_end: u64,
 }
 
-/// An open connection.
-struct Pair {
-    offerer: Offerer,
-    answerer: Answerer,
-    near: Channels,
-    far: Channels,
+/// Samples of one row, over all rounds.
+struct Samples<T> {
+    over: String,
+    taken: Vec<T>,
 }
 
-impl Pair {
-    async fn open() -> Result<Self> {
-        let config = || PeerConfig {
-            include_loopback: true,
-            bind: vec![Ipv4Addr::LOCALHOST.into()],
-            ..PeerConfig::default()
-        };
-        let (offerer, near) = Offerer::new(config()).await?;
-        let offer = offerer.create_offer().await?;
-        let (answerer, answer, far) = Answerer::accept(config(), &offer).await?;
-        offerer.accept_answer(&answer).await?;
-        let ((), (), near, far) = tokio::join!(
-            trickle(near, &answerer),
-            trickle(far, &offerer),
-            offerer.channels(),
-            answerer.channels(),
-        );
-        let (near, far) = (near?, far?);
-        Ok(Self {
-            offerer,
-            answerer,
-            near,
-            far,
-        })
-    }
+/// Rows in the order in which they first came.
+struct Rows<T>(Vec<Samples<T>>);
 
-    async fn close(self) {
-        tokio::join!(self.offerer.close(), self.answerer.close());
-    }
-}
-
-async fn trickle(mut candidates: LocalCandidates, to: &Peer) {
-    while let Some(candidate) = candidates.next().await {
-        if let Err(error) = to.add_remote_candidate(&candidate).await {
-            println!("a candidate was not taken: {error}");
+impl<T> Rows<T> {
+    fn add(&mut self, over: impl Into<String>, samples: impl IntoIterator<Item = T>) {
+        let over = over.into();
+        if let Some(row) = self.0.iter_mut().find(|row| row.over == over) {
+            row.taken.extend(samples);
+        } else {
+            let taken = samples.into_iter().collect();
+            self.0.push(Samples { over, taken });
         }
     }
 }
@@ -121,211 +134,236 @@ pub(crate) fn run(args: &Args) -> Result<Outcome> {
         .worker_threads(2)
         .enable_all()
         .build()?;
+    if let Some([stack, peers]) = args.memory_of.as_deref() {
+        let peers = peers.parse()?;
+        let kib = runtime.block_on(async {
+            match stack.as_str() {
+                Rival::NAME => memory::<Rival>(peers).await,
+                _ => memory::<Ours>(peers).await,
+            }
+        })?;
+        println!("{kib}");
+        return Ok(Outcome::default());
+    }
     let outcome = runtime.block_on(Box::pin(measure(args)))?;
-    show(&outcome);
+    show::show(&outcome);
     Ok(outcome)
 }
 
 async fn measure(args: &Args) -> Result<Outcome> {
-    let seconds = if args.quick { 1 } else { args.seconds };
+    let (seconds, rounds) = if args.quick {
+        (1, 1)
+    } else {
+        (args.seconds, args.rounds)
+    };
     let span = Duration::from_secs(seconds);
-    let mut set_up = Vec::new();
-    for _ in 0..if args.quick { 3 } else { args.setups } {
-        let begun = Instant::now();
-        let pair = Pair::open().await?;
-        set_up.push(begun.elapsed());
-        pair.close().await;
-    }
-    let mut round_trips = Vec::new();
-    let mut short_messages = Vec::new();
-    for hertz in [50, 1000] {
-        let period = Duration::from_micros(1_000_000 / hertz);
-        for sealed in [false, true] {
-            let times = Plain::open(sealed).await?.round_trips(period, span).await?;
-            let over = Plain::name(sealed);
-            round_trips.push(RoundTrips {
-                over,
-                hertz,
-                ms: Spread::of(&times),
-            });
-        }
-        let mut pair = Pair::open().await?;
-        for channel in [Channel::Unreliable, Channel::Control] {
-            let (near, far) = (&mut pair.near, &mut pair.far);
-            let (near_rx, far_rx) = match channel {
-                Channel::Control => (&mut near.rx.control, &mut far.rx.control),
-                _ => (&mut near.rx.unreliable, &mut far.rx.unreliable),
-            };
-            let way = Way {
-                channel,
-                near: &near.tx,
-                near_rx,
-                far: &far.tx,
-                far_rx,
-            };
-            let times = round_trips_on(way, period, span).await?;
-            round_trips.push(RoundTrips {
-                over: channel.label(),
-                hertz,
-                ms: Spread::of(&times),
-            });
-        }
-        pair.close().await;
-    }
-    for sealed in [false, true] {
-        let before = cpu();
-        let arrived = Plain::open(sealed).await?.flood(span).await?;
-        short_messages.push(flood(Plain::name(sealed), arrived, span, cpu() - before));
-    }
-    let mut pair = Pair::open().await?;
-    let before = cpu();
-    let arrived = flood_channel(&mut pair, span).await;
-    short_messages.push(flood("unreliable", arrived, span, cpu() - before));
-    pair.close().await;
-    let (bulk_mb_per_s, control) = bulk(Pair::open().await?, span).await?;
-    let mut memory = Vec::new();
-    for peers in if args.quick { vec![5] } else { vec![50, 200] } {
-        memory.push(memory_of(peers).await?);
-    }
-    Ok(Outcome {
+    let mut outcome = Outcome {
         seconds_per_figure: seconds,
-        set_up_ms: Spread::of(&set_up),
-        round_trips,
-        short_messages,
-        bulk_mb_per_s,
-        control_beside_bulk_ms: Spread::of(&control),
-        memory,
+        rounds,
+        ..Outcome::default()
+    };
+    let wanted = |part| args.only.is_none_or(|only| only == part);
+    if wanted(Part::SetUp) {
+        let setups = rounds as usize * if args.quick { 3 } else { args.setups };
+        outcome.set_up = vec![
+            set_ups::<Rival>(setups).await?,
+            set_ups::<Ours>(setups).await?,
+        ];
+    }
+    if wanted(Part::RoundTrips) {
+        for hertz in [50, 1000] {
+            let trips = trips(hertz, rounds, span).await?;
+            outcome.round_trips.extend(trips);
+        }
+    }
+    if wanted(Part::ShortMessages) {
+        outcome.short_messages = floods(rounds, span).await?;
+    }
+    if wanted(Part::Bulk) {
+        (outcome.bulk, outcome.control_beside_bulk) = bulks(rounds, span).await?;
+    }
+    if wanted(Part::Crowd) {
+        let (peers, span) = (if args.quick { 5 } else { 50 }, span * rounds as u32);
+        outcome.crowd = vec![
+            crowd::of_udp(peers, span).await?,
+            crowd::of_stack::<Rival>(peers, span).await?,
+            crowd::of_stack::<Ours>(peers, span).await?,
+        ];
+    }
+    if wanted(Part::Memory) {
+        for peers in if args.quick { vec![5] } else { vec![50, 200] } {
+            for over in [Rival::NAME, Ours::NAME] {
+                outcome.memory.push(memory_of(over, peers)?);
+            }
+        }
+    }
+    Ok(outcome)
+}
+
+/// From the first socket of the offerer to open channels on both sides.
+async fn set_ups<S: Stack>(times: usize) -> Result<Times> {
+    let mut taken = Vec::new();
+    for _ in 0..times {
+        let begun = Instant::now();
+        let (stack, ..) = S::open(Handle::current()).await?;
+        taken.push(begun.elapsed());
+        stack.close().await;
+    }
+    Ok(Times {
+        over: S::NAME,
+        ms: Spread::of(&taken),
     })
 }
 
-fn flood(over: &'static str, arrived: u64, span: Duration, cpu: f64) -> Flood {
-    Flood {
+async fn trips(hertz: u64, rounds: u64, span: Duration) -> Result<Vec<RoundTrips>> {
+    let period = Duration::from_micros(1_000_000 / hertz);
+    let mut rows = Rows(Vec::new());
+    for _ in 0..rounds {
+        for sealed in [false, true] {
+            let (mut near, mut far) = Udp::open(sealed, &Handle::current())?;
+            let times = line::round_trips((&mut near, &mut far), period, span).await?;
+            rows.add(Udp::name(sealed), times);
+        }
+        trips_of::<Rival>(&mut rows, period, span).await?;
+        trips_of::<Ours>(&mut rows, period, span).await?;
+    }
+    let row = |row: Samples<Duration>| RoundTrips {
+        over: row.over,
+        hertz,
+        ms: Spread::of(&row.taken),
+    };
+    Ok(rows.0.into_iter().map(row).collect())
+}
+
+async fn trips_of<S: Stack>(
+    rows: &mut Rows<Duration>,
+    period: Duration,
+    span: Duration,
+) -> Result<()> {
+    let (stack, mut near, mut far) = S::open(Handle::current()).await?;
+    let ends = (&mut near.unreliable, &mut far.unreliable);
+    let times = line::round_trips(ends, period, span).await?;
+    rows.add(format!("{}, unreliable", S::NAME), times);
+    let ends = (&mut near.control, &mut far.control);
+    let times = line::round_trips(ends, period, span).await?;
+    rows.add(format!("{}, control", S::NAME), times);
+    stack.close().await;
+    Ok(())
+}
+
+async fn floods(rounds: u64, span: Duration) -> Result<Vec<Flood>> {
+    let mut of = [const { Vec::new() }; 4];
+    let [udp, sealed, rival, ours] = &mut of;
+    for _ in 0..rounds {
+        for (taken, seal) in [(&mut *udp, false), (&mut *sealed, true)] {
+            let (near, far) = Udp::open(seal, &Handle::current())?;
+            taken.push(flood(near, far, span).await?);
+        }
+        let (stack, near, far) = Rival::open(Handle::current()).await?;
+        rival.push(flood(near.unreliable, far.unreliable, span).await?);
+        stack.close().await;
+        let (stack, near, far) = Ours::open(Handle::current()).await?;
+        ours.push(flood(near.unreliable, far.unreliable, span).await?);
+        stack.close().await;
+    }
+    let names = [Udp::name(false), Udp::name(true), Rival::NAME, Ours::NAME];
+    let row = |(over, taken): (&'static str, &Vec<(f64, f64)>)| Flood {
         over,
-        arrived_per_s: arrived as f64 / span.as_secs_f64(),
-        cpu_s_per_million: cpu * 1e6 / (arrived.max(1) as f64),
+        arrived_per_s: median(taken.iter().map(|(rate, _)| *rate)),
+        cpu_s_per_million: median(taken.iter().map(|(_, cpu)| *cpu)),
+    };
+    Ok(names.into_iter().zip(&of).map(row).collect())
+}
+
+/// How many arrived a second, and processor seconds per million.
+async fn flood<L: Line>(near: L, far: L, span: Duration) -> Result<(f64, f64)> {
+    let before = cpu();
+    let arrived = line::flood(near, far, span).await? as f64;
+    let spent = (cpu() - before).as_secs_f64();
+    Ok((arrived / span.as_secs_f64(), spent * 1e6 / arrived.max(1.0)))
+}
+
+async fn bulks(rounds: u64, span: Duration) -> Result<(Vec<Bulk>, Vec<Times>)> {
+    let mut of = [const { Vec::new() }; 4];
+    let [tcp, sealed, rival, ours] = &mut of;
+    let (mut rival_control, mut our_control) = (Vec::new(), Vec::new());
+    for _ in 0..rounds {
+        for (taken, seal) in [(&mut *tcp, false), (&mut *sealed, true)] {
+            let (near, far) = Tcp::open(seal).await?;
+            let alone = async {
+                tokio::time::sleep(span).await;
+                Ok(())
+            };
+            let (rates, ()) = bulk(near, far, alone).await?;
+            taken.push(rates);
+        }
+        rival.push(bulk_of::<Rival>(span, &mut rival_control).await?);
+        ours.push(bulk_of::<Ours>(span, &mut our_control).await?);
     }
-}
-
-/// One channel between two peers, both ends.
-struct Way<'a> {
-    channel: Channel,
-    near: &'a ChannelSender,
-    near_rx: &'a mut ChannelReceiver,
-    far: &'a ChannelSender,
-    far_rx: &'a mut ChannelReceiver,
-}
-
-/// A frame there and back, one at a time, at a steady pace.
-async fn round_trips_on(way: Way<'_>, period: Duration, span: Duration) -> Result<Vec<Duration>> {
-    let channel = way.channel;
-    let echo = async {
-        while let Some(frame) = way.far_rx.recv().await {
-            if way.far.try_send(channel, Class::Critical, frame).is_err() {
-                break;
-            }
-        }
+    let names = [Tcp::name(false), Tcp::name(true), Rival::NAME, Ours::NAME];
+    let row = |(over, taken): (&'static str, &Vec<(f64, f64)>)| Bulk {
+        over,
+        mb_per_s: median(taken.iter().map(|(rate, _)| *rate)),
+        cpu_s_per_gb: median(taken.iter().map(|(_, cpu)| *cpu)),
     };
-    let ask = async {
-        let mut times = Vec::new();
-        let mut clock = tokio::time::interval(period);
-        let until = Instant::now() + span;
-        while Instant::now() < until {
-            clock.tick().await;
-            let begun = Instant::now();
-            let frame = Bytes::from_static(&[7; 20]);
-            way.near.try_send(channel, Class::Critical, frame)?;
-            way.near_rx.recv().await.context("the peer is gone")?;
-            times.push(begun.elapsed());
-        }
-        anyhow::Ok(times)
-    };
-    tokio::select! {
-        times = ask => times,
-        () = echo => anyhow::bail!("the peer is gone"),
-    }
-}
-
-/// As many frames of 100 bytes as go; counts those that arrive within the time.
-async fn flood_channel(pair: &mut Pair, span: Duration) -> u64 {
-    let tx = pair.near.tx.clone();
-    let sender = tokio::spawn(async move {
-        let frame = Bytes::from_static(&[7; 100]);
-        loop {
-            // What the queue drops is not counted.
-            for _ in 0..256 {
-                if let Err(SendError::Closed) =
-                    tx.try_send(Channel::Unreliable, Class::Normal, frame.clone())
-                {
-                    return;
-                }
-            }
-            tokio::task::yield_now().await;
-        }
+    let rates = names.into_iter().zip(&of).map(row).collect();
+    let control = [(Rival::NAME, rival_control), (Ours::NAME, our_control)];
+    let control = control.map(|(over, taken)| Times {
+        over,
+        ms: Spread::of(&taken),
     });
-    let mut arrived = 0;
-    let receive = async {
-        while pair.far.rx.unreliable.recv().await.is_some() {
-            arrived += 1;
-        }
-    };
-    // The time is the end of it.
-    let _ = tokio::time::timeout(span, receive).await;
-    sender.abort();
-    arrived
+    Ok((rates, control.into()))
 }
 
-/// Bulk on file for a while, and control beside it: MB/s, round trips.
-async fn bulk(mut pair: Pair, span: Duration) -> Result<(f64, Vec<Duration>)> {
-    let tx = pair.near.tx.clone();
-    let sender = tokio::spawn(async move {
-        let mut state = 1_u64;
-        let noise: Vec<u8> = (0..256 * 1024)
-            .map(|_| {
-                state = state
-                    .wrapping_mul(6_364_136_223_846_793_005)
-                    .wrapping_add(1);
-                (state >> 56) as u8
-            })
-            .collect();
-        let frame = Bytes::from(noise);
-        while tx.send(Channel::File, frame.clone()).await.is_ok() {}
-    });
-    let mut arrived = 0_usize;
-    let (near, far) = (&mut pair.near, &mut pair.far);
-    let way = Way {
-        channel: Channel::Control,
-        near: &near.tx,
-        near_rx: &mut near.rx.control,
-        far: &far.tx,
-        far_rx: &mut far.rx.control,
-    };
-    let file = &mut far.rx.file;
-    let counting = async {
-        while let Some(frame) = file.recv().await {
-            arrived += frame.len();
-        }
-        anyhow::bail!("the peer is gone")
-    };
-    let control: Result<Vec<Duration>> = tokio::select! {
-        none = counting => none,
-        times = round_trips_on(way, Duration::from_millis(5), span) => times,
-    };
-    sender.abort();
-    pair.close().await;
-    Ok((arrived as f64 / 1e6 / span.as_secs_f64(), control?))
+/// MB/s and processor seconds per GB, and control at 200 Hz meanwhile.
+async fn bulk_of<S: Stack>(span: Duration, control: &mut Vec<Duration>) -> Result<(f64, f64)> {
+    let (stack, mut near, mut far) = S::open(Handle::current()).await?;
+    let ends = (&mut near.control, &mut far.control);
+    let asked = line::round_trips(ends, Duration::from_millis(5), span);
+    let (rates, mut times) = bulk(near.file, far.file, asked).await?;
+    control.append(&mut times);
+    stack.close().await;
+    Ok(rates)
 }
 
-async fn memory_of(peers: usize) -> Result<Memory> {
+async fn bulk<L: Line, T>(
+    near: L,
+    far: L,
+    meanwhile: impl Future<Output = Result<T>>,
+) -> Result<((f64, f64), T)> {
+    let (before, begun) = (cpu(), Instant::now());
+    let (bytes, outcome) = line::bulk(near, far, meanwhile).await?;
+    let spent = (cpu() - before).as_secs_f64();
+    let rate = bytes as f64 / 1e6 / begun.elapsed().as_secs_f64();
+    Ok(((rate, spent * 1e9 / bytes as f64), outcome))
+}
+
+/// Asks a process of its own: what this one has freed would be used again, and not show.
+fn memory_of(over: &'static str, peers: usize) -> Result<Memory> {
+    let asked = std::process::Command::new(std::env::current_exe()?)
+        .args(["p2p", "--memory-of", over, &peers.to_string()])
+        .output()?;
+    let said = String::from_utf8(asked.stdout)?;
+    let kib = said.lines().last().and_then(|line| line.parse().ok());
+    Ok(Memory {
+        over,
+        peers,
+        kib_per_end: kib.with_context(|| format!("no figure in: {said}"))?,
+    })
+}
+
+/// KiB per end.
+async fn memory<S: Stack>(peers: usize) -> Result<u64> {
     let before = resident()?;
-    let mut pairs = Vec::new();
+    let mut open = Vec::new();
     for _ in 0..peers {
-        pairs.push(Pair::open().await?);
+        open.push(S::open(Handle::current()).await?);
     }
     let kib_per_end = resident()?.saturating_sub(before) / (2 * peers as u64);
-    for pair in pairs {
-        pair.close().await;
+    for (stack, ..) in open {
+        stack.close().await;
     }
-    Ok(Memory { peers, kib_per_end })
+    Ok(kib_per_end)
 }
 
 /// Memory of this process, KiB.
@@ -336,41 +374,16 @@ fn resident() -> Result<u64> {
         .context("the kernel does not tell the memory")
 }
 
-/// Processor time of this process, seconds, in the kernel's ticks of 10 ms; zero if it does not tell.
-fn cpu() -> f64 {
-    let stat = std::fs::read_to_string("/proc/self/stat").unwrap_or_default();
-    // After the name in parentheses: utime and stime are the 12th and 13th field.
-    let fields = stat.rsplit_once(')').map_or("", |(_, fields)| fields);
-    let ticks: u64 = fields
-        .split_ascii_whitespace()
-        .skip(11)
-        .take(2)
-        .filter_map(|ticks| ticks.parse::<u64>().ok())
-        .sum();
-    ticks as f64 / 100.0
+/// Processor time of this process.
+fn cpu() -> Duration {
+    let time = clock_gettime(ClockId::ProcessCPUTime);
+    Duration::new(time.tv_sec.unsigned_abs(), time.tv_nsec as u32)
 }
 
-fn show(outcome: &Outcome) {
-    let row = |name: &str, spread: &Spread| {
-        println!(
-            "{name:<28} {:>8.3} {:>8.3} {:>8.3} {:>8.3}   {}",
-            spread.p50, spread.p99, spread.p999, spread.max, spread.samples
-        );
-    };
-    println!("ms                                p50      p99    p99.9      max   samples");
-    row("set-up", &outcome.set_up_ms);
-    for trips in &outcome.round_trips {
-        row(&format!("{} at {} Hz", trips.over, trips.hertz), &trips.ms);
-    }
-    row("control beside bulk", &outcome.control_beside_bulk_ms);
-    println!("\nbulk on file: {:.1} MB/s", outcome.bulk_mb_per_s);
-    for flood in &outcome.short_messages {
-        println!(
-            "100 bytes over {}: {:.0} a second, {:.2} s of CPU per million",
-            flood.over, flood.arrived_per_s, flood.cpu_s_per_million
-        );
-    }
-    for memory in &outcome.memory {
-        println!("{} peers: {} KiB per end", memory.peers, memory.kib_per_end);
-    }
+/// The middle one, of an even number the lower middle one; zero of none.
+fn median(of: impl Iterator<Item = f64>) -> f64 {
+    let mut sorted: Vec<f64> = of.collect();
+    sorted.sort_by(f64::total_cmp);
+    let middle = sorted.len().saturating_sub(1) / 2;
+    sorted.get(middle).copied().unwrap_or_default()
 }

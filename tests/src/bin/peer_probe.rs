@@ -239,7 +239,7 @@ impl Room {
         loop {
             if let Message::Text(text) = self.socket.next().await.unwrap().unwrap() {
                 let signal = serde_json::from_str(&text).unwrap();
-                if let ServerSignal::Error { code, message } = signal {
+                if let ServerSignal::Error { code, message, .. } = signal {
                     panic!("the coordinator refused a message: {code:?}: {message}");
                 }
                 return signal;

@@ -2,6 +2,7 @@ import { describe, expect, test } from "vitest";
 
 import * as bindings from "../generated/bindings";
 import { PACKET_CLASSES, STEP_REASONS } from "../lib/codes";
+import { FIGURES } from "../lib/hosting";
 import { pick } from ".";
 import { en } from "./en";
 
@@ -27,6 +28,9 @@ const SETS: [string, readonly string[], Record<string, unknown>][] = [
   ["MachineCheckName", bindings.MACHINE_CHECK_NAME_LIST, en.diagnostics.check],
   ["NetworkItem", bindings.NETWORK_ITEM_LIST, en.diagnostics.item],
   ["NetworkAdvice", bindings.NETWORK_ADVICE_LIST, en.diagnostics.advice],
+  ["HostState", bindings.HOST_STATE_LIST, en.hosting.state],
+  ["UpstreamKind", bindings.UPSTREAM_KIND_LIST, en.hosting.upstream],
+  ["figure of a host", FIGURES, en.hosting.figure],
   ["console word", bindings.P2P_WORDS, en.console.helpOf],
 ];
 

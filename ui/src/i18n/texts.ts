@@ -4,6 +4,7 @@
 import type {
   AccountRole,
   Figure,
+  HostState,
   Level,
   FindingLevel,
   LinkState,
@@ -19,9 +20,11 @@ import type {
   ServerRole,
   SwitchReason,
   Towards,
+  UpstreamKind,
   ZoneStatus,
 } from "../generated/bindings";
 import type { PacketClass, StepReason } from "../lib/codes";
+import type { HostFigure } from "../lib/hosting";
 
 /** A problem in words: what happened, and what the person can do. To what: the problem's subject. */
 export interface ProblemText {
@@ -56,6 +59,30 @@ export interface Texts {
     console: string;
     signOut: string;
     version: (version: string) => string;
+  };
+  hosting: {
+    title: string;
+    close: string;
+    start: string;
+    stop: string;
+    /** What a host does, sees and costs. */
+    what: string[];
+    zone: string;
+    noZones: string;
+    players: string;
+    upload: string;
+    uploadHint: string;
+    off: string;
+    state: Record<HostState, string>;
+    upstream: Record<UpstreamKind, string>;
+    noUpstream: string;
+    coordinatorAway: string;
+    carried: (count: number, most: number) => string;
+    nobody: string;
+    member: (slot: number) => string;
+    waiting: string;
+    rates: (up: string, down: string) => string;
+    figure: Record<HostFigure, string>;
   };
   diagnostics: {
     title: string;

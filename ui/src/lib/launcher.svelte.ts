@@ -125,6 +125,16 @@ class Launcher {
     if (!(await this.send({ command: "stop-game", game }))) this.#gameEnded(game);
   }
 
+  /** Forwards for other players, in this zone. */
+  async startHosting(zone: string, max_players: number, upload_mbps: number): Promise<void> {
+    await this.send({ command: "host-start", zones: [zone], max_players, upload_mbps });
+  }
+
+  /** The players that are carried are moved away first. */
+  async stopHosting(): Promise<void> {
+    await this.send({ command: "host-stop" });
+  }
+
   /** Somebody looks at the numbers, or nobody does. */
   watch(on: boolean): void {
     // An engine that has ended has no numbers, and that is told elsewhere.

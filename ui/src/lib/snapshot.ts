@@ -19,6 +19,7 @@ export const EMPTY: Snapshot = {
   games: [],
   clients: [],
   joined: [],
+  host: null,
   debug: false,
 };
 
@@ -65,8 +66,10 @@ export function apply(now: Snapshot, event: Event): Snapshot {
       return { ...now, joined: now.joined.filter((zone) => zone !== event.zone) };
     case "console":
       return event.answer.answer === "debug" ? { ...now, debug: event.answer.on } : now;
+    case "host-state":
+      return { ...now, host: event.host };
     case "stopped":
-      return { ...EMPTY, account: now.account, zones: now.zones, debug: now.debug };
+      return { ...EMPTY, account: now.account, zones: now.zones, host: now.host, debug: now.debug };
     case "ended":
       return EMPTY;
     default:

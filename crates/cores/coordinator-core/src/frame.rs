@@ -69,6 +69,7 @@ pub fn error(code: ProblemCode, message: impl Into<String>) -> ServerSignal {
     ServerSignal::Error {
         code,
         message: message.into(),
+        to: None,
     }
 }
 
@@ -99,6 +100,7 @@ mod tests {
             Err(ServerSignal::Error {
                 code: ProblemCode::BadRequest,
                 message,
+                ..
             }) => message,
             other => panic!("{frame} gave {other:?}"),
         }

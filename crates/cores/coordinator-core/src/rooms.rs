@@ -413,8 +413,13 @@ impl Rooms {
                 signal: make(sender.peer_id.clone()),
             }],
             None => {
-                let text = format!("`{}` is not in the session", clip(to));
-                refuse(conn, error(ProblemCode::PeerUnreachable, text))
+                let to = clip(to);
+                let signal = ServerSignal::Error {
+                    code: ProblemCode::PeerUnreachable,
+                    message: format!("`{to}` is not in the session"),
+                    to: Some(to),
+                };
+                refuse(conn, signal)
             }
         }
     }

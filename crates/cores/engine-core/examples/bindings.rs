@@ -34,6 +34,7 @@ use warp_engine_core::{
         Quality, QualityCause, StreamDigest, SwitchReason, Towards,
     },
 };
+use warp_host_core::{HostState, HostStatusView, MemberView, UpstreamKind};
 use warp_protocol::{
     Problem, ProblemCode,
     carrier::PathKind,
@@ -272,6 +273,7 @@ fn metrics(path: PathKind, phase: PathPhase) -> Metrics {
             quality,
             to_endpoint,
             to_player,
+            cost_ms: Some(44.0),
             resent_packets: 4,
             queued_bytes: Some(0),
             sent_bytes: 1_200,
@@ -312,6 +314,35 @@ fn game_started(game: u64) -> Event {
     }
 }
 
+fn host(state: HostState) -> Event {
+    let host = HostStatusView {
+        host_id: "host-0011223344556677".into(),
+        state,
+        zones: vec!["prontera".into()],
+        allowed: vec!["prontera".into()],
+        max_members: 50,
+        members: vec![MemberView {
+            slot: 3,
+            zone: "prontera".into(),
+            connected: true,
+            up_bytes_per_s: 1_500.0,
+            down_bytes_per_s: 4_000.0,
+        }],
+        upstream: Some(UpstreamKind::Webrtc),
+        signaling: true,
+        latency_ms: Some(12.5),
+        upload_bytes_per_s: 5_500.0,
+        download_bytes_per_s: 5_500.0,
+        uploaded_bytes: 1_000_000,
+        downloaded_bytes: 1_000_000,
+        uptime_ms: 90_000,
+        ..HostStatusView::default()
+    };
+    Event::HostState {
+        host: Box::new(host),
+    }
+}
+
 /// One play from sign-in to the end, with every kind of event in it.
 fn events() -> Result<Vec<Event>, Box<dyn Error>> {
     let zone_id = || String::from("prontera");
@@ -344,6 +375,7 @@ fn events() -> Result<Vec<Event>, Box<dyn Error>> {
         Event::Zones {
             zones: vec![zone()?],
         },
+        host(HostState::Serving),
         playing(PlayStep::Joining),
         state(LinkState::Connecting, None, None),
         playing(PlayStep::OpeningPath),
@@ -413,6 +445,7 @@ fn events() -> Result<Vec<Event>, Box<dyn Error>> {
             to: PathKind::Direct,
             reason: SwitchReason::Better,
             silent_ms: 0.0,
+            costs: None,
         },
         state(LinkState::Connected, Some(PathKind::Direct), None),
         Event::Console {
@@ -441,6 +474,7 @@ fn events() -> Result<Vec<Event>, Box<dyn Error>> {
             to: PathKind::Wss,
             reason: SwitchReason::Silence,
             silent_ms: 812.0,
+            costs: None,
         },
         state(LinkState::Reconnecting, Some(PathKind::Wss), None),
         state(LinkState::Reconnecting, None, None),

@@ -63,6 +63,18 @@ pub enum Command {
         /// As it was typed.
         line: String,
     },
+    /// Become a host: forward sealed datagrams of other players while signed in. What is not given is
+    /// as the configuration says.
+    HostStart {
+        /// Zone ids; empty: those of the configuration, else the one that is played.
+        zones: Vec<String>,
+        /// Players to carry at once.
+        max_players: Option<u32>,
+        /// Upload to give, 10^6 bits a second.
+        upload_mbps: Option<u32>,
+    },
+    /// Be a host no longer: the players that are carried are moved away first.
+    HostStop,
     /// Look at this machine and its network; takes five seconds at most.
     Diagnose,
     /// End the engine.

@@ -20,8 +20,10 @@ use warp_ro_packet::PacketClass;
 use crate::levels::{Limits, Thresholds};
 
 mod game;
+mod hosting;
 
 pub use game::{ClientInfoSection, GameSection, PracticeSection, has_separator};
+pub use hosting::HostingSection;
 
 /// Keys of the older client that have no meaning here, with the reason.
 pub const RETIRED: &[(&str, &str)] = &[
@@ -67,6 +69,8 @@ pub struct Config {
     pub bridge: BridgeSection,
     /// The game.
     pub game: GameSection,
+    /// Being a host for others.
+    pub hosting: HostingSection,
     /// Logs.
     pub logging: LoggingSection,
 }
@@ -169,7 +173,7 @@ impl Default for WebRtcSection {
 pub struct P2pSection {
     /// May WebRTC be used at all; false: WebSocket only.
     pub enabled: bool,
-    /// Paths, best first, of `direct` and `wss`; one that is missing is not used.
+    /// Paths, best first, of `direct`, `host` and `wss`; one that is missing is not used.
     pub paths: Vec<PathKind>,
     /// Time between heartbeats, 50..=5000 ms.
     pub heartbeat_ms: u64,
@@ -177,7 +181,11 @@ pub struct P2pSection {
     pub silence_heartbeats: u32,
     /// How long the game is held without any path, 5..=300 s.
     pub hold_seconds: u64,
-    /// Send small packets twice while packets are lost.
+    /// How often a host is tried before the coordinator is told, 1..=20.
+    pub reconnect_attempts: u32,
+    /// Time between two tries, 50..=30000 ms.
+    pub reconnect_delay_ms: u64,
+    /// Send small packets twice: `auto` while packets are lost or take unlike times, `always`, `off`.
     pub redundant_sending: RedundantSending,
     /// How long Play waits for the best path before it starts on another, 0..=30000 ms.
     pub prefer_wait_ms: u64,
@@ -198,10 +206,12 @@ impl Default for P2pSection {
     fn default() -> Self {
         Self {
             enabled: true,
-            paths: vec![PathKind::Direct, PathKind::Wss],
+            paths: vec![PathKind::Direct, PathKind::Host, PathKind::Wss],
             heartbeat_ms: 250,
             silence_heartbeats: 3,
             hold_seconds: 30,
+            reconnect_attempts: 3,
+            reconnect_delay_ms: 500,
             redundant_sending: RedundantSending::Auto,
             prefer_wait_ms: 3000,
             packet_types: [PacketClass::Movement, PacketClass::Chat, PacketClass::Emote]
@@ -219,9 +229,11 @@ impl Default for P2pSection {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum RedundantSending {
-    /// While packets are lost.
+    /// While packets are lost, or take unlike times.
     #[default]
     Auto,
+    /// All the time.
+    Always,
     /// Never.
     Off,
 }
@@ -410,6 +422,7 @@ fn check(name: &str, config: &Config) -> Result<(), Problem> {
         .and_then(|()| config.bridge.check())
         .and_then(|()| config.game.check())
         .and_then(|()| config.security.check())
+        .and_then(|()| config.hosting.check())
         .map_err(|wrong| {
             Problem::new(ProblemCode::ConfigValue, format!("{name}: {}", wrong.key)).with_detail(
                 format!("{} is not allowed here: {}", wrong.value, wrong.allowed),
@@ -517,13 +530,20 @@ impl P2pSection {
         let silence = u64::from(self.silence_heartbeats);
         Wrong::unless_in("p2p.silence_heartbeats", silence, 2..=20)?;
         Wrong::unless_in("p2p.hold_seconds", self.hold_seconds, 5..=300)?;
+        let attempts = u64::from(self.reconnect_attempts);
+        Wrong::unless_in("p2p.reconnect_attempts", attempts, 1..=20)?;
+        Wrong::unless_in(
+            "p2p.reconnect_delay_ms",
+            self.reconnect_delay_ms,
+            50..=30_000,
+        )?;
         Wrong::unless_in("p2p.prefer_wait_ms", self.prefer_wait_ms, 0..=30_000)?;
         Wrong::unless_in("p2p.zone_linger_seconds", self.zone_linger_seconds, 0..=600)?;
         let interval = self.metrics_interval_ms;
         Wrong::unless_in("p2p.metrics_interval_ms", interval, 1000..=60_000)?;
         check_thresholds(&self.thresholds)?;
         if self.paths.is_empty() {
-            let allowed = "at least one of direct, wss";
+            let allowed = "at least one of direct, host, wss";
             return Err(Wrong::new("p2p.paths", &"[]", allowed));
         }
         let names = PacketClass::ALL.map(PacketClass::as_str);
@@ -642,14 +662,23 @@ impl Config {
         }
     }
 
-    /// The paths that may be used, best first.
+    /// The paths that may be used, best first. Where hosts may be, both ways over hosts are.
     pub fn paths(&self) -> Vec<PathKind> {
-        self.p2p
-            .paths
-            .iter()
-            .copied()
-            .filter(|kind| self.p2p.enabled || *kind == PathKind::Wss)
-            .collect()
+        let mut paths = Vec::with_capacity(PathKind::ALL.len());
+        let allowed = |kind: &PathKind| self.p2p.enabled || *kind == PathKind::Wss;
+        for kind in self.p2p.paths.iter().copied().filter(allowed) {
+            let ways = if kind.is_host() {
+                [PathKind::Host, PathKind::Host2]
+            } else {
+                [kind, kind]
+            };
+            for way in ways {
+                if !paths.contains(&way) {
+                    paths.push(way);
+                }
+            }
+        }
+        paths
     }
 
     /// The numbers of the session link.
@@ -661,6 +690,7 @@ impl Config {
             preference: self.paths(),
             redundancy: match self.p2p.redundant_sending {
                 RedundantSending::Auto => Redundancy::Auto,
+                RedundantSending::Always => Redundancy::Always,
                 RedundantSending::Off => Redundancy::Off,
             },
             key_interval: Duration::from_secs(self.security.key_rotation_interval_seconds),

@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
 
+use warp_host_core::HostStatusView;
 use warp_link_core::LinkEvent;
 use warp_protocol::rest::{AccountView, SessionGrant};
 use warp_protocol::stream::ServerRole;
@@ -140,6 +141,25 @@ pub enum Effect {
     SignOut,
     /// [`Outcome::Zones`] or [`Outcome::Failed`].
     FetchZones,
+    /// Become a host: [`Outcome::HostState`] from then on. One that is draining is ended at once.
+    StartHost {
+        /// Zone ids, at least one.
+        zones: Vec<String>,
+        /// Players to carry at once; none: as the configuration says.
+        max_players: Option<u32>,
+        /// Upload to give, 10^6 bits a second; none: as the configuration says.
+        upload_mbps: Option<u32>,
+    },
+    /// Take no new players for now, or take them again.
+    PauseHost {
+        /// Which.
+        on: bool,
+    },
+    /// Be a host no longer.
+    StopHost {
+        /// Have the players moved away first; false: at once.
+        drain: bool,
+    },
     /// Ask for a session, with the device key and its certificate: [`Outcome::Joined`] or
     /// [`Outcome::LinkFailed`].
     Join {
@@ -389,6 +409,8 @@ pub enum Outcome {
         /// The answer.
         answer: ConsoleAnswer,
     },
+    /// How hosting goes.
+    HostState(Box<HostStatusView>),
     /// What a look at this machine and its network found.
     Diagnosed {
         /// All of it.

@@ -3,13 +3,14 @@
 use std::net::SocketAddr;
 
 use serde::{Deserialize, Serialize};
+use warp_host_core::HostStatusView;
 use warp_protocol::{
     Problem, carrier::PathKind, rest::AccountView, stream::ServerRole, zone::ZoneView,
 };
 use warp_reach_core::Diagnosis;
 
 use crate::levels::{Figure, Level};
-use crate::view::{LinkState, Metrics, Quality, StreamDigest, SwitchReason};
+use crate::view::{Costs, LinkState, Metrics, Quality, StreamDigest, SwitchReason};
 
 /// Where the refresh token, or the device key, is kept.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, ts_rs::TS)]
@@ -84,6 +85,8 @@ pub enum Event {
         reason: SwitchReason,
         /// Silence on the old path before the move, ms; 0 when it was moved by choice.
         silent_ms: f64,
+        /// What both paths cost by what was measured, where both are known.
+        costs: Option<Costs>,
     },
     /// The numbers while a link is open, every `p2p.metrics_interval_ms`; once a second while
     /// somebody [watches](crate::command::Command::Watch) or debug logging is on.
@@ -227,6 +230,12 @@ pub enum Event {
         diagnosis: Box<Diagnosis>,
         /// The same as JSON text that may be given to others: it names nobody and holds no secret.
         export: String,
+    },
+    /// How hosting goes: once a second while this launcher is a host, at each change of state, and a
+    /// last time when it is one no longer (`stopped`).
+    HostState {
+        /// All of it.
+        host: Box<HostStatusView>,
     },
     /// The engine has ended; no event follows.
     Ended,

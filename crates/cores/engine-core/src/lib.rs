@@ -5,6 +5,7 @@ pub mod config;
 mod effect;
 pub mod event;
 mod games;
+pub mod hosts;
 pub mod levels;
 pub mod machine;
 pub mod roaming;

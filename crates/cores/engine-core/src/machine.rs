@@ -39,14 +39,17 @@ use crate::view::{LinkState, SwitchReason};
 pub use crate::effect::{Asked, Asker, Effect, LinkId, MapStream, Outcome, Routes, Way};
 
 mod console;
+mod hosting;
 mod numbers;
 mod play;
 
+use hosting::Hosting;
+pub use hosting::HostingSettings;
 pub use numbers::MEASURE_EVERY;
 use numbers::Numbers;
 
 /// What the configuration says to the machine.
-#[derive(Debug, Clone, Copy, PartialEq)]
+#[derive(Debug, Clone, PartialEq)]
 pub struct Settings {
     /// Game clients at once.
     pub max_games: u32,
@@ -56,6 +59,8 @@ pub struct Settings {
     pub metrics_interval: Duration,
     /// From where on a figure is fair, and poor.
     pub thresholds: Thresholds,
+    /// Whether and for whom to be a host.
+    pub hosting: HostingSettings,
 }
 
 impl Settings {
@@ -69,6 +74,11 @@ impl Settings {
             },
             metrics_interval: Duration::from_millis(config.p2p.metrics_interval_ms),
             thresholds: config.p2p.thresholds,
+            hosting: HostingSettings {
+                enabled: config.hosting.enabled,
+                zones: config.hosting.zones.clone(),
+                not_while_playing: config.hosting.not_while_playing,
+            },
         }
     }
 }
@@ -129,6 +139,7 @@ pub struct Machine {
     ending: Option<Duration>,
     over: bool,
     numbers: Numbers,
+    hosting: Hosting,
     snapshot: Snapshot,
     effects: VecDeque<Effect>,
 }
@@ -150,6 +161,7 @@ impl Machine {
             ending: None,
             over: false,
             numbers: Numbers::new(&settings),
+            hosting: Hosting::new(settings.hosting),
             snapshot: Snapshot::default(),
             effects: VecDeque::new(),
         }
@@ -272,6 +284,12 @@ impl Machine {
                 line,
                 by: Asker::Console,
             }),
+            Command::HostStart {
+                zones,
+                max_players,
+                upload_mbps,
+            } => self.start_host(zones, max_players, upload_mbps),
+            Command::HostStop => self.stop_host(),
             Command::Diagnose => {
                 if std::mem::replace(&mut self.diagnosing, true) {
                     self.refuse("diagnose", "one is under way");
@@ -281,6 +299,7 @@ impl Machine {
             }
             Command::Quit => {
                 self.ending = Some(now + GAMES_END);
+                self.end_host();
                 if self.play != Play::Idle {
                     self.stop_play();
                 }
@@ -306,6 +325,7 @@ impl Machine {
         if self.play != Play::Idle {
             self.stop_play();
         }
+        self.end_host();
         if self.account != Account::Out {
             self.account = Account::Out;
             self.effects.push_back(Effect::SignOut);
@@ -349,6 +369,7 @@ impl Machine {
                         self.emit(Event::Device { key, kept });
                     }
                     self.effects.push_back(Effect::FetchZones);
+                    self.host_by_itself();
                 }
             }
             Outcome::SignInFailed(problem) => {
@@ -357,6 +378,7 @@ impl Machine {
             }
             Outcome::SignedOut(problem) => {
                 self.account = Account::Out;
+                self.end_host();
                 self.problem(problem);
                 self.emit(Event::SignedOut);
             }
@@ -438,11 +460,13 @@ impl Machine {
                 }
             }
             Outcome::Answered { asked, answer } => self.tell_answer(asked, answer),
+            Outcome::HostState(host) => self.on_host_state(host),
             Outcome::Diagnosed { diagnosis, export } => {
                 self.diagnosing = false;
                 self.emit(Event::Diagnosed { diagnosis, export });
             }
         }
+        self.pause_host();
         self.drain_roaming();
     }
 

@@ -7,6 +7,7 @@
 use std::net::SocketAddr;
 
 use serde::{Deserialize, Serialize};
+use warp_host_core::HostStatusView;
 use warp_protocol::{carrier::PathKind, rest::AccountView, zone::ZoneView};
 
 use crate::{
@@ -45,6 +46,8 @@ pub struct Snapshot {
     pub clients: Vec<ClientView>,
     /// Zones beside the chosen one in which there is a session, in the order they were joined.
     pub joined: Vec<String>,
+    /// Hosting, as it was told last; none: there was none since the start.
+    pub host: Option<HostStatusView>,
     /// Debug logging is on.
     pub debug: bool,
 }
@@ -122,11 +125,13 @@ impl Snapshot {
                 let kept = Self {
                     account: self.account.take(),
                     zones: std::mem::take(&mut self.zones),
+                    host: self.host.take(),
                     debug: self.debug,
                     ..Self::default()
                 };
                 *self = kept;
             }
+            Event::HostState { host } => self.host = Some(HostStatusView::clone(host)),
             Event::Ended => *self = Self::default(),
             Event::StreamOpened { .. }
             | Event::StreamClosed { .. }
@@ -308,6 +313,7 @@ mod tests {
             to: PathKind::Direct,
             reason: SwitchReason::Better,
             silent_ms: 0.0,
+            costs: None,
         });
         snapshot.apply(&state(LinkState::Connected, Some(PathKind::Direct), None));
         assert_eq!(snapshot.reason, Some(SwitchReason::Better));

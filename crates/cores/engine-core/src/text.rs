@@ -36,6 +36,8 @@ pub fn reason(reason: SwitchReason) -> &'static str {
         SwitchReason::Silence => "the other path fell silent",
         SwitchReason::CarrierClosed => "the other path closed",
         SwitchReason::Asked => "asked for",
+        SwitchReason::Measured => "measured to be better, several times in a row",
+        SwitchReason::Tampering => "what came over the other path was altered on the way",
     }
 }
 
@@ -331,6 +333,7 @@ mod tests {
             quality: None,
             to_endpoint: lossy,
             to_player: lossy,
+            cost_ms: Some(12345.6),
             resent_packets: u64::MAX,
             queued_bytes: None,
             sent_bytes: u64::MAX,
@@ -457,8 +460,8 @@ mod tests {
         assert_eq!(lines.len(), MAX_LINES);
         let first = lines
             .iter()
-            .position(|line| line.contains("other* wss 0/0, 1/35"));
-        assert_eq!(first, Some(8), "{lines:#?}");
+            .position(|line| line.contains("other* wss 0/0, 1/44"));
+        assert_eq!(first, Some(9), "{lines:#?}");
         assert!(lines[MAX_LINES - 1].contains("more"));
     }
 

@@ -4,6 +4,7 @@ use serde::{Deserialize, Serialize};
 use warp_protocol::carrier::PathKind;
 
 pub use warp_link_core::State as LinkState;
+pub use warp_link_core::choice::Costs;
 pub use warp_link_core::quality::{Quality, QualityCause, Towards};
 pub use warp_link_core::view::{DirectionView, PathPhase, PathView, SwitchReason};
 

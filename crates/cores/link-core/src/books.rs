@@ -170,6 +170,9 @@ pub(crate) struct Book {
     pub(crate) leaving: Option<Leaving>,
     pub(crate) trips: RoundTrips,
     pub(crate) loss: LossWindow,
+    /// Packets that QUIC found lost lately; while copies are sent it shows little of what the carrier
+    /// loses.
+    pub(crate) lost_percent: Option<f64>,
     /// Small packets are sent twice until then.
     pub(crate) redundant_until: Option<Instant>,
     heartbeat: Duration,
@@ -194,6 +197,7 @@ impl Book {
             leaving: None,
             trips: RoundTrips::default(),
             loss: LossWindow::default(),
+            lost_percent: None,
             redundant_until: None,
             heartbeat,
         }

@@ -9,9 +9,11 @@ use warp_protocol::carrier::PathKind;
 pub enum Redundancy {
     /// Never.
     Off,
-    /// While the path in use loses packets.
+    /// While the path in use loses packets, or they take unlike times.
     #[default]
     Auto,
+    /// All the time, by choice.
+    Always,
 }
 
 /// How a link behaves. Both sides may use different values.
@@ -35,6 +37,10 @@ pub struct LinkConfig {
     pub preference: Vec<PathKind>,
     /// When small packets are sent twice.
     pub redundancy: Redundancy,
+    /// Most that is sent a second time, bytes a second.
+    pub copy_rate: u32,
+    /// A host's path with a longer round trip does not take the game; `None`: however long.
+    pub host_max_rtt: Option<Duration>,
     /// Game streams that may be open at once.
     pub max_streams: u32,
     /// Receive window of one stream, bytes.
@@ -59,6 +65,8 @@ impl Default for LinkConfig {
             bench: Duration::from_secs(60),
             preference: PathKind::ALL.to_vec(),
             redundancy: Redundancy::Auto,
+            copy_rate: 64 * 1024,
+            host_max_rtt: None,
             max_streams: 32,
             stream_window: 64 * 1024,
             session_window: 2 * 1024 * 1024,

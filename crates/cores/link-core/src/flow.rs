@@ -36,6 +36,11 @@ const MAX_SAMPLES: usize = 512;
 const MIN_SAMPLES: usize = 8;
 /// Numbers further away than this are a new beginning and no loss (RFC 3550 A.1: MAX_DROPOUT).
 const MAX_GAP: u16 = 3000;
+/// So many refused datagrams within [`WINDOW`] are somebody's work: a few come by themselves, of keys
+/// and paths that have just gone.
+const TAMPERED: usize = 16;
+/// How long a carrier is not called tampered with again.
+const TOLD_AGAIN: Duration = Duration::from_secs(60);
 /// Half the range of a told clock: beyond it, before and after cannot be told apart.
 const HALF_CLOCK: u32 = CLOCK_WRAP / 2;
 
@@ -218,6 +223,10 @@ pub(crate) struct Flow {
     echo: Option<(u32, Instant)>,
     /// What the other side said of the datagrams that are sent from here, and when.
     told: Option<(Instant, Heard)>,
+    /// When the last [`TAMPERED`] datagrams came that were refused.
+    refused: VecDeque<Instant>,
+    /// When there were too many of them.
+    tampered: Option<Instant>,
 }
 
 impl Flow {
@@ -225,6 +234,7 @@ impl Flow {
     pub(crate) fn reopen(&mut self) {
         *self = Self {
             next: self.next,
+            tampered: self.tampered,
             ..Self::default()
         };
     }
@@ -294,6 +304,24 @@ impl Flow {
         self.transits.push(now, transit);
     }
 
+    /// A datagram of this carrier was refused. True when there are too many of them, once in
+    /// [`TOLD_AGAIN`].
+    pub(crate) fn on_refused(&mut self, now: Instant) -> bool {
+        self.refused.push_back(now);
+        if self.refused.len() < TAMPERED {
+            return false;
+        }
+        let first = self.refused.pop_front();
+        let within = |at: Option<Instant>, span| {
+            at.is_some_and(|at| now.saturating_duration_since(at) <= span)
+        };
+        if !within(first, WINDOW) || within(self.tampered, TOLD_AGAIN) {
+            return false;
+        }
+        self.tampered = Some(now);
+        true
+    }
+
     /// The other side's count of what is sent from here.
     pub(crate) fn on_told(&mut self, now: Instant, heard: Heard) {
         self.told = Some((now, heard));
@@ -318,6 +346,12 @@ impl Flow {
     pub(crate) fn told(&self, now: Instant, fresh: Duration) -> Option<Heard> {
         let (at, heard) = self.told?;
         (now.saturating_duration_since(at) <= fresh).then_some(heard)
+    }
+
+    /// Jitter of what came in.
+    pub(crate) fn jitter(&self, now: Instant) -> Option<Duration> {
+        let jitter = jitter_us(self.transits.within(now, WINDOW))?;
+        Some(Duration::from_micros(u64::from(jitter)))
     }
 
     /// Mean round trip of the last 5 s.

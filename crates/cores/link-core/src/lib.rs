@@ -33,7 +33,9 @@
 
 mod acks;
 mod books;
+pub mod choice;
 mod config;
+mod copies;
 pub mod descriptions;
 mod flow;
 mod identity;

@@ -14,6 +14,8 @@ use noq_proto::{
 use warp_protocol::carrier::{LABEL_LEN, Label, MAX_QUIC_PACKET, PathKind, PathLabel};
 
 use crate::books::{Book, all_frames, asking_frames};
+use crate::choice::Costs;
+use crate::copies::{COPY_DELAY, COPY_MAX, Copies};
 use crate::flow::Flow;
 use crate::keys::{Counting, KeyPolicy};
 use crate::policy::Policy;
@@ -22,15 +24,6 @@ use crate::setup::{address_label, endpoint_config, label_address, transport};
 use crate::view::SwitchReason;
 use crate::{Identity, LinkConfig, State, tls};
 
-/// A second copy follows the first by this much: longer than a burst of loss on a radio link,
-/// shorter than a game's tick.
-const COPY_DELAY: Duration = Duration::from_millis(12);
-/// Packets up to this size are sent twice; larger ones are bulk.
-const COPY_MAX: usize = 600;
-/// Copies that wait, bytes. Full: the packet is sent once.
-const COPY_BUDGET: usize = 64 * 1024;
-/// How long the copies go on after the last loss.
-pub(crate) const COPY_HOLD: Duration = Duration::from_secs(60);
 /// How long a path that was left for silence still travels over other carriers too, so that what
 /// was in flight on it is found and sent again.
 pub(crate) const REROUTE_AFTER: Duration = Duration::from_secs(2);
@@ -83,11 +76,15 @@ pub enum LinkEvent {
         reason: SwitchReason,
         /// Silence on the old path before; zero when it had not failed.
         silent: Duration,
+        /// What both paths cost by what was measured, where both are known.
+        costs: Option<Costs>,
     },
     /// A path is ready to take the game, or carries it.
     Proven(PathKind),
     /// A path was silent for too long: open its carrier anew.
     GivenUp(PathKind),
+    /// Over this path comes what was altered or replayed on the way; it is not used for a while.
+    Tampered(PathKind),
     /// The other side opened a stream.
     StreamOpened(StreamId),
     /// A stream may have something to read.
@@ -116,15 +113,10 @@ pub(crate) struct Carrier {
 }
 
 /// A datagram whose label is written when it leaves: the packet, behind room for it.
-struct Unlabelled {
-    carrier: PathKind,
-    path: PathLabel,
-    datagram: BytesMut,
-}
-
-struct Copy {
-    due: Instant,
-    datagram: Unlabelled,
+pub(crate) struct Unlabelled {
+    pub(crate) carrier: PathKind,
+    pub(crate) path: PathLabel,
+    pub(crate) datagram: BytesMut,
 }
 
 /// A session link. See the crate's documentation.
@@ -139,8 +131,7 @@ pub struct Link {
     pub(crate) keys: KeyPolicy,
     pub(crate) events: VecDeque<LinkEvent>,
     out: VecDeque<Unlabelled>,
-    copies: VecDeque<Copy>,
-    copies_bytes: usize,
+    copies: Copies,
     scratch: Vec<u8>,
     recent: Recent,
     pub(crate) refused: u64,
@@ -218,8 +209,7 @@ impl Link {
             keys,
             events: VecDeque::new(),
             out: VecDeque::new(),
-            copies: VecDeque::new(),
-            copies_bytes: 0,
+            copies: Copies::default(),
             scratch: Vec::with_capacity(MAX_QUIC_PACKET),
             recent: Recent::default(),
             refused: 0,
@@ -307,7 +297,10 @@ impl Link {
             match self.recent.judge(carrier, label.stamp.number, packet) {
                 Again::OtherCarrier => self.on_heard(carrier, label.path, now),
                 Again::OwnCopy => {}
-                Again::Refused => self.refused += 1,
+                Again::Refused => {
+                    self.refused += 1;
+                    self.suspect_tampering(carrier, now);
+                }
             }
         }
         self.measure(carrier, label, datagram.len(), now);
@@ -377,11 +370,7 @@ impl Link {
             if let Some(datagram) = self.out.pop_front() {
                 return Some(self.labelled(datagram, now));
             }
-            if let Some(copy) = self.copies.front()
-                && copy.due <= now
-            {
-                let Copy { datagram, .. } = self.copies.pop_front()?;
-                self.copies_bytes = self.copies_bytes.saturating_sub(datagram.datagram.len());
+            if let Some(datagram) = self.copies.pop(now) {
                 self.duplicated += 1;
                 return Some(self.labelled(datagram, now));
             }
@@ -466,19 +455,36 @@ impl Link {
         });
     }
 
+    /// Sends it a second time: at once over the next best path, where that is about as quick, else
+    /// on the same one a little later.
     fn push_copy(&mut self, path: PathLabel, datagram: BytesMut, now: Instant) {
-        if self.copies_bytes + datagram.len() > COPY_BUDGET {
-            return;
-        }
-        self.copies_bytes += datagram.len();
-        self.copies.push_back(Copy {
-            due: now + COPY_DELAY,
-            datagram: Unlabelled {
-                carrier: path.kind,
-                path,
-                datagram,
-            },
-        });
+        let beside = self.copy_way(path.kind, now);
+        let datagram = Unlabelled {
+            carrier: beside.unwrap_or(path.kind),
+            path,
+            datagram,
+        };
+        let due = if beside.is_some() {
+            now
+        } else {
+            now + COPY_DELAY
+        };
+        self.copies.push(due, datagram, self.config.copy_rate, now);
+    }
+
+    /// A carrier beside `used` that loses no more and answers hardly later.
+    fn copy_way(&self, used: PathKind, now: Instant) -> Option<PathKind> {
+        let trip = |kind: &PathKind| self.flows.get(kind)?.trip(now);
+        let limit = trip(&used)? + COPY_DELAY;
+        let ready = self
+            .books
+            .values()
+            .filter(|book| book.label.kind != used && self.is_standby(book, now));
+        ready
+            .filter_map(|book| Some((book.label.kind, trip(&book.label.kind)?)))
+            .filter(|(_, trip)| *trip <= limit)
+            .min_by_key(|(_, trip)| *trip)
+            .map(|(kind, _)| kind)
     }
 
     // ---- time and events
@@ -490,7 +496,7 @@ impl Link {
             .as_ref()
             .and_then(|(_, connection)| connection.poll_timeout())
             .map(|at| (at, "quic"));
-        let copy = self.copies.front().map(|copy| (copy.due, "copy"));
+        let copy = self.copies.deadline().map(|at| (at, "copy"));
         let policy = self.policy_deadline(now).map(|at| (at, "path policy"));
         let keys = self.key_deadline().map(|at| (at, "key update"));
         let report = self.report_deadline().map(|at| (at, "report"));
@@ -551,7 +557,6 @@ impl Link {
         }
         self.closed = true;
         self.copies.clear();
-        self.copies_bytes = 0;
         self.set_state(State::Disconnected, None, None);
         self.events.push_back(LinkEvent::Closed(reason));
     }

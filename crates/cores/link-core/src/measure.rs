@@ -105,6 +105,22 @@ impl Link {
 
     // ---- figures
 
+    /// All that is measured of a path's own carrier; `None` while some of it is not known.
+    pub(crate) fn figures_of(&self, book: &Book, now: Instant) -> Option<Figures> {
+        let flow = self.flows.get(&book.label.kind)?;
+        if !self.carrier_of(book) {
+            return None;
+        }
+        let (told, heard) = (flow.told(now, REPORT_FRESH), flow.heard(now));
+        let (up, down) = if self.is_client() {
+            (told, heard)
+        } else {
+            (heard, told)
+        };
+        let trip = flow.trip(now)?.as_secs_f64() * 1000.0;
+        figures(Some(trip), &direction(up, None), &direction(down, None))
+    }
+
     /// One path as it is shown.
     pub(crate) fn view_of(&self, book: &Book, stats: &PathStats, now: Instant) -> PathView {
         let ms = |duration: Duration| duration.as_secs_f64() * 1000.0;
@@ -129,13 +145,15 @@ impl Link {
         let rtt_ms = flow.and_then(|flow| flow.trip(now)).map(ms);
         let to_endpoint = direction(up, up_rate);
         let to_player = direction(down, down_rate);
+        let figures = figures(rtt_ms, &to_endpoint, &to_player);
         PathView {
             kind: book.label.kind,
             phase: self.phase_of(book, now),
             rtt_ms,
             jitter_ms: larger(to_endpoint.jitter_ms, to_player.jitter_ms),
             loss_percent: pooled_loss(up, down),
-            quality: quality(rtt_ms, &to_endpoint, &to_player),
+            quality: figures.map(|figures| Quality::of(&figures)),
+            cost_ms: self.cost(book, now),
             to_endpoint,
             to_player,
             resent_packets: stats.lost_packets,
@@ -180,10 +198,10 @@ fn larger(one: Option<f64>, other: Option<f64>) -> Option<f64> {
     }
 }
 
-fn quality(rtt_ms: Option<f64>, up: &DirectionView, down: &DirectionView) -> Option<Quality> {
-    Some(Quality::of(&Figures {
+fn figures(rtt_ms: Option<f64>, up: &DirectionView, down: &DirectionView) -> Option<Figures> {
+    Some(Figures {
         rtt_ms: rtt_ms?,
         jitter_ms: [up.jitter_ms?, down.jitter_ms?],
         loss_percent: [up.loss_percent?, down.loss_percent?],
-    }))
+    })
 }

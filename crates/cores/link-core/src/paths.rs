@@ -7,7 +7,9 @@ use warp_protocol::carrier::{PathKind, PathLabel};
 
 use crate::Redundancy;
 use crate::books::Book;
-use crate::link::{COPY_HOLD, CloseReason, Link};
+use crate::copies::{COPY_HOLD, COPY_JITTER};
+use crate::flow::share;
+use crate::link::{CloseReason, Link};
 use crate::setup::label_address;
 
 impl Link {
@@ -103,16 +105,24 @@ impl Link {
             let Some(stats) = connection.path_stats(book.id) else {
                 continue;
             };
-            let (_, lost) = book
+            let (sent, lost) = book
                 .loss
                 .since_start(stats.sent_packets, stats.lost_packets);
+            book.lost_percent = share(lost.min(sent), sent);
             book.loss
                 .sample(now, stats.sent_packets, stats.lost_packets);
             // Two lost packets in ten seconds at a few dozen a second: half a percent. While copies
             // are sent they hide losses, so then one is enough to go on.
             let copying = book.redundant_until.is_some_and(|until| now < until);
             let lossy = lost >= if copying { 1 } else { 2 } && !book.suspect(now);
-            if lossy && self.config.redundancy == Redundancy::Auto {
+            let flow = self.flows.get(&book.label.kind);
+            let uneven = flow.and_then(|flow| flow.jitter(now)) >= Some(COPY_JITTER);
+            let wanted = match self.config.redundancy {
+                Redundancy::Off => false,
+                Redundancy::Auto => lossy || (uneven && !book.suspect(now)),
+                Redundancy::Always => true,
+            };
+            if wanted {
                 book.redundant_until = Some(now + COPY_HOLD);
             }
         }

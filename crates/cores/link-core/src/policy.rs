@@ -9,9 +9,13 @@
 //!    says that it hears nothing on it, the best usable path takes over. Without one the game
 //!    stays where it is, the state is Reconnecting, and the streams are held.
 //! 4. A path that is better by preference takes over when it has been heard without a suspicion
-//!    for the proving time (reason `better`), unless a person left it lately: then it is benched,
-//!    and taken only when nothing else is usable.
-//! 5. A path that is silent for the give-up time is reported once. Out of use it is closed when
+//!    for the proving time (reason `better`), unless it is measured to be worse, the path in use
+//!    was taken because it is measured to be better, or a person left it lately: then it is
+//!    benched, and taken only when nothing else is usable.
+//! 5. Whatever the preference, a proven path that is measured to be better than the one in use,
+//!    by a margin and several times in a row, takes over (reason `measured`; see [`crate::choice`]).
+//! 6. A path over which altered or replayed datagrams come is left and benched (`tampering`).
+//! 7. A path that is silent for the give-up time is reported once. Out of use it is closed when
 //!    nothing of it can be in flight any more.
 
 use std::collections::BTreeSet;
@@ -22,7 +26,9 @@ use warp_protocol::carrier::PathKind;
 
 use crate::State;
 use crate::books::Book;
+use crate::choice::{self, Contest, Costs, Measured};
 use crate::link::{Link, LinkEvent};
+use crate::quality::Figures;
 use crate::view::{PathPhase, SwitchReason};
 
 /// Time between attempts to open a path that had no id or connection id free.
@@ -44,6 +50,7 @@ pub(crate) struct Policy {
     retry_at: Option<Instant>,
     failed_kinds: BTreeSet<PathKind>,
     proven: BTreeSet<PathId>,
+    contest: Contest,
 }
 
 impl Policy {
@@ -60,6 +67,7 @@ impl Policy {
             retry_at: None,
             failed_kinds: BTreeSet::new(),
             proven: BTreeSet::new(),
+            contest: Contest::default(),
         }
     }
 
@@ -103,6 +111,9 @@ impl Link {
         }
         let silence = self.config.silence();
         let mut deadlines: Vec<Instant> = self.policy.retry_at.into_iter().collect();
+        if self.policy.client {
+            deadlines.extend(self.policy.contest.deadline().filter(|at| *at > now));
+        }
         for book in self.books.values() {
             if book.established {
                 deadlines.push(book.next_beat);
@@ -149,6 +160,11 @@ impl Link {
             && self.carrier_of(book)
             && book.heard.is_some()
             && book.silent_for(now) < self.config.silence()
+    }
+
+    /// Ready to take over, and without a suspicion.
+    pub(crate) fn is_standby(&self, book: &Book, now: Instant) -> bool {
+        self.is_proven(book, now) && !book.is_benched(now)
     }
 
     fn is_proven(&self, book: &Book, now: Instant) -> bool {
@@ -241,16 +257,105 @@ impl Link {
             self.leave_current(reason, now);
             return;
         }
+        if let Some(id) = self.better_by_order(current, now) {
+            self.move_to(id, SwitchReason::Better, now);
+        } else if self.policy.contest.window_ends(now)
+            && let Some(id) = self.better_by_cost(now)
+        {
+            self.move_to(id, SwitchReason::Measured, now);
+        }
+    }
+
+    /// A proven path that is preferred to `current`, and not measured to be worse.
+    fn better_by_order(&self, current: &Book, now: Instant) -> Option<PathId> {
+        if self.policy.contest.holds() {
+            return None;
+        }
         let rank = self.rank(current.label.kind);
-        let better = self
-            .books
+        let cost = self.cost(current, now);
+        let limit = cost.map(|cost| cost + choice::margin_ms(cost));
+        let worse = |book: &Book| match (self.cost(book, now), limit) {
+            (Some(cost), Some(limit)) => cost > limit,
+            // Both are known a second or two after a path is proven.
+            (None, Some(_)) if current.label.kind.is_host() || book.label.kind.is_host() => true,
+            _ => false,
+        };
+        self.books
             .values()
             .filter(|book| self.rank(book.label.kind) < rank && !book.is_benched(now))
-            .filter(|book| self.is_proven(book, now))
+            .filter(|book| self.is_proven(book, now) && !worse(book))
             .min_by_key(|book| self.rank(book.label.kind))
-            .map(|book| book.id);
-        if let Some(id) = better {
-            self.move_to(id, SwitchReason::Better, now);
+            .map(|book| book.id)
+    }
+
+    /// A window has ended: the path that has won often enough, if any.
+    fn better_by_cost(&mut self, now: Instant) -> Option<PathId> {
+        let current = self.books.get(&self.policy.in_use?)?;
+        let incumbent = self.cost(current, now)?;
+        let challengers: Vec<(PathKind, f64)> = self
+            .books
+            .values()
+            .filter(|book| book.id != current.id && !book.is_benched(now))
+            .filter(|book| self.is_proven(book, now))
+            .filter_map(|book| Some((book.label.kind, self.cost(book, now)?)))
+            .filter(|(kind, _)| !kind.is_host() || self.host_is_quick_enough(*kind, now))
+            .collect();
+        let winner = self.policy.contest.judge(incumbent, &challengers)?;
+        let proven = self
+            .books
+            .values()
+            .find(|book| book.label.kind == winner && self.is_proven(book, now));
+        proven.map(|book| book.id)
+    }
+
+    /// A host's path is not used beyond the zone's latency, however good it is beside the others.
+    fn host_is_quick_enough(&self, kind: PathKind, now: Instant) -> bool {
+        let trip = self.flows.get(&kind).and_then(|flow| flow.trip(now));
+        match (self.config.host_max_rtt, trip) {
+            (Some(limit), Some(trip)) => trip <= limit,
+            _ => true,
+        }
+    }
+
+    /// What a path costs; `None` while one of its figures is not known.
+    pub(crate) fn cost(&self, book: &Book, now: Instant) -> Option<f64> {
+        let Figures {
+            mut rtt_ms,
+            jitter_ms,
+            mut loss_percent,
+        } = self.figures_of(book, now)?;
+        if self.policy.in_use == Some(book.id) {
+            // What QUIC saw of the game itself cannot be falsified on the way.
+            if let Some(seen) = book.trips.smoothed() {
+                rtt_ms = rtt_ms.max(seen.as_secs_f64() * 1000.0);
+            }
+            if let Some(lost) = book.lost_percent {
+                loss_percent[0] = loss_percent[0].max(lost);
+            }
+        }
+        Some(choice::cost_ms(&Measured {
+            rtt_ms,
+            jitter_ms: jitter_ms[0].max(jitter_ms[1]),
+            loss_percent,
+        }))
+    }
+
+    /// Altered or replayed datagrams came over `carrier`: some may be of another making, many are
+    /// somebody's work.
+    pub(crate) fn suspect_tampering(&mut self, carrier: PathKind, now: Instant) {
+        if !self.policy.client || !self.flow(carrier).on_refused(now) {
+            return;
+        }
+        self.events.push_back(LinkEvent::Tampered(carrier));
+        let until = now + self.config.bench * 5;
+        for book in self.books.values_mut() {
+            if book.label.kind == carrier {
+                book.benched_until = Some(until);
+            }
+        }
+        let current = self.policy.in_use.and_then(|id| self.books.get(&id));
+        if current.is_some_and(|book| book.label.kind == carrier) {
+            self.leave_current(SwitchReason::Tampering, now);
         }
     }
 
@@ -298,11 +403,20 @@ impl Link {
         let from_kind = from_book.label.kind;
         let silent = match reason {
             SwitchReason::Silence | SwitchReason::CarrierClosed => from_book.silent_for(now),
-            SwitchReason::First | SwitchReason::Better | SwitchReason::Asked => Duration::ZERO,
+            _ => Duration::ZERO,
         };
-        let to_kind = self.books.get(&to)?.label.kind;
+        let to_book = self.books.get(&to)?;
+        let to_kind = to_book.label.kind;
+        let costs = self.cost(from_book, now).zip(self.cost(to_book, now));
+        let costs = costs.map(|(from_ms, to_ms)| Costs { from_ms, to_ms });
         self.take(to, reason, now);
-        if reason != SwitchReason::Better {
+        let by_cost = reason == SwitchReason::Measured;
+        if let Some(bench) = self.policy.contest.moved(from_kind, to_kind, by_cost, now)
+            && let Some(book) = self.books.get_mut(&from)
+        {
+            book.benched_until = Some(now + bench);
+        }
+        if !by_cost && reason != SwitchReason::Better {
             self.policy.moved_at = Some(now);
             self.set_state(State::FailingOver, Some(to_kind), Some(reason));
         }
@@ -311,6 +425,7 @@ impl Link {
             to: to_kind,
             reason,
             silent,
+            costs,
         });
         Some((from_kind, to_kind))
     }

@@ -24,6 +24,8 @@ pub enum Holder {
         /// The account.
         account: u64,
     },
+    /// A device, of whichever account, that may serve zones.
+    Host,
     /// An endpoint.
     Endpoint,
 }
@@ -65,6 +67,7 @@ impl Trust {
             Holder::Device { account } => {
                 says.role != CertificateRole::Endpoint && says.account == account
             }
+            Holder::Host => says.role != CertificateRole::Endpoint && says.may_host,
             Holder::Endpoint => says.role == CertificateRole::Endpoint,
         };
         if says.key != *key || !fits {

@@ -65,6 +65,9 @@ pub struct PathView {
     pub loss_percent: Option<f64>,
     /// How good it is, when all that it takes is known.
     pub quality: Option<Quality>,
+    /// What it costs in the choice between paths, ms ([`crate::choice`]), when all that it takes is
+    /// known.
+    pub cost_ms: Option<f64>,
     /// From the player to the endpoint.
     pub to_endpoint: DirectionView,
     /// From the endpoint to the player.
@@ -99,4 +102,8 @@ pub enum SwitchReason {
     CarrierClosed,
     /// A person asked for it.
     Asked,
+    /// Another path was measured to be better, several times in a row.
+    Measured,
+    /// What came over the path in use was altered or replayed on the way.
+    Tampering,
 }

@@ -26,7 +26,7 @@ const QUEUEING: Duration = Duration::from_millis(50);
 const HIGH_LOSS: f64 = 0.10;
 const SOME_LOSS: f64 = 0.02;
 /// Fewer messages in a report than this say nothing about loss.
-const MIN_MESSAGES: u64 = 10;
+pub const MIN_REPORT: u64 = 10;
 
 /// See the module's documentation.
 #[derive(Debug)]
@@ -126,7 +126,7 @@ impl Bandwidth {
         // now was not there then, or as much of something else was.
         let sent = current.sent.0.saturating_sub(last.sent.0);
         let arrived = current.arrived.0.saturating_sub(last.arrived.0);
-        if span <= 0.0 || sent < MIN_MESSAGES {
+        if span <= 0.0 || sent < MIN_REPORT {
             return;
         }
         let loss = 1.0 - (arrived as f64 / sent as f64).min(1.0);

@@ -29,7 +29,7 @@
 //! | queue of control / unreliable | 256 KiB each | short messages only |
 //! | credit: control, reliable, file | 256 KiB, 2 MiB, 4 MiB | what a peer may make us hold; two of the longest frames at least |
 //! | longest frame: control, unreliable, reliable and file | 16 KiB, 1,279 bytes, 1 MiB | one message; one packet; a bounded reassembly |
-//! | piece of a long frame | 4 to 64 KiB, a sixteenth of the pacer's window | a message in SCTP cannot be interrupted |
+//! | piece of a long frame | 4 to 32 KiB, an eighth of the pacer's window, on long ways a sixteenth | a message in SCTP cannot be interrupted, and none may be longer than 64 KiB |
 //! | batch | 32 frames, 1,279 bytes, 5 ms | one packet |
 //! | compression | from 1,024 bytes on | below, the header of a block eats the gain |
 
@@ -48,7 +48,7 @@ mod violation;
 pub mod wire;
 
 pub use backoff::{ReconnectConfig, Reconnects};
-pub use bandwidth::Bandwidth;
+pub use bandwidth::{Bandwidth, MIN_REPORT};
 pub use channel::{Channel, Class, Credited};
 pub use control::{Control, Credits};
 pub use inbox::{Inbound, Inbox};
@@ -58,6 +58,11 @@ pub use machine::{
 pub use outbox::{Outbox, OutboxConfig, OutboxStats, Outgoing, Refused};
 pub use pacer::Pacer;
 pub use violation::Violation;
+
+/// Longest message, bytes, header included: what a side that names no other length takes
+/// (RFC 8841, 6.1: `max-message-size`). A longer one is refused by the library, and what was to follow it
+/// makes no sense any more.
+pub const MAX_MESSAGE: usize = 64 * 1024;
 
 /// Longest frame on reliable and file, bytes.
 pub const MAX_FRAME: usize = 1024 * 1024;
@@ -78,6 +83,7 @@ pub const FRAME_OVERHEAD: usize = 64;
 /// What a peer may make us hold, in the order of [`Credited::ALL`], bytes with overhead.
 pub const WINDOWS: [usize; 3] = [256 * 1024, 2 * 1024 * 1024, 4 * 1024 * 1024];
 
+const _: () = assert!(MAX_CONTROL_FRAME + wire::HEADER <= MAX_MESSAGE);
 const _: () = assert!(WINDOWS[0] >= 2 * (MAX_CONTROL_FRAME + FRAME_OVERHEAD));
 const _: () = assert!(WINDOWS[1] > MAX_FRAME + FRAME_OVERHEAD);
 const _: () = assert!(WINDOWS[2] > 2 * (MAX_FRAME + FRAME_OVERHEAD));

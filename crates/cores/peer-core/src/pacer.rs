@@ -20,14 +20,25 @@ const MIN_WINDOW: usize = 16 * 1024;
 const MAX_WINDOW: usize = 1024 * 1024;
 
 /// Largest window on the shortest ways, and up to here it doubles in the beginning, bytes: what the
-/// usual socket buffer (212,992 bytes, counted twice by Linux, with about 1 KiB of overhead per packet)
-/// holds when nobody reads it. The library's SCTP hardly recovers from many losses at once, and a burst
-/// that overflows that buffer is many.
-const SAFE_WINDOW: usize = 192 * 1024;
+/// usual socket buffer (212,992 bytes, counted twice by Linux) holds of a burst that the sender hands over
+/// in large pieces, measured: half that buffer loses some. The library's SCTP hardly recovers from many
+/// losses at once. A larger window brings more per second and delays control by more than a few
+/// milliseconds.
+const SAFE_WINDOW: usize = 256 * 1024;
 
 /// For each such time there and back the window may be [`SAFE_WINDOW`] larger: that much is spread
 /// over the way.
 const SPREAD: Duration = Duration::from_millis(10);
+
+/// Least and most of the window that a piece takes: so many pieces make one.
+const LEAST_SHARE: usize = 16;
+const MOST_SHARE: usize = 8;
+
+/// Shortest and longest piece of a frame, bytes. The longest stays well below what SCTP's other side
+/// takes as one message, [`crate::MAX_MESSAGE`]; twice as long brings nothing more.
+const MIN_PIECE: usize = 4 * 1024;
+const MAX_PIECE: usize = 32 * 1024;
+const _: () = assert!(MAX_PIECE + crate::wire::LONGEST_HEADER <= crate::MAX_MESSAGE);
 
 /// Window to begin with, bytes.
 const FIRST_WINDOW: usize = 32 * 1024;
@@ -77,6 +88,11 @@ impl Default for Pacer {
     }
 }
 
+/// What our own bulk may delay on a way with this shortest time.
+fn target(base: Duration) -> Duration {
+    TARGET.max(base / 16)
+}
+
 impl Pacer {
     /// Bytes that may still be handed over now.
     pub fn room(&self) -> usize {
@@ -84,14 +100,25 @@ impl Pacer {
     }
 
     /// How long the pieces of a frame are: short beside the window, because the time that a piece
-    /// takes by itself counts as delay.
+    /// takes by itself counts as delay; not shorter, because each costs the same whatever its length.
+    /// An eighth of the window takes an eighth of the time there and back, which is too much where
+    /// that is beyond the target.
     pub fn piece(&self) -> usize {
-        (self.window / 16).clamp(4 * 1024, 64 * 1024)
+        let share = self.base().map_or(LEAST_SHARE, |base| {
+            let times = base.as_secs_f64() / target(base).as_secs_f64();
+            (times as usize).clamp(MOST_SHARE, LEAST_SHARE)
+        });
+        (self.window / share).clamp(MIN_PIECE, MAX_PIECE)
     }
 
     /// The window, bytes.
     pub fn window(&self) -> usize {
         self.window
+    }
+
+    /// The shortest time of the last two spans.
+    fn base(&self) -> Option<Duration> {
+        self.base.iter().flatten().min().copied()
     }
 
     /// The last time from handing over to acknowledgement.
@@ -144,9 +171,9 @@ impl Pacer {
             self.base_since = Some(now);
         }
         self.base[0] = Some(self.base[0].map_or(time, |base| base.min(time)));
-        let base = self.base.iter().flatten().min().copied().unwrap_or(time);
+        let base = self.base().unwrap_or(time);
         let queued = time.saturating_sub(base);
-        let target = TARGET.max(base / 16);
+        let target = target(base);
         if queued > target {
             self.starting = false;
             // Once per round trip: what is in flight was sent before the cut.
@@ -224,6 +251,26 @@ mod tests {
             let bound = least.max(4 * TARGET.max(Duration::from_millis(delay) / 16));
             assert!(worst < bound, "{worst:?} at {rate} B/s, {delay} ms");
         }
+    }
+
+    #[test]
+    fn a_piece_stays_a_message_that_the_other_side_takes() {
+        let start = Instant::now();
+        let mut pacer = Pacer::default();
+        let mut now = start;
+        let mut widest = 0;
+        // A long way that is never full: the window becomes as large as it may.
+        for _ in 0..200 {
+            while pacer.room() >= pacer.piece() {
+                let bytes = pacer.piece();
+                pacer.on_sent(bytes, now);
+                widest = widest.max(bytes + crate::wire::LONGEST_HEADER);
+            }
+            now += Duration::from_millis(100);
+            pacer.on_outstanding(0, now);
+        }
+        assert_eq!(pacer.window(), MAX_WINDOW);
+        assert!(widest <= crate::MAX_MESSAGE, "{widest}");
     }
 
     #[test]

@@ -26,6 +26,9 @@ pub const VERSION: u8 = 1;
 /// Bytes in front of a single frame and of a datagram.
 pub const HEADER: usize = 1;
 
+/// Most bytes in front of a piece of a frame: the first one of a compressed frame.
+pub(crate) const LONGEST_HEADER: usize = HEADER + 4 + 4;
+
 /// Bytes in front of each frame of a batch.
 pub(crate) const BATCH_ENTRY: usize = 2;
 
@@ -193,7 +196,7 @@ fn batch(channel: Channel, message: Bytes) -> Result<Message, Violation> {
 }
 
 fn begin(kind: u8, room: usize) -> BytesMut {
-    let mut message = BytesMut::with_capacity(room.saturating_add(9));
+    let mut message = BytesMut::with_capacity(room.saturating_add(LONGEST_HEADER));
     message.put_u8(VERSION << 4 | kind);
     message
 }

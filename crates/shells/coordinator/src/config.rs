@@ -16,6 +16,7 @@
 //! | `hosts.minimum` | what a host needs in every zone: `cpu_cores`, `cpu_frequency_mhz`, `memory_mb` | 1 each |
 //! | `hosts.heartbeat_seconds` | how often a host says that it is there, 1 to 60 | 5 |
 //! | `hosts.silent_seconds` | without a heartbeat for so long it is not there; at least twice `heartbeat_seconds`, at most 600 | 15 |
+//! | `endpoint.key_rotation_interval_seconds` | after so long the endpoint renews the keys of a session link, 60 to 86400 | 3600 |
 //! | `cors_origins` | origins of browser clients, such as `https://play.example` | `[]` |
 //! | `registration` | `open` or `closed` | `open` |
 //! | `keep_alive.ping_seconds` | 1 to 300 | 20 |
@@ -91,6 +92,8 @@ pub struct CoordinatorConfig {
     pub require_certificates: bool,
     /// How long a certificate is valid.
     pub certificate_lifetime: Duration,
+    /// After so long the endpoint renews the keys of a session link.
+    pub key_rotation_interval: Duration,
     /// Origins that browsers may call from.
     pub cors_origins: Vec<String>,
     /// May people make accounts themselves?
@@ -121,6 +124,7 @@ impl Default for CoordinatorConfig {
             refresh_lifetime: Duration::from_secs(7 * 24 * 3600),
             require_certificates: true,
             certificate_lifetime: Duration::from_secs(3600),
+            key_rotation_interval: Duration::from_secs(3600),
             cors_origins: Vec::new(),
             registration: Registration::Open,
             hosts: HostsConfig::default(),
@@ -170,6 +174,8 @@ struct File {
     #[serde(default)]
     certificates: CertificatesPart,
     #[serde(default)]
+    endpoint: EndpointPart,
+    #[serde(default)]
     cors_origins: Vec<String>,
     #[serde(default)]
     registration: Registration,
@@ -197,6 +203,11 @@ struct TurnPart {
 #[derive(Default, Deserialize)]
 struct CertificatesPart {
     lifetime_seconds: Option<u64>,
+}
+
+#[derive(Default, Deserialize)]
+struct EndpointPart {
+    key_rotation_interval_seconds: Option<u64>,
 }
 
 #[derive(Default, Deserialize)]
@@ -276,6 +287,13 @@ impl File {
             config.certificate_lifetime,
             10,
             MAX_VALIDITY,
+        )?;
+        config.key_rotation_interval = seconds(
+            "endpoint.key_rotation_interval_seconds",
+            self.endpoint.key_rotation_interval_seconds,
+            config.key_rotation_interval,
+            60,
+            86_400,
         )?;
         config.ping_every = seconds(
             "keep_alive.ping_seconds",
@@ -457,6 +475,7 @@ mod tests {
         let (config, unknown) = read("{}").unwrap();
         assert_eq!(config.listen.to_string(), "127.0.0.1:8001");
         assert!(config.require_certificates);
+        assert_eq!(config.key_rotation_interval.as_secs(), 3600);
         assert!(unknown.is_empty());
 
         let (config, unknown) = read(
@@ -466,6 +485,7 @@ mod tests {
                 "turn": {"urls": ["turn:a:1"], "shared_secret": "s", "ttl_seconds": 300},
                 "tokens": {"access_seconds": 60, "refresh_seconds": 300},
                 "require_certificates": false, "certificates": {"lifetime_seconds": 10},
+                "endpoint": {"key_rotation_interval_seconds": 60},
                 "cors_origins": ["https://play.example"], "registration": "closed",
                 "hosts": {"who": "role", "heartbeat_seconds": 2, "silent_seconds": 4, "minimum": {"cpu_cores": 4}},
                 "keep_alive": {"ping_seconds": 5, "idle_seconds": 10},
@@ -487,6 +507,7 @@ mod tests {
         assert_eq!(config.hosts.minimum.cpu_cores, 4);
         assert_eq!(config.hosts.minimum.memory_mb, 1);
         assert_eq!(config.hosts.limits.silent.as_secs(), 4);
+        assert_eq!(config.key_rotation_interval.as_secs(), 60);
         assert_eq!(config.registration, Registration::Closed);
         assert_eq!(config.idle_after.as_secs(), 10);
         assert_eq!(config.limits.account, Rate::new(3, 4));
@@ -520,6 +541,12 @@ mod tests {
                 "listen",
                 "\"here\"",
                 "127.0.0.1:8001",
+            ),
+            (
+                r#"{"endpoint": {"key_rotation_interval_seconds": 59}}"#,
+                "endpoint.key_rotation_interval_seconds",
+                "59",
+                "60 to 86400",
             ),
             (r#"{"listen": 8001}"#, "listen", "8001", "127.0.0.1:8001"),
             (

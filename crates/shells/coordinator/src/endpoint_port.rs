@@ -1,9 +1,11 @@
 //! The embedded endpoint, as the rest of this crate sees it: the one place that knows its API.
 
+use std::time::Duration;
+
 pub(crate) use warp_endpoint::SignalPort;
 use warp_endpoint::{
-    CertifiedDevice, Endpoint, EndpointConfig, EndpointTrust, GrantRefused, GrantSpec,
-    HostGrantSpec, HostRoute, HostTraffic, Identity, RouteRefused, WebRtcOptions,
+    CertifiedDevice, Endpoint, EndpointConfig, EndpointLimits, EndpointTrust, GrantRefused,
+    GrantSpec, HostGrantSpec, HostRoute, HostTraffic, Identity, RouteRefused, WebRtcOptions,
 };
 use warp_link::Carrier;
 use warp_link_core::State;
@@ -33,17 +35,21 @@ impl EndpointPort {
         warp_endpoint::generate_identity_der()
     }
 
-    /// `loopback`: launchers of this machine only, perhaps without any network.
+    /// `loopback`: launchers of this machine only, perhaps without any network. `key_interval`: after
+    /// so long the keys of a session link are renewed.
     pub(crate) fn start(
         identity_der: &[u8],
         loopback: bool,
+        key_interval: Duration,
         trust: EndpointTrust,
     ) -> Result<Self, NotAKey> {
         let identity = Identity::from_pkcs8_der(identity_der).map_err(|_| NotAKey)?;
+        let mut limits = EndpointLimits::default();
+        limits.link.key_interval = key_interval;
         let endpoint = Endpoint::start(EndpointConfig {
             identity,
             trust: Some(trust),
-            limits: Default::default(),
+            limits,
             webrtc: WebRtcOptions {
                 include_loopback: loopback,
                 ..WebRtcOptions::default()

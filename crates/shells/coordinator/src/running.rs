@@ -299,7 +299,8 @@ fn endpoint(config: &CoordinatorConfig, authority: &Authority) -> Result<Endpoin
         trust: authority.trust(),
         require_certificates: authority.required,
     };
-    EndpointPort::start(&der, loopback, trust).map_err(|_| StartError::KeyFile { file })
+    EndpointPort::start(&der, loopback, config.key_rotation_interval, trust)
+        .map_err(|_| StartError::KeyFile { file })
 }
 
 async fn forget_expired(app: App) {

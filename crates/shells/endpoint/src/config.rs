@@ -54,6 +54,8 @@ pub struct CertifiedDevice {
 pub struct EndpointLimits {
     /// Sessions at once.
     pub sessions: usize,
+    /// Hosts at once.
+    pub hosts: usize,
     /// Connections to game servers at once in one session.
     pub connections: usize,
     /// How long a stream may take to say which server it wants.
@@ -77,6 +79,7 @@ impl Default for EndpointLimits {
     fn default() -> Self {
         Self {
             sessions: 2_000,
+            hosts: 256,
             connections: 32,
             request: Duration::from_secs(5),
             dial: Duration::from_secs(5),

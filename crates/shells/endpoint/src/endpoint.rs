@@ -13,14 +13,16 @@ use tokio_util::task::TaskTracker;
 use warp_link::Carrier;
 use warp_link::peer::PeerConfig;
 use warp_link_core::{Holder, Link};
+use warp_link_driver::RoomKeys;
 use warp_protocol::carrier::PathKind;
 use warp_protocol::identity::{PublicKey, Refusals, RefusedReason};
+use warp_protocol::rest::IceServer;
 use zeroize::Zeroizing;
 
 use crate::config::{
     AttachRefused, EndpointConfig, GrantRefused, GrantSpec, SIGNALS, SessionView, SignalPort,
 };
-use crate::session::{self, Session, SessionKeys};
+use crate::session::{self, Session};
 
 /// A new key for an endpoint: Ed25519, PKCS#8 v2 DER, from the system's random numbers.
 ///
@@ -41,11 +43,23 @@ pub(crate) struct Shared {
     pub(crate) hosts: crate::hosts::Hosts,
     /// What was refused, by reason.
     refusals: Refusals,
-    stop: CancellationToken,
-    tasks: TaskTracker,
+    pub(crate) stop: CancellationToken,
+    pub(crate) tasks: TaskTracker,
 }
 
 impl Shared {
+    /// How connections of a grant with these servers are made.
+    pub(crate) fn peer_config(&self, ice_servers: Vec<IceServer>) -> PeerConfig {
+        let webrtc = &self.config.webrtc;
+        PeerConfig {
+            ice_servers,
+            include_loopback: webrtc.include_loopback,
+            bind: webrtc.bind.clone(),
+            connect_timeout: webrtc.connect_timeout,
+            ..PeerConfig::default()
+        }
+    }
+
     /// Counts a refusal, and says so in the log.
     pub(crate) fn refuse(&self, session_id: &str, reason: RefusedReason) {
         let count = self.refusals.count(reason);
@@ -83,7 +97,7 @@ impl Shared {
 }
 
 /// Unix seconds.
-fn unix_now() -> u64 {
+pub(crate) fn unix_now() -> u64 {
     // A clock before 1970 makes nothing expire; it would also break TLS to the coordinator.
     SystemTime::now()
         .duration_since(SystemTime::UNIX_EPOCH)
@@ -119,8 +133,8 @@ impl Endpoint {
         }
     }
 
-    pub(crate) fn hosts(&self) -> &crate::hosts::Hosts {
-        &self.shared.hosts
+    pub(crate) fn shared(&self) -> &Arc<Shared> {
+        &self.shared
     }
 
     /// The key that launchers know it by.
@@ -171,17 +185,11 @@ impl Endpoint {
         .map_err(|_| GrantRefused::LinkSetup)?;
         let (to_endpoint, inbox) = mpsc::channel(SIGNALS);
         let (outbox, from_endpoint) = mpsc::channel(SIGNALS);
-        let peer_config = PeerConfig {
-            ice_servers: spec.ice_servers.clone(),
-            include_loopback: config.webrtc.include_loopback,
-            bind: config.webrtc.bind.clone(),
-            connect_timeout: config.webrtc.connect_timeout,
-            ..PeerConfig::default()
-        };
+        let peer_config = shared.peer_config(spec.ice_servers.clone());
         let (handle, notices, incoming) = warp_link_driver::spawn(link);
-        let keys = SessionKeys {
+        let keys = RoomKeys {
             ours: config.identity.clone(),
-            device,
+            theirs: device,
             // A launcher that has a certificate also signs: one that does not was tampered with.
             signed_offers: spec.certified.is_some()
                 || config.trust.is_some_and(|trust| trust.require_certificates),
@@ -207,8 +215,9 @@ impl Endpoint {
         let owner = Arc::clone(shared);
         shared.tasks.spawn(async move {
             session::run(&session, &owner, parts).await;
-            let mut sessions = owner.sessions.lock();
-            sessions.remove(session.id());
+            owner.sessions.lock().remove(session.id());
+            // After that, so that no route of it comes in between.
+            owner.hosts.forget_session(session.id());
         });
         Ok(SignalPort {
             to_endpoint,
@@ -250,10 +259,11 @@ impl Endpoint {
         sessions.values().map(|session| session.view()).collect()
     }
 
-    /// Ends all sessions and waits until they have ended. No session is granted from now on.
+    /// Ends all sessions and hosts and waits until they have ended. None is granted from now on.
     pub async fn shutdown(&self) {
         {
-            // Under the lock, so that no session is granted and forgotten.
+            // Under the locks, so that no session or host is granted and forgotten.
+            let _hosts = self.shared.hosts.by_room.lock();
             let _sessions = self.shared.sessions.lock();
             self.shared.stop.cancel();
         }

@@ -17,6 +17,10 @@
 //! * A client may leave a packet that keeps its session alive: it is written when nothing else was
 //!   for 45 s, so that the server (60 s) does not close while the client or the path is away, at most
 //!   until 10 minutes after the client's last message. It is not part of the stream's digest.
+//! * Hosts connect in the same two ways, in a room of their own ([`Endpoint::grant_host`]). What they
+//!   bring is given to the sessions' links by routes ([`Endpoint::route`]), each as a carrier of its
+//!   own; a host without a right to host, a slot without a route and a lease of the past bring
+//!   nothing.
 //! * Half-closing and resetting pass in both directions. A digest of each direction is logged at the
 //!   end of each stream, so that both ends of a session can be compared.
 //!
@@ -36,6 +40,10 @@
 //! | what | default | when full |
 //! |---|---|---|
 //! | sessions | 2,000 | [`GrantRefused::TooManySessions`] |
+//! | hosts | 256 | [`GrantRefused::TooManySessions`] |
+//! | routes of a host | 2,000 | [`RouteRefused::TooManyRoutes`] |
+//! | datagrams from a host, for one member's link | 256 KiB | the newest is dropped |
+//! | datagrams to a host, of all its members | 256 KiB | the newest is dropped, whoever's it is |
 //! | connections of a session | 32 | [`TooManyConnections`](warp_protocol::stream::OpenRefused::TooManyConnections) |
 //! | signaling messages each way | 64 | the sender waits, or candidates are dropped |
 //! | WebRTC connections of a session | one open, one being made | see above |
@@ -43,7 +51,6 @@
 //! | bytes from the server, for a client that does not read | one read of 64 KiB | the socket is not read, TCP pushes back |
 //! | packets kept for a silent client | one of a stream, 64 KiB | the newest counts |
 
-mod answering;
 mod config;
 mod endpoint;
 pub mod game;

@@ -8,15 +8,18 @@ use tokio::sync::{Semaphore, mpsc};
 use tokio::time::{Instant, sleep_until};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
+use warp_link::Carrier;
 use warp_link::peer::PeerConfig;
-use warp_link_core::{CloseReason, Identity, State};
-use warp_link_driver::{IncomingStreams, LinkEnd, LinkHandle, LinkNotice, LinkNotices};
-use warp_protocol::identity::{PublicKey, RefusedReason};
+use warp_link_core::{CloseReason, State};
+use warp_link_driver::{
+    Answering, IncomingStreams, LinkEnd, LinkHandle, LinkNotice, LinkNotices, Room, RoomKeys,
+};
+use warp_protocol::carrier::PathKind;
+use warp_protocol::identity::RefusedReason;
 use warp_protocol::signal::{ClientSignal, ServerSignal};
 use warp_protocol::stream::reset;
 use warp_protocol::zone::GameServer;
 
-use crate::answering::Answering;
 use crate::config::{EndpointLimits, GrantSpec, SessionView};
 use crate::endpoint::Shared;
 use crate::game;
@@ -27,20 +30,10 @@ const FAREWELL: Duration = Duration::from_millis(500);
 /// How long the streams of a session may take to say goodbye.
 const GOODBYE: Duration = Duration::from_secs(1);
 
-/// The keys of a session.
-pub(crate) struct SessionKeys {
-    /// The endpoint's own, which signs answers.
-    pub(crate) ours: Identity,
-    /// The launcher's, which signs offers.
-    pub(crate) device: PublicKey,
-    /// An offer without a signature is refused.
-    pub(crate) signed_offers: bool,
-}
-
 /// A session, as its streams and the endpoint see it.
 pub(crate) struct Session {
     id: String,
-    pub(crate) keys: SessionKeys,
+    keys: RoomKeys,
     pub(crate) game: GameServer,
     p2p_enabled: bool,
     pub(crate) limits: EndpointLimits,
@@ -59,7 +52,7 @@ pub(crate) struct Session {
 impl Session {
     pub(crate) fn new(
         spec: GrantSpec,
-        keys: SessionKeys,
+        keys: RoomKeys,
         limits: EndpointLimits,
         link: LinkHandle,
         stop: CancellationToken,
@@ -86,10 +79,6 @@ impl Session {
 
     pub(crate) fn link(&self) -> &LinkHandle {
         &self.link
-    }
-
-    pub(crate) fn p2p_enabled(&self) -> bool {
-        self.p2p_enabled
     }
 
     pub(crate) fn stop(&self) {
@@ -134,6 +123,38 @@ impl Session {
     }
 }
 
+/// The session's signaling room.
+struct SessionRoom {
+    session: Arc<Session>,
+    owner: Arc<Shared>,
+}
+
+impl Room for SessionRoom {
+    fn id(&self) -> &str {
+        self.session.id()
+    }
+
+    fn keys(&self) -> &RoomKeys {
+        &self.session.keys
+    }
+
+    fn takes_offers(&self) -> bool {
+        self.session.p2p_enabled
+    }
+
+    fn stop(&self) -> &CancellationToken {
+        &self.session.stop
+    }
+
+    fn attach(&self, carrier: Carrier) {
+        self.session.link().attach(PathKind::Direct, carrier);
+    }
+
+    fn refuse(&self, reason: RefusedReason) {
+        self.owner.refuse(self.session.id(), reason);
+    }
+}
+
 /// What the session's task alone holds.
 pub(crate) struct Parts {
     pub(crate) notices: LinkNotices,
@@ -153,12 +174,11 @@ pub(crate) async fn run(session: &Arc<Session>, owner: &Arc<Shared>, parts: Part
         peer_config,
     } = parts;
     let tasks = TaskTracker::new();
-    let mut answering = Answering::new(
-        (Arc::clone(session), Arc::clone(owner)),
-        tasks.clone(),
-        outbox,
-        peer_config,
-    );
+    let room = SessionRoom {
+        session: Arc::clone(session),
+        owner: Arc::clone(owner),
+    };
+    let mut answering = Answering::new(Arc::new(room), tasks.clone(), outbox, peer_config);
     let unused_at = Instant::now() + session.limits.unused;
     let (mut used, mut unproven) = (false, false);
     let mut signaling = true;

@@ -90,11 +90,23 @@ impl Coordinator {
         &self.base
     }
 
+    /// Name and port of the coordinator, as the configuration has them.
+    pub(crate) fn host_and_port(&self) -> Option<(String, u16)> {
+        let url = reqwest::Url::parse(&self.base).ok()?;
+        let host = url.host_str()?.trim_matches(['[', ']']).to_owned();
+        Some((host, url.port_or_known_default()?))
+    }
+
     /// The signaling socket of a grant.
     pub(crate) fn signaling_target(&self, grant: &SessionGrant) -> WsTarget {
+        self.seat_target(&grant.peer_id, &grant.session_id)
+    }
+
+    /// The signaling socket of a place in a room.
+    pub(crate) fn seat_target(&self, peer_id: &str, session_id: &str) -> WsTarget {
         self.target(format!(
-            "{}?peer_id={}&session_id={}",
-            self.websocket, grant.peer_id, grant.session_id
+            "{}?peer_id={peer_id}&session_id={session_id}",
+            self.websocket
         ))
     }
 
@@ -260,6 +272,26 @@ impl Coordinator {
         route: &str,
         body: Option<&impl Serialize>,
     ) -> Result<T, Problem> {
+        let answer = self.authorised_bytes(method, route, body).await?;
+        self.read(&answer)
+    }
+
+    /// The same, where the answer says nothing more.
+    pub(crate) async fn tell(
+        &self,
+        method: Method,
+        route: &str,
+        body: Option<&impl Serialize>,
+    ) -> Result<(), Problem> {
+        self.authorised_bytes(method, route, body).await.map(drop)
+    }
+
+    async fn authorised_bytes(
+        &self,
+        method: Method,
+        route: &str,
+        body: Option<&impl Serialize>,
+    ) -> Result<Vec<u8>, Problem> {
         let token = self
             .access_token()
             .ok_or_else(|| Problem::new(ProblemCode::NotSignedIn, route))?;
@@ -272,10 +304,10 @@ impl Coordinator {
                 None => request,
             }
         };
-        match self.call(build(&token)).await {
+        match self.send(build(&token)).await {
             Err(problem) if problem.code == ProblemCode::TokenExpired => {
                 let fresh = self.renew(&token).await?;
-                self.call(build(&fresh)).await
+                self.send(build(&fresh)).await
             }
             answer => answer,
         }
@@ -306,7 +338,11 @@ impl Coordinator {
         request: RequestBuilder,
     ) -> Result<T, Problem> {
         let body = self.send(request).await?;
-        serde_json::from_slice(&body).map_err(|error| {
+        self.read(&body)
+    }
+
+    fn read<T: DeserializeOwned>(&self, body: &[u8]) -> Result<T, Problem> {
+        serde_json::from_slice(body).map_err(|error| {
             Problem::new(ProblemCode::CoordinatorProtocol, &self.base)
                 .with_detail(error.to_string())
         })

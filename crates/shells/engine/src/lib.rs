@@ -26,6 +26,7 @@
 //! | `tables` | the operator's packet tables |
 //! | `instances` | the game clients that were started here |
 //! | `game` | one game's process |
+//! | `hosting` | being a host for others |
 //! | `doctor` | checks of what play needs |
 
 mod account;
@@ -34,15 +35,19 @@ mod device;
 mod doctor;
 pub mod game;
 mod handle;
+mod hosting;
+mod hosts;
 mod instances;
 mod links;
 mod mapped;
+mod network;
 mod opener;
 mod outbox;
 mod paths;
 mod pins;
 mod play;
 mod proof;
+mod room;
 mod router;
 mod run;
 mod session;

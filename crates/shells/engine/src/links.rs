@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
+use tokio::sync::watch;
 use tokio_util::task::TaskTracker;
 use warp_engine_core::config::Config;
 use warp_engine_core::event::ConsoleAnswer;
@@ -12,6 +13,7 @@ use warp_protocol::rest::{IceServer, SessionGrant};
 use warp_protocol::{Problem, ProblemCode};
 
 use crate::coordinator::Coordinator;
+use crate::network;
 use crate::outbox::Outbox;
 use crate::session::Session;
 
@@ -28,6 +30,8 @@ pub(crate) struct Links {
     coordinator: Arc<Coordinator>,
     config: Config,
     outbox: Outbox,
+    /// Counts up when the network is another one.
+    network: watch::Receiver<u64>,
     held: BTreeMap<LinkId, Held>,
     /// Of links that were closed: datagrams that were refused, and sent twice.
     ended: (u64, u64),
@@ -36,6 +40,7 @@ pub(crate) struct Links {
 impl Links {
     pub(crate) fn new(coordinator: Arc<Coordinator>, config: Config, outbox: Outbox) -> Self {
         Self {
+            network: network::watch(coordinator.clone()),
             coordinator,
             config,
             outbox,
@@ -80,7 +85,7 @@ impl Links {
             self.coordinator.clone(),
             &self.config,
             grant,
-            &self.outbox,
+            (&self.outbox, self.network.clone()),
         )?;
         let handle = session.paths.link.clone();
         held.granted = None;

@@ -1,7 +1,8 @@
 //! Keeps a carrier of each kind open while a session lives.
 //!
 //! One task a kind: open, attach to the link, wait until it ends, is given up or has to be renewed;
-//! then wait and open again. The wait doubles from the configured one up to 30 s with jitter, and
+//! then wait and open again. On another network the next one is opened at once and takes the place of
+//! the old one when it is open. The wait doubles from the configured one up to 30 s with jitter, and
 //! starts anew after a carrier that worked.
 
 use std::sync::Arc;
@@ -9,13 +10,13 @@ use std::time::Duration;
 
 use backon::{BackoffBuilder, ExponentialBuilder};
 use parking_lot::Mutex;
-use tokio::sync::Notify;
+use tokio::sync::{Notify, watch};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 use warp_engine_core::config::Config;
-use warp_link::CloseReason;
 use warp_link::peer::PeerConfig;
 use warp_link::websocket::{ConnectError, connect};
+use warp_link::{Carrier, CloseReason};
 use warp_link_driver::{LinkHandle, LinkNotice};
 use warp_protocol::carrier::PathKind;
 use warp_protocol::identity::RefusedReason;
@@ -23,7 +24,8 @@ use warp_protocol::rest::SessionGrant;
 use warp_protocol::{Problem, ProblemCode};
 
 use crate::coordinator::Coordinator;
-use crate::signaling::{SetupError, Signing, open_peer};
+use crate::room::Room;
+use crate::signaling::{OpenPeer, SetupError, Signing, open_peer};
 
 const LONGEST_WAIT: Duration = Duration::from_secs(30);
 /// How long a carrier that is renewed by choice stays, so that what is on its way arrives.
@@ -35,7 +37,13 @@ pub(crate) struct Paths {
     pub(crate) config: Config,
     pub(crate) grant: SessionGrant,
     pub(crate) link: LinkHandle,
-    /// How WebRTC descriptions are signed.
+    /// The session's signaling socket.
+    pub(crate) room: Room,
+    /// Counts up when the network is another one.
+    pub(crate) network: watch::Receiver<u64>,
+    /// Whether the zone's policy allows WebRTC now.
+    pub(crate) p2p: watch::Sender<bool>,
+    /// How descriptions for the endpoint are signed.
     pub(crate) signing: Signing,
     pub(crate) stop: CancellationToken,
     /// What still gives back a port of the router after `stop`.
@@ -48,12 +56,47 @@ pub(crate) struct Paths {
     pub(crate) report: Box<dyn Fn(Problem) + Send + Sync>,
 }
 
+/// What has to be closed when a carrier is.
+enum Opened {
+    Peer(Box<OpenPeer>),
+    /// A socket ends with its carrier.
+    Socket,
+}
+
+impl Opened {
+    async fn close(self) {
+        if let Self::Peer(peer) = self {
+            peer.close().await;
+        }
+    }
+}
+
+/// Why a carrier did not open.
+#[derive(Debug, thiserror::Error)]
+enum NotOpened {
+    #[error(transparent)]
+    Peer(#[from] SetupError),
+    #[error(transparent)]
+    Socket(#[from] ConnectError),
+}
+
+/// Waits until the network is another one.
+pub(crate) async fn changed(network: &mut watch::Receiver<u64>) {
+    if network.changed().await.is_err() {
+        std::future::pending::<()>().await;
+    }
+}
+
 /// How a carrier's life ended.
 enum Ended {
     /// By itself, or given up: open another after a wait.
     Lost,
     /// Somebody asked for another: open it at once.
     Renew,
+    /// The zone's policy allows it no more.
+    Forbidden,
+    /// The network is another one: open another at once, and keep this one until then.
+    Network,
     /// The session is over.
     Stopped,
 }
@@ -70,139 +113,147 @@ impl Paths {
             .build()
     }
 
-    fn note(&self, kind: PathKind, error: &dyn std::fmt::Display) {
+    pub(crate) fn note(&self, kind: PathKind, error: &dyn std::fmt::Display) {
         tracing::info!(path = %kind, %error, "the path did not open");
         *self.last_failure.lock() = Some(format!("{kind}: {error}"));
     }
 
-    /// Starts one task per kind in `kinds`.
+    /// Starts one task per kind in `kinds`; the ways over hosts wait for the coordinator to name one.
     pub(crate) fn run(self: &Arc<Self>, kinds: &[PathKind]) {
-        for kind in kinds {
+        for kind in kinds.iter().copied() {
             let paths = self.clone();
             match kind {
-                PathKind::Direct => {
+                PathKind::Direct | PathKind::Wss => {
                     let ports = self.ports.clone();
-                    drop(ports.spawn(async move { paths.keep_direct().await }));
+                    drop(ports.spawn(async move { paths.keep(kind).await }));
                 }
-                PathKind::Wss => drop(tokio::spawn(async move { paths.keep_wss().await })),
-                // Hosts are found by the coordinator; there are none yet.
                 PathKind::Host | PathKind::Host2 => {}
             }
         }
     }
 
-    async fn keep_direct(&self) {
+    /// Keeps the carrier of a kind open until the session ends.
+    async fn keep(&self, kind: PathKind) {
         let mut backoff = self.backoff();
-        loop {
-            let attempt = open_peer(
-                &self.coordinator,
-                &self.grant,
-                &self.signing,
-                self.peer_config(),
-                self.config.webrtc.port_mapping,
-            );
-            let opened = tokio::select! {
-                opened = Box::pin(attempt) => opened,
-                () = self.stop.cancelled() => return,
-            };
-            match opened {
-                Ok(peer) => {
-                    tracing::info!(path = "direct", "carrier open");
-                    backoff = self.backoff();
-                    let closed = peer.carrier.tx.clone();
-                    let notices = self.link.notices();
-                    self.link.attach(PathKind::Direct, peer.carrier);
-                    let ended = self
-                        .until_lost(PathKind::Direct, notices, closed.closed())
-                        .await;
-                    let in_use = self.link.status().path == Some(PathKind::Direct);
-                    if in_use && matches!(ended, Ended::Renew) {
-                        // Left by choice, not by a failure; there may be nowhere to go.
-                        if self.link.fail_over().is_some() {
-                            tokio::time::sleep(HANDOVER).await;
-                        }
-                    }
-                    self.link.detach(PathKind::Direct);
-                    peer.offerer.close().await;
-                    if let Some(port) = peer.port {
-                        port.close().await;
-                    }
-                    match ended {
-                        Ended::Stopped => return,
-                        Ended::Renew => continue,
-                        Ended::Lost => {}
-                    }
-                }
-                Err(error) => {
-                    match error {
-                        SetupError::Unauthorized => self.renew_token().await,
-                        SetupError::Untrusted(reason) => self.untrusted(reason),
-                        _ => {}
-                    }
-                    self.note(PathKind::Direct, &error);
-                }
-            }
-            if !self.wait(PathKind::Direct, &mut backoff).await {
-                return;
-            }
-        }
-    }
-
-    /// An answer was not believed: each is counted, and a person is told of the first.
-    fn untrusted(&self, reason: RefusedReason) {
-        let problem = self.coordinator.proof.refuse(reason, "WebRTC answer");
-        if self.signing.is_first_refusal() {
-            (self.report)(problem);
-        }
-    }
-
-    async fn keep_wss(&self) {
-        let mut backoff = self.backoff();
+        let mut network = self.network.clone();
         let mut worked = false;
+        // A carrier of before the network changed: it stays until the next one is open.
+        let mut older: Option<Opened> = None;
+        let mut p2p = self.p2p.subscribe();
         loop {
             let opened = tokio::select! {
-                opened = Box::pin(self.open_wss()) => opened,
-                () = self.stop.cancelled() => return,
+                opened = Box::pin(self.open_allowed(kind, &mut p2p)) => opened,
+                () = self.stop.cancelled() => {
+                    if let Some(older) = older {
+                        older.close().await;
+                    }
+                    return;
+                }
             };
             match opened {
-                Ok(carrier) => {
-                    tracing::info!(path = "wss", "carrier open");
+                Ok((carrier, opened)) => {
+                    tracing::info!(path = %kind, "carrier open");
                     backoff = self.backoff();
                     worked = true;
                     let closed = carrier.tx.clone();
                     let notices = self.link.notices();
-                    self.link.attach(PathKind::Wss, carrier);
+                    self.link.attach(kind, carrier);
+                    if let Some(older) = older.take() {
+                        older.close().await;
+                    }
+                    network.mark_unchanged();
                     let ended = self
-                        .until_lost(PathKind::Wss, notices, closed.closed())
+                        .until_lost(kind, notices, closed.closed(), (&mut network, &mut p2p))
                         .await;
-                    self.link.detach(PathKind::Wss);
-                    if matches!(ended, Ended::Stopped) {
-                        return;
+                    match ended {
+                        Ended::Network => {
+                            older = Some(opened);
+                            continue;
+                        }
+                        Ended::Renew | Ended::Forbidden => self.leave(kind).await,
+                        Ended::Lost | Ended::Stopped => {}
+                    }
+                    self.link.detach(kind);
+                    opened.close().await;
+                    match ended {
+                        Ended::Stopped => return,
+                        Ended::Renew | Ended::Network | Ended::Forbidden => continue,
+                        Ended::Lost => {}
                     }
                 }
-                Err(error) => {
-                    if error.needs_sign_in() {
-                        self.renew_token().await;
-                    }
-                    self.note(PathKind::Wss, &error);
-                    if std::mem::take(&mut worked) {
-                        (self.report)(problem_of(&error));
-                    }
-                }
+                Err(error) => self.not_opened(kind, &error, &mut worked).await,
             }
-            if !self.wait(PathKind::Wss, &mut backoff).await {
+            if !self.wait(kind, &mut backoff, &mut network).await {
                 return;
             }
         }
     }
 
-    async fn open_wss(&self) -> Result<warp_link::Carrier, ConnectError> {
-        let target = self.coordinator.link_target(&self.grant.session_id)?;
-        connect(&target, self.stop.child_token()).await
+    /// Moves the game off a path that is left by choice and not by a failure; there may be nowhere to
+    /// go.
+    async fn leave(&self, kind: PathKind) {
+        if self.link.status().path == Some(kind) && self.link.fail_over().is_some() {
+            tokio::time::sleep(HANDOVER).await;
+        }
+    }
+
+    /// Opens a carrier once the zone's policy allows its kind.
+    async fn open_allowed(
+        &self,
+        kind: PathKind,
+        p2p: &mut watch::Receiver<bool>,
+    ) -> Result<(Carrier, Opened), NotOpened> {
+        if kind != PathKind::Wss {
+            // The sender lives as long as this does.
+            let _ = p2p.wait_for(|allowed| *allowed).await;
+        }
+        self.open(kind).await
+    }
+
+    async fn open(&self, kind: PathKind) -> Result<(Carrier, Opened), NotOpened> {
+        if kind == PathKind::Wss {
+            let target = self.coordinator.link_target(&self.grant.session_id)?;
+            let carrier = connect(&target, self.stop.child_token()).await?;
+            return Ok((carrier, Opened::Socket));
+        }
+        let peer = &self.grant.endpoint_peer_id;
+        let mapping = self.config.webrtc.port_mapping;
+        let config = self.peer_config();
+        let opening = open_peer(&self.room, peer, &self.signing, config, mapping);
+        let (carrier, peer) = opening.await?;
+        Ok((carrier, Opened::Peer(Box::new(peer))))
+    }
+
+    /// Notes why a carrier did not open, and does what may help the next attempt.
+    async fn not_opened(&self, kind: PathKind, error: &NotOpened, worked: &mut bool) {
+        match error {
+            NotOpened::Peer(SetupError::Unauthorized) => self.renew_token().await,
+            NotOpened::Peer(SetupError::Untrusted(reason)) => {
+                self.untrusted(*reason, &self.signing);
+            }
+            NotOpened::Socket(error) => {
+                if error.needs_sign_in() {
+                    self.renew_token().await;
+                }
+                if std::mem::take(worked) {
+                    (self.report)(problem_of(error));
+                }
+            }
+            NotOpened::Peer(_) => {}
+        }
+        self.note(kind, error);
+    }
+
+    /// An answer was not believed: each is counted, and a person is told of the first.
+    pub(crate) fn untrusted(&self, reason: RefusedReason, signing: &Signing) {
+        let problem = self.coordinator.proof.refuse(reason, "WebRTC answer");
+        if signing.is_first_refusal() {
+            (self.report)(problem);
+        }
     }
 
     /// A socket was refused for its token: get a new one before the next attempt.
-    async fn renew_token(&self) {
+    pub(crate) async fn renew_token(&self) {
         if let Some(stale) = self.coordinator.access_token()
             && let Err(problem) = self.coordinator.renew(&stale).await
         {
@@ -215,6 +266,7 @@ impl Paths {
         kind: PathKind,
         mut notices: warp_link_driver::LinkNotices,
         closed: impl Future<Output = CloseReason>,
+        (network, p2p): (&mut watch::Receiver<u64>, &mut watch::Receiver<bool>),
     ) -> Ended {
         let mut closed = std::pin::pin!(closed);
         loop {
@@ -226,6 +278,10 @@ impl Paths {
                 }
                 () = self.renew_direct.notified(), if kind == PathKind::Direct => {
                     return Ended::Renew;
+                }
+                () = changed(network) => return Ended::Network,
+                _ = p2p.wait_for(|allowed| !allowed), if kind != PathKind::Wss => {
+                    return Ended::Forbidden;
                 }
                 notice = notices.recv() => match notice {
                     Some(LinkNotice::GivenUp(lost)) if lost == kind => {
@@ -240,16 +296,25 @@ impl Paths {
     }
 
     /// False when the session ended meanwhile.
-    async fn wait(&self, kind: PathKind, backoff: &mut backon::ExponentialBackoff) -> bool {
+    async fn wait(
+        &self,
+        kind: PathKind,
+        backoff: &mut backon::ExponentialBackoff,
+        network: &mut watch::Receiver<u64>,
+    ) -> bool {
         let wait = backoff.next().unwrap_or(LONGEST_WAIT);
         tokio::select! {
             () = tokio::time::sleep(wait) => true,
+            () = changed(network) => {
+                *backoff = self.backoff();
+                true
+            }
             () = self.renew_direct.notified(), if kind == PathKind::Direct => true,
             () = self.stop.cancelled() => false,
         }
     }
 
-    fn peer_config(&self) -> PeerConfig {
+    pub(crate) fn peer_config(&self) -> PeerConfig {
         let mut ice_servers = self.grant.ice_servers.clone();
         ice_servers.extend(self.config.webrtc.ice_servers());
         PeerConfig {

@@ -20,6 +20,7 @@ use tokio::task::AbortHandle;
 use warp_engine_core::config::Config;
 use warp_engine_core::event::TokenStore;
 use warp_link_core::{Holder, Identity, Trust, verify};
+use warp_protocol::hosting::{HostOffer, MAX_POLICY, SignedPolicy, ZonePolicy, policy_message};
 use warp_protocol::identity::{
     PublicKey, Refusals, RefusedReason, SIGNATURE, device_message, identity_message,
 };
@@ -252,7 +253,7 @@ impl Coordinator {
     }
 
     /// Our certificate in hex, renewed if it is due; `None` with a coordinator that has no key.
-    async fn certificate(&self) -> Result<Option<String>, Problem> {
+    pub(crate) async fn certificate(&self) -> Result<Option<String>, Problem> {
         let _turn = self.proof.turn.lock().await;
         let held = self.proof.held.lock().clone();
         if let Some(held) = held.filter(|held| !held.is_due()) {
@@ -289,6 +290,13 @@ impl Coordinator {
             life: Duration::from_secs(answer.expires_in),
         });
         Ok(Some(answer.certificate))
+    }
+
+    /// Belief in the coordinator, and its time now (unix seconds); `None` before it has proven its
+    /// key.
+    pub(crate) fn trust(&self) -> Option<(Trust, u64)> {
+        let known = *self.proof.known.lock();
+        known.map(|known| (known.trust, known.now()))
     }
 
     async fn load_device(&self) -> Result<Identity, Problem> {
@@ -337,6 +345,60 @@ impl Coordinator {
                 granted => return granted,
             }
         }
+    }
+
+    /// Checks that the coordinator certified a host's key, with the right to host.
+    ///
+    /// # Errors
+    /// `certificate-missing`, `certificate-invalid`, `certificate-expired`.
+    pub(crate) fn check_host(&self, offer: &HostOffer) -> Result<(), Problem> {
+        let known = *self.proof.known.lock();
+        let checked = match known {
+            Some(known) => {
+                let bytes = hex::decode(&offer.certificate).unwrap_or_default();
+                let now = known.now();
+                let key = &offer.device_key;
+                let checked = known.trust.check(&bytes, key, Holder::Host, now);
+                checked.map(drop)
+            }
+            None => Err(RefusedReason::CertificateMissing),
+        };
+        checked.map_err(|reason| self.proof.refuse(reason, &offer.host_id))
+    }
+
+    /// Reads a policy that the coordinator signed for this zone.
+    ///
+    /// # Errors
+    /// `coordinator-unproven`: it is not of the coordinator's making, of another zone, or too old.
+    pub(crate) fn check_policy(
+        &self,
+        signed: &SignedPolicy,
+        zone_id: &str,
+    ) -> Result<ZonePolicy, Problem> {
+        let known = *self.proof.known.lock();
+        let refuse = |why: &str| {
+            let reason = RefusedReason::CoordinatorUnproven;
+            let problem = self.proof.refuse(reason, zone_id);
+            problem.with_detail(format!("the zone's policy {why}"))
+        };
+        let known = known.ok_or_else(|| refuse("came from a coordinator without a key"))?;
+        let mut signature = [0; SIGNATURE];
+        let message = policy_message(&signed.policy);
+        if signed.policy.len() > MAX_POLICY
+            || hex::decode_to_slice(&signed.signature, &mut signature).is_err()
+            || !verify(known.trust.coordinator(), &message, &signature)
+        {
+            return Err(refuse("is not signed by the coordinator"));
+        }
+        let policy: ZonePolicy = serde_json::from_str(&signed.policy)
+            .map_err(|error| refuse(&format!("cannot be read: {error}")))?;
+        if policy.zone_id != zone_id {
+            return Err(refuse("is that of another zone"));
+        }
+        if policy.expires <= known.now() {
+            return Err(refuse("has expired"));
+        }
+        Ok(policy)
     }
 
     /// The endpoint's key, if the coordinator certified it.

@@ -24,6 +24,7 @@ use crate::account::{SignIn, signed_out_or};
 use crate::coordinator::Coordinator;
 use crate::doctor::{InPlay, doctor, export};
 use crate::handle::EngineOptions;
+use crate::hosting::Hosting;
 use crate::instances::Instances;
 use crate::links::Links;
 use crate::outbox::{Outbox, Tagged};
@@ -63,6 +64,7 @@ pub(crate) struct Engine {
     /// Rings when a map connection came or went.
     streams_changed: Arc<Notify>,
     games: Instances,
+    hosting: Hosting,
     signed_in_as: Option<String>,
     /// Sessions that are being given back; the engine does not end before them.
     closing: TaskTracker,
@@ -86,6 +88,7 @@ impl Engine {
         let links = Links::new(coordinator.clone(), config.clone(), outbox(0));
         let programs = options.programs;
         let games = Instances::new(config.game.clone(), programs.clone(), outbox(0));
+        let hosting = Hosting::new(coordinator.clone(), config.clone());
         Ok(Self {
             machine: Machine::new(Settings::of(&config)),
             config,
@@ -108,6 +111,7 @@ impl Engine {
             },
             streams_changed: Arc::new(Notify::new()),
             games,
+            hosting,
             signed_in_as: None,
             closing: TaskTracker::new(),
         })
@@ -299,6 +303,16 @@ impl Engine {
             Effect::OpenBridge { zone } => self.open_bridge(&zone),
             Effect::StartGame { game, slot, login } => self.games.start(game, slot, login),
             Effect::StopGame { game } => self.games.stop(game),
+            Effect::StartHost {
+                zones,
+                max_players,
+                upload_mbps,
+            } => {
+                let outbox = self.outbox(0);
+                self.hosting.start(zones, max_players, upload_mbps, outbox);
+            }
+            Effect::PauseHost { on } => self.hosting.pause(on),
+            Effect::StopHost { drain } => self.hosting.stop(drain),
             Effect::Diagnose => {
                 let config = self.config.clone();
                 let programs = self.programs.clone();

@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use parking_lot::Mutex;
-use tokio::sync::Notify;
+use tokio::sync::{Notify, watch};
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
@@ -18,8 +18,10 @@ use warp_protocol::rest::SessionGrant;
 use warp_protocol::{Problem, ProblemCode};
 
 use crate::coordinator::Coordinator;
+use crate::hosts;
 use crate::outbox::Outbox;
 use crate::paths::Paths;
+use crate::room::Room;
 use crate::signaling::Signing;
 
 /// How long a closing link may take to tell the endpoint.
@@ -40,7 +42,7 @@ impl Session {
         coordinator: Arc<Coordinator>,
         config: &Config,
         grant: SessionGrant,
-        outbox: &Outbox,
+        (outbox, network): (&Outbox, watch::Receiver<u64>),
     ) -> Result<Self, Problem> {
         let refused = |why: String| {
             Problem::new(ProblemCode::CoordinatorProtocol, &grant.session_id).with_detail(why)
@@ -51,11 +53,11 @@ impl Session {
             .device()
             .ok_or_else(|| Problem::new(ProblemCode::Internal, "device key"))?;
         let mut link_config = config.link();
-        if !grant.zone.zone.p2p_enabled {
-            link_config.preference.retain(|kind| *kind == PathKind::Wss);
-        }
+        let zone = &grant.zone.zone;
+        link_config.host_max_rtt = Some(Duration::from_millis(zone.max_latency_ms.into()));
+        let zone_p2p = zone.p2p_enabled;
         let kinds = link_config.preference.clone();
-        if kinds.is_empty() {
+        if kinds.is_empty() || (!zone.p2p_enabled && !kinds.contains(&PathKind::Wss)) {
             return Err(Problem::new(ProblemCode::NoPath, &grant.zone.zone.zone_id)
                 .with_detail("the configuration leaves no path: p2p.paths needs wss here"));
         }
@@ -69,20 +71,27 @@ impl Session {
         let reporter = outbox.clone();
         // An endpoint that has a certificate also signs: an answer without was tampered with.
         let signs = coordinator.proof.required || grant.endpoint_certificate.is_some();
-        let signing = Signing::new(device, endpoint, signs);
+        let signing = Signing::new(&grant.session_id, device, endpoint, signs);
+        let stop = CancellationToken::new();
+        let (room, told) = Room::open(coordinator.clone(), &grant, stop.child_token());
+        let (p2p, _) = watch::channel(zone_p2p);
         let paths = Arc::new(Paths {
             coordinator,
             signing,
+            room,
+            network,
+            p2p,
             config: config.clone(),
             grant,
             link,
             ports: TaskTracker::new(),
-            stop: CancellationToken::new(),
+            stop,
             renew_direct: Notify::new(),
             last_failure: Mutex::new(None),
             report: Box::new(move |problem| reporter.offer(Outcome::Failed(problem))),
         });
         paths.run(&kinds);
+        tokio::spawn(hosts::follow(paths.clone(), kinds.clone(), told));
         let session = Self { paths, kinds };
         session.forward(notices, teller);
         Ok(session)
@@ -100,8 +109,14 @@ impl Session {
             Duration::ZERO
         };
         let opening = Duration::from_millis(config.webrtc.connection_timeout_ms) + FAREWELL;
+        let first = self.kinds.first().copied();
         let opening = Opening {
-            preferred: self.kinds.first().copied(),
+            // Without WebRTC there is nothing to wait for but the WebSocket.
+            preferred: if *self.paths.p2p.borrow() {
+                first
+            } else {
+                Some(PathKind::Wss)
+            },
             settle: start + settle,
             give_up: start + opening,
         };
@@ -218,12 +233,15 @@ impl Teller {
                 to,
                 reason,
                 silent,
+                costs,
             } => LinkEvent::Moved {
                 from,
                 to,
                 reason,
                 silent,
+                costs,
             },
+            LinkNotice::Tampered(kind) => LinkEvent::Tampered(kind),
             LinkNotice::Closed(LinkEnd::Closed(CloseReason::Local)) => return false,
             LinkNotice::Closed(LinkEnd::Closed(reason)) => LinkEvent::Closed(reason),
             LinkNotice::Closed(LinkEnd::Fault) => LinkEvent::Closed(CloseReason::Protocol),

@@ -1,55 +1,42 @@
-//! One WebRTC set-up with the endpoint, through the coordinator's signaling socket.
+//! One WebRTC set-up with the endpoint or a host, through the session's signaling socket.
 //!
 //! The offer is signed with the device key, and the answer has to be signed with the key that the
-//! endpoint was certified for: whoever carries signaling can hinder the set-up, and not stand in the
+//! other side was certified for: whoever carries signaling can hinder the set-up, and not stand in the
 //! middle of it.
 
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Duration;
 
-use futures_util::{SinkExt, StreamExt};
 use serde_json::Value;
-use tokio_tungstenite::tungstenite::protocol::WebSocketConfig;
-use tokio_tungstenite::tungstenite::{self, Message};
-use tokio_util::sync::{CancellationToken, DropGuard};
 use warp_link::Carrier;
 use warp_link::peer::{LocalCandidates, Offerer, PeerConfig, PeerError};
-use warp_link::websocket::{ConnectError, Socket, connect_socket};
+use warp_link::websocket::ConnectError;
 use warp_link_core::Identity;
 use warp_link_core::descriptions::{Offered, check_answer, sign_offer};
 use warp_protocol::identity::{PublicKey, RefusedReason};
-use warp_protocol::rest::SessionGrant;
-use warp_protocol::signal::{ClientSignal, MAX_SIGNAL, ServerSignal, SignedDescription};
+use warp_protocol::signal::{ClientSignal, ServerSignal, SignedDescription};
 use warp_reach::mapping::{OpenPort, Router, local_address};
 
-use crate::coordinator::Coordinator;
 use crate::mapped;
+use crate::room::{Room, Talk};
 
 /// Why a WebRTC path did not open.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum SetupError {
     #[error("signaling socket: {0}")]
     Connect(ConnectError),
-    #[error("signaling socket: {0}")]
-    Socket(Box<tungstenite::Error>),
     #[error("the access token was refused")]
     Unauthorized,
     #[error("signaling ended before the path was open")]
     Ended,
     #[error("the coordinator refused a message: {0}")]
     Refused(String),
-    #[error("the endpoint's answer is not believed: {0}")]
+    #[error("the answer is not believed: {0}")]
     Untrusted(RefusedReason),
     #[error("no answer within {0:?}")]
     Timeout(Duration),
     #[error(transparent)]
     Peer(#[from] PeerError),
-}
-
-impl From<tungstenite::Error> for SetupError {
-    fn from(error: tungstenite::Error) -> Self {
-        Self::Socket(Box::new(error))
-    }
 }
 
 impl From<ConnectError> for SetupError {
@@ -62,10 +49,11 @@ impl From<ConnectError> for SetupError {
     }
 }
 
-/// The keys of a session's descriptions.
+/// The keys of the descriptions that are exchanged with one peer.
 pub(crate) struct Signing {
+    session_id: String,
     device: Identity,
-    endpoint: PublicKey,
+    peer: PublicKey,
     /// An answer without a signature is refused.
     required: bool,
     /// Number of the last offer.
@@ -74,10 +62,11 @@ pub(crate) struct Signing {
 }
 
 impl Signing {
-    pub(crate) fn new(device: Identity, endpoint: PublicKey, required: bool) -> Self {
+    pub(crate) fn new(session_id: &str, device: Identity, peer: PublicKey, required: bool) -> Self {
         Self {
+            session_id: session_id.to_owned(),
             device,
-            endpoint,
+            peer,
             required,
             offers: AtomicU64::new(0),
             refused: AtomicBool::new(false),
@@ -89,21 +78,16 @@ impl Signing {
         !self.refused.swap(true, Ordering::Relaxed)
     }
 
-    fn sign(&self, session_id: &str, offer: String) -> (SignedDescription, Offered) {
+    fn sign(&self, offer: String) -> (SignedDescription, Offered) {
         let number = self.offers.fetch_add(1, Ordering::Relaxed) + 1;
-        sign_offer(&self.device, session_id, number, offer)
+        sign_offer(&self.device, &self.session_id, number, offer)
     }
 
     /// The text of an answer that is believed.
-    fn believe(
-        &self,
-        session_id: &str,
-        offered: &Offered,
-        answer: &Value,
-    ) -> Result<String, RefusedReason> {
+    fn believe(&self, offered: &Offered, answer: &Value) -> Result<String, RefusedReason> {
         match SignedDescription::read(answer) {
             Ok(signed) => {
-                check_answer(&self.endpoint, session_id, offered, &signed)?;
+                check_answer(&self.peer, &self.session_id, offered, &signed)?;
                 Ok(signed.sdp)
             }
             Err(reason) if self.required || answer.get("signature").is_some() => Err(reason),
@@ -117,50 +101,43 @@ impl Signing {
     }
 }
 
-/// An open path with what has to live as long as it.
+/// What has to live as long as an open path's carrier.
 pub(crate) struct OpenPeer {
-    pub(crate) offerer: Offerer,
-    pub(crate) carrier: Carrier,
+    offerer: Offerer,
     /// The router's port, where it opened one; to be closed after the offerer.
-    pub(crate) port: Option<OpenPort>,
-    /// Keeps the socket answering pings, and with it the place in the room.
-    _room: DropGuard,
+    port: Option<OpenPort>,
 }
 
-/// Joins the session's room, offers to the endpoint and waits until the data channel is open.
-/// `port_mapping`: the router is asked for a port, which is offered as one more candidate.
+impl OpenPeer {
+    /// Closes it for both sides.
+    pub(crate) async fn close(self) {
+        self.offerer.close().await;
+        if let Some(port) = self.port {
+            port.close().await;
+        }
+    }
+}
+
+/// Offers to `peer` in the session's room and waits until the data channel is open. `port_mapping`:
+/// the router is asked for a port, which is offered as one more candidate.
 pub(crate) async fn open_peer(
-    coordinator: &Coordinator,
-    grant: &SessionGrant,
+    room: &Room,
+    peer: &str,
     signing: &Signing,
     config: PeerConfig,
     port_mapping: bool,
-) -> Result<OpenPeer, SetupError> {
+) -> Result<(Carrier, OpenPeer), SetupError> {
     let limit = config.connect_timeout;
-    let mut socket = tokio::time::timeout(limit, connect(coordinator, grant))
+    let talk = tokio::time::timeout(limit, room.talk(peer))
         .await
         .map_err(|_| SetupError::Timeout(limit))??;
     let (offerer, candidates) = Offerer::new(config).await?;
-    let outcome = tokio::time::timeout(
-        limit,
-        Box::pin(negotiate(
-            &mut socket,
-            &offerer,
-            candidates,
-            grant,
-            signing,
-            port_mapping,
-        )),
-    )
-    .await
-    .unwrap_or(Err(SetupError::Timeout(limit)));
+    let negotiation = negotiate(talk, &offerer, candidates, signing, port_mapping);
+    let outcome = tokio::time::timeout(limit, Box::pin(negotiation))
+        .await
+        .unwrap_or(Err(SetupError::Timeout(limit)));
     match outcome {
-        Ok((carrier, port)) => Ok(OpenPeer {
-            offerer,
-            carrier,
-            port,
-            _room: stay(socket),
-        }),
+        Ok((carrier, port)) => Ok((carrier, OpenPeer { offerer, port })),
         Err(error) => {
             offerer.close().await;
             Err(error)
@@ -168,96 +145,57 @@ pub(crate) async fn open_peer(
     }
 }
 
-/// Reads the socket until the guard is dropped or the socket ends; the open path needs it no more.
-fn stay(mut socket: Socket) -> DropGuard {
-    let leave = CancellationToken::new();
-    let guard = leave.clone().drop_guard();
-    tokio::spawn(async move {
-        loop {
-            tokio::select! {
-                () = leave.cancelled() => break,
-                message = socket.next() => match message {
-                    Some(Ok(_)) => {}
-                    Some(Err(_)) | None => return,
-                },
-            }
-        }
-        // Gone already, or the coordinator is: nothing to say goodbye to.
-        let _ = socket.close(None).await;
-    });
-    guard
-}
-
-async fn connect(coordinator: &Coordinator, grant: &SessionGrant) -> Result<Socket, SetupError> {
-    let limits = WebSocketConfig::default()
-        .max_message_size(Some(MAX_SIGNAL))
-        .max_frame_size(Some(MAX_SIGNAL));
-    let target = coordinator.signaling_target(grant);
-    Ok(connect_socket(&target, limits).await?)
-}
-
 async fn negotiate(
-    socket: &mut Socket,
+    mut talk: Talk,
     offerer: &Offerer,
     mut candidates: LocalCandidates,
-    grant: &SessionGrant,
     signing: &Signing,
     mut port_mapping: bool,
 ) -> Result<(Carrier, Option<OpenPort>), SetupError> {
-    let endpoint = &grant.endpoint_peer_id;
-    let session_id = &grant.session_id;
-    let (offer, offered) = signing.sign(session_id, offerer.create_offer().await?);
-    let mut joined = false;
+    let peer = talk.peer.clone();
+    let candidate_for = |candidate| ClientSignal::IceCandidate {
+        to: peer.clone(),
+        candidate,
+    };
+    let (offer, offered) = signing.sign(offerer.create_offer().await?);
+    talk.say(ClientSignal::Offer {
+        to: peer.clone(),
+        sdp: offer.to_value(),
+    })
+    .await?;
     let mut more = true;
     let mut mapped = Box::pin(mapped(&offer.sdp));
     let mut port = None;
     loop {
         tokio::select! {
             carrier = offerer.opened() => return Ok((carrier?, port)),
-            opened = &mut mapped, if joined && port_mapping => {
+            opened = &mut mapped, if port_mapping => {
                 port_mapping = false;
                 if let Some((opened, candidate)) = opened {
                     port = Some(opened);
-                    send(socket, &ClientSignal::IceCandidate {
-                        to: endpoint.clone(),
-                        candidate,
-                    }).await?;
+                    talk.say(candidate_for(candidate)).await?;
                 }
             }
-            candidate = candidates.next(), if joined && more => match candidate {
-                Some(candidate) => send(socket, &ClientSignal::IceCandidate {
-                    to: endpoint.clone(),
-                    candidate,
-                }).await?,
+            candidate = candidates.next(), if more => match candidate {
+                Some(candidate) => talk.say(candidate_for(candidate)).await?,
                 None => more = false,
             },
-            message = socket.next() => {
-                let message = message.ok_or(SetupError::Ended)??;
-                let Some(signal) = read(&message) else { continue };
-                match signal {
-                    ServerSignal::SessionJoined { .. } if !joined => {
-                        joined = true;
-                        send(socket, &ClientSignal::Offer {
-                            to: endpoint.clone(),
-                            sdp: offer.to_value(),
-                        }).await?;
-                    }
-                    ServerSignal::Answer { from, sdp, .. } if from == *endpoint => {
-                        let answer = signing
-                            .believe(session_id, &offered, &sdp)
-                            .map_err(SetupError::Untrusted)?;
-                        offerer.accept_answer(&answer).await?;
-                    }
-                    ServerSignal::IceCandidate { from, candidate, .. } if from == *endpoint => {
-                        if let Err(error) = offerer.add_remote_candidate(&candidate).await {
-                            tracing::debug!(%error, "a candidate of the endpoint was not taken");
-                        }
-                    }
-                    ServerSignal::Error { code, message } => {
-                        return Err(SetupError::Refused(format!("{code:?}: {message}")));
-                    }
-                    _ => {}
+            signal = talk.next() => match signal? {
+                ServerSignal::Answer { sdp, .. } => {
+                    let answer = signing
+                        .believe(&offered, &sdp)
+                        .map_err(SetupError::Untrusted)?;
+                    offerer.accept_answer(&answer).await?;
                 }
+                ServerSignal::IceCandidate { candidate, .. } => {
+                    if let Err(error) = offerer.add_remote_candidate(&candidate).await {
+                        tracing::debug!(%error, "a candidate of the other side was not taken");
+                    }
+                }
+                ServerSignal::Error { code, message, .. } => {
+                    return Err(SetupError::Refused(format!("{code:?}: {message}")));
+                }
+                _ => {}
             }
         }
     }
@@ -270,20 +208,4 @@ async fn mapped(offer: &str) -> Option<(OpenPort, Value)> {
     tracing::info!(outside = %port.outside(), "the router opened a port");
     let candidate = mapped::candidate(port.outside(), local);
     Some((port, candidate))
-}
-
-async fn send(socket: &mut Socket, signal: &ClientSignal) -> Result<(), SetupError> {
-    let text = serde_json::to_string(signal).map_err(|_| SetupError::Ended)?;
-    socket.send(Message::text(text)).await?;
-    Ok(())
-}
-
-/// `None` for what is no signaling message; pings answer themselves.
-fn read(message: &Message) -> Option<ServerSignal> {
-    let Message::Text(text) = message else {
-        return None;
-    };
-    serde_json::from_str(text)
-        .inspect_err(|error| tracing::debug!(%error, "an unknown signaling message"))
-        .ok()
 }

@@ -254,14 +254,17 @@ impl Driver {
                 to,
                 reason,
                 silent,
+                costs,
             } => self.tell(LinkNotice::Moved {
                 from,
                 to,
                 reason,
                 silent,
+                costs,
             }),
             LinkEvent::Proven(kind) => self.tell(LinkNotice::Proven(kind)),
             LinkEvent::GivenUp(kind) => self.tell(LinkNotice::GivenUp(kind)),
+            LinkEvent::Tampered(kind) => self.tell(LinkNotice::Tampered(kind)),
             LinkEvent::StreamOpened(id) => {
                 inner.add_stream(id);
                 inner.incoming.push_back(id);

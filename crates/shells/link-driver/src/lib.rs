@@ -12,6 +12,8 @@
 //!   listener loses the oldest notices and is told how many. The present state is always right in
 //!   [`LinkHandle::status`].
 //!
+//! [`Answering`] answers the WebRTC offers of a room, and checks and signs what has to be.
+//!
 //! # Bounds
 //! | what | bound | when full |
 //! |---|---|---|
@@ -27,12 +29,14 @@
 //! What had arrived on a stream can still be read. The task lingers for at most [`LINGER`] to see its
 //! farewell off; [`LinkHandle::gone`] waits for that.
 
+mod answering;
 mod driver;
 mod handle;
 mod notice;
 mod shared;
 mod stream;
 
+pub use answering::{Answering, Room, RoomKeys};
 pub use driver::{BATCH, LINGER};
 pub use handle::{IncomingStreams, LinkCounters, LinkHandle, spawn};
 pub use notice::{LinkEnd, LinkNotice, LinkNotices, LinkStatus, NOTICES};

@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use tokio::sync::broadcast;
 use tokio::sync::broadcast::error::RecvError;
+use warp_link_core::choice::Costs;
 use warp_link_core::view::SwitchReason;
 use warp_link_core::{CloseReason, State};
 use warp_protocol::carrier::PathKind;
@@ -61,11 +62,15 @@ pub enum LinkNotice {
         reason: SwitchReason,
         /// Silence on the old path before.
         silent: Duration,
+        /// What both paths cost by what was measured, where both are known.
+        costs: Option<Costs>,
     },
     /// A path is ready to take the game, or carries it.
     Proven(PathKind),
     /// A path was silent for too long: open its carrier anew.
     GivenUp(PathKind),
+    /// Over this path comes what was altered or replayed on the way.
+    Tampered(PathKind),
     /// A carrier ended by itself; one that was replaced or detached is not told.
     CarrierEnded {
         /// Which.

@@ -110,10 +110,21 @@ struct Counters {
     ignored: AtomicU64,
 }
 
+/// Where the datagrams of a carrier without a pump go at once.
+struct Through(Box<dyn Fn(Bytes) -> Result<(), SendRefused> + Send + Sync>);
+
+impl std::fmt::Debug for Through {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("Through")
+    }
+}
+
 /// What the handles and the pump share.
 #[derive(Debug)]
 pub(crate) struct Core {
     pub(crate) outbound: DatagramQueue,
+    /// Set in a carrier that runs inside another: nothing is queued on the way out, and no pump runs.
+    through: Option<Through>,
     inbound: DatagramQueue,
     counters: Counters,
     reason: OnceLock<CloseReason>,
@@ -125,8 +136,13 @@ pub(crate) struct Core {
 impl Core {
     /// `stop` ends the pump when cancelled.
     pub(crate) fn new(stop: CancellationToken) -> Arc<Self> {
+        Self::with(stop, None)
+    }
+
+    fn with(stop: CancellationToken, through: Option<Through>) -> Arc<Self> {
         Arc::new(Self {
             outbound: DatagramQueue::new(QUEUE_BYTES),
+            through,
             inbound: DatagramQueue::new(QUEUE_BYTES),
             counters: Counters::default(),
             reason: OnceLock::new(),
@@ -155,6 +171,14 @@ impl Core {
                     .fetch_add(1, Ordering::Relaxed);
             }
         }
+    }
+
+    /// Asks for the end: of the pump, or where there is none, at once.
+    fn close(&self) {
+        if self.through.is_some() {
+            self.finish(CloseReason::Local);
+        }
+        self.stop.cancel();
     }
 
     /// Something came from the transport that is no datagram of ours.
@@ -226,7 +250,7 @@ struct Handle {
 
 impl Drop for Handle {
     fn drop(&mut self) {
-        self.core.stop.cancel();
+        self.core.close();
     }
 }
 
@@ -251,6 +275,53 @@ impl Carrier {
     }
 }
 
+impl Carrier {
+    /// A carrier inside something else, for instance one of many that share another carrier. It has
+    /// no task: each datagram goes to `send` at once, from the task that sends it, so `send` must
+    /// neither wait nor call back into the carrier; what comes the other way is given to the
+    /// [`CarrierFeed`]. `send` is given at most [`MAX_DATAGRAM`] bytes.
+    pub fn through(
+        send: impl Fn(Bytes) -> Result<(), SendRefused> + Send + Sync + 'static,
+    ) -> (Carrier, CarrierFeed) {
+        let core = Core::with(CancellationToken::new(), Some(Through(Box::new(send))));
+        (Carrier::new(core.clone()), CarrierFeed { core })
+    }
+}
+
+/// The other end of [`Carrier::through`]. Dropping it ends the carrier with [`CloseReason::Remote`].
+#[derive(Debug)]
+pub struct CarrierFeed {
+    core: Arc<Core>,
+}
+
+impl CarrierFeed {
+    /// Queues `datagram` for the carrier's receiver, at once; dropped and counted there when the
+    /// receiver lags [`QUEUE_BYTES`] behind. False: the carrier has ended.
+    pub fn deliver(&self, datagram: Bytes) -> bool {
+        if self.is_ended() {
+            return false;
+        }
+        self.core.deliver(datagram);
+        true
+    }
+
+    /// Ends the carrier; the first reason stays.
+    pub fn end(&self, reason: CloseReason) {
+        self.core.finish(reason);
+    }
+
+    /// Whether the carrier has ended, by either side.
+    pub fn is_ended(&self) -> bool {
+        self.core.reason().is_some()
+    }
+}
+
+impl Drop for CarrierFeed {
+    fn drop(&mut self) {
+        self.core.finish(CloseReason::Remote);
+    }
+}
+
 /// The sending half; clones send into the same pipe.
 #[derive(Debug, Clone)]
 pub struct CarrierSender {
@@ -268,6 +339,20 @@ impl CarrierSender {
             return Err(SendRefused::TooLong);
         }
         let core = &self.handle.core;
+        if let Some(Through(send)) = &core.through {
+            if core.reason().is_some() {
+                return Err(SendRefused::Closed);
+            }
+            let bytes = datagram.len();
+            return send(datagram)
+                .inspect(|()| core.count_sent(bytes))
+                .inspect_err(|refused| match refused {
+                    SendRefused::Full => {
+                        core.counters.dropped_full.fetch_add(1, Ordering::Relaxed);
+                    }
+                    SendRefused::TooLong | SendRefused::Closed => core.count_refused(),
+                });
+        }
         core.outbound
             .push(datagram)
             .map_err(|refused| match refused {
@@ -286,7 +371,7 @@ impl CarrierSender {
 
     /// Closes the carrier for both sides. What is still queued is dropped.
     pub fn close(&self) {
-        self.handle.core.stop.cancel();
+        self.handle.core.close();
     }
 
     /// Waits for the end.
@@ -396,5 +481,51 @@ mod tests {
         assert!(!stop.is_cancelled());
         drop(second);
         assert!(stop.is_cancelled());
+    }
+
+    #[tokio::test]
+    async fn a_carrier_through_another_sends_at_once_and_takes_what_it_is_fed() {
+        let (tx, mut sent) = tokio::sync::mpsc::channel(1);
+        let (mut carrier, feed) =
+            Carrier::through(move |datagram| tx.try_send(datagram).map_err(|_| SendRefused::Full));
+        carrier.tx.try_send(Bytes::from_static(b"out")).unwrap();
+        let full = carrier.tx.try_send(Bytes::from_static(b"more"));
+        assert_eq!(full, Err(SendRefused::Full));
+        assert_eq!(sent.recv().await.as_deref(), Some(&b"out"[..]));
+        assert!(feed.deliver(Bytes::from_static(b"in")));
+        assert_eq!(carrier.rx.recv().await.as_deref(), Some(&b"in"[..]));
+        let stats = carrier.tx.stats();
+        assert_eq!((stats.sent, stats.dropped_full), (1, 1));
+        assert_eq!((stats.received, stats.received_bytes), (1, 2));
+        for _ in 0..1000 {
+            assert!(feed.deliver(Bytes::from(vec![1; 1000])));
+        }
+        let stats = carrier.tx.stats();
+        assert_eq!(stats.received, 1 + (QUEUE_BYTES / 1064) as u64);
+        assert_eq!(stats.received + stats.dropped_lagging, 1001);
+    }
+
+    #[tokio::test]
+    async fn a_carrier_through_another_ends_from_both_sides() {
+        let (mut carrier, feed) = Carrier::through(|_| Ok(()));
+        assert!(feed.deliver(Bytes::from_static(b"last words")));
+        drop(feed);
+        assert_eq!(carrier.rx.recv().await.as_deref(), Some(&b"last words"[..]));
+        assert_eq!(carrier.rx.recv().await, None);
+        assert_eq!(carrier.tx.closed().await, CloseReason::Remote);
+        let refused = carrier.tx.try_send(Bytes::from_static(b"x"));
+        assert_eq!(refused, Err(SendRefused::Closed));
+
+        let (carrier, feed) = Carrier::through(|_| Ok(()));
+        feed.end(CloseReason::Broken);
+        assert_eq!(carrier.tx.closed().await, CloseReason::Broken);
+
+        let (carrier, feed) = Carrier::through(|_| Ok(()));
+        let Carrier { tx, rx } = carrier;
+        drop(rx);
+        assert!(!feed.is_ended(), "a sender is left");
+        drop(tx);
+        assert!(feed.is_ended());
+        assert!(!feed.deliver(Bytes::from_static(b"nobody")));
     }
 }

@@ -6,6 +6,7 @@
 )]
 
 mod doctor;
+mod host;
 mod inspect;
 mod play;
 mod setup;
@@ -40,6 +41,11 @@ enum Subcommands {
     /// Standard input, one line each: `/p2p ...` as in the game's chat, `/launch` for another game
     /// client, `/stop-game N` to end one, `/quit`.
     Play(PlayArgs),
+    /// Be a host: forward sealed datagrams of other players until Ctrl-C or SIGTERM.
+    ///
+    /// Both have the players moved away to other hosts first. Standard input: `/quit` does the same.
+    /// Exit code 3: this account or machine is not taken as a host, with the reason.
+    Host(HostArgs),
     /// Everything on this machine: embedded coordinator, one zone, the practice game.
     Try(TryArgs),
     /// Check what play needs: this machine, the coordinator, the router, STUN and TURN servers.
@@ -51,7 +57,7 @@ enum Subcommands {
 }
 
 #[derive(Args)]
-struct PlayArgs {
+struct SignInArgs {
     /// Configuration file.
     #[arg(long, default_value = "p2p_config.json")]
     config: PathBuf,
@@ -68,6 +74,30 @@ struct PlayArgs {
     /// Make the account first.
     #[arg(long)]
     register: bool,
+}
+
+#[derive(Args)]
+struct HostArgs {
+    #[command(flatten)]
+    sign_in: SignInArgs,
+    /// Zone id; may be given several times. Without it hosting.zones of the configuration counts.
+    #[arg(long = "zone", value_name = "ID")]
+    zones: Vec<String>,
+    /// Players to carry at once; without it hosting.max_players of the configuration counts.
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=1000))]
+    max_players: Option<u32>,
+    /// Upload to give, Mbit/s; without it hosting.upload_mbps of the configuration counts.
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=100_000))]
+    upload_mbps: Option<u32>,
+    /// One JSON event per line on standard output.
+    #[arg(long)]
+    json: bool,
+}
+
+#[derive(Args)]
+struct PlayArgs {
+    #[command(flatten)]
+    sign_in: SignInArgs,
     /// Zone id.
     #[arg(long)]
     zone: String,
@@ -130,6 +160,7 @@ fn main() -> ExitCode {
 async fn run(command: Subcommands) -> ExitCode {
     match command {
         Subcommands::Play(args) => play::play(args).await,
+        Subcommands::Host(args) => host::host(args).await,
         Subcommands::Try(args) => play::try_out(args).await,
         Subcommands::Doctor(args) => doctor::doctor(args).await,
         Subcommands::Inspect(args) => inspect::inspect(args),

@@ -11,10 +11,10 @@ use warp_engine_core::config::{Config, PracticeSection};
 use warp_protocol::{Problem, ProblemCode, Secret};
 
 use crate::setup::{USAGE, load, options};
-use crate::{PlayArgs, TryArgs, text};
+use crate::{PlayArgs, SignInArgs, TryArgs, text};
 
 /// How long the engine may take to end after it was asked to; SIGTERM promises two seconds.
-const END_LIMIT: Duration = Duration::from_millis(1800);
+pub(crate) const END_LIMIT: Duration = Duration::from_millis(1800);
 /// Account of `try`. Its password never leaves the machine and works nowhere else.
 const TRY_USER: &str = "player";
 const TRY_PASSWORD: &str = "practice";
@@ -34,12 +34,12 @@ struct Run {
 }
 
 pub(crate) async fn play(args: PlayArgs) -> ExitCode {
-    let config = match load(&args.config) {
+    let config = match load(&args.sign_in.config) {
         Ok(config) => config,
         Err(problem) => return refuse(&problem, args.json),
     };
     let mut stdin = BufReader::new(tokio::io::stdin()).lines();
-    let sign_in = match sign_in(&args, &mut stdin).await {
+    let sign_in = match sign_in(&args.sign_in, &mut stdin).await {
         Ok(command) => command,
         Err(problem) => return refuse(&problem, args.json),
     };
@@ -50,12 +50,16 @@ pub(crate) async fn play(args: PlayArgs) -> ExitCode {
         clients: args.clients,
         json: args.json,
         limit: None,
-        folder: args.config.parent().map(Path::to_owned),
+        folder: args.sign_in.config.parent().map(Path::to_owned),
     };
     drive(config, run, stdin).await
 }
 
-async fn sign_in(args: &PlayArgs, stdin: &mut Lines<BufReader<Stdin>>) -> Result<Command, Problem> {
+/// The command that signs in as asked; reads the password where it is given.
+pub(crate) async fn sign_in(
+    args: &SignInArgs,
+    stdin: &mut Lines<BufReader<Stdin>>,
+) -> Result<Command, Problem> {
     let user = args.user.clone();
     if !args.password_stdin {
         return Ok(Command::Resume { user });
@@ -153,7 +157,7 @@ pub(crate) async fn try_out(args: TryArgs) -> ExitCode {
     code
 }
 
-fn refuse(problem: &Problem, json: bool) -> ExitCode {
+pub(crate) fn refuse(problem: &Problem, json: bool) -> ExitCode {
     print_event(
         &Event::Problem {
             problem: problem.clone(),
@@ -163,7 +167,7 @@ fn refuse(problem: &Problem, json: bool) -> ExitCode {
     ExitCode::from(exit_code(problem.code))
 }
 
-fn exit_code(code: ProblemCode) -> u8 {
+pub(crate) fn exit_code(code: ProblemCode) -> u8 {
     use ProblemCode as C;
     match code {
         C::ConfigUnreadable | C::ConfigValue => USAGE,
@@ -194,7 +198,7 @@ fn exit_code(code: ProblemCode) -> u8 {
     }
 }
 
-fn print_event(event: &Event, json: bool) {
+pub(crate) fn print_event(event: &Event, json: bool) {
     if json {
         match serde_json::to_string(event) {
             Ok(line) => println!("{line}"),
@@ -290,7 +294,7 @@ fn on_line(line: String, engine: &EngineHandle, json: bool) -> bool {
     false
 }
 
-fn send(engine: &EngineHandle, command: Command, json: bool) {
+pub(crate) fn send(engine: &EngineHandle, command: Command, json: bool) {
     if let Err(problem) = engine.send(command) {
         print_event(&Event::Problem { problem }, json);
     }
@@ -344,20 +348,20 @@ fn on_event(event: &Event, engine: &EngineHandle, run: &Run, progress: &mut Prog
 }
 
 /// Ctrl-C, and SIGTERM where there is one.
-struct Signals {
+pub(crate) struct Signals {
     #[cfg(unix)]
     term: Option<tokio::signal::unix::Signal>,
 }
 
 impl Signals {
-    fn new() -> Self {
+    pub(crate) fn new() -> Self {
         Self {
             #[cfg(unix)]
             term: tokio::signal::unix::signal(tokio::signal::unix::SignalKind::terminate()).ok(),
         }
     }
 
-    async fn next(&mut self) {
+    pub(crate) async fn next(&mut self) {
         #[cfg(unix)]
         if let Some(term) = &mut self.term {
             tokio::select! {

@@ -2,6 +2,8 @@
 
 use warp_engine_core::event::{Event, PlayStep, TokenStore};
 use warp_engine_core::text::{answer_lines, brief, figure, figure_value, level, reason, state};
+use warp_engine_core::view::Costs;
+use warp_host_core::{HostState, HostStatusView, UpstreamKind};
 use warp_protocol::{Problem, ProblemCode};
 
 /// A problem in one or more lines.
@@ -129,6 +131,10 @@ fn explain(code: ProblemCode) -> (&'static str, &'static str) {
             "Press Play again.",
         ),
         C::PeerUnreachable => ("the endpoint is not there", "Try again in a moment."),
+        C::PathTampered => (
+            "what came over a path was altered on the way",
+            "Nothing was lost, and the path is not used for a while.",
+        ),
         C::NoPath => (
             "no path to the game's endpoint could be opened",
             "Check the network; a firewall must let out HTTPS at least.",
@@ -239,10 +245,16 @@ pub(crate) fn event(event: &Event) -> Option<String> {
             to,
             reason: why,
             silent_ms,
-        } => format!(
-            "moved from {from} to {to}: {} (silent for {silent_ms:.0} ms)",
-            reason(*why)
-        ),
+            costs,
+        } => {
+            let measured = costs.map_or(String::new(), |Costs { from_ms, to_ms }| {
+                format!("; cost {from_ms:.0} ms, now {to_ms:.0} ms")
+            });
+            format!(
+                "moved from {from} to {to}: {} (silent for {silent_ms:.0} ms{measured})",
+                reason(*why)
+            )
+        }
         Event::Metrics { metrics } => brief(metrics),
         Event::LevelChanged {
             figure: what,
@@ -298,10 +310,40 @@ pub(crate) fn event(event: &Event) -> Option<String> {
         }
         Event::Console { answer: told, .. } => answer_lines(told).join("\n"),
         Event::Problem { problem: told } => problem(told),
+        // Once a second; `warp-node host` tells what changed.
+        Event::HostState { .. } => return None,
         Event::Stopped => "stopped".into(),
         // Asked for by the window; `warp-node doctor` shows its own.
         Event::Diagnosed { .. } | Event::Ended => return None,
     })
+}
+
+/// How hosting goes, in a line that changes only when something happens.
+pub(crate) fn host_line(host: &HostStatusView) -> String {
+    let state = match host.state {
+        HostState::Registering => "asking for a place as a host",
+        HostState::Serving => "hosting",
+        HostState::Paused => "hosting, and taking no new players now",
+        HostState::Draining => "the players are moved away",
+        HostState::Stopped => return "hosting has ended".into(),
+    };
+    let zones = host.zones.join(", ");
+    let upstream = match host.upstream {
+        Some(UpstreamKind::Webrtc) => "endpoint over WebRTC",
+        Some(UpstreamKind::Wss) => "endpoint over a WebSocket",
+        None => "no way to the endpoint",
+    };
+    let connected = host.members.iter().filter(|it| it.connected).count();
+    let signaling = if host.signaling {
+        ""
+    } else {
+        ", coordinator away"
+    };
+    format!(
+        "{state}: {zones}; {connected} of {} players connected, {} at most; {upstream}{signaling}",
+        host.members.len(),
+        host.max_members
+    )
 }
 
 #[cfg(test)]

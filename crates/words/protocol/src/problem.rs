@@ -81,6 +81,8 @@ pub enum ProblemCode {
     /// The host belongs to another account.
     HostNotYours,
     // link
+    /// What came over a path was altered or replayed on the way; it is not used for a while.
+    PathTampered,
     /// No path to the endpoint could be opened in time.
     NoPath,
     /// The session link was closed by the endpoint or lost for longer than the hold time.

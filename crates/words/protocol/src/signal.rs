@@ -199,5 +199,8 @@ pub enum ServerSignal {
         code: ProblemCode,
         /// English text for a log.
         message: String,
+        /// The receiver that it was for, where that is what is wrong.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        to: Option<String>,
     },
 }

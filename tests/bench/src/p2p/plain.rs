@@ -1,21 +1,22 @@
-//! What is measured beside: raw UDP, and raw UDP with every packet sealed by AES-256-GCM.
+//! What is measured beside: raw UDP and raw TCP, and both with everything sealed by AES-256-GCM.
 
 use std::net::Ipv4Addr;
-use std::time::{Duration, Instant};
+use std::sync::Arc;
 
-use anyhow::{Result, anyhow};
+use anyhow::{Context as _, Result, anyhow};
+use bytes::{Bytes, BytesMut};
 use ring::aead::{AES_256_GCM, Aad, LessSafeKey, NONCE_LEN, Nonce, UnboundKey};
-use tokio::net::UdpSocket;
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+use tokio::net::{TcpListener, TcpStream, UdpSocket};
+use tokio::runtime::Handle;
 
-/// After this long a packet was lost; none is on the loopback, unless a queue overflows.
-const LOST: Duration = Duration::from_millis(200);
+use super::line::Line;
 
-/// Two sockets that know each other, and perhaps a key.
-pub(crate) struct Plain {
-    near: UdpSocket,
-    far: UdpSocket,
-    key: Option<LessSafeKey>,
-}
+/// Longest record of TCP that is sealed as one, bytes: as in TLS.
+const RECORD: usize = 16 * 1024;
+
+/// What stands before a sealed body: the counter.
+const HEADER: usize = 8;
 
 /// The nonce of a measurement: the key lives as long as the measurement, the counter as well.
 fn nonce(counter: u64) -> Nonce {
@@ -24,119 +25,158 @@ fn nonce(counter: u64) -> Nonce {
     Nonce::assume_unique_for_key(bytes)
 }
 
-impl Plain {
-    pub(crate) fn name(sealed: bool) -> &'static str {
-        if sealed { "UDP, AES-256-GCM" } else { "UDP" }
-    }
+/// A key that both ends have, and what was sealed with it; the two directions count apart.
+struct Seal {
+    key: Option<Arc<LessSafeKey>>,
+    counter: u64,
+}
 
-    pub(crate) async fn open(sealed: bool) -> Result<Self> {
-        let near = UdpSocket::bind((Ipv4Addr::LOCALHOST, 0)).await?;
-        let far = UdpSocket::bind((Ipv4Addr::LOCALHOST, 0)).await?;
-        near.connect(far.local_addr()?).await?;
-        far.connect(near.local_addr()?).await?;
+impl Seal {
+    fn pair(sealed: bool) -> Result<[Self; 2]> {
         let key = UnboundKey::new(&AES_256_GCM, &rand::random::<[u8; 32]>());
         let key = key.map_err(|_| anyhow!("the key was refused"))?;
-        Ok(Self {
-            near,
-            far,
-            key: sealed.then(|| LessSafeKey::new(key)),
-        })
+        let key = sealed.then(|| Arc::new(LessSafeKey::new(key)));
+        Ok([0, 1 << 63].map(|counter| Self {
+            key: key.clone(),
+            counter,
+        }))
     }
 
     /// Counter and payload, sealed if there is a key.
-    fn pack(&self, counter: u64, payload: &[u8]) -> Result<Vec<u8>> {
-        let mut body = payload.to_vec();
+    fn pack(&mut self, payload: &[u8]) -> Result<Vec<u8>> {
+        let mut packet = self.counter.to_be_bytes().to_vec();
+        packet.extend_from_slice(payload);
         if let Some(key) = &self.key {
-            key.seal_in_place_append_tag(nonce(counter), Aad::empty(), &mut body)
+            let (_, body) = packet.split_at_mut(HEADER);
+            let tag = key
+                .seal_in_place_separate_tag(nonce(self.counter), Aad::empty(), body)
                 .map_err(|_| anyhow!("a packet was not sealed"))?;
+            packet.extend_from_slice(tag.as_ref());
         }
-        let mut packet = counter.to_be_bytes().to_vec();
-        packet.append(&mut body);
+        self.counter += 1;
         Ok(packet)
     }
 
-    /// Opens a packet if there is a key.
-    fn unpack(&self, packet: &mut [u8]) -> Result<()> {
+    /// The payload, opened if there is a key.
+    fn unpack(&self, packet: &mut [u8]) -> Result<Bytes> {
         let (counter, body) = packet
-            .split_first_chunk_mut::<8>()
+            .split_first_chunk_mut::<HEADER>()
             .ok_or_else(|| anyhow!("a packet is too short"))?;
-        if let Some(key) = &self.key {
-            key.open_in_place(nonce(u64::from_be_bytes(*counter)), Aad::empty(), body)
-                .map_err(|_| anyhow!("a packet is not genuine"))?;
+        let Some(key) = &self.key else {
+            return Ok(Bytes::copy_from_slice(body));
+        };
+        let opened = key
+            .open_in_place(nonce(u64::from_be_bytes(*counter)), Aad::empty(), body)
+            .map_err(|_| anyhow!("a packet is not genuine"))?;
+        Ok(Bytes::copy_from_slice(opened))
+    }
+}
+
+/// An end of two UDP sockets that know each other.
+pub(super) struct Udp {
+    socket: UdpSocket,
+    seal: Seal,
+}
+
+impl Udp {
+    pub(super) fn name(sealed: bool) -> &'static str {
+        if sealed { "UDP, AES-256-GCM" } else { "UDP" }
+    }
+
+    /// The second end lives on `far`.
+    pub(super) fn open(sealed: bool, far: &Handle) -> Result<(Self, Self)> {
+        let sockets = [(); 2].map(|()| std::net::UdpSocket::bind((Ipv4Addr::LOCALHOST, 0)));
+        let [one, two] = sockets;
+        let (one, two) = (one?, two?);
+        one.connect(two.local_addr()?)?;
+        two.connect(one.local_addr()?)?;
+        one.set_nonblocking(true)?;
+        two.set_nonblocking(true)?;
+        let [one_seal, two_seal] = Seal::pair(sealed)?;
+        let near = Self {
+            socket: UdpSocket::from_std(one)?,
+            seal: one_seal,
+        };
+        let entered = far.enter();
+        let far = Self {
+            socket: UdpSocket::from_std(two)?,
+            seal: two_seal,
+        };
+        drop(entered);
+        Ok((near, far))
+    }
+}
+
+impl Line for Udp {
+    async fn send(&mut self, frame: Bytes) -> Result<()> {
+        self.socket.send(&self.seal.pack(&frame)?).await?;
+        Ok(())
+    }
+
+    async fn recv(&mut self) -> Result<Bytes> {
+        let mut buffer = [0; 2048];
+        let length = self.socket.recv(&mut buffer).await?;
+        self.seal.unpack(&mut buffer[..length])
+    }
+}
+
+/// An end of a TCP connection.
+pub(super) struct Tcp {
+    stream: TcpStream,
+    seal: Seal,
+    buffer: BytesMut,
+}
+
+impl Tcp {
+    pub(super) fn name(sealed: bool) -> &'static str {
+        if sealed { "TCP, AES-256-GCM" } else { "TCP" }
+    }
+
+    pub(super) async fn open(sealed: bool) -> Result<(Self, Self)> {
+        let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await?;
+        let address = listener.local_addr()?;
+        let (near, far) = tokio::join!(TcpStream::connect(address), listener.accept());
+        let [one_seal, two_seal] = Seal::pair(sealed)?;
+        let end = |stream, seal| Self {
+            stream,
+            seal,
+            buffer: BytesMut::with_capacity(4 * RECORD),
+        };
+        Ok((end(near?, one_seal), end(far?.0, two_seal)))
+    }
+}
+
+impl Line for Tcp {
+    async fn send(&mut self, frame: Bytes) -> Result<()> {
+        if self.seal.key.is_none() {
+            self.stream.write_all(&frame).await?;
+            return Ok(());
+        }
+        for record in frame.chunks(RECORD) {
+            let packet = self.seal.pack(record)?;
+            let length = u32::try_from(packet.len())?;
+            self.stream.write_all(&length.to_be_bytes()).await?;
+            self.stream.write_all(&packet).await?;
         }
         Ok(())
     }
 
-    /// A packet of 20 bytes there and back, one at a time, at a steady pace.
-    pub(crate) async fn round_trips(
-        &self,
-        period: Duration,
-        span: Duration,
-    ) -> Result<Vec<Duration>> {
-        let echo = async {
-            let mut buffer = [0; 2048];
-            // Counters of the way back begin where those of the way there never come to.
-            for counter in 1 << 63.. {
-                let length = self.far.recv(&mut buffer).await?;
-                self.unpack(&mut buffer[..length])?;
-                self.far.send(&self.pack(counter, &[7; 20])?).await?;
-            }
-            anyhow::Ok(Vec::new())
-        };
-        let ask = async {
-            let mut times = Vec::new();
-            let mut clock = tokio::time::interval(period);
-            let mut buffer = [0; 2048];
-            let until = Instant::now() + span;
-            while Instant::now() < until {
-                clock.tick().await;
-                let begun = Instant::now();
-                self.near
-                    .send(&self.pack(times.len() as u64, &[7; 20])?)
-                    .await?;
-                let length = tokio::time::timeout(LOST, self.near.recv(&mut buffer)).await??;
-                self.unpack(&mut buffer[..length])?;
-                times.push(begun.elapsed());
-            }
-            anyhow::Ok(times)
-        };
-        tokio::select! {
-            times = ask => times,
-            none = echo => none,
-        }
-    }
-
-    /// As many packets of 100 bytes as go; counts those that arrive within the time.
-    pub(crate) async fn flood(self, span: Duration) -> Result<u64> {
-        let this = std::sync::Arc::new(self);
-        let sender = tokio::spawn({
-            let this = this.clone();
-            async move {
-                for counter in 0.. {
-                    let Ok(packet) = this.pack(counter, &[7; 100]) else {
-                        return;
-                    };
-                    if this.near.send(&packet).await.is_err() {
-                        return;
-                    }
+    async fn recv(&mut self) -> Result<Bytes> {
+        loop {
+            if self.seal.key.is_none() {
+                if !self.buffer.is_empty() {
+                    return Ok(self.buffer.split().freeze());
+                }
+            } else if let Some(length) = self.buffer.first_chunk::<4>() {
+                let length = u32::from_be_bytes(*length) as usize;
+                if self.buffer.len() >= 4 + length {
+                    let mut record = self.buffer.split_to(4 + length);
+                    return self.seal.unpack(&mut record[4..]);
                 }
             }
-        });
-        let mut arrived = 0;
-        let receive = async {
-            let mut buffer = [0; 2048];
-            loop {
-                let length = this.far.recv(&mut buffer).await?;
-                this.unpack(&mut buffer[..length])?;
-                arrived += 1;
-            }
-        };
-        let outcome: std::result::Result<Result<()>, _> = tokio::time::timeout(span, receive).await;
-        sender.abort();
-        match outcome {
-            // The time is the end of it.
-            Err(_) => Ok(arrived),
-            Ok(failed) => failed.map(|()| arrived),
+            self.buffer.reserve(4 * RECORD);
+            let read = self.stream.read_buf(&mut self.buffer).await?;
+            (read > 0).then_some(()).context("the peer is gone")?;
         }
     }
 }

@@ -123,6 +123,7 @@ impl Machine {
             self.first_game = self.launch();
         }
         self.step(PlayStep::Ready);
+        self.host_this_zone();
     }
 
     pub(super) fn on_link_event(&mut self, now: Duration, link: LinkId, event: LinkEvent) {
@@ -154,6 +155,7 @@ impl Machine {
                 to,
                 reason,
                 silent,
+                costs,
             } if link == self.shown => self.emit(Event::Moved {
                 from,
                 to,
@@ -163,9 +165,13 @@ impl Machine {
                         silent.as_secs_f64() * 1000.0
                     }
                     // A healthy path says something once a heartbeat: no silence to tell of.
-                    SwitchReason::First | SwitchReason::Better | SwitchReason::Asked => 0.0,
+                    _ => 0.0,
                 },
+                costs,
             }),
+            LinkEvent::Tampered(path) => {
+                self.problem(Problem::new(ProblemCode::PathTampered, path.name()));
+            }
             LinkEvent::Closed(reason) if link.is_chosen() => {
                 let code = match reason {
                     CloseReason::Untrusted => ProblemCode::EndpointUntrusted,

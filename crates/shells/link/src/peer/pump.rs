@@ -28,8 +28,12 @@ const HELLO_EVERY: Duration = Duration::from_millis(20);
 /// How often the other side is asked for a sign of life, where the application uses the channels.
 const PING_EVERY: Duration = Duration::from_millis(250);
 
-/// How often it is told what arrived on the unreliable channel, if anything did.
+/// How often it is told what arrived on the unreliable channel, if enough did.
 const REPORT_EVERY: Duration = Duration::from_millis(100);
+
+/// And how often if anything did: fewer messages than [`warp_peer_core::MIN_REPORT`] say little, and at
+/// 30 a second a report would come with every third of them.
+const REPORT_AT_LEAST: Duration = Duration::from_secs(1);
 
 /// After this long without anything from the other side it counts as silent: three pings.
 pub const SILENT_AFTER: Duration = Duration::from_millis(800);
@@ -181,13 +185,16 @@ impl Pump {
         }
         self.attended.cancelled().await;
         let mut clock = tokio::time::interval(REPORT_EVERY);
-        let (mut reported, mut pinged) = (self.traffic.arrived(), Instant::now());
+        let mut reported = self.traffic.arrived();
+        let (mut told, mut pinged) = (Instant::now(), Instant::now());
         self.traffic.ping(PING_EVERY);
         loop {
             clock.tick().await;
             let arrived = self.traffic.arrived();
-            if arrived != reported {
-                reported = arrived;
+            let enough = arrived.0 - reported.0 >= warp_peer_core::MIN_REPORT
+                || told.elapsed() >= REPORT_AT_LEAST;
+            if arrived != reported && enough {
+                (reported, told) = (arrived, Instant::now());
                 let (messages, bytes) = arrived;
                 self.traffic.notify(Control::Report { messages, bytes });
             }

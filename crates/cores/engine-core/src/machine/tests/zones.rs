@@ -79,6 +79,7 @@ fn what_is_told_is_of_the_link_that_carries_the_newest_map_connection() {
             to: PathKind::Wss,
             reason: SwitchReason::Silence,
             silent: Duration::from_millis(800),
+            costs: None,
         },
     };
     machine.on_outcome(NOW, moved(LinkId::CHOSEN));

@@ -1,7 +1,9 @@
 //! Answers WebRTC offers that come through signaling.
 //!
-//! A signed offer is believed from the session's device only, in its session, once; its answer is
-//! signed. One without a signature is answered in kind where certificates are not required.
+//! A signed offer is believed from the holder of one key only, in its session, once; its answer is
+//! signed. One without a signature is answered in kind where signatures are not required. The newest
+//! offer counts: a connection that is still being made is given up for it, one that works is closed
+//! when the new one is open. The endpoint answers launchers and hosts so, a host its members.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -11,18 +13,46 @@ use serde_json::{Value, json};
 use tokio::sync::{mpsc, watch};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
+use warp_link::Carrier;
 use warp_link::peer::{Answerer, LocalCandidates, PeerConfig, PeerError, PeerState};
+use warp_link_core::Identity;
 use warp_link_core::descriptions::{Offered, check_offer, sign_answer};
-use warp_protocol::carrier::PathKind;
-use warp_protocol::identity::RefusedReason;
+use warp_protocol::identity::{PublicKey, RefusedReason};
 use warp_protocol::signal::{ClientSignal, ServerSignal, SignedDescription};
 
-use crate::config::SIGNALS;
-use crate::endpoint::Shared;
-use crate::session::Session;
+/// Candidates of the other side that wait while a connection is made. Full: the candidate is dropped;
+/// one of the others will do.
+const CANDIDATES: usize = 64;
 
-/// The offers of one session.
-pub(crate) struct Answering {
+/// Who signs what in a room.
+#[derive(Debug)]
+pub struct RoomKeys {
+    /// Ours, which signs answers.
+    pub ours: Identity,
+    /// The other side's, which signs offers.
+    pub theirs: PublicKey,
+    /// An offer without a signature is refused.
+    pub signed_offers: bool,
+}
+
+/// The room that offers come from, and what becomes of them.
+pub trait Room: Send + Sync + 'static {
+    /// The session that is named in what is signed.
+    fn id(&self) -> &str;
+    /// Who signs what.
+    fn keys(&self) -> &RoomKeys;
+    /// Whether offers are answered at all.
+    fn takes_offers(&self) -> bool;
+    /// Cancelled: everything ends.
+    fn stop(&self) -> &CancellationToken;
+    /// A connection is open. Closed by whoever holds the carrier, or by a newer one.
+    fn attach(&self, carrier: Carrier);
+    /// Somebody was not believed.
+    fn refuse(&self, reason: RefusedReason);
+}
+
+/// The offers of one room.
+pub struct Answering {
     context: Arc<Context>,
     tasks: TaskTracker,
     newest: Option<Attempt>,
@@ -31,8 +61,7 @@ pub(crate) struct Answering {
 }
 
 struct Context {
-    session: Arc<Session>,
-    owner: Arc<Shared>,
+    room: Arc<dyn Room>,
     outbox: mpsc::Sender<ClientSignal>,
     config: PeerConfig,
     /// Ends the connection that is open.
@@ -57,17 +86,26 @@ struct Work {
     stop: CancellationToken,
 }
 
+impl std::fmt::Debug for Answering {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Answering")
+            .field("room", &self.context.room.id())
+            .finish_non_exhaustive()
+    }
+}
+
 impl Answering {
-    pub(crate) fn new(
-        (session, owner): (Arc<Session>, Arc<Shared>),
+    /// Answers in `room`; `tasks` runs the connections, `outbox` takes what is said to the other
+    /// side.
+    pub fn new(
+        room: Arc<dyn Room>,
         tasks: TaskTracker,
         outbox: mpsc::Sender<ClientSignal>,
         config: PeerConfig,
     ) -> Self {
         Self {
             context: Arc::new(Context {
-                session,
-                owner,
+                room,
                 outbox,
                 config,
                 open: Mutex::new(None),
@@ -78,9 +116,9 @@ impl Answering {
         }
     }
 
-    /// Never waits.
-    pub(crate) fn on_signal(&mut self, signal: ServerSignal) {
-        let id = self.context.session.id();
+    /// A message of the room. Never waits.
+    pub fn on_signal(&mut self, signal: ServerSignal) {
+        let id = self.context.room.id();
         match signal {
             ServerSignal::Offer { from, sdp, .. } => self.on_offer(from, sdp),
             ServerSignal::IceCandidate {
@@ -93,7 +131,7 @@ impl Answering {
                 }
                 _ => tracing::debug!(session = id, from, "a candidate without an offer"),
             },
-            ServerSignal::Error { code, message } => {
+            ServerSignal::Error { code, message, .. } => {
                 tracing::debug!(session = id, ?code, message, "signaling refused a message");
             }
             ServerSignal::SessionJoined { .. }
@@ -111,10 +149,10 @@ impl Answering {
     }
 
     fn on_offer(&mut self, from: String, sdp: Value) {
-        let session = Arc::clone(&self.context.session);
-        if !session.p2p_enabled() {
+        let room = &self.context.room;
+        if !room.takes_offers() {
             tracing::info!(
-                session = session.id(),
+                session = room.id(),
                 from,
                 "offer ignored: the zone is without P2P"
             );
@@ -122,14 +160,14 @@ impl Answering {
         }
         let offer = match self.believed(&sdp) {
             Ok(offer) => offer,
-            Err(reason) => return self.context.owner.refuse(session.id(), reason),
+            Err(reason) => return self.context.room.refuse(reason),
         };
         if let Some(older) = self.newest.take()
             && !older.opened.load(Ordering::Acquire)
         {
             older.stop.cancel();
         }
-        let (candidates, inbox) = mpsc::channel(SIGNALS);
+        let (candidates, inbox) = mpsc::channel(CANDIDATES);
         let attempt = Attempt {
             from: from.clone(),
             candidates,
@@ -149,8 +187,8 @@ impl Answering {
 
     /// Reads an offer, and checks who made it.
     fn believed(&mut self, sdp: &Value) -> Result<Offer, RefusedReason> {
-        let session = &self.context.session;
-        let keys = &session.keys;
+        let room = &self.context.room;
+        let keys = room.keys();
         let signed = match SignedDescription::read(sdp) {
             Ok(signed) => signed,
             // Without a signature, and none is asked for.
@@ -165,7 +203,7 @@ impl Answering {
             }
             Err(reason) => return Err(reason),
         };
-        let offered = check_offer(&keys.device, session.id(), self.last_offer, &signed)?;
+        let offered = check_offer(&keys.theirs, room.id(), self.last_offer, &signed)?;
         self.last_offer = offered.nonce();
         Ok(Offer {
             text: Some(signed.sdp),
@@ -195,25 +233,25 @@ async fn answer(work: Work, offer: Offer) {
         work.from.clone(),
         work.stop.clone(),
     );
-    let session = Arc::clone(&context.session);
+    let room = Arc::clone(&context.room);
     // Dropping the work drops the peer connection, which closes it.
     let result = tokio::select! {
         biased;
-        () = session.stopped() => return,
+        () = room.stop().cancelled() => return,
         () = stop.cancelled() => return,
         result = Box::pin(connect(work, offer)) => result,
     };
     match result {
-        Ok(()) => tracing::debug!(session = session.id(), from, "peer connection ended"),
+        Ok(()) => tracing::debug!(session = room.id(), from, "peer connection ended"),
         Err(error) => {
-            tracing::info!(session = session.id(), from, code = error.code(), %error, "no peer connection");
+            tracing::info!(session = room.id(), from, code = error.code(), %error, "no peer connection");
         }
     }
 }
 
 async fn connect(mut work: Work, offer: Offer) -> Result<(), PeerError> {
     let context = Arc::clone(&work.context);
-    let session = &context.session;
+    let room = &context.room;
     let from = work.from.clone();
     let Some(text) = offer.text.as_deref() else {
         return Err(PeerError::BadDescription {
@@ -225,7 +263,7 @@ async fn connect(mut work: Work, offer: Offer) -> Result<(), PeerError> {
         Reply::Text => Value::String(answer),
         Reply::Object => json!({"type": "answer", "sdp": answer}),
         Reply::Signed(offered) => {
-            sign_answer(&session.keys.ours, session.id(), offered, answer).to_value()
+            sign_answer(&room.keys().ours, room.id(), offered, answer).to_value()
         }
     };
     let message = ClientSignal::Answer {
@@ -244,14 +282,14 @@ async fn connect(mut work: Work, offer: Offer) -> Result<(), PeerError> {
                 Some(candidate) => send(&context, candidate).await,
                 None => local = false,
             },
-            Some(candidate) = work.candidates.recv() => add(&peer, session, candidate).await,
+            Some(candidate) = work.candidates.recv() => add(&peer, &**room, candidate).await,
         }
     };
     work.opened.store(true, Ordering::Release);
     let older = context.open.lock().replace(work.stop.clone());
-    session.link().attach(PathKind::Direct, carrier);
+    room.attach(carrier);
     tracing::info!(
-        session = session.id(),
+        session = room.id(),
         from = work.from,
         "peer connection open"
     );
@@ -267,7 +305,7 @@ async fn connect(mut work: Work, offer: Offer) -> Result<(), PeerError> {
                 Some(candidate) => send(&context, candidate).await,
                 None => local = false,
             },
-            Some(candidate) = work.candidates.recv() => add(&peer, session, candidate).await,
+            Some(candidate) = work.candidates.recv() => add(&peer, &**room, candidate).await,
         }
     }
 }
@@ -290,9 +328,9 @@ async fn send(context: &Context, signal: ClientSignal) {
     let _ = context.outbox.send(signal).await;
 }
 
-async fn add(peer: &Answerer, session: &Session, candidate: Value) {
+async fn add(peer: &Answerer, room: &dyn Room, candidate: Value) {
     if let Err(error) = peer.add_remote_candidate(&candidate).await {
-        tracing::debug!(session = session.id(), %error, "a candidate was not taken");
+        tracing::debug!(session = room.id(), %error, "a candidate was not taken");
     }
 }
 

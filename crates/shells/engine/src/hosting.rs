@@ -1,0 +1,178 @@
+//! Hosting: runs `warp-host` with this account's access to the coordinator.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use async_trait::async_trait;
+use reqwest::Method;
+use tokio::task::AbortHandle;
+use warp_engine_core::config::Config;
+use warp_engine_core::machine::Outcome;
+use warp_host::{Access, Certified, HostConfig, HostHandle};
+use warp_host_core::{HostState, HostStatusView};
+use warp_link::websocket::{ConnectError, WsTarget};
+use warp_protocol::hosting::{HostGrant, HostHeartbeat, HostRegister};
+use warp_protocol::identity::RefusedReason;
+use warp_protocol::zone::ZoneView;
+use warp_protocol::{Problem, ProblemCode};
+
+use crate::coordinator::Coordinator;
+use crate::outbox::Outbox;
+
+/// Digits of the device key in a host's id.
+const ID_DIGITS: usize = 16;
+
+/// The host of this engine, if it is one.
+pub(crate) struct Hosting {
+    coordinator: Arc<Coordinator>,
+    config: Config,
+    running: Option<(HostHandle, AbortHandle)>,
+}
+
+impl Hosting {
+    pub(crate) fn new(coordinator: Arc<Coordinator>, config: Config) -> Self {
+        Self {
+            coordinator,
+            config,
+            running: None,
+        }
+    }
+
+    /// Becomes a host; one that still runs is ended.
+    pub(crate) fn start(
+        &mut self,
+        zones: Vec<String>,
+        max_players: Option<u32>,
+        upload_mbps: Option<u32>,
+        outbox: Outbox,
+    ) {
+        if let Some((_, telling)) = self.running.take() {
+            telling.abort();
+        }
+        let Some(device) = self.coordinator.proof.device() else {
+            let problem = Problem::new(ProblemCode::CertificateMissing, "hosting")
+                .with_detail("the coordinator certifies no devices");
+            let view = HostStatusView {
+                state: HostState::Stopped,
+                zones,
+                problem: Some(problem),
+                ..HostStatusView::default()
+            };
+            outbox.offer(Outcome::HostState(Box::new(view)));
+            return;
+        };
+        // One host on each device; the id stays as long as the key does.
+        let mut host_id = format!("host-{}", hex::encode(device.key().raw()));
+        host_id.truncate("host-".len() + ID_DIGITS);
+        let section = &self.config.hosting;
+        let webrtc = &self.config.webrtc;
+        let config = HostConfig {
+            max_players: max_players.unwrap_or(section.max_players),
+            upload_mbps: upload_mbps.unwrap_or(section.upload_mbps),
+            only_on_network: section.network(),
+            ice_servers: webrtc.ice_servers(),
+            include_loopback: webrtc.loopback,
+            connect_timeout: Duration::from_millis(webrtc.connection_timeout_ms),
+            ..HostConfig::new(host_id, zones)
+        };
+        let access = Arc::new(OverCoordinator(self.coordinator.clone()));
+        let host = HostHandle::start(access, config);
+        let mut view = host.view();
+        let telling = tokio::spawn(async move {
+            loop {
+                let now = view.borrow_and_update().clone();
+                let stopped = now.state == HostState::Stopped;
+                outbox.send(Outcome::HostState(Box::new(now))).await;
+                if stopped {
+                    return;
+                }
+                if view.changed().await.is_err() {
+                    // It ended without a word: told as what it is.
+                    let now = HostStatusView {
+                        state: HostState::Stopped,
+                        ..view.borrow().clone()
+                    };
+                    outbox.send(Outcome::HostState(Box::new(now))).await;
+                    return;
+                }
+            }
+        });
+        self.running = Some((host, telling.abort_handle()));
+    }
+
+    pub(crate) fn pause(&self, on: bool) {
+        if let Some((host, _)) = &self.running {
+            host.pause(on);
+        }
+    }
+
+    /// Ends it, with or without having its members moved away first.
+    pub(crate) fn stop(&mut self, drain: bool) {
+        if drain {
+            if let Some((host, _)) = &self.running {
+                host.drain();
+            }
+        } else {
+            // Its end is still told.
+            self.running = None;
+        }
+    }
+}
+
+struct OverCoordinator(Arc<Coordinator>);
+
+#[async_trait]
+impl Access for OverCoordinator {
+    async fn certified(&self) -> Result<Certified, Problem> {
+        let missing = || {
+            let reason = RefusedReason::CertificateMissing;
+            self.0.proof.refuse(reason, "hosting")
+        };
+        let certificate = self.0.certificate().await?.ok_or_else(missing)?;
+        let identity = self.0.proof.device().ok_or_else(missing)?;
+        let (trust, now) = self.0.trust().ok_or_else(missing)?;
+        Ok(Certified {
+            identity,
+            certificate,
+            trust,
+            now,
+        })
+    }
+
+    fn unix_now(&self) -> Option<u64> {
+        self.0.trust().map(|(_, now)| now)
+    }
+
+    async fn zones(&self) -> Result<Vec<ZoneView>, Problem> {
+        self.0.zones().await
+    }
+
+    async fn register(&self, body: &HostRegister) -> Result<HostGrant, Problem> {
+        let route = "hosts/register";
+        self.0.authorised(Method::POST, route, Some(body)).await
+    }
+
+    async fn heartbeat(&self, host_id: &str, body: &HostHeartbeat) -> Result<(), Problem> {
+        let route = format!("hosts/{host_id}/heartbeat");
+        self.0.tell(Method::POST, &route, Some(body)).await
+    }
+
+    async fn drain(&self, host_id: &str) -> Result<(), Problem> {
+        let route = format!("hosts/{host_id}/drain");
+        self.0.tell(Method::POST, &route, None::<&()>).await
+    }
+
+    fn signaling_target(&self, peer_id: &str, session_id: &str) -> WsTarget {
+        self.0.seat_target(peer_id, session_id)
+    }
+
+    fn link_target(&self, session_id: &str) -> Result<WsTarget, ConnectError> {
+        self.0.link_target(session_id)
+    }
+
+    async fn renew_token(&self) -> Result<(), Problem> {
+        let stale = self.0.access_token();
+        let stale = stale.ok_or_else(|| Problem::new(ProblemCode::NotSignedIn, "hosting"))?;
+        self.0.renew(&stale).await.map(drop)
+    }
+}

@@ -1,0 +1,149 @@
+//! Notices that this machine is on another network, or has slept.
+//!
+//! Sockets of an address that is gone fail silently, and a carrier would only be made anew after the
+//! link has given it up. So the address that the system would use towards the coordinator is looked at
+//! twice a second, which sends nothing, and the clocks are compared: one of them goes on while the
+//! machine sleeps, and this task does not.
+
+use std::net::{IpAddr, SocketAddr};
+use std::sync::Arc;
+use std::time::{Duration, Instant, SystemTime};
+
+use tokio::net::UdpSocket;
+use tokio::sync::watch;
+
+use crate::coordinator::Coordinator;
+
+/// Time between two looks.
+const LOOK: Duration = Duration::from_millis(500);
+/// Time that passed without this task: the machine slept, or the process was stopped.
+const SLEPT: Duration = Duration::from_secs(3);
+/// The coordinator's name is looked up again so often, in looks: a minute.
+const LOOKUPS: u32 = 120;
+
+/// What is compared with what it was before.
+#[derive(Debug, Clone, Copy, PartialEq)]
+struct Look {
+    /// The own address towards the coordinator; `None`: no way leads there, or it is not known.
+    address: Option<IpAddr>,
+    monotonic: Instant,
+    wall: SystemTime,
+}
+
+impl Look {
+    /// Why paths should be made anew, if they should.
+    fn differs(&self, before: &Self) -> Option<&'static str> {
+        let passed = self.monotonic.saturating_duration_since(before.monotonic);
+        let wall = self.wall.duration_since(before.wall).unwrap_or_default();
+        // A clock that was set forward looks the same; a new carrier does no harm.
+        if passed > SLEPT + LOOK || wall > passed + SLEPT {
+            return Some("resumed");
+        }
+        match (before.address, self.address) {
+            (Some(old), Some(new)) if old != new => Some("another address"),
+            _ => None,
+        }
+    }
+}
+
+/// Counts up with each change, while somebody listens.
+pub(crate) fn watch(coordinator: Arc<Coordinator>) -> watch::Receiver<u64> {
+    let (changes, told) = watch::channel(0);
+    tokio::spawn(async move {
+        tokio::select! {
+            () = look_on(&coordinator, &changes) => {}
+            () = changes.closed() => {}
+        }
+    });
+    told
+}
+
+async fn look_on(coordinator: &Coordinator, changes: &watch::Sender<u64>) {
+    let mut target = resolve(coordinator).await;
+    let mut before = look(target).await;
+    let mut looks = 0u32;
+    loop {
+        tokio::time::sleep(LOOK).await;
+        looks = looks.wrapping_add(1);
+        if target.is_none() || looks.is_multiple_of(LOOKUPS) {
+            target = resolve(coordinator).await.or(target);
+        }
+        let mut now = look(target).await;
+        if let Some(why) = now.differs(&before) {
+            tracing::info!(why, "the network changed; carriers are made anew");
+            changes.send_modify(|count| *count += 1);
+        }
+        // While there is no network, what it was before is what counts.
+        now.address = now.address.or(before.address);
+        before = now;
+    }
+}
+
+async fn resolve(coordinator: &Coordinator) -> Option<SocketAddr> {
+    let (host, port) = coordinator.host_and_port()?;
+    let mut found = tokio::net::lookup_host((host, port)).await.ok()?;
+    found.next()
+}
+
+async fn look(target: Option<SocketAddr>) -> Look {
+    Look {
+        address: own_address(target).await,
+        monotonic: Instant::now(),
+        wall: SystemTime::now(),
+    }
+}
+
+/// Connecting a UDP socket only asks the system for the way.
+async fn own_address(target: Option<SocketAddr>) -> Option<IpAddr> {
+    let target = target?;
+    let any: SocketAddr = if target.is_ipv4() {
+        ([0, 0, 0, 0], 0).into()
+    } else {
+        ([0u16; 8], 0).into()
+    };
+    let socket = UdpSocket::bind(any).await.ok()?;
+    socket.connect(target).await.ok()?;
+    Some(socket.local_addr().ok()?.ip())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn another_address_and_a_sleep_are_changes_and_an_outage_is_none() {
+        let before = Look {
+            address: Some([10, 0, 0, 1].into()),
+            monotonic: Instant::now(),
+            wall: SystemTime::now(),
+        };
+        let after = |passed: Duration, slept: Duration, address: Option<[u8; 4]>| Look {
+            address: address.map(IpAddr::from),
+            monotonic: before.monotonic + passed,
+            wall: before.wall + passed + slept,
+        };
+        let none = Duration::ZERO;
+        let mine = Some([10, 0, 0, 1]);
+        assert_eq!(after(LOOK, none, mine).differs(&before), None);
+        assert_eq!(after(LOOK, none, None).differs(&before), None);
+        let other = after(LOOK, none, Some([10, 0, 0, 2]));
+        assert_eq!(other.differs(&before), Some("another address"));
+        let slept = after(LOOK, Duration::from_secs(60), mine);
+        assert_eq!(slept.differs(&before), Some("resumed"));
+        let stopped = after(Duration::from_secs(60), none, mine);
+        assert_eq!(stopped.differs(&before), Some("resumed"));
+        // A clock that is corrected a little, or set back.
+        let corrected = after(LOOK, Duration::from_secs(1), mine);
+        assert_eq!(corrected.differs(&before), None);
+        let mut back = after(LOOK, none, mine);
+        back.wall = before.wall - Duration::from_secs(3600);
+        assert_eq!(back.differs(&before), None);
+    }
+
+    #[tokio::test]
+    async fn the_own_address_is_that_of_the_way_to_the_other_side() {
+        let target = "127.0.0.1:9".parse().ok();
+        assert_eq!(own_address(target).await, Some([127, 0, 0, 1].into()));
+        assert_eq!(own_address(None).await, None);
+    }
+}

@@ -1,0 +1,288 @@
+//! The carrier to the endpoint: WebRTC, or a WebSocket where that does not come about.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use parking_lot::Mutex;
+use serde_json::Value;
+use tokio::sync::{mpsc, watch};
+use tokio_util::sync::CancellationToken;
+use warp_host_core::UpstreamKind;
+use warp_link::peer::{
+    ChannelSender, Channels, LocalCandidates, Offerer, PeerConfig, PeerError, PeerState,
+};
+use warp_link::websocket::{ConnectError, connect};
+use warp_link::{Carrier, CarrierSender};
+use warp_link_core::Identity;
+use warp_link_core::descriptions::{Offered, check_answer, sign_offer};
+use warp_protocol::identity::{PublicKey, RefusedReason};
+use warp_protocol::signal::{ClientSignal, ServerSignal, SignedDescription};
+
+use crate::access::Access;
+use crate::plane::Plane;
+use crate::seat::chance;
+
+/// First wait after both ways failed; it doubles up to [`LAST_WAIT`].
+const FIRST_WAIT: Duration = Duration::from_millis(500);
+const LAST_WAIT: Duration = Duration::from_secs(30);
+/// While the WebSocket carries, WebRTC is tried again this often.
+const BETTER_EVERY: Duration = Duration::from_secs(60);
+
+/// Why there is no WebRTC connection.
+#[derive(Debug, thiserror::Error)]
+enum SetupError {
+    #[error("the signaling socket is away")]
+    NoSignaling,
+    #[error("no answer in time")]
+    NoAnswer,
+    #[error("the endpoint's answer is not believed: {0}")]
+    Untrusted(RefusedReason),
+    #[error(transparent)]
+    Peer(#[from] PeerError),
+}
+
+/// What is known of the way to the endpoint.
+#[derive(Default)]
+pub(crate) struct UpstreamStatus {
+    kind: Option<UpstreamKind>,
+    /// Measures, while it is WebRTC.
+    control: Option<ChannelSender>,
+}
+
+impl UpstreamStatus {
+    /// Which it is now.
+    pub(crate) fn kind(&self) -> Option<UpstreamKind> {
+        self.kind
+    }
+
+    /// To the endpoint and back, by pings on the control channel; `None`: not measured, as over a
+    /// WebSocket.
+    pub(crate) fn latency(&self) -> Option<Duration> {
+        self.control.as_ref()?.stats().round_trip
+    }
+}
+
+/// Keeps a carrier to the endpoint open.
+pub(crate) struct Upstream {
+    pub(crate) access: Arc<dyn Access>,
+    pub(crate) plane: Arc<Plane>,
+    pub(crate) status: Arc<Mutex<UpstreamStatus>>,
+    pub(crate) ours: Identity,
+    pub(crate) session_id: String,
+    pub(crate) endpoint_peer_id: String,
+    pub(crate) endpoint_key: PublicKey,
+    pub(crate) config: PeerConfig,
+    pub(crate) outbox: mpsc::Sender<ClientSignal>,
+    pub(crate) seated: watch::Receiver<bool>,
+    /// Messages of the endpoint.
+    pub(crate) inbox: mpsc::Receiver<ServerSignal>,
+    /// Number of the last offer; grows over all places of this program's life.
+    pub(crate) offers: u64,
+    /// The WebSocket, while WebRTC is tried again beside it.
+    pub(crate) wss: Option<CarrierSender>,
+    pub(crate) stop: CancellationToken,
+}
+
+/// An open WebRTC connection.
+struct Open {
+    offerer: Offerer,
+    carrier: Carrier,
+    /// Held so that the other side goes on being asked for signs of life.
+    channels: Channels,
+    candidates: LocalCandidates,
+}
+
+impl Upstream {
+    /// Until it is stopped.
+    pub(crate) async fn run(mut self) {
+        let stop = self.stop.clone();
+        tokio::select! {
+            () = stop.cancelled() => {}
+            () = Box::pin(self.keep()) => {}
+        }
+        *self.status.lock() = UpstreamStatus::default();
+    }
+
+    async fn keep(&mut self) {
+        let mut wait = FIRST_WAIT;
+        loop {
+            match Box::pin(self.open_webrtc()).await {
+                Ok(open) => {
+                    wait = FIRST_WAIT;
+                    Box::pin(self.stay(open)).await;
+                    tracing::info!("the WebRTC connection to the endpoint ended");
+                }
+                Err(error) => {
+                    tracing::info!(%error, "no WebRTC connection to the endpoint");
+                    match self.over_websocket().await {
+                        Ok(()) => wait = FIRST_WAIT,
+                        Err(error) => {
+                            tracing::info!(code = error.code(), %error, "no link socket either");
+                            if error.needs_sign_in() {
+                                // Told by whoever asks the coordinator next.
+                                let _ = self.access.renew_token().await;
+                            }
+                        }
+                    }
+                }
+            }
+            tokio::time::sleep(wait.mul_f64(1.0 - chance() / 4.0)).await;
+            wait = (wait * 2).min(LAST_WAIT);
+        }
+    }
+
+    fn tell(&self, kind: Option<UpstreamKind>, control: Option<ChannelSender>) {
+        *self.status.lock() = UpstreamStatus { kind, control };
+    }
+
+    /// Has an open connection carry until it ends.
+    async fn stay(&mut self, open: Open) {
+        let Open {
+            offerer,
+            carrier,
+            channels,
+            mut candidates,
+        } = open;
+        self.tell(Some(UpstreamKind::Webrtc), Some(channels.tx.clone()));
+        self.plane.attach_upstream(carrier, self.stop.child_token());
+        tracing::info!("connected to the endpoint over WebRTC");
+        let mut states = offerer.states();
+        let mut local = true;
+        loop {
+            tokio::select! {
+                () = closed(&mut states) => break,
+                more = candidates.next(), if local => match more {
+                    Some(candidate) => self.say(candidate),
+                    None => local = false,
+                },
+                Some(signal) = self.inbox.recv() => {
+                    if let ServerSignal::IceCandidate { candidate, .. } = signal {
+                        add(&offerer, &candidate).await;
+                    }
+                }
+            }
+        }
+        self.tell(None, None);
+        offerer.close().await;
+    }
+
+    /// Has a WebSocket carry until it ends, or until it is time to try the better way again.
+    async fn over_websocket(&mut self) -> Result<(), ConnectError> {
+        let open = self.wss.take_if(|tx| tx.close_reason().is_none());
+        let tx = if let Some(tx) = open {
+            tx
+        } else {
+            let target = self.access.link_target(&self.session_id)?;
+            let stop = self.stop.child_token();
+            let carrier = connect(&target, stop.clone()).await?;
+            let tx = carrier.tx.clone();
+            self.tell(Some(UpstreamKind::Wss), None);
+            self.plane.attach_upstream(carrier, stop);
+            tracing::info!("connected to the endpoint over a WebSocket");
+            tx
+        };
+        match tokio::time::timeout(BETTER_EVERY, tx.closed()).await {
+            Ok(_) => self.tell(None, None),
+            Err(_) => self.wss = Some(tx),
+        }
+        Ok(())
+    }
+
+    async fn open_webrtc(&mut self) -> Result<Open, SetupError> {
+        let limit = self.config.connect_timeout;
+        let seated = self.seated.wait_for(|open| *open);
+        match tokio::time::timeout(limit, seated).await {
+            Ok(Ok(_)) => {}
+            _ => return Err(SetupError::NoSignaling),
+        }
+        // What is left of an older one is not for this.
+        while self.inbox.try_recv().is_ok() {}
+        let (offerer, candidates) = Offerer::new(self.config.clone()).await?;
+        let made = Box::pin(self.negotiate(&offerer, candidates));
+        let outcome = match tokio::time::timeout(limit, made).await {
+            Ok(outcome) => outcome,
+            Err(_) => Err(SetupError::NoAnswer),
+        };
+        match outcome {
+            Ok((carrier, channels, candidates)) => Ok(Open {
+                offerer,
+                carrier,
+                channels,
+                candidates,
+            }),
+            Err(error) => {
+                offerer.close().await;
+                Err(error)
+            }
+        }
+    }
+
+    async fn negotiate(
+        &mut self,
+        offerer: &Offerer,
+        mut candidates: LocalCandidates,
+    ) -> Result<(Carrier, Channels, LocalCandidates), SetupError> {
+        let sdp = offerer.create_offer().await?;
+        self.offers += 1;
+        let (offer, offered) = sign_offer(&self.ours, &self.session_id, self.offers, sdp);
+        let offer = ClientSignal::Offer {
+            to: self.endpoint_peer_id.clone(),
+            sdp: offer.to_value(),
+        };
+        let said = self.outbox.send(offer).await;
+        said.map_err(|_| SetupError::NoSignaling)?;
+        let mut local = true;
+        loop {
+            tokio::select! {
+                carrier = offerer.opened() => {
+                    let carrier = carrier?;
+                    return Ok((carrier, offerer.channels().await?, candidates));
+                }
+                more = candidates.next(), if local => match more {
+                    Some(candidate) => self.say(candidate),
+                    None => local = false,
+                },
+                signal = self.inbox.recv() => match signal {
+                    Some(ServerSignal::Answer { sdp, .. }) => {
+                        let answer = self.believe(&offered, &sdp)?;
+                        offerer.accept_answer(&answer).await?;
+                    }
+                    Some(ServerSignal::IceCandidate { candidate, .. }) => {
+                        add(offerer, &candidate).await;
+                    }
+                    Some(_) => {}
+                    None => return Err(SetupError::NoSignaling),
+                },
+            }
+        }
+    }
+
+    /// The text of an answer that is the endpoint's.
+    fn believe(&self, offered: &Offered, answer: &Value) -> Result<String, SetupError> {
+        let signed = SignedDescription::read(answer).map_err(SetupError::Untrusted)?;
+        check_answer(&self.endpoint_key, &self.session_id, offered, &signed)
+            .map_err(SetupError::Untrusted)?;
+        Ok(signed.sdp)
+    }
+
+    fn say(&self, candidate: Value) {
+        let signal = ClientSignal::IceCandidate {
+            to: self.endpoint_peer_id.clone(),
+            candidate,
+        };
+        if self.outbox.try_send(signal).is_err() {
+            tracing::debug!("a candidate was dropped");
+        }
+    }
+}
+
+async fn closed(states: &mut watch::Receiver<PeerState>) {
+    // A state that is not told any more is the last one.
+    let _ = states.wait_for(|state| *state == PeerState::Closed).await;
+}
+
+async fn add(offerer: &Offerer, candidate: &Value) {
+    if let Err(error) = offerer.add_remote_candidate(candidate).await {
+        tracing::debug!(%error, "a candidate of the endpoint was not taken");
+    }
+}
