@@ -983,9 +983,9 @@ proxy: ProxyReport, };
 /**
  * The ways from engine to endpoint.
  */
-export type PathKind = "direct" | "host" | "wss";
+export type PathKind = "direct" | "host" | "wss" | "host-2";
 /** Every PathKind. */
-export const PATH_KIND_LIST = ["direct", "host", "wss"] as const satisfies readonly PathKind[];
+export const PATH_KIND_LIST = ["direct", "host", "wss", "host-2"] as const satisfies readonly PathKind[];
 
 /**
  * How far a path has come.
@@ -1114,9 +1114,9 @@ detail?: string, };
 /**
  * A stable code. Names are part of the contract: they are only ever added.
  */
-export type ProblemCode = "wrong-password" | "name-taken" | "bad-name" | "bad-password" | "token-expired" | "not-signed-in" | "forbidden" | "too-many-requests" | "certificate-missing" | "certificate-invalid" | "certificate-expired" | "device-revoked" | "coordinator-unproven" | "coordinator-key-changed" | "signaling-untrusted" | "coordinator-unreachable" | "proxy-unreachable" | "proxy-password" | "proxy-refused" | "coordinator-untrusted" | "coordinator-protocol" | "coordinator-fault" | "bad-request" | "not-found" | "unknown-zone" | "zone-closed" | "unknown-session" | "peer-unreachable" | "zone-not-joined" | "zone-lost" | "no-path" | "link-lost" | "endpoint-untrusted" | "port-in-use" | "port-refused" | "address-not-allowed" | "game-server-refused" | "game-server-timeout" | "game-server-unreachable" | "too-many-connections" | "unknown-packets" | "game-missing" | "game-not-started" | "game-failed" | "game-files" | "config-unreadable" | "config-value" | "keyring-unavailable" | "bad-command" | "internal";
+export type ProblemCode = "wrong-password" | "name-taken" | "bad-name" | "bad-password" | "token-expired" | "not-signed-in" | "forbidden" | "too-many-requests" | "certificate-missing" | "certificate-invalid" | "certificate-expired" | "device-revoked" | "coordinator-unproven" | "coordinator-key-changed" | "signaling-untrusted" | "coordinator-unreachable" | "proxy-unreachable" | "proxy-password" | "proxy-refused" | "coordinator-untrusted" | "coordinator-protocol" | "coordinator-fault" | "bad-request" | "not-found" | "unknown-zone" | "zone-closed" | "unknown-session" | "peer-unreachable" | "zone-not-joined" | "zone-lost" | "no-host" | "host-refused" | "host-not-yours" | "no-path" | "link-lost" | "endpoint-untrusted" | "port-in-use" | "port-refused" | "address-not-allowed" | "game-server-refused" | "game-server-timeout" | "game-server-unreachable" | "too-many-connections" | "unknown-packets" | "game-missing" | "game-not-started" | "game-failed" | "game-files" | "config-unreadable" | "config-value" | "keyring-unavailable" | "bad-command" | "internal";
 /** Every ProblemCode. */
-export const PROBLEM_CODE_LIST = ["wrong-password", "name-taken", "bad-name", "bad-password", "token-expired", "not-signed-in", "forbidden", "too-many-requests", "certificate-missing", "certificate-invalid", "certificate-expired", "device-revoked", "coordinator-unproven", "coordinator-key-changed", "signaling-untrusted", "coordinator-unreachable", "proxy-unreachable", "proxy-password", "proxy-refused", "coordinator-untrusted", "coordinator-protocol", "coordinator-fault", "bad-request", "not-found", "unknown-zone", "zone-closed", "unknown-session", "peer-unreachable", "zone-not-joined", "zone-lost", "no-path", "link-lost", "endpoint-untrusted", "port-in-use", "port-refused", "address-not-allowed", "game-server-refused", "game-server-timeout", "game-server-unreachable", "too-many-connections", "unknown-packets", "game-missing", "game-not-started", "game-failed", "game-files", "config-unreadable", "config-value", "keyring-unavailable", "bad-command", "internal"] as const satisfies readonly ProblemCode[];
+export const PROBLEM_CODE_LIST = ["wrong-password", "name-taken", "bad-name", "bad-password", "token-expired", "not-signed-in", "forbidden", "too-many-requests", "certificate-missing", "certificate-invalid", "certificate-expired", "device-revoked", "coordinator-unproven", "coordinator-key-changed", "signaling-untrusted", "coordinator-unreachable", "proxy-unreachable", "proxy-password", "proxy-refused", "coordinator-untrusted", "coordinator-protocol", "coordinator-fault", "bad-request", "not-found", "unknown-zone", "zone-closed", "unknown-session", "peer-unreachable", "zone-not-joined", "zone-lost", "no-host", "host-refused", "host-not-yours", "no-path", "link-lost", "endpoint-untrusted", "port-in-use", "port-refused", "address-not-allowed", "game-server-refused", "game-server-timeout", "game-server-unreachable", "too-many-connections", "unknown-packets", "game-missing", "game-not-started", "game-failed", "game-files", "config-unreadable", "config-value", "keyring-unavailable", "bad-command", "internal"] as const satisfies readonly ProblemCode[];
 
 /**
  * Proxies by the environment of this process.
@@ -1343,15 +1343,17 @@ p2p_priority: number,
  */
 fallback_enabled: boolean, 
 /**
- * Hosts below this score (0..=100) are not chosen.
+ * Hosts below this score are not chosen, 0 to 100: the scale of
+ * [`HostView::quality_score`](crate::hosting::HostView). The default 7 lets in all but the
+ * hopeless; older documents have this number on a scale of 10.
  */
 min_host_quality_score: number, 
 /**
- * Hosts with less are not chosen, Mbit/s.
+ * Hosts with less upload are not taken, Mbit/s.
  */
 min_bandwidth_mbps: number, 
 /**
- * Hosts slower than this are not chosen, ms.
+ * Hosts over which the round trip takes longer are not chosen, ms.
  */
 max_latency_ms: number, 
 /**

@@ -310,22 +310,7 @@ impl File {
             least,
             3600,
         )?;
-        let heartbeat = seconds(
-            "hosts.heartbeat_seconds",
-            self.hosts.heartbeat_seconds,
-            config.hosts.limits.heartbeat,
-            1,
-            60,
-        )?;
-        let least = heartbeat.as_secs() * 2;
-        let silent = seconds(
-            "hosts.silent_seconds",
-            self.hosts.silent_seconds,
-            (heartbeat * 3).max(Duration::from_secs(1)),
-            least,
-            600,
-        )?;
-        config.hosts = self.hosts.with_times(heartbeat, silent);
+        config.hosts = self.hosts.checked(&seconds)?;
         for (i, origin) in self.cors_origins.iter().enumerate() {
             if !origin_ok(origin) {
                 let path = format!("cors_origins[{i}]");

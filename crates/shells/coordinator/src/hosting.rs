@@ -4,29 +4,27 @@
 //! One lock holds the fleet and what belongs to it, so that what one call decides is done before the
 //! next one decides. Inside it the hub's and the endpoint's locks are taken, never the other way.
 
+mod outputs;
+
 use std::{
     collections::{BTreeMap, HashMap},
     sync::Arc,
-    time::Instant,
+    time::{Duration, Instant},
 };
 
 use parking_lot::Mutex;
 use tokio::sync::Notify;
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 use warp_coordinator_core::{
-    ConnId, Fleet, FleetOutput, NewSession, Revoked,
-    fleet::{
-        FleetCounters, FleetEvent, HostFilter, HostRecord, HostRefused, POLICY_LIFETIME, Report,
-        Routed, SessionRef, ZoneRules,
-    },
+    ConnId, Fleet, NewSession, Revoked,
+    fleet::{FleetCounters, HostFilter, HostRecord, HostRefused, Report, SessionRef, ZoneRules},
 };
-use warp_endpoint::HostRoute;
 use warp_protocol::{
     ProblemCode,
     hosting::{HostHeartbeat, HostView, MemberVerdict, SignedPolicy, ZonePolicy},
     identity::PublicKey,
     rest::IceServer,
-    signal::{ClientSignal, ServerSignal},
+    signal::ClientSignal,
     zone::ZoneFile,
 };
 
@@ -83,12 +81,14 @@ struct HostPlace {
 
 /// A host that registers, with what was found out about it.
 pub(crate) struct Registering {
-    /// Room and peer id are made here.
+    /// Room and peer id are made here, and the time is filled in.
     pub(crate) record: HostRecord,
     /// The certificate, decoded.
     pub(crate) certificate: Vec<u8>,
     /// When it was issued, unix seconds.
     pub(crate) certified: u64,
+    /// When it expires, unix seconds.
+    pub(crate) expires: u64,
     pub(crate) ice_servers: Vec<IceServer>,
 }
 
@@ -217,6 +217,7 @@ impl Hosting {
             mut record,
             certificate,
             certified,
+            expires,
             ice_servers,
         } = new;
         let (host_id, account) = (record.host_id.clone(), record.account);
@@ -225,7 +226,9 @@ impl Hosting {
             format!("host-{}", random_hex::<8>()?),
             format!("host-{host_id}-{}", random_hex::<4>()?),
         );
+        let left = expires.saturating_sub(u64::try_from(unix_now()).unwrap_or(0));
         let made = self.with(|state, now| {
+            record.valid_until = Some(now + Duration::from_secs(left));
             let place = state.places.get(&host_id);
             let place = place.filter(|p| p.account == account && p.device_key == device_key);
             let is_new = place.is_none();
@@ -511,102 +514,13 @@ impl Hosting {
     }
 
     /// Decides something and does what follows from it, before anything else is decided.
-    fn with<T>(&self, decide: impl FnOnce(&mut State, std::time::Duration) -> T) -> T {
+    fn with<T>(&self, decide: impl FnOnce(&mut State, Duration) -> T) -> T {
         let mut state = self.state.lock();
         let decided = decide(&mut state, self.start.elapsed());
         self.carry_out(&mut state);
         drop(state);
         self.deadlines_changed.notify_one();
         decided
-    }
-
-    fn carry_out(&self, state: &mut State) {
-        while let Some(output) = state.fleet.poll() {
-            match output {
-                FleetOutput::Route(routed) => self.route(state, routed),
-                FleetOutput::Unroute(routed) => {
-                    self.endpoint.unroute(&routed.room, routed.slot);
-                    let slot = (routed.room, routed.slot);
-                    state.seats.remove(&slot);
-                    let member = (routed.host_id, routed.peer_id);
-                    if state.members.get(&member) == Some(&slot) {
-                        state.members.remove(&member);
-                    }
-                }
-                FleetOutput::ToHost { host_id, signal } => {
-                    self.to_host(state, &host_id, signal);
-                }
-                FleetOutput::ToMember { session_id, signal } => {
-                    self.to_member(state, &session_id, signal);
-                }
-                FleetOutput::PolicyToHost { host_id, zone_id } => {
-                    if let Some(policy) = state.policy(self, &zone_id) {
-                        self.to_host(state, &host_id, ServerSignal::Policy { policy });
-                    }
-                }
-                FleetOutput::PolicyToMember {
-                    session_id,
-                    zone_id,
-                } => {
-                    if let Some(policy) = state.policy(self, &zone_id) {
-                        self.to_member(state, &session_id, ServerSignal::Policy { policy });
-                    }
-                }
-                FleetOutput::EndHost { host_id, room } => {
-                    state.places.retain(|_, place| place.room != room);
-                    if let Some(carrier) = self.carriers.lock().remove(&room) {
-                        carrier.stop(close::SESSION_ENDED);
-                    }
-                    self.endpoint.end_host(&room);
-                    self.hub.close(&room);
-                    tracing::info!(host = host_id, room, "host ended");
-                }
-                FleetOutput::Event(event) => log(&event),
-            }
-        }
-    }
-
-    fn route(&self, state: &mut State, routed: Routed) {
-        let routed_to = HostRoute {
-            host: routed.room.clone(),
-            slot: routed.slot,
-            epoch: routed.epoch,
-            session_id: routed.session_id.clone(),
-            way: routed.way,
-        };
-        if let Err(error) = self.endpoint.route(routed_to) {
-            // The member finds that nothing comes through, reports it, and is given another.
-            tracing::warn!(?routed, %error, "the endpoint did not take a route");
-        }
-        let Routed {
-            session_id,
-            host_peer,
-            peer_id,
-            ..
-        } = &routed;
-        match self.hub.connect_host(session_id, host_peer, peer_id) {
-            Ok(seat) => {
-                let slot = (routed.room, routed.slot);
-                state.seats.insert(slot.clone(), seat);
-                let member = (routed.host_id, routed.peer_id);
-                state.members.insert(member, slot);
-            }
-            Err(error) => {
-                tracing::warn!(?routed, %error, "a host could not enter a member's room");
-            }
-        }
-    }
-
-    fn to_host(&self, state: &State, host_id: &str, signal: ServerSignal) {
-        if let Some(place) = state.places.get(host_id) {
-            self.hub.send_to(&place.peer_id, signal);
-        }
-    }
-
-    fn to_member(&self, state: &State, session_id: &str, signal: ServerSignal) {
-        if let Some(peer_id) = state.peers.get(session_id) {
-            self.hub.send_to(peer_id, signal);
-        }
     }
 }
 
@@ -615,86 +529,6 @@ impl State {
         let mut places = self.places.iter();
         let found = places.find(|(_, place)| place.room == room);
         found.map(|(host_id, _)| host_id.clone())
-    }
-
-    /// The policy of a zone, signed; signed anew when it says something else, and when half of its
-    /// time is over.
-    fn policy(&mut self, hosting: &Hosting, zone_id: &str) -> Option<SignedPolicy> {
-        let now = u64::try_from(unix_now()).unwrap_or(0);
-        let endpoints = [hosting.endpoint.key()];
-        let issued = self
-            .policies
-            .get(zone_id)
-            .map_or(now, |(says, _)| says.issued);
-        let same = self.fleet.policy(zone_id, &endpoints, issued)?;
-        if let Some((says, signed)) = self.policies.get(zone_id)
-            && *says == same
-            && now < issued.saturating_add(POLICY_LIFETIME / 2)
-        {
-            return Some(signed.clone());
-        }
-        let says = self.fleet.policy(zone_id, &endpoints, now)?;
-        let signed = hosting.authority.sign_policy(&says)?;
-        self.policies
-            .insert(zone_id.to_owned(), (says, signed.clone()));
-        Some(signed)
-    }
-}
-
-/// One line for each lease and move.
-fn log(event: &FleetEvent) {
-    match event {
-        FleetEvent::LeaseGranted {
-            zone_id,
-            host_id,
-            epoch,
-        } => tracing::info!(zone = zone_id, host = host_id, epoch, "lease granted"),
-        FleetEvent::LeaseEnded {
-            zone_id,
-            host_id,
-            epoch,
-            reason,
-        } => tracing::info!(
-            zone = zone_id,
-            host = host_id,
-            epoch,
-            ?reason,
-            "lease ended"
-        ),
-        FleetEvent::Moved {
-            session_id,
-            way,
-            from,
-            to,
-            reason,
-        } => {
-            let session = session_id;
-            tracing::info!(
-                session,
-                ?way,
-                ?from,
-                ?to,
-                ?reason,
-                "session moved between hosts"
-            );
-        }
-        FleetEvent::HostOffline { host_id } => tracing::info!(host = host_id, "host is silent"),
-        FleetEvent::Drained { host_id } => tracing::info!(host = host_id, "host is drained"),
-        FleetEvent::StaleReport { session_id } => {
-            tracing::debug!(session = session_id, "report about a lease that is no more");
-        }
-        FleetEvent::MemberReported {
-            host_id,
-            peer_id,
-            verdict,
-            dropped,
-        } => tracing::warn!(
-            host = host_id,
-            member = peer_id,
-            ?verdict,
-            dropped,
-            "member reported"
-        ),
     }
 }
 

@@ -40,8 +40,8 @@ pub struct HostsConfig {
 pub(crate) struct HostsPart {
     #[serde(default)]
     who: HostsWho,
-    pub(crate) heartbeat_seconds: Option<u64>,
-    pub(crate) silent_seconds: Option<u64>,
+    heartbeat_seconds: Option<u64>,
+    silent_seconds: Option<u64>,
     #[serde(default)]
     minimum: MinimumPart,
 }
@@ -54,15 +54,23 @@ struct MinimumPart {
 }
 
 impl HostsPart {
-    /// With times that were checked.
-    pub(crate) fn with_times(self, heartbeat: Duration, silent: Duration) -> HostsConfig {
+    /// `seconds` checks the time at a path: its value, the default, and what is allowed.
+    pub(crate) fn checked<E>(
+        self,
+        seconds: &impl Fn(&'static str, Option<u64>, Duration, u64, u64) -> Result<Duration, E>,
+    ) -> Result<HostsConfig, E> {
+        let default = FleetLimits::default().heartbeat;
+        let path = "hosts.heartbeat_seconds";
+        let heartbeat = seconds(path, self.heartbeat_seconds, default, 1, 60)?;
+        let (path, least) = ("hosts.silent_seconds", heartbeat.as_secs() * 2);
+        let silent = seconds(path, self.silent_seconds, heartbeat * 3, least, 600)?;
         let HostMinimum {
             cpu_cores,
             cpu_frequency_mhz,
             memory_mb,
         } = HostMinimum::default();
         let minimum = self.minimum;
-        HostsConfig {
+        Ok(HostsConfig {
             who: self.who,
             minimum: HostMinimum {
                 cpu_cores: minimum.cpu_cores.unwrap_or(cpu_cores),
@@ -74,6 +82,6 @@ impl HostsPart {
                 silent,
                 ..FleetLimits::default()
             },
-        }
+        })
     }
 }

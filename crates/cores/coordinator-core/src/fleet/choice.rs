@@ -72,6 +72,7 @@ impl Host {
         let kept_free = if second { places.div_ceil(4) } else { 0 };
         self.attached
             && self.offline_since.is_none()
+            && !self.expired
             && self.leases.contains_key(&rules.zone_id)
             && self.record.account != account
             && !self.is_full()

@@ -30,6 +30,7 @@ impl Host {
             offline_since: None,
             beat: None,
             draining: false,
+            expired: false,
             drained: false,
             leases: BTreeMap::new(),
             next_slot,
@@ -54,8 +55,9 @@ impl Host {
             Some(since) => Some(since + limits.forget),
             None => {
                 let shunned = Some(self.shunned_until).filter(|until| !until.is_zero());
+                let valid = self.record.valid_until.filter(|_| !self.expired);
                 let alive = self.alive_until(limits);
-                Some(shunned.map_or(alive, |until| until.min(alive)))
+                [shunned, valid, Some(alive)].into_iter().flatten().min()
             }
         }
     }
@@ -141,6 +143,7 @@ impl Fleet {
         host.record = record;
         host.heard = now;
         host.draining = false;
+        host.expired = false;
         host.offline_since = None;
         // One without a socket has the time of a new one to open it.
         host.detached_at = None;
@@ -296,7 +299,8 @@ impl Fleet {
     /// Hosts that could be given a member now, the best first.
     pub fn available(&self) -> Vec<HostView> {
         let able = |host: &&Host| {
-            host.attached && host.status() == HostStatus::Online && !host.leases.is_empty()
+            let online = host.status() == HostStatus::Online;
+            online && host.attached && !host.expired && !host.leases.is_empty()
         };
         let mut views: Vec<HostView> = self.hosts.values().filter(able).map(Host::view).collect();
         // By score; an unknown one is below all known ones.
@@ -355,6 +359,7 @@ impl Fleet {
                     self.end_leases(now, &host_id, None, LeaseEnd::Silent);
                 }
                 _ => {
+                    host.expired = host.record.valid_until.is_some_and(|until| until <= now);
                     if host.shunned_until <= now {
                         host.shunned_until = Duration::ZERO;
                     }

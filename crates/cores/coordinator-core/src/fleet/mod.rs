@@ -71,6 +71,8 @@ struct Host {
     offline_since: Option<Duration>,
     beat: Option<HostHeartbeat>,
     draining: bool,
+    /// Its certificate counts no more.
+    expired: bool,
     /// It was told that it is drained.
     drained: bool,
     /// Zone and epoch.

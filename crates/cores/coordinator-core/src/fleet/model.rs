@@ -138,6 +138,9 @@ pub struct HostRecord {
     pub device_key: PublicKey,
     /// The certificate of that key, hex.
     pub certificate: String,
+    /// Until when that counts: from then on it is given no members until it registers with another.
+    /// None: for ever.
+    pub valid_until: Option<Duration>,
     /// What it has.
     pub hardware: HostHardware,
     /// Zones that it wants to serve.

@@ -32,6 +32,7 @@ pub(super) fn record(host_id: &str, account: i64, max_players: u32) -> HostRecor
         name: format!("owner{account}"),
         device_key: PublicKey::from_raw([account.unsigned_abs() as u8; 32]),
         certificate: "00".into(),
+        valid_until: None,
         hardware: HostHardware {
             cpu_cores: 4,
             cpu_frequency_mhz: 3000,
@@ -620,6 +621,25 @@ fn a_host_that_registers_again_keeps_its_place_or_begins_anew() {
 }
 
 #[test]
+fn a_host_whose_certificate_has_expired_gets_no_members_until_it_brings_another() {
+    let mut fleet = fleet(&[("a", 1.0, 40)]);
+    let until = |seconds| HostRecord {
+        valid_until: Some(at(seconds)),
+        ..record("a", 1, 40)
+    };
+    fleet.register(at(1.0), until(10.0)).unwrap();
+    fleet.join(at(1.0), session("s", 9));
+    pass(&mut fleet, 1.0, 9.0, &[("a", 1.0)]);
+    assert_eq!(fleet.next_deadline(), Some(at(10.0)));
+    assert!(fleet.best(ZONE, 9).is_some());
+    pass(&mut fleet, 9.0, 30.0, &[("a", 1.0)]);
+    assert!(fleet.best(ZONE, 9).is_none() && fleet.available().is_empty());
+    assert_eq!(names(&fleet, "s"), ["a"], "what is connected stays");
+    fleet.register(at(30.0), until(100.0)).unwrap();
+    assert!(fleet.best(ZONE, 9).is_some());
+}
+
+#[test]
 fn a_host_with_fewer_places_gives_members_away() {
     let mut fleet = fleet(&[("a", 1.0, 10)]);
     for number in 0..6 {
@@ -765,4 +785,36 @@ fn lists_are_filtered() {
     let available = fleet.available();
     let available: Vec<_> = available.iter().map(|view| view.host_id.as_str()).collect();
     assert_eq!(available, ["a", "b"]);
+}
+
+#[test]
+fn fifty_sessions_outlive_one_of_five_hosts_without_a_stampede() {
+    let names_of_hosts = ["a", "b", "c", "d", "e"];
+    let mut fleet = fleet(&names_of_hosts.map(|name| (name, 20.0, 40)));
+    for number in 0..50 {
+        fleet.join(at(1.0), session(&format!("s{number:02}"), 100 + number));
+    }
+    drain(&mut fleet);
+    let load = |fleet: &Fleet, name: &str| fleet.host(name).unwrap().current_players;
+    let lost = load(&fleet, "c");
+    assert!(lost >= 15, "{lost}");
+    let alive = ["a", "b", "d", "e"].map(|name| (name, 20.0));
+    let out = pass(&mut fleet, 1.0, 16.0, &alive);
+    let moved = fleet.counters().moves[HostsReason::Silent as usize];
+    assert_eq!(moved, u64::from(lost), "only those of the dead host move");
+    let told = out.iter().filter(|output| {
+        let hosts = |signal: &ServerSignal| matches!(signal, ServerSignal::Hosts { .. });
+        matches!(output, FleetOutput::ToMember { signal, .. } if hosts(signal))
+    });
+    assert_eq!(told.count(), lost as usize, "and each is told once");
+    let loads: Vec<u32> = alive.iter().map(|(name, _)| load(&fleet, name)).collect();
+    let (most, least) = (loads.iter().max().unwrap(), loads.iter().min().unwrap());
+    assert!(most - least <= 2, "{loads:?}");
+    for number in 0..50 {
+        let hosts = names(&fleet, &format!("s{number:02}"));
+        assert!(
+            hosts.len() == 2 && !hosts.contains(&"c".to_owned()),
+            "{hosts:?}"
+        );
+    }
 }

@@ -72,6 +72,7 @@ pub(crate) async fn register(
             name: caller.name.clone(),
             device_key: key,
             certificate: request.certificate,
+            valid_until: None,
             hardware: request.hardware,
             zones: request.zones,
             max_players: request.max_players,
@@ -81,6 +82,7 @@ pub(crate) async fn register(
         },
         certificate,
         certified: says.issued,
+        expires: says.expires,
         ice_servers: for_endpoint,
     })?;
     // What was revoked since the look above found no host to end.

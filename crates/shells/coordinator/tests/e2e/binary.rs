@@ -77,6 +77,11 @@ async fn serves_until_sigterm_and_is_looked_after_meanwhile() {
     let list = run(&["zone", "list", "--json"], &data, "");
     let list: Value = serde_json::from_slice(&list.stdout).unwrap();
     assert_eq!(list[0]["zone_id"], "prontera");
+    for switch in ["off", "on"] {
+        let output = run(&["p2p", switch], &data, "");
+        assert!(output.status.success(), "{output:?}");
+        assert_eq!(output.stdout, format!("{switch}\n").into_bytes());
+    }
     assert_eq!(list[0]["status"], "enabled");
     let lines_list = run(&["zone", "list"], &data, "");
     assert!(lines_list.stdout.starts_with(b"prontera\tenabled\tp2p\t"));

@@ -333,7 +333,7 @@ async fn a_host_whose_heartbeats_stop_is_offline_and_its_members_are_told() {
 async fn the_best_host_of_a_zone_is_alive_free_good_enough_and_not_ones_own() {
     let server = quick(|_| {}).await;
     let mut strict = easy("geffen");
-    strict.min_host_quality_score = 90.0;
+    strict.min_host_quality_score = 95.0;
     server.running.put_zone(&strict).await.unwrap();
     let client = &server.client;
     let asker = client.player("asker").await;
@@ -361,24 +361,26 @@ async fn the_best_host_of_a_zone_is_alive_free_good_enough_and_not_ones_own() {
     })
     .await;
     let one_socket = one.attach(client).await;
-    beats(client, &near.token, "near", beat(60.0)).await;
+    beats(client, &near.token, "near", beat(99.0)).await;
     beats(client, &far.token, "far", beat(90.0)).await;
     beats(client, &one.token, "one", beat(0.0)).await;
 
     assert_eq!(
         best("geffen", &asker).await,
         None,
-        "nobody has 90 points there"
+        "nobody has 95 points there"
     );
     beats(client, &near.token, "near", beat(5.0)).await;
     assert_eq!(best("geffen", &asker).await.as_deref(), Some("near"));
     assert_eq!(best("prontera", &asker).await.as_deref(), Some("near"));
-    assert_eq!(best("prontera", &near.token).await.as_deref(), Some("one"));
+    let own = best("prontera", &near.token).await;
+    assert_eq!(own.as_deref(), Some("far"));
     // Too slow for the zone.
     beats(client, &near.token, "near", beat(101.0)).await;
+    assert_eq!(best("prontera", &asker).await.as_deref(), Some("far"));
+    beats(client, &far.token, "far", beat(101.0)).await;
     assert_eq!(best("prontera", &asker).await.as_deref(), Some("one"));
     // Full, by the only member that it takes.
-    beats(client, &far.token, "far", beat(101.0)).await;
     client.granted(&asker, 1).await;
     let (_, view) = client.get("hosts/one", &asker).await;
     assert_eq!(

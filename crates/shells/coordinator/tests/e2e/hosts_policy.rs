@@ -93,6 +93,8 @@ impl Meeting {
         assert_eq!(status, StatusCode::CREATED, "{grant}");
         assert_eq!(grant["zone"]["p2p_enabled"], false);
         assert_eq!(grant["ice_servers"], json!([]));
+        let path = format!("links/{}", text(&grant["session_id"]));
+        client.call(Method::DELETE, &path, Some(&carol), None).await;
         let best = client.get("hosts/available/best?zone_id=prontera", &carol);
         refused(&best.await, 404, "no-host");
         // The host itself stays registered.
@@ -103,8 +105,10 @@ impl Meeting {
     /// Bob has its host again.
     async fn is_on(&mut self) {
         let key = self.server.running.public_key();
-        let told = next_of(&mut self.bob, "policy").await;
-        assert!(read(&told, key).p2p);
+        for socket in [&mut self.host, &mut self.bob] {
+            let told = next_of(socket, "policy").await;
+            assert!(read(&told, key).p2p);
+        }
         let told = next_of(&mut self.bob, "hosts").await;
         assert_eq!(told["hosts"][0]["host_id"], "a", "{told}");
         assert_eq!(told["hosts"][0]["epoch"], self.host_epochs());
