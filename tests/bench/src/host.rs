@@ -95,7 +95,11 @@ pub(crate) fn run(args: &Args) -> Result<Outcome> {
     let span = Duration::from_secs(seconds);
     let period = Duration::from_micros(1_000_000 / args.rate);
     let mut rows = Vec::new();
-    for members in if args.quick { vec![3] } else { vec![10, 50, 200] } {
+    for members in if args.quick {
+        vec![3]
+    } else {
+        vec![10, 50, 200]
+    } {
         let measured = measure(members, period, span, host.handle());
         rows.push(rest.block_on(Box::pin(measured))?);
     }
@@ -108,12 +112,7 @@ pub(crate) fn run(args: &Args) -> Result<Outcome> {
     Ok(outcome)
 }
 
-async fn measure(
-    members: usize,
-    period: Duration,
-    span: Duration,
-    host: &Handle,
-) -> Result<Row> {
+async fn measure(members: usize, period: Duration, span: Duration, host: &Handle) -> Result<Row> {
     let house = House::new().await?;
     let mut players = Vec::new();
     for number in 0..members {
@@ -179,7 +178,10 @@ fn peer_config() -> PeerConfig {
 /// A member that plays.
 struct Player {
     link: LinkHandle,
-    stream: Option<(warp_link_driver::StreamWriter, warp_link_driver::StreamReader)>,
+    stream: Option<(
+        warp_link_driver::StreamWriter,
+        warp_link_driver::StreamReader,
+    )>,
     /// Keeps its connection, and the other end of it where that is here.
     _peers: (Offerer, Option<Answerer>),
     _port: SignalPort,
@@ -340,8 +342,7 @@ impl House {
         })?;
         let (offerer, _) = Offerer::new(peer_config()).await?;
         let offer = offerer.create_offer().await?;
-        let accepting =
-            host.spawn(async move { Answerer::accept(peer_config(), &offer).await });
+        let accepting = host.spawn(async move { Answerer::accept(peer_config(), &offer).await });
         let (answerer, answer, _) = accepting.await??;
         offerer.accept_answer(&answer).await?;
         let plane = Arc::clone(plane);
@@ -397,7 +398,9 @@ impl House {
 
     fn forwarded(&self) -> u64 {
         let all = self.endpoint.host_traffic();
-        all.iter().map(|(_, traffic)| traffic.up + traffic.down).sum()
+        all.iter()
+            .map(|(_, traffic)| traffic.up + traffic.down)
+            .sum()
     }
 }
 
@@ -494,10 +497,15 @@ fn cpu_of_host() -> Result<f64> {
         let Some((head, fields)) = stat.rsplit_once(')') else {
             continue;
         };
-        if head.split_once('(').is_some_and(|(_, name)| name == THREADS) {
+        if head
+            .split_once('(')
+            .is_some_and(|(_, name)| name == THREADS)
+        {
             // After the name in parentheses: utime and stime are the 12th and 13th field.
             let fields = fields.split_ascii_whitespace().skip(11).take(2);
-            ticks += fields.filter_map(|field| field.parse::<u64>().ok()).sum::<u64>();
+            ticks += fields
+                .filter_map(|field| field.parse::<u64>().ok())
+                .sum::<u64>();
         }
     }
     Ok(ticks as f64 / 100.0)

@@ -26,9 +26,9 @@ mod failover;
 #[cfg(target_os = "linux")]
 mod flow;
 #[cfg(target_os = "linux")]
-mod house;
-#[cfg(target_os = "linux")]
 mod host;
+#[cfg(target_os = "linux")]
+mod house;
 #[cfg(target_os = "linux")]
 mod latency;
 #[cfg(target_os = "linux")]
