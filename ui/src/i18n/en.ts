@@ -558,6 +558,7 @@ export const en: Texts = {
   path: {
     direct: { name: "Direct", hint: "WebRTC, straight to the zone" },
     host: { name: "Zone host", hint: "WebRTC by way of the zone's host, which cannot read it" },
+    "host-2": { name: "Second host", hint: "WebRTC by way of another host, which cannot read it" },
     wss: { name: "WebSocket", hint: "Through the server, where only the web gets through" },
   },
   phase: {
