@@ -7,21 +7,18 @@ use parking_lot::Mutex;
 use tokio::sync::{mpsc, watch};
 use tokio::time::{Instant as TokioInstant, MissedTickBehavior, sleep_until};
 use tokio_util::sync::{CancellationToken, DropGuard};
-use warp_host_core::{
-    Act, ForwarderConfig, HostState, HostStatusView, Lack, Life, Minimums, Phase, Policies,
-};
+use warp_host_core::{Act, ForwarderConfig, HostState, HostStatusView, Life, Phase, Policies};
 use warp_link::peer::PeerConfig;
+use warp_protocol::Problem;
 use warp_protocol::hosting::{HostGrant, HostHardware, HostHeartbeat, HostRegister, MemberVerdict};
 use warp_protocol::signal::{ClientSignal, ServerSignal};
-use warp_protocol::zone::ZoneView;
-use warp_protocol::{Problem, ProblemCode};
 
 use crate::access::{Access, Certified};
 use crate::config::{HostConfig, is_here};
 use crate::figures::{Figures, LOOK_EVERY};
 use crate::hardware::read_hardware;
 use crate::members::Members;
-use crate::place::{check_grant, not_allowed, read_policy};
+use crate::place::{check_grant, not_allowed, read_policy, register};
 use crate::plane::Plane;
 use crate::seat::{SIGNALS, Seat, SeatEvent, chance};
 use crate::upstream::{Upstream, UpstreamStatus};
@@ -540,62 +537,6 @@ async fn next_event(place: &mut Option<Place>) -> SeatEvent {
         return event;
     }
     std::future::pending().await
-}
-
-/// Asks for a place, for those zones that this machine will do for.
-async fn register(
-    access: &dyn Access,
-    config: &HostConfig,
-    hardware: HostHardware,
-) -> Result<(HostGrant, Certified), Problem> {
-    let certified = access.certified().await?;
-    let zones = fitting(&config.zones, &access.zones().await?, &hardware)?;
-    let body = HostRegister {
-        host_id: config.host_id.clone(),
-        zones,
-        hardware,
-        max_players: config.members(),
-        device_key: certified.identity.key(),
-        certificate: certified.certificate.clone(),
-        hosted: None,
-    };
-    let grant = access.register(&body).await?;
-    Ok((grant, certified))
-}
-
-/// The wanted zones that this machine will do for.
-///
-/// # Errors
-/// None of them, and why: of the first one.
-fn fitting(
-    wanted: &[String],
-    zones: &[ZoneView],
-    hardware: &HostHardware,
-) -> Result<Vec<String>, Problem> {
-    let mut fit = Vec::new();
-    let mut first = None;
-    for id in wanted {
-        let zone = zones.iter().find(|zone| zone.zone.zone_id == *id);
-        let problem = match zone {
-            None => Problem::new(ProblemCode::UnknownZone, id),
-            Some(zone) => {
-                let lacks = Minimums::of(&zone.zone).lacks(hardware);
-                if lacks.is_empty() {
-                    fit.push(id.clone());
-                    continue;
-                }
-                let lacks: Vec<String> = lacks.iter().map(Lack::to_string).collect();
-                Problem::new(ProblemCode::Forbidden, id).with_detail(lacks.join(", "))
-            }
-        };
-        tracing::warn!(zone = id, code = ?problem.code, detail = ?problem.detail, "not offered");
-        first.get_or_insert(problem);
-    }
-    match first {
-        Some(problem) if fit.is_empty() => Err(problem),
-        None if fit.is_empty() => Err(Problem::new(ProblemCode::UnknownZone, "hosting.zones")),
-        _ => Ok(fit),
-    }
 }
 
 /// Unix milliseconds; 0 with a clock before 1970.
