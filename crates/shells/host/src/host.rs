@@ -10,7 +10,7 @@ use tokio_util::sync::{CancellationToken, DropGuard};
 use warp_host_core::{Act, ForwarderConfig, HostState, HostStatusView, Life, Phase, Policies};
 use warp_link::peer::PeerConfig;
 use warp_protocol::Problem;
-use warp_protocol::hosting::{HostGrant, HostHardware, HostHeartbeat, HostRegister, MemberVerdict};
+use warp_protocol::hosting::{HostGrant, HostHardware, HostHeartbeat, MemberVerdict};
 use warp_protocol::signal::{ClientSignal, ServerSignal};
 
 use crate::access::{Access, Certified};
@@ -25,6 +25,8 @@ use crate::upstream::{Upstream, UpstreamStatus};
 
 /// Orders and outcomes that may wait; there is one of each at a time, hardly more.
 const WAITING: usize = 16;
+/// How long telling the coordinator of the end may take.
+const FAREWELL: Duration = Duration::from_secs(2);
 /// How long the connections may take to close at the end.
 const GOODBYE: Duration = Duration::from_secs(3);
 
@@ -38,6 +40,8 @@ enum Order {
 enum Outcome {
     Registered(Box<Result<(HostGrant, Certified), Problem>>),
     Heartbeat(Result<(), Problem>),
+    /// Registered again, under a newer certificate or for newer policies.
+    Renewed(Box<(HostGrant, Certified)>),
     DrainAsked(Result<(), Problem>),
 }
 
@@ -218,9 +222,35 @@ impl Host {
             }
             Act::Heartbeat => {
                 let body = self.heartbeat();
+                let place = self.place.as_ref();
+                let known = place.map(|place| place.certified.certificate.clone());
+                let due = place.is_some_and(|place| {
+                    let now = self.unix_now(&place.certified);
+                    place.policies.is_due(now)
+                });
+                let (config, hardware) = (self.config.clone(), self.hardware);
                 tokio::spawn(async move {
                     let outcome = access.heartbeat(&host_id, &body).await;
+                    let heard = outcome.is_ok();
                     let _ = outcomes.send(Outcome::Heartbeat(outcome)).await;
+                    if !heard {
+                        return;
+                    }
+                    // A host whose certificate has expired gets no members any more.
+                    let now = access.certified().await.map(|now| now.certificate);
+                    let newer = now.is_ok_and(|now| Some(now) != known);
+                    if !(due || newer) {
+                        return;
+                    }
+                    match register(&*access, &config, hardware).await {
+                        Ok(granted) => {
+                            let _ = outcomes.send(Outcome::Renewed(Box::new(granted))).await;
+                        }
+                        // Tried again with the next heartbeat.
+                        Err(problem) => {
+                            tracing::warn!(code = ?problem.code, "the place was not renewed");
+                        }
+                    }
                 });
             }
             Act::Drain => {
@@ -279,26 +309,39 @@ impl Host {
                 }
             },
             Outcome::Heartbeat(outcome) => self.life.on_heartbeat(now, outcome, chance()),
+            Outcome::Renewed(granted) => {
+                let (grant, certified) = *granted;
+                if self.life.phase() == Phase::Serving {
+                    self.take_place(grant, certified);
+                }
+            }
             Outcome::DrainAsked(outcome) => self.life.on_drain_asked(now, outcome),
         }
         self.tell();
     }
 
     fn on_registered(&mut self, grant: HostGrant, certified: Certified) {
-        let now = Instant::now();
         if self.life.phase() != Phase::Registering {
             return;
         }
+        let every = Duration::from_secs(grant.heartbeat_seconds);
+        if self.take_place(grant, certified) {
+            self.life.on_registered(Instant::now(), every);
+        }
+    }
+
+    /// Checks what was granted, and settles there; false: it is refused, and that is the end.
+    fn take_place(&mut self, grant: HostGrant, certified: Certified) -> bool {
+        let now = Instant::now();
         let unix = self.unix_now(&certified);
         let policies = match check_grant(&certified.trust, &grant, unix) {
             Ok(policies) => policies,
             Err(problem) => {
                 tracing::warn!(code = ?problem.code, detail = ?problem.detail, "the place is refused");
-                return self.life.fail(now, problem);
+                self.life.fail(now, problem);
+                return false;
             }
         };
-        let every = Duration::from_secs(grant.heartbeat_seconds);
-        self.life.on_registered(now, every);
         if let Some(place) = &mut self.place
             && place.grant.session_id == grant.session_id
             && place.grant.peer_id == grant.peer_id
@@ -308,13 +351,14 @@ impl Host {
             place.policies = policies;
             place.grant = grant;
             place.certified = certified;
-            return;
+            return true;
         }
         if let Some(mut older) = self.place.take() {
             older.members.clear();
         }
         tracing::info!(host = self.config.host_id, "registered as a host");
         self.place = Some(self.settle(grant, certified, policies));
+        true
     }
 
     /// Opens the seat and the way to the endpoint.
@@ -499,6 +543,11 @@ impl Host {
     /// Closes everything.
     async fn end(mut self) {
         if let Some(place) = self.place.take() {
+            // So that nobody has to find out by silence. What it still carries is given to others.
+            let leaving = self.access.leave(&self.config.host_id);
+            if let Ok(Err(problem)) = tokio::time::timeout(FAREWELL, leaving).await {
+                tracing::debug!(code = ?problem.code, "the coordinator was not told of the end");
+            }
             // Seat and endpoint first, so that nothing new comes; then the members' connections.
             let Place { members, _stop, .. } = place;
             drop(_stop);
