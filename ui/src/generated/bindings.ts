@@ -176,7 +176,19 @@ on: boolean, } | { "command": "console",
 /**
  * As it was typed.
  */
-line: string, } | { "command": "diagnose" } | { "command": "quit" };
+line: string, } | { "command": "host-start", 
+/**
+ * Zone ids; empty: those of the configuration, else the one that is played.
+ */
+zones: Array<string>, 
+/**
+ * Players to carry at once.
+ */
+max_players: number | null, 
+/**
+ * Upload to give, 10^6 bits a second.
+ */
+upload_mbps: number | null, } | { "command": "host-stop" } | { "command": "diagnose" } | { "command": "quit" };
 
 /**
  * Answer to a console line; each listener puts it into words.
@@ -610,7 +622,11 @@ diagnosis: Diagnosis,
 /**
  * The same as JSON text that may be given to others: it names nobody and holds no secret.
  */
-export: string, } | { "event": "ended" };
+export: string, } | { "event": "host-state", 
+/**
+ * All of it.
+ */
+host: HostStatusView, } | { "event": "ended" };
 
 /**
  * One family of addresses.
@@ -691,6 +707,102 @@ program: string,
 since_ms: number, };
 
 /**
+ * Where a host is in its life.
+ */
+export type HostState = "registering" | "serving" | "paused" | "draining" | "stopped";
+/** Every HostState. */
+export const HOST_STATE_LIST = ["registering", "serving", "paused", "draining", "stopped"] as const satisfies readonly HostState[];
+
+/**
+ * A host as its owner sees it.
+ */
+export type HostStatusView = { 
+/**
+ * Its id.
+ */
+host_id: string, 
+/**
+ * Where it is in its life.
+ */
+state: HostState, 
+/**
+ * Zones that it offers itself for.
+ */
+zones: Array<string>, 
+/**
+ * Zones in which the coordinator's policies let it forward now.
+ */
+allowed: Array<string>, 
+/**
+ * Members that it may carry at once.
+ */
+max_members: number, 
+/**
+ * Its members, by slot.
+ */
+members: Array<MemberView>, 
+/**
+ * How it reaches the endpoint; none: it does not now.
+ */
+upstream: UpstreamKind | null, 
+/**
+ * The signaling socket is open.
+ */
+signaling: boolean, 
+/**
+ * To the endpoint and back, ms; none: not measured.
+ */
+latency_ms: number | null, 
+/**
+ * Of what the endpoint sent, 0 to 100; none: nothing came.
+ */
+loss_percent: number | null, 
+/**
+ * All that is sent, to members and endpoint.
+ */
+upload_bytes_per_s: number, 
+/**
+ * All that is received, from members and endpoint.
+ */
+download_bytes_per_s: number, 
+/**
+ * Bytes sent since the start.
+ */
+uploaded_bytes: number, 
+/**
+ * Bytes received since the start.
+ */
+downloaded_bytes: number, 
+/**
+ * Of one core, by this whole program; none: not measured.
+ */
+cpu_percent: number | null, 
+/**
+ * Since the start.
+ */
+uptime_ms: number, 
+/**
+ * Datagrams dropped because a member sent more than it may.
+ */
+dropped_rate: number, 
+/**
+ * Datagrams dropped because the upload limit was reached.
+ */
+dropped_upload: number, 
+/**
+ * Datagrams dropped for any other reason.
+ */
+dropped_other: number, 
+/**
+ * Reports of members that sent far more than a game does.
+ */
+floods: number, 
+/**
+ * Why it does not serve, or what keeps it from telling the coordinator.
+ */
+problem: Problem | null, };
+
+/**
  * What came of it.
  */
 export type IceServerAnswer = "unknown" | "good" | "no-address" | "silent" | "refused" | "not-used";
@@ -766,6 +878,31 @@ detail: string, };
 export type MachineCheckName = "settings" | "login-port" | "secret-store" | "game";
 /** Every MachineCheckName. */
 export const MACHINE_CHECK_NAME_LIST = ["settings", "login-port", "secret-store", "game"] as const satisfies readonly MachineCheckName[];
+
+/**
+ * A member, by number only.
+ */
+export type MemberView = { 
+/**
+ * A number that the coordinator gave.
+ */
+slot: number, 
+/**
+ * Its zone.
+ */
+zone: string, 
+/**
+ * It is connected to this host now.
+ */
+connected: boolean, 
+/**
+ * From it to the endpoint.
+ */
+up_bytes_per_s: number, 
+/**
+ * From the endpoint to it.
+ */
+down_bytes_per_s: number, };
 
 /**
  * The numbers of play.
@@ -1245,6 +1382,10 @@ clients: Array<ClientView>,
  */
 joined: Array<string>, 
 /**
+ * Hosting, as it was told last; none: there was none since the start.
+ */
+host: HostStatusView | null, 
+/**
  * Debug logging is on.
  */
 debug: boolean, };
@@ -1282,6 +1423,13 @@ export const TOKEN_STORE_LIST = ["keyring", "memory", "memory-no-keyring"] as co
 export type Towards = "endpoint" | "player";
 /** Every Towards. */
 export const TOWARDS_LIST = ["endpoint", "player"] as const satisfies readonly Towards[];
+
+/**
+ * How a host reaches the endpoint.
+ */
+export type UpstreamKind = "webrtc" | "wss";
+/** Every UpstreamKind. */
+export const UPSTREAM_KIND_LIST = ["webrtc", "wss"] as const satisfies readonly UpstreamKind[];
 
 /**
  * Whether a zone can be played.

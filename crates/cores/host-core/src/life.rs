@@ -56,6 +56,8 @@ pub struct Life {
     drain_limit: Duration,
     /// When the next act is due; `None` while one is under way or none is to come.
     due: Option<(Instant, Act)>,
+    /// When the last heartbeat left: the next is due by that, however long its answer takes.
+    beaten: Instant,
     /// By when draining ends in any case.
     drained_by: Option<Instant>,
     failures: u32,
@@ -71,6 +73,7 @@ impl Life {
             heartbeat_every: Duration::from_secs(10),
             drain_limit,
             due: Some((now, Act::Register)),
+            beaten: now,
             drained_by: None,
             failures: 0,
             members: 0,
@@ -95,6 +98,9 @@ impl Life {
             self.stop(now);
         }
         let (_, act) = self.due.take_if(|(at, _)| *at <= now)?;
+        if act == Act::Heartbeat {
+            self.beaten = now;
+        }
         Some(act)
     }
 
@@ -138,7 +144,7 @@ impl Life {
         let Err(problem) = outcome else {
             self.failures = 0;
             self.problem = None;
-            self.due = Some((now + self.heartbeat_every, Act::Heartbeat));
+            self.due = Some((self.beaten + self.heartbeat_every, Act::Heartbeat));
             return;
         };
         let code = problem.code;
@@ -286,7 +292,7 @@ mod tests {
             at = next;
         }
         assert_eq!(life.poll(at), Some(Act::Heartbeat));
-        life.on_heartbeat(at, Ok(()), 0.0);
+        life.on_heartbeat(at + BEAT / 2, Ok(()), 0.0);
         assert_eq!(life.problem(), None);
         assert_eq!(life.next_time(), Some(at + BEAT));
     }

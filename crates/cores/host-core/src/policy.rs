@@ -75,6 +75,14 @@ impl Policies {
         }
     }
 
+    /// Whether two thirds of the life of a policy are over: time to ask for newer ones.
+    pub fn is_due(&self, now: u64) -> bool {
+        self.zones.values().any(|policy| {
+            let life = policy.expires.saturating_sub(policy.issued);
+            now >= policy.expires.saturating_sub(life / 3)
+        })
+    }
+
     /// The zones whose policies allow to forward to this endpoint now, by name.
     pub fn allowed(&self, endpoint: &PublicKey, now: u64) -> Vec<String> {
         let names = self.zones.keys();
@@ -125,6 +133,7 @@ mod tests {
         );
         assert!(policies.take(policy("a", 10)));
         assert_eq!(refused(&policies, "a", &endpoint, 109), None);
+        assert!(!policies.is_due(76) && policies.is_due(77));
         assert_eq!(
             refused(&policies, "a", &endpoint, 110),
             Some(PolicyRefused::Expired)

@@ -162,6 +162,11 @@ impl Access for OverCoordinator {
         self.0.tell(Method::POST, &route, None::<&()>).await
     }
 
+    async fn leave(&self, host_id: &str) -> Result<(), Problem> {
+        let route = format!("hosts/{host_id}");
+        self.0.tell(Method::DELETE, &route, None::<&()>).await
+    }
+
     fn signaling_target(&self, peer_id: &str, session_id: &str) -> WsTarget {
         self.0.seat_target(peer_id, session_id)
     }

@@ -35,6 +35,8 @@ pub trait Access: Send + Sync + 'static {
     async fn heartbeat(&self, host_id: &str, body: &HostHeartbeat) -> Result<(), Problem>;
     /// POST hosts/{host_id}/drain.
     async fn drain(&self, host_id: &str) -> Result<(), Problem>;
+    /// DELETE hosts/{host_id}: it goes, whatever it carries.
+    async fn leave(&self, host_id: &str) -> Result<(), Problem>;
     /// The signaling socket of a place.
     fn signaling_target(&self, peer_id: &str, session_id: &str) -> WsTarget;
     /// The link socket of a place.

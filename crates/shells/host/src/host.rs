@@ -7,27 +7,26 @@ use parking_lot::Mutex;
 use tokio::sync::{mpsc, watch};
 use tokio::time::{Instant as TokioInstant, MissedTickBehavior, sleep_until};
 use tokio_util::sync::{CancellationToken, DropGuard};
-use warp_host_core::{
-    Act, ForwarderConfig, HostState, HostStatusView, Lack, Life, Minimums, Phase, Policies,
-};
+use warp_host_core::{Act, ForwarderConfig, HostState, HostStatusView, Life, Phase, Policies};
 use warp_link::peer::PeerConfig;
-use warp_protocol::hosting::{HostGrant, HostHardware, HostHeartbeat, HostRegister, MemberVerdict};
+use warp_protocol::Problem;
+use warp_protocol::hosting::{HostGrant, HostHardware, HostHeartbeat, MemberVerdict};
 use warp_protocol::signal::{ClientSignal, ServerSignal};
-use warp_protocol::zone::ZoneView;
-use warp_protocol::{Problem, ProblemCode};
 
 use crate::access::{Access, Certified};
 use crate::config::{HostConfig, is_here};
 use crate::figures::{Figures, LOOK_EVERY};
 use crate::hardware::read_hardware;
 use crate::members::Members;
-use crate::place::{check_grant, not_allowed, read_policy};
+use crate::place::{check_grant, not_allowed, read_policy, register};
 use crate::plane::Plane;
 use crate::seat::{SIGNALS, Seat, SeatEvent, chance};
 use crate::upstream::{Upstream, UpstreamStatus};
 
 /// Orders and outcomes that may wait; there is one of each at a time, hardly more.
 const WAITING: usize = 16;
+/// How long telling the coordinator of the end may take.
+const FAREWELL: Duration = Duration::from_secs(2);
 /// How long the connections may take to close at the end.
 const GOODBYE: Duration = Duration::from_secs(3);
 
@@ -41,6 +40,8 @@ enum Order {
 enum Outcome {
     Registered(Box<Result<(HostGrant, Certified), Problem>>),
     Heartbeat(Result<(), Problem>),
+    /// Registered again, under a newer certificate or for newer policies.
+    Renewed(Box<(HostGrant, Certified)>),
     DrainAsked(Result<(), Problem>),
 }
 
@@ -221,9 +222,35 @@ impl Host {
             }
             Act::Heartbeat => {
                 let body = self.heartbeat();
+                let place = self.place.as_ref();
+                let known = place.map(|place| place.certified.certificate.clone());
+                let due = place.is_some_and(|place| {
+                    let now = self.unix_now(&place.certified);
+                    place.policies.is_due(now)
+                });
+                let (config, hardware) = (self.config.clone(), self.hardware);
                 tokio::spawn(async move {
                     let outcome = access.heartbeat(&host_id, &body).await;
+                    let heard = outcome.is_ok();
                     let _ = outcomes.send(Outcome::Heartbeat(outcome)).await;
+                    if !heard {
+                        return;
+                    }
+                    // A host whose certificate has expired gets no members any more.
+                    let now = access.certified().await.map(|now| now.certificate);
+                    let newer = now.is_ok_and(|now| Some(now) != known);
+                    if !(due || newer) {
+                        return;
+                    }
+                    match register(&*access, &config, hardware).await {
+                        Ok(granted) => {
+                            let _ = outcomes.send(Outcome::Renewed(Box::new(granted))).await;
+                        }
+                        // Tried again with the next heartbeat.
+                        Err(problem) => {
+                            tracing::warn!(code = ?problem.code, "the place was not renewed");
+                        }
+                    }
                 });
             }
             Act::Drain => {
@@ -282,26 +309,39 @@ impl Host {
                 }
             },
             Outcome::Heartbeat(outcome) => self.life.on_heartbeat(now, outcome, chance()),
+            Outcome::Renewed(granted) => {
+                let (grant, certified) = *granted;
+                if self.life.phase() == Phase::Serving {
+                    self.take_place(grant, certified);
+                }
+            }
             Outcome::DrainAsked(outcome) => self.life.on_drain_asked(now, outcome),
         }
         self.tell();
     }
 
     fn on_registered(&mut self, grant: HostGrant, certified: Certified) {
-        let now = Instant::now();
         if self.life.phase() != Phase::Registering {
             return;
         }
+        let every = Duration::from_secs(grant.heartbeat_seconds);
+        if self.take_place(grant, certified) {
+            self.life.on_registered(Instant::now(), every);
+        }
+    }
+
+    /// Checks what was granted, and settles there; false: it is refused, and that is the end.
+    fn take_place(&mut self, grant: HostGrant, certified: Certified) -> bool {
+        let now = Instant::now();
         let unix = self.unix_now(&certified);
         let policies = match check_grant(&certified.trust, &grant, unix) {
             Ok(policies) => policies,
             Err(problem) => {
                 tracing::warn!(code = ?problem.code, detail = ?problem.detail, "the place is refused");
-                return self.life.fail(now, problem);
+                self.life.fail(now, problem);
+                return false;
             }
         };
-        let every = Duration::from_secs(grant.heartbeat_seconds);
-        self.life.on_registered(now, every);
         if let Some(place) = &mut self.place
             && place.grant.session_id == grant.session_id
             && place.grant.peer_id == grant.peer_id
@@ -311,13 +351,14 @@ impl Host {
             place.policies = policies;
             place.grant = grant;
             place.certified = certified;
-            return;
+            return true;
         }
         if let Some(mut older) = self.place.take() {
             older.members.clear();
         }
         tracing::info!(host = self.config.host_id, "registered as a host");
         self.place = Some(self.settle(grant, certified, policies));
+        true
     }
 
     /// Opens the seat and the way to the endpoint.
@@ -502,6 +543,11 @@ impl Host {
     /// Closes everything.
     async fn end(mut self) {
         if let Some(place) = self.place.take() {
+            // So that nobody has to find out by silence. What it still carries is given to others.
+            let leaving = self.access.leave(&self.config.host_id);
+            if let Ok(Err(problem)) = tokio::time::timeout(FAREWELL, leaving).await {
+                tracing::debug!(code = ?problem.code, "the coordinator was not told of the end");
+            }
             // Seat and endpoint first, so that nothing new comes; then the members' connections.
             let Place { members, _stop, .. } = place;
             drop(_stop);
@@ -540,62 +586,6 @@ async fn next_event(place: &mut Option<Place>) -> SeatEvent {
         return event;
     }
     std::future::pending().await
-}
-
-/// Asks for a place, for those zones that this machine will do for.
-async fn register(
-    access: &dyn Access,
-    config: &HostConfig,
-    hardware: HostHardware,
-) -> Result<(HostGrant, Certified), Problem> {
-    let certified = access.certified().await?;
-    let zones = fitting(&config.zones, &access.zones().await?, &hardware)?;
-    let body = HostRegister {
-        host_id: config.host_id.clone(),
-        zones,
-        hardware,
-        max_players: config.members(),
-        device_key: certified.identity.key(),
-        certificate: certified.certificate.clone(),
-        hosted: None,
-    };
-    let grant = access.register(&body).await?;
-    Ok((grant, certified))
-}
-
-/// The wanted zones that this machine will do for.
-///
-/// # Errors
-/// None of them, and why: of the first one.
-fn fitting(
-    wanted: &[String],
-    zones: &[ZoneView],
-    hardware: &HostHardware,
-) -> Result<Vec<String>, Problem> {
-    let mut fit = Vec::new();
-    let mut first = None;
-    for id in wanted {
-        let zone = zones.iter().find(|zone| zone.zone.zone_id == *id);
-        let problem = match zone {
-            None => Problem::new(ProblemCode::UnknownZone, id),
-            Some(zone) => {
-                let lacks = Minimums::of(&zone.zone).lacks(hardware);
-                if lacks.is_empty() {
-                    fit.push(id.clone());
-                    continue;
-                }
-                let lacks: Vec<String> = lacks.iter().map(Lack::to_string).collect();
-                Problem::new(ProblemCode::Forbidden, id).with_detail(lacks.join(", "))
-            }
-        };
-        tracing::warn!(zone = id, code = ?problem.code, detail = ?problem.detail, "not offered");
-        first.get_or_insert(problem);
-    }
-    match first {
-        Some(problem) if fit.is_empty() => Err(problem),
-        None if fit.is_empty() => Err(Problem::new(ProblemCode::UnknownZone, "hosting.zones")),
-        _ => Ok(fit),
-    }
 }
 
 /// Unix milliseconds; 0 with a clock before 1970.

@@ -24,7 +24,7 @@
 //! |---|---|
 //! | `host` | the loop: one owner of the life, the place, the members |
 //! | `access` | what it needs of the coordinator |
-//! | `place` | checks what was granted |
+//! | `place` | asks for a place, and checks what was granted |
 //! | `seat` | the signaling socket |
 //! | `upstream` | the carrier to the endpoint |
 //! | `members` | their offers |

@@ -1,10 +1,72 @@
-//! What the coordinator granted, checked before anything is made of it.
+//! Asking for a place, and checking what was granted before anything is made of it.
 
-use warp_host_core::{Policies, PolicyRefused};
+use warp_host_core::{Lack, Minimums, Policies, PolicyRefused};
 use warp_link_core::{Holder, Trust, verify};
-use warp_protocol::hosting::{HostGrant, MAX_POLICY, SignedPolicy, ZonePolicy, policy_message};
+use warp_protocol::hosting::{
+    HostGrant, HostHardware, HostRegister, MAX_POLICY, SignedPolicy, ZonePolicy, policy_message,
+};
 use warp_protocol::identity::{RefusedReason, SIGNATURE};
+use warp_protocol::zone::ZoneView;
 use warp_protocol::{Problem, ProblemCode};
+
+use crate::access::{Access, Certified};
+use crate::config::HostConfig;
+
+/// Asks for a place, for those zones that this machine will do for.
+pub(crate) async fn register(
+    access: &dyn Access,
+    config: &HostConfig,
+    hardware: HostHardware,
+) -> Result<(HostGrant, Certified), Problem> {
+    let certified = access.certified().await?;
+    let zones = fitting(&config.zones, &access.zones().await?, &hardware)?;
+    let body = HostRegister {
+        host_id: config.host_id.clone(),
+        zones,
+        hardware,
+        max_players: config.members(),
+        device_key: certified.identity.key(),
+        certificate: certified.certificate.clone(),
+        hosted: None,
+    };
+    let grant = access.register(&body).await?;
+    Ok((grant, certified))
+}
+
+/// The wanted zones that this machine will do for.
+///
+/// # Errors
+/// None of them, and why: of the first one.
+fn fitting(
+    wanted: &[String],
+    zones: &[ZoneView],
+    hardware: &HostHardware,
+) -> Result<Vec<String>, Problem> {
+    let mut fit = Vec::new();
+    let mut first = None;
+    for id in wanted {
+        let zone = zones.iter().find(|zone| zone.zone.zone_id == *id);
+        let problem = match zone {
+            None => Problem::new(ProblemCode::UnknownZone, id),
+            Some(zone) => {
+                let lacks = Minimums::of(&zone.zone).lacks(hardware);
+                if lacks.is_empty() {
+                    fit.push(id.clone());
+                    continue;
+                }
+                let lacks: Vec<String> = lacks.iter().map(Lack::to_string).collect();
+                Problem::new(ProblemCode::Forbidden, id).with_detail(lacks.join(", "))
+            }
+        };
+        tracing::warn!(zone = id, code = ?problem.code, detail = ?problem.detail, "not offered");
+        first.get_or_insert(problem);
+    }
+    match first {
+        Some(problem) if fit.is_empty() => Err(problem),
+        None if fit.is_empty() => Err(Problem::new(ProblemCode::UnknownZone, "hosting.zones")),
+        _ => Ok(fit),
+    }
+}
 
 /// The policy in what the coordinator signed.
 ///
@@ -68,7 +130,7 @@ mod tests {
     use ring::rand::SystemRandom;
     use ring::signature::Ed25519KeyPair;
     use warp_link_core::Identity;
-    use warp_protocol::hosting::{HostHardware, HostStatus, HostView};
+    use warp_protocol::hosting::{HostStatus, HostView};
     use warp_protocol::identity::{Certificate, CertificateRole, PublicKey, Serial};
 
     use super::*;

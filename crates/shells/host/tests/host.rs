@@ -92,6 +92,10 @@ struct House {
     answers: bool,
     heartbeats: watch::Sender<Vec<HostHeartbeat>>,
     drains: watch::Sender<usize>,
+    left: watch::Sender<usize>,
+    registered: watch::Sender<usize>,
+    /// Makes the certificate another one.
+    renewals: watch::Sender<u8>,
     min_bandwidth: u32,
 }
 
@@ -124,6 +128,9 @@ impl House {
             answers: true,
             heartbeats: watch::channel(Vec::new()).0,
             drains: watch::channel(0).0,
+            left: watch::channel(0).0,
+            registered: watch::channel(0).0,
+            renewals: watch::channel(1).0,
             min_bandwidth: 1,
         };
         change(&mut house);
@@ -139,9 +146,10 @@ impl House {
 
     fn certificate(&self, key: PublicKey, role: CertificateRole) -> Vec<u8> {
         let endpoint = role == CertificateRole::Endpoint;
-        let now = unix_now();
+        // Whole minutes: it is the same one for as long as nobody wants another.
+        let now = unix_now() / 60 * 60;
         let says = Certificate {
-            serial: Serial([1; 16]),
+            serial: Serial([*self.renewals.borrow(); 16]),
             account: u64::from(!endpoint),
             name: "somebody".into(),
             key,
@@ -475,6 +483,7 @@ impl Access for Ours {
         let endpoint_key = house.endpoint.key();
         let certificate = house.certificate(endpoint_key, CertificateRole::Endpoint);
         assert_eq!(body.device_key, house.device.key());
+        house.registered.send_modify(|count| *count += 1);
         Ok(HostGrant {
             host: HostView {
                 host_id: body.host_id.clone(),
@@ -507,6 +516,11 @@ impl Access for Ours {
 
     async fn drain(&self, _host_id: &str) -> Result<(), Problem> {
         self.0.drains.send_modify(|count| *count += 1);
+        Ok(())
+    }
+
+    async fn leave(&self, _host_id: &str) -> Result<(), Problem> {
+        self.0.left.send_modify(|count| *count += 1);
         Ok(())
     }
 
@@ -577,6 +591,18 @@ async fn members_play_through_a_host_that_outlives_its_signaling_and_drains() {
         .unwrap();
     let third = house.member(3).await;
 
+    // A newer certificate: registered again, in the same place, and nobody notices.
+    let before = *house.registered.borrow();
+    house.renewals.send_replace(2);
+    let mut registered = house.registered.subscribe();
+    let again = registered.wait_for(|count| *count > before);
+    soon("registering again", again).await.unwrap();
+    house.goes_on().await;
+    until(&host, "all three", |view| {
+        view.members.len() == 3 && view.members.iter().all(|member| member.connected)
+    })
+    .await;
+
     // One is carried no longer: nothing of it comes through, and the others play on.
     house.tell_host(ServerSignal::Unserve {
         peer_id: first.name.clone(),
@@ -605,6 +631,7 @@ async fn members_play_through_a_host_that_outlives_its_signaling_and_drains() {
     soon("the host's end", host.gone()).await;
     let view = host.view().borrow().clone();
     assert_eq!((view.state, view.problem), (HostState::Stopped, None));
+    assert_eq!(*house.left.borrow(), 1);
     soon("the endpoint's end", house.endpoint.shutdown()).await;
 }
 

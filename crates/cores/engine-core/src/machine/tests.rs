@@ -11,6 +11,7 @@ use warp_protocol::zone::{GameServer, ReadLevel, ZoneFile, ZoneStatus};
 
 mod diagnosis;
 mod games;
+mod hosting;
 mod numbers;
 mod rejoin;
 mod zones;
