@@ -15,6 +15,7 @@
 )]
 
 pub mod digests;
+pub mod fleet;
 pub mod house;
 pub mod mitm;
 pub mod process;

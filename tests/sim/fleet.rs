@@ -1,0 +1,136 @@
+//! Fifty launchers and five hosts under faults of every kind, in virtual time.
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::print_stdout,
+    reason = "a test tool fails by panicking, and prints its figures"
+)]
+
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::Mutex;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
+
+use warp_link_core::Identity;
+use warp_tests::fleet::{Fault, Outcome, Plan, World};
+use warp_tests::sim::identities;
+
+/// Seeds of the storm; `WARP_SIM_SEEDS` sets another number.
+const SEEDS: u64 = 500;
+/// Where they begin; `WARP_SIM_FIRST` sets another.
+const FIRST: u64 = 0;
+
+fn from_environment(name: &str, usual: u64) -> u64 {
+    let set = std::env::var(name).ok();
+    set.and_then(|value| value.parse().ok()).unwrap_or(usual)
+}
+
+fn keys() -> Vec<(Identity, Identity)> {
+    (0..4).map(|_| identities()).collect()
+}
+
+fn percentile(sorted: &[f64], share: f64) -> f64 {
+    let rank = (sorted.len() as f64 * share).ceil() as usize;
+    sorted.get(rank.saturating_sub(1)).copied().unwrap_or(0.0)
+}
+
+fn spread(what: &str, mut values: Vec<f64>) {
+    values.sort_by(f64::total_cmp);
+    println!(
+        "{what}: p50 {:.0} ms, p99 {:.0} ms, worst {:.0} ms ({} samples)",
+        percentile(&values, 0.5),
+        percentile(&values, 0.99),
+        values.last().copied().unwrap_or(0.0),
+        values.len()
+    );
+}
+
+#[test]
+fn without_faults_everybody_plays_and_has_two_hosts() {
+    let outcome = World::new(1, Plan::default(), &keys()).run(&[]);
+    assert!(outcome.bytes > 50 * 2 * 20 * 30, "{} bytes", outcome.bytes);
+    assert_eq!(outcome.refused_routes, 0);
+    let worst = outcome.gaps_ms.iter().copied().fold(0.0, f64::max);
+    // A packet every 200 to 300 ms, and the links' set-up at the start.
+    assert!(worst < 1000.0, "{worst} ms");
+}
+
+#[test]
+fn a_host_that_crashes_costs_its_members_a_hiccup() {
+    let second = Duration::from_secs(1);
+    let crash = [(3 * second, Fault::Crash(0, 4 * second))];
+    let outcome = World::new(2, Plan::default(), &keys()).run(&crash);
+    let worst = outcome.gaps_ms.iter().copied().fold(0.0, f64::max);
+    assert!(worst < 1500.0, "{worst} ms");
+}
+
+#[test]
+fn a_host_that_alters_is_left_and_reported() {
+    let second = Duration::from_secs(1);
+    let alter = [(3 * second, Fault::Alter(1, 5 * second))];
+    World::new(3, Plan::default(), &keys()).run(&alter);
+}
+
+#[test]
+fn storm_of_faults_loses_no_byte_and_everybody_comes_back() {
+    let (first, seeds) = (
+        from_environment("WARP_SIM_FIRST", FIRST),
+        from_environment("WARP_SIM_SEEDS", SEEDS),
+    );
+    let plan = Plan::default();
+    let next = AtomicU64::new(first);
+    let outcomes: Mutex<Vec<Outcome>> = Mutex::new(Vec::new());
+    let failed: Mutex<Vec<(u64, String)>> = Mutex::new(Vec::new());
+    let threads = std::thread::available_parallelism().map_or(1, |count| count.get());
+    std::thread::scope(|scope| {
+        for _ in 0..threads {
+            scope.spawn(|| {
+                let keys = keys();
+                loop {
+                    let seed = next.fetch_add(1, Ordering::Relaxed);
+                    if seed >= first + seeds {
+                        return;
+                    }
+                    let faults = Fault::all(seed, &plan);
+                    let run = || World::new(seed, plan, &keys).run(&faults);
+                    match catch_unwind(AssertUnwindSafe(run)) {
+                        Ok(outcome) => outcomes.lock().unwrap().push(outcome),
+                        Err(why) => {
+                            let why = why
+                                .downcast_ref::<String>()
+                                .cloned()
+                                .unwrap_or_else(|| "a panic without words".to_owned());
+                            failed
+                                .lock()
+                                .unwrap()
+                                .push((seed, format!("{why}\n{faults:#?}")));
+                        }
+                    }
+                }
+            });
+        }
+    });
+    let outcomes = outcomes.into_inner().unwrap();
+    let failed = failed.into_inner().unwrap();
+    println!(
+        "{} seeds: {} bytes arrived, {} moves, {} datagrams refused for their route",
+        outcomes.len(),
+        outcomes.iter().map(|one| one.bytes).sum::<u64>(),
+        outcomes.iter().map(|one| one.moves).sum::<u64>(),
+        outcomes.iter().map(|one| one.refused_routes).sum::<u64>(),
+    );
+    let gaps = outcomes.iter().flat_map(|one| one.gaps_ms.clone());
+    spread("longest pause of each player's game", gaps.collect());
+    let converged = outcomes.iter().map(|one| one.converged_ms);
+    spread(
+        "from the end of the troubles until all is well",
+        converged.collect(),
+    );
+    assert!(
+        failed.is_empty(),
+        "{} seeds failed; the first: {} {}",
+        failed.len(),
+        failed[0].0,
+        failed[0].1
+    );
+}

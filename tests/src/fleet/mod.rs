@@ -1,0 +1,621 @@
+//! Fifty launchers, five hosts, an endpoint and the coordinator's fleet, in virtual time.
+//!
+//! The cores are the real ones: both ends of every session link, the launcher's decisions about its
+//! hosts ([`HostWay`]), the hosts' [`Forwarder`], the coordinator's [`Fleet`]. Ours here is the network
+//! between them, what sockets and WebRTC would do, and the faults. A run is decided by its seed, but
+//! for the TLS key shares, whose sizes do not vary.
+
+mod faults;
+mod network;
+mod player;
+
+use std::collections::{BinaryHeap, HashMap};
+use std::time::{Duration, Instant};
+
+use rand::rngs::StdRng;
+use rand::{Rng, SeedableRng};
+use warp_coordinator_core::fleet::{
+    Fleet, FleetLimits, FleetOutput, HostMinimum, HostRecord, Report, Routed, SessionRef, ZoneRules,
+};
+use warp_host_core::{Forwarder, ForwarderConfig};
+use warp_link_core::Identity;
+use warp_protocol::carrier::PathKind;
+use warp_protocol::hosting::{HostHardware, HostHeartbeat, HostOffer};
+use warp_protocol::identity::PublicKey;
+use warp_protocol::signal::ServerSignal;
+
+pub use faults::Fault;
+use network::{Event, What};
+use player::Player;
+
+/// The one zone.
+const ZONE: &str = "zone";
+/// One way between a launcher or a host and the coordinator.
+const SIGNALING: Duration = Duration::from_millis(15);
+/// What setting up a WebRTC connection takes.
+const SET_UP: Duration = Duration::from_millis(90);
+/// When a set-up that finds nobody is given up.
+const SET_UP_LIMIT: Duration = Duration::from_millis(1500);
+/// How long it takes a peer to notice that the other side's process is gone without a word: ours are
+/// its own heartbeats, so never by WebRTC itself in a run's time.
+const HEARTBEAT: Duration = Duration::from_secs(5);
+
+/// How a seed plays.
+#[derive(Debug, Clone, Copy)]
+pub struct Plan {
+    /// Launchers.
+    pub players: usize,
+    /// Hosts.
+    pub hosts: usize,
+    /// Faults begin and end within this time.
+    pub troubled: Duration,
+    /// The run's end.
+    pub end: Duration,
+    /// Faults drawn.
+    pub faults: usize,
+}
+
+impl Default for Plan {
+    fn default() -> Self {
+        Self {
+            players: 50,
+            hosts: 5,
+            troubled: Duration::from_secs(9),
+            end: Duration::from_secs(16),
+            faults: 8,
+        }
+    }
+}
+
+/// A host, as a process.
+struct Host {
+    id: String,
+    key: PublicKey,
+    forwarder: Forwarder,
+    /// Counts up with each start; what was meant for an older life is lost.
+    life: u32,
+    alive: bool,
+    /// Stopped: it does nothing and notices nothing, and its sockets stay.
+    frozen: bool,
+    /// Its signaling socket is up.
+    attached: bool,
+    beat_at: Instant,
+    /// Its way to the coordinator is cut.
+    cut_off: bool,
+    /// What it passes on is altered, one in so many; 0: never.
+    alters: u32,
+    /// Every datagram waits here for so long.
+    delays: Duration,
+    /// What goes from it to members vanishes: it looks alive to everybody but them.
+    half_open: bool,
+}
+
+/// What a run came to.
+#[derive(Debug, Default, Clone)]
+pub struct Outcome {
+    /// Bytes that arrived.
+    pub bytes: u64,
+    /// The longest pause of each player's game in which some way was open, ms.
+    pub gaps_ms: Vec<f64>,
+    /// Moves between paths, over all players.
+    pub moves: u64,
+    /// Datagrams that the endpoint refused for their epoch or slot.
+    pub refused_routes: u64,
+    /// Virtual time from the end of the troubles until every launcher was connected and had its hosts
+    /// again, ms.
+    pub converged_ms: f64,
+    /// Players that played over a host at some time.
+    pub hosted: usize,
+}
+
+/// The world.
+pub struct World {
+    now: Instant,
+    start: Instant,
+    plan: Plan,
+    rng: StdRng,
+    events: BinaryHeap<Event>,
+    order: u64,
+    players: Vec<Player>,
+    by_session: HashMap<String, usize>,
+    by_peer: HashMap<String, usize>,
+    hosts: Vec<Host>,
+    host_by_id: HashMap<String, usize>,
+    host_by_room: HashMap<String, usize>,
+    /// `None` while the coordinator is down.
+    fleet: Option<Fleet>,
+    fleet_start: Instant,
+    /// The coordinator's clock is ahead by this much.
+    skew: Duration,
+    /// The endpoint's routes, by the host's room and slot.
+    routes: HashMap<(String, u32), Routed>,
+    /// The route that each way of a session goes out by.
+    outward: HashMap<(usize, PathKind), (String, u32)>,
+    refused_routes: u64,
+    /// Each of the coordinator's messages comes twice.
+    doubled: bool,
+    generation: u32,
+}
+
+impl World {
+    /// Everything up, nobody connected yet.
+    pub fn new(seed: u64, plan: Plan, keys: &[(Identity, Identity)]) -> Self {
+        let mut rng = StdRng::seed_from_u64(seed);
+        let now = Instant::now();
+        let hosts: Vec<Host> = (0..plan.hosts).map(|n| Host::new(n, now)).collect();
+        let players: Vec<Player> = (0..plan.players)
+            .map(|n| Player::new(n, &keys[n % keys.len()], now, &mut rng))
+            .collect();
+        let mut world = Self {
+            now,
+            start: now,
+            plan,
+            events: BinaryHeap::new(),
+            order: 0,
+            by_session: players.iter().map(|p| (p.session.clone(), p.n)).collect(),
+            by_peer: players.iter().map(|p| (p.peer.clone(), p.n)).collect(),
+            host_by_id: hosts
+                .iter()
+                .enumerate()
+                .map(|(n, h)| (h.id.clone(), n))
+                .collect(),
+            host_by_room: HashMap::new(),
+            players,
+            hosts,
+            fleet: None,
+            fleet_start: now,
+            skew: Duration::ZERO,
+            routes: HashMap::new(),
+            outward: HashMap::new(),
+            refused_routes: 0,
+            doubled: rng.random_bool(0.3),
+            generation: 0,
+            rng,
+        };
+        world.start_coordinator();
+        for n in 0..plan.players {
+            let wait = Duration::from_millis(world.rng.random_range(0..400));
+            world.at(wait, What::Begin { player: n });
+        }
+        world
+    }
+
+    fn elapsed(&self) -> Duration {
+        self.now - self.start
+    }
+
+    // ---- the coordinator
+
+    fn fleet_now(&self) -> Duration {
+        self.now - self.fleet_start + self.skew
+    }
+
+    fn start_coordinator(&mut self) {
+        self.generation += 1;
+        self.fleet_start = self.now;
+        let mut fleet = Fleet::new(FleetLimits::default());
+        fleet.put_zone(
+            Duration::ZERO,
+            ZoneRules {
+                zone_id: ZONE.into(),
+                p2p: true,
+                fallback: true,
+                min_score: 7.0,
+                min_bandwidth_mbps: 1,
+                max_latency_ms: 400,
+                minimum: HostMinimum::default(),
+                upstreams: Vec::new(),
+            },
+        );
+        self.fleet = Some(fleet);
+        // What the coordinator of before routed is routed no more: its rooms are gone.
+        self.routes.clear();
+        let ways: Vec<(usize, PathKind)> = self.outward.drain().map(|(way, _)| way).collect();
+        for (n, way) in ways {
+            let now = self.now;
+            self.players[n].endpoint.carrier_down(way, now);
+        }
+        for n in 0..self.hosts.len() {
+            self.hosts[n].attached = false;
+            let wait = Duration::from_millis(self.rng.random_range(50..800));
+            self.hosts[n].beat_at = self.now + wait;
+            self.at(
+                wait,
+                What::Beat {
+                    host: n,
+                    life: self.hosts[n].life,
+                },
+            );
+        }
+        for n in 0..self.players.len() {
+            if self.players[n].begun {
+                let wait = Duration::from_millis(self.rng.random_range(50..800));
+                self.at(wait, What::Rejoin { player: n });
+            }
+        }
+    }
+
+    fn stop_coordinator(&mut self) {
+        self.fleet = None;
+        for host in &mut self.hosts {
+            host.attached = false;
+        }
+        for player in &mut self.players {
+            player.signaling = false;
+        }
+    }
+
+    fn join(&mut self, n: usize) {
+        let now = self.fleet_now();
+        let player = &mut self.players[n];
+        let Some(fleet) = &mut self.fleet else {
+            return;
+        };
+        player.signaling = true;
+        fleet.join(
+            now,
+            SessionRef {
+                session_id: player.session.clone(),
+                peer_id: player.peer.clone(),
+                device_key: player.key,
+                zone_id: ZONE.into(),
+                account: 100 + n as i64,
+            },
+        );
+        self.carry_out();
+    }
+
+    fn beat(&mut self, n: usize) {
+        let now = self.fleet_now();
+        let generation = self.generation;
+        let host = &mut self.hosts[n];
+        host.beat_at = self.now + HEARTBEAT;
+        let reachable = host.alive && !host.frozen && !host.cut_off;
+        if let Some(fleet) = self.fleet.as_mut().filter(|_| reachable) {
+            let beat = HostHeartbeat {
+                latency_ms: Some(10.0),
+                packet_loss_percent: Some(0.0),
+                bandwidth_usage_mbps: 1.0,
+                current_players: host.forwarder.len() as u32,
+                current_zones: 1,
+                paused: false,
+            };
+            let account = n as i64 + 1;
+            if fleet.heartbeat(now, &host.id, account, beat).is_err() || !host.attached {
+                let room = format!("room-{n}-{}-{generation}", host.life);
+                self.host_by_room.insert(room.clone(), n);
+                let record = HostRecord {
+                    host_id: host.id.clone(),
+                    account,
+                    name: host.id.clone(),
+                    device_key: host.key,
+                    certificate: String::new(),
+                    valid_until: None,
+                    hardware: HostHardware {
+                        cpu_cores: 4,
+                        cpu_frequency_mhz: 3000,
+                        memory_mb: 8192,
+                        network_speed_mbps: 100,
+                    },
+                    zones: vec![ZONE.into()],
+                    max_players: 30,
+                    room,
+                    peer_id: format!("host-peer-{n}-{}-{generation}", host.life),
+                    hosted: None,
+                };
+                fleet.register(now, record).expect("a host that fits");
+                fleet.attached(now, &host.id);
+                host.attached = true;
+                let _ = fleet.heartbeat(now, &host.id, account, beat);
+            }
+            self.carry_out();
+        }
+        let life = self.hosts[n].life;
+        self.at(HEARTBEAT, What::Beat { host: n, life });
+    }
+
+    /// Does what the fleet wants done; messages arrive a little later, in order.
+    fn carry_out(&mut self) {
+        while let Some(output) = self.fleet.as_mut().and_then(Fleet::poll) {
+            match output {
+                FleetOutput::Route(route) => self.route(route),
+                FleetOutput::Unroute(route) => self.unroute(&route),
+                FleetOutput::ToHost { host_id, signal } => {
+                    let host = self.host_by_id[&host_id];
+                    let life = self.hosts[host].life;
+                    if !self.hosts[host].cut_off {
+                        self.twice(|| What::HostSignal {
+                            host,
+                            life,
+                            signal: signal.clone(),
+                        });
+                    }
+                }
+                FleetOutput::ToMember { session_id, signal } => {
+                    let player = self.by_session[&session_id];
+                    if self.players[player].signaling {
+                        self.twice(|| What::Told {
+                            player,
+                            signal: signal.clone(),
+                        });
+                    }
+                }
+                FleetOutput::PolicyToHost { .. }
+                | FleetOutput::PolicyToMember { .. }
+                | FleetOutput::EndHost { .. }
+                | FleetOutput::Event(_) => {}
+            }
+        }
+    }
+
+    fn twice(&mut self, make: impl Fn() -> What) {
+        self.at(SIGNALING, make());
+        if self.doubled {
+            self.at(SIGNALING, make());
+        }
+    }
+
+    fn route(&mut self, route: Routed) {
+        let n = self.by_session[&route.session_id];
+        let at = (route.room.clone(), route.slot);
+        let newest = self.outward.insert((n, route.way), at.clone());
+        if newest.as_ref() != Some(&at) {
+            let now = self.now;
+            self.players[n].endpoint.carrier_up(route.way, now);
+        }
+        self.routes.insert(at, route);
+    }
+
+    fn unroute(&mut self, route: &Routed) {
+        let at = (route.room.clone(), route.slot);
+        self.routes.remove(&at);
+        let n = self.by_session[&route.session_id];
+        if self.outward.get(&(n, route.way)) == Some(&at) {
+            self.outward.remove(&(n, route.way));
+            let now = self.now;
+            self.players[n].endpoint.carrier_down(route.way, now);
+        }
+    }
+
+    // ---- hosts
+
+    fn host_signal(&mut self, n: usize, signal: ServerSignal) {
+        let now = self.now;
+        match signal {
+            ServerSignal::Serve { member } => {
+                let taken = self.hosts[n].forwarder.serve(now, &member);
+                taken.expect("the coordinator keeps to the host's capacity");
+            }
+            ServerSignal::Unserve { peer_id, .. } => {
+                self.hosts[n].forwarder.unserve(now, &peer_id);
+                let player = self.by_peer[&peer_id];
+                self.close_lines_to(player, n);
+            }
+            _ => {}
+        }
+    }
+
+    /// The host closes its connection to a member.
+    fn close_lines_to(&mut self, player: usize, host: usize) {
+        let now = self.now;
+        let ways: Vec<PathKind> = self.players[player]
+            .lines
+            .iter()
+            .filter(|(_, line)| line.up && line.host == Some(host))
+            .map(|(kind, _)| *kind)
+            .collect();
+        for kind in ways {
+            self.players[player]
+                .way(kind)
+                .lost(now.duration_since(self.start));
+            self.drain_ways(player);
+        }
+    }
+
+    // ---- the launchers' ways over hosts
+
+    fn told(&mut self, n: usize, signal: ServerSignal) {
+        let ServerSignal::Hosts { hosts, .. } = signal else {
+            return;
+        };
+        let now = self.elapsed();
+        for kind in [PathKind::Host, PathKind::Host2] {
+            let offer = hosts.iter().find(|host| host.way == kind).cloned();
+            let chance = self.rng.random();
+            self.players[n].way(kind).told(now, offer, chance);
+        }
+        self.drain_ways(n);
+    }
+
+    fn drain_ways(&mut self, n: usize) {
+        use warp_engine_core::hosts::WayAction;
+        for kind in [PathKind::Host, PathKind::Host2] {
+            for action in self.players[n].way(kind).drain() {
+                match action {
+                    WayAction::Connect(offer) => self.connect(n, kind, &offer),
+                    WayAction::Disconnect => self.players[n].disconnect(kind, self.now),
+                    WayAction::Report {
+                        host_id,
+                        epoch,
+                        verdict,
+                    } => {
+                        if self.players[n].signaling {
+                            let report =
+                                self.players[n].report(kind, self.now, host_id, epoch, verdict);
+                            self.at(SIGNALING, What::Reported { player: n, report });
+                        }
+                    }
+                }
+            }
+        }
+    }
+
+    fn connect(&mut self, n: usize, kind: PathKind, offer: &HostOffer) {
+        let line = self.players[n].lines.entry(kind).or_default();
+        line.opening += 1;
+        let opening = line.opening;
+        let host = self.host_by_id[&offer.host_id];
+        let what = |wait: Duration| {
+            (
+                wait,
+                What::Attempted {
+                    player: n,
+                    kind,
+                    opening,
+                    host,
+                },
+            )
+        };
+        let wait = if self.players[n].signaling && self.can_meet(n, host) {
+            SET_UP
+        } else {
+            SET_UP_LIMIT
+        };
+        let (wait, what) = what(wait);
+        self.at(wait, what);
+    }
+
+    /// Whether a WebRTC connection would come about now.
+    fn can_meet(&self, n: usize, host: usize) -> bool {
+        let (player, host) = (&self.players[n], &self.hosts[host]);
+        let served = host
+            .forwarder
+            .members()
+            .any(|(peer, ..)| **peer == *player.peer);
+        host.alive && !host.frozen && !host.half_open && served && !player.udp_cut
+    }
+
+    fn attempted(&mut self, n: usize, kind: PathKind, opening: u32, host: usize) {
+        let now = self.elapsed();
+        let current = self.players[n].lines.get(&kind).map(|line| line.opening);
+        if current != Some(opening) {
+            return;
+        }
+        if self.can_meet(n, host) {
+            let at = self.now;
+            let player = &mut self.players[n];
+            if let Some(line) = player.lines.get_mut(&kind) {
+                (line.up, line.host) = (true, Some(host));
+            }
+            player.engine.carrier_up(kind, at);
+            player.way(kind).opened(now);
+        } else {
+            self.players[n].way(kind).failed(now);
+        }
+        self.drain_ways(n);
+    }
+
+    fn reported(&mut self, n: usize, report: Report) {
+        let now = self.fleet_now();
+        let session = self.players[n].session.clone();
+        if let Some(fleet) = &mut self.fleet {
+            fleet.report(now, &session, &report);
+        }
+        self.carry_out();
+    }
+
+    // ---- time
+
+    /// Runs the whole seed.
+    ///
+    /// # Panics
+    /// An invariant is broken: a byte lost, doubled or out of order, a link that ended.
+    pub fn run(mut self, faults: &[(Duration, Fault)]) -> Outcome {
+        for (at, fault) in faults {
+            self.at(*at, What::Fault(*fault));
+        }
+        self.at(self.plan.troubled, What::Heal);
+        let end = self.start + self.plan.end;
+        let healed = self.start + self.plan.troubled;
+        let mut converged: Option<Instant> = None;
+        let mut looked = healed;
+        while self.now < end {
+            self.step(end);
+            if self.now >= healed && self.now >= looked {
+                looked = self.now + Duration::from_millis(50);
+                match (self.is_well(), converged) {
+                    (true, None) => converged = Some(self.now),
+                    (false, Some(_)) => converged = None,
+                    _ => {}
+                }
+            }
+        }
+        self.conclude(converged.map(|at| at - healed))
+    }
+
+    /// Everybody is connected, has said nothing that did not arrive lately, and has two ways over
+    /// living hosts.
+    fn is_well(&mut self) -> bool {
+        let now = self.now;
+        let alive: Vec<bool> = self
+            .hosts
+            .iter()
+            .map(|host| host.alive && host.attached)
+            .collect();
+        let enough = alive.iter().filter(|alive| **alive).count() >= 2;
+        self.players.iter_mut().all(|player| {
+            let over = |kind: &PathKind| {
+                let line = player.lines.get(kind);
+                line.is_some_and(|line| line.up && line.host.is_some_and(|host| alive[host]))
+            };
+            let ways = [PathKind::Host, PathKind::Host2]
+                .iter()
+                .filter(|kind| over(kind));
+            let ways = ways.count();
+            player.is_connected(now) && (!enough || ways == 2)
+        })
+    }
+
+    fn conclude(mut self, converged: Option<Duration>) -> Outcome {
+        let mut outcome = Outcome {
+            refused_routes: self.refused_routes,
+            ..Outcome::default()
+        };
+        let Some(converged) = converged else {
+            let hosts: Vec<(bool, bool, usize)> = self
+                .hosts
+                .iter()
+                .map(|host| (host.alive, host.attached, host.forwarder.len()))
+                .collect();
+            let ill: Vec<String> = self
+                .players
+                .iter_mut()
+                .filter_map(|p| p.illness(self.now))
+                .collect();
+            panic!("not well at the end: hosts {hosts:?}; {ill:#?}");
+        };
+        outcome.converged_ms = converged.as_secs_f64() * 1000.0;
+        for player in &mut self.players {
+            player.check_all_arrived();
+            outcome.bytes += player.arrived();
+            outcome.moves += player.moves;
+            outcome
+                .gaps_ms
+                .push(player.longest_gap.as_secs_f64() * 1000.0);
+            outcome.hosted += usize::from(player.used_host);
+        }
+        for host in &self.hosts {
+            assert!(host.forwarder.len() <= 30, "more members than a host takes");
+        }
+        outcome
+    }
+}
+
+impl Host {
+    fn new(n: usize, now: Instant) -> Self {
+        Self {
+            id: format!("host-{n}"),
+            key: PublicKey::from_raw([n as u8 + 1; 32]),
+            forwarder: Forwarder::new(ForwarderConfig::default(), now),
+            life: 0,
+            alive: true,
+            frozen: false,
+            attached: false,
+            beat_at: now,
+            cut_off: false,
+            alters: 0,
+            delays: Duration::ZERO,
+            half_open: false,
+        }
+    }
+}

@@ -1,0 +1,568 @@
+//! What is on its way, and how it gets there.
+
+use std::cmp::Ordering;
+use std::time::{Duration, Instant};
+
+use bytes::Bytes;
+use rand::Rng;
+use warp_coordinator_core::fleet::Report;
+use warp_link_core::Outgoing;
+use warp_protocol::carrier::PathKind;
+use warp_protocol::hosting::Forwarded;
+use warp_protocol::signal::ServerSignal;
+
+use super::World;
+use super::faults::Fault;
+
+/// How one line treats datagrams.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Weather {
+    pub(super) delay: Duration,
+    pub(super) jitter: Duration,
+    pub(super) loss: f64,
+    /// Nothing passes: to the endpoint, and from it.
+    pub(super) cut: [bool; 2],
+    /// Nothing is lost or reordered; a cut only delays.
+    pub(super) ordered: bool,
+}
+
+impl Weather {
+    pub(super) fn new(delay_ms: u64, jitter_ms: u64, loss: f64) -> Self {
+        Self {
+            delay: Duration::from_millis(delay_ms),
+            jitter: Duration::from_millis(jitter_ms),
+            loss,
+            cut: [false; 2],
+            ordered: false,
+        }
+    }
+
+    pub(super) fn ordered(delay_ms: u64) -> Self {
+        Self {
+            ordered: true,
+            ..Self::new(delay_ms, 0, 0.0)
+        }
+    }
+}
+
+/// Between a member and a host, and between a host and the endpoint.
+const LEG: Duration = Duration::from_millis(6);
+
+/// Something that happens at a time.
+#[derive(Debug)]
+pub(super) enum What {
+    Begin {
+        player: usize,
+    },
+    Open {
+        player: usize,
+        kind: PathKind,
+    },
+    Rejoin {
+        player: usize,
+    },
+    Say {
+        player: usize,
+    },
+    Beat {
+        host: usize,
+        life: u32,
+    },
+    ToEndpoint {
+        player: usize,
+        kind: PathKind,
+        opening: u32,
+        datagram: Bytes,
+    },
+    ToEngine {
+        player: usize,
+        kind: PathKind,
+        opening: u32,
+        datagram: Bytes,
+    },
+    AtHostUp {
+        player: usize,
+        kind: PathKind,
+        opening: u32,
+        host: usize,
+        life: u32,
+        datagram: Bytes,
+    },
+    FromHostUp {
+        host: usize,
+        framed: Bytes,
+    },
+    AtHostDown {
+        host: usize,
+        life: u32,
+        framed: Bytes,
+    },
+    HostSignal {
+        host: usize,
+        life: u32,
+        signal: ServerSignal,
+    },
+    Told {
+        player: usize,
+        signal: ServerSignal,
+    },
+    Reported {
+        player: usize,
+        report: Report,
+    },
+    Attempted {
+        player: usize,
+        kind: PathKind,
+        opening: u32,
+        host: usize,
+    },
+    Fault(Fault),
+    Undo(Fault),
+    Heal,
+}
+
+#[derive(Debug)]
+pub(super) struct Event {
+    at: Instant,
+    order: u64,
+    what: What,
+}
+
+impl PartialEq for Event {
+    fn eq(&self, other: &Self) -> bool {
+        self.cmp(other) == Ordering::Equal
+    }
+}
+impl Eq for Event {}
+impl PartialOrd for Event {
+    fn partial_cmp(&self, other: &Self) -> Option<Ordering> {
+        Some(self.cmp(other))
+    }
+}
+impl Ord for Event {
+    fn cmp(&self, other: &Self) -> Ordering {
+        (other.at, other.order).cmp(&(self.at, self.order))
+    }
+}
+
+impl World {
+    pub(super) fn at(&mut self, wait: Duration, what: What) {
+        self.order += 1;
+        let event = Event {
+            at: self.now + wait,
+            order: self.order,
+            what,
+        };
+        self.events.push(event);
+    }
+
+    /// To the next thing that happens.
+    pub(super) fn step(&mut self, end: Instant) {
+        let mut next = self.events.peek().map_or(end, |event| event.at).min(end);
+        let mut due: Vec<usize> = Vec::new();
+        for (n, player) in self.players.iter_mut().enumerate().filter(|(_, p)| p.begun) {
+            let way = player.way_deadline().map(|at| self.start + at);
+            let links = [
+                player.engine.poll_timeout(self.now).map(|(at, _)| at),
+                player.endpoint.poll_timeout(self.now).map(|(at, _)| at),
+                way,
+            ];
+            for at in links.into_iter().flatten() {
+                match at.cmp(&next) {
+                    Ordering::Less => {
+                        next = at;
+                        due.clear();
+                        due.push(n);
+                    }
+                    Ordering::Equal => due.push(n),
+                    Ordering::Greater => {}
+                }
+            }
+        }
+        let fleet = self.fleet.as_ref().and_then(|fleet| fleet.next_deadline());
+        // The coordinator's clock may be ahead.
+        let fleet = fleet.map(|at| self.fleet_start + at.saturating_sub(self.skew));
+        if let Some(at) = fleet
+            && at < next
+        {
+            next = at;
+            due.clear();
+        }
+        self.now = self.now.max(next);
+        if fleet.is_some_and(|at| at <= self.now) {
+            let now = self.fleet_now();
+            if let Some(fleet) = &mut self.fleet {
+                fleet.handle_timeout(now);
+            }
+            self.carry_out();
+        }
+        while self.events.peek().is_some_and(|event| event.at <= self.now) {
+            if let Some(event) = self.events.pop() {
+                self.happen(event.what);
+            }
+        }
+        due.dedup();
+        for n in due {
+            let (now, since) = (self.now, self.elapsed());
+            let player = &mut self.players[n];
+            player.engine.handle_timeout(now);
+            player.endpoint.handle_timeout(now);
+            for kind in [PathKind::Host, PathKind::Host2] {
+                player.way(kind).on_time(since);
+            }
+            self.drain_ways(n);
+            self.drain(n);
+        }
+    }
+
+    /// Takes everything that a player's links have to say.
+    pub(super) fn drain(&mut self, n: usize) {
+        loop {
+            let now = self.now;
+            let mut busy = false;
+            while let Some(out) = self.players[n].engine.poll_transmit(now) {
+                busy = true;
+                self.engine_sends(n, out);
+            }
+            while let Some(out) = self.players[n].endpoint.poll_transmit(now) {
+                busy = true;
+                self.endpoint_sends(n, out);
+            }
+            let since = self.elapsed();
+            while let Some(event) = self.players[n].engine.poll_event() {
+                busy = true;
+                if let Some(kind) = self.players[n].on_engine(event, since) {
+                    self.players[n].disconnect(kind, now);
+                    self.players[n].endpoint.carrier_down(kind, now);
+                    let wait = Duration::from_millis(self.rng.random_range(200..1000));
+                    self.at(wait, What::Open { player: n, kind });
+                }
+            }
+            while let Some(event) = self.players[n].endpoint.poll_event() {
+                busy = true;
+                self.players[n].on_endpoint(event, now);
+            }
+            self.drain_ways(n);
+            if !busy {
+                return;
+            }
+        }
+    }
+
+    fn engine_sends(&mut self, n: usize, out: Outgoing) {
+        let kind = out.carrier;
+        let player = &self.players[n];
+        let Some(line) = player.lines.get(&kind).filter(|line| line.up) else {
+            return;
+        };
+        let opening = line.opening;
+        if let Some(host) = line.host {
+            if player.udp_cut {
+                return;
+            }
+            let life = self.hosts[host].life;
+            let what = What::AtHostUp {
+                player: n,
+                kind,
+                opening,
+                host,
+                life,
+                datagram: out.datagram,
+            };
+            self.at(LEG, what);
+            return;
+        }
+        let weather = player.weather[&kind];
+        let udp_cut = player.udp_cut && kind != PathKind::Wss;
+        let what = What::ToEndpoint {
+            player: n,
+            kind,
+            opening,
+            datagram: out.datagram,
+        };
+        self.send(weather, udp_cut || weather.cut[0], what);
+    }
+
+    fn endpoint_sends(&mut self, n: usize, out: Outgoing) {
+        let kind = out.carrier;
+        if kind.is_host() {
+            let Some((room, slot)) = self.outward.get(&(n, kind)).cloned() else {
+                return;
+            };
+            let Some(route) = self.routes.get(&(room.clone(), slot)) else {
+                return;
+            };
+            let head = Forwarded {
+                epoch: route.epoch,
+                slot,
+            };
+            let mut framed = head.to_bytes().to_vec();
+            framed.extend_from_slice(&out.datagram);
+            let host = self.host_by_room[&room];
+            let life = self.hosts[host].life;
+            self.at(
+                LEG,
+                What::AtHostDown {
+                    host,
+                    life,
+                    framed: framed.into(),
+                },
+            );
+            return;
+        }
+        let player = &self.players[n];
+        let Some(line) = player.lines.get(&kind).filter(|line| line.up) else {
+            return;
+        };
+        let (opening, weather) = (line.opening, player.weather[&kind]);
+        let udp_cut = player.udp_cut && kind != PathKind::Wss;
+        let what = What::ToEngine {
+            player: n,
+            kind,
+            opening,
+            datagram: out.datagram,
+        };
+        self.send(weather, udp_cut || weather.cut[1], what);
+    }
+
+    fn send(&mut self, weather: Weather, cut: bool, what: What) {
+        if cut && !weather.ordered {
+            return;
+        }
+        if !weather.ordered && self.rng.random_bool(weather.loss) {
+            return;
+        }
+        let jitter = weather.jitter.as_micros() as u64;
+        let jitter = Duration::from_micros(self.rng.random_range(0..=jitter));
+        // A socket delivers after the cut what was sent in it, which the launcher gives up first.
+        let wait = if cut {
+            Duration::from_secs(60)
+        } else {
+            weather.delay + jitter
+        };
+        self.at(wait, what);
+    }
+
+    fn happen(&mut self, what: What) {
+        let now = self.now;
+        match what {
+            What::Begin { player } => {
+                self.players[player].begun = true;
+                self.join(player);
+                self.at(
+                    Duration::ZERO,
+                    What::Open {
+                        player,
+                        kind: PathKind::Wss,
+                    },
+                );
+                if self.players[player].has_direct {
+                    let wait = Duration::from_millis(90);
+                    self.at(
+                        wait,
+                        What::Open {
+                            player,
+                            kind: PathKind::Direct,
+                        },
+                    );
+                }
+                self.at(Duration::from_millis(300), What::Say { player });
+            }
+            What::Open { player, kind } => self.open(player, kind),
+            What::Rejoin { player } => self.join(player),
+            What::Say { player } => {
+                let period = Duration::from_millis(self.rng.random_range(200..300));
+                let quiet = self.plan.end - Duration::from_secs(1);
+                if self.elapsed() < quiet {
+                    let rng = &mut self.rng;
+                    self.players[player].say(now, rng);
+                    self.drain(player);
+                    self.at(period, What::Say { player });
+                }
+            }
+            What::Beat { host, life } if self.hosts[host].life == life => {
+                if self.hosts[host].beat_at <= now {
+                    self.beat(host);
+                }
+            }
+            What::Beat { .. } => {}
+            What::ToEndpoint {
+                player,
+                kind,
+                opening,
+                datagram,
+            } => {
+                if self.players[player]
+                    .lines
+                    .get(&kind)
+                    .is_some_and(|l| l.up && l.opening == opening)
+                {
+                    self.players[player]
+                        .endpoint
+                        .handle_datagram(kind, &datagram, now);
+                    self.drain(player);
+                }
+            }
+            What::ToEngine {
+                player,
+                kind,
+                opening,
+                datagram,
+            } => {
+                if self.players[player]
+                    .lines
+                    .get(&kind)
+                    .is_some_and(|l| l.up && l.opening == opening)
+                {
+                    self.players[player]
+                        .engine
+                        .handle_datagram(kind, &datagram, now);
+                    self.drain(player);
+                }
+            }
+            What::AtHostUp {
+                player,
+                kind,
+                opening,
+                host,
+                life,
+                datagram,
+            } => {
+                self.at_host_up(player, (kind, opening), (host, life), &datagram);
+            }
+            What::FromHostUp { host, framed } => self.at_endpoint(host, &framed),
+            What::AtHostDown { host, life, framed } => self.at_host_down(host, life, &framed),
+            What::HostSignal { host, life, signal } => {
+                let node = &self.hosts[host];
+                if node.alive && node.life == life && !node.frozen {
+                    self.host_signal(host, signal);
+                } else if node.alive && node.life == life {
+                    // Its socket keeps what a stopped process does not read.
+                    self.at(
+                        Duration::from_millis(100),
+                        What::HostSignal { host, life, signal },
+                    );
+                }
+            }
+            What::Told { player, signal } => self.told(player, signal),
+            What::Reported { player, report } => self.reported(player, report),
+            What::Attempted {
+                player,
+                kind,
+                opening,
+                host,
+            } => {
+                self.attempted(player, kind, opening, host);
+                self.drain(player);
+            }
+            What::Fault(fault) => self.strike(fault),
+            What::Undo(fault) => self.undo(fault),
+            What::Heal => self.heal(),
+        }
+    }
+
+    fn open(&mut self, n: usize, kind: PathKind) {
+        let now = self.now;
+        let player = &mut self.players[n];
+        let weather = player.weather[&kind];
+        let passes = weather.cut == [false; 2] && !(player.udp_cut && kind != PathKind::Wss);
+        if !passes {
+            let wait = Duration::from_millis(self.rng.random_range(300..1000));
+            return self.at(wait, What::Open { player: n, kind });
+        }
+        let line = player.lines.entry(kind).or_default();
+        line.up = true;
+        line.opening += 1;
+        player.endpoint.carrier_up(kind, now);
+        player.engine.carrier_up(kind, now);
+        self.drain(n);
+    }
+
+    fn at_host_up(
+        &mut self,
+        n: usize,
+        (kind, opening): (PathKind, u32),
+        (host, life): (usize, u32),
+        datagram: &Bytes,
+    ) {
+        let now = self.now;
+        let current = self.players[n].lines.get(&kind).map(|line| line.opening) == Some(opening);
+        let peer = self.players[n].peer.clone();
+        let alters = self.hosts[host].alters;
+        let altered = alters > 0 && self.rng.random_ratio(1, alters);
+        let node = &mut self.hosts[host];
+        if !current || !node.alive || node.frozen || node.life != life {
+            return;
+        }
+        let mut bytes = datagram.to_vec();
+        if altered && let Some(last) = bytes.last_mut() {
+            *last ^= 1;
+        }
+        if let Some(framed) = node.forwarder.from_member(now, &peer, &bytes) {
+            let wait = LEG + node.delays;
+            self.at(wait, What::FromHostUp { host, framed });
+        }
+    }
+
+    fn at_endpoint(&mut self, host: usize, framed: &Bytes) {
+        let now = self.now;
+        let Some((head, inner)) = Forwarded::split(framed) else {
+            panic!("a forwarder made what is no forwarded datagram");
+        };
+        // The room that the host is in now: its connection to the endpoint is of that.
+        let room = self
+            .host_by_room
+            .iter()
+            .filter(|(_, n)| **n == host)
+            .map(|(room, _)| room.clone())
+            .find(|room| self.routes.contains_key(&(room.clone(), head.slot)));
+        let route = room.and_then(|room| self.routes.get(&(room, head.slot)));
+        let Some(route) = route.filter(|route| route.epoch == head.epoch) else {
+            self.refused_routes += 1;
+            return;
+        };
+        let (n, way) = (self.by_session[&route.session_id], route.way);
+        self.players[n].endpoint.handle_datagram(way, inner, now);
+        self.drain(n);
+    }
+
+    fn at_host_down(&mut self, host: usize, life: u32, framed: &Bytes) {
+        let now = self.now;
+        let alters = self.hosts[host].alters;
+        let altered = alters > 0 && self.rng.random_ratio(1, alters);
+        let node = &mut self.hosts[host];
+        if !node.alive || node.frozen || node.life != life || node.half_open {
+            return;
+        }
+        let delays = node.delays;
+        let Some((peer, datagram)) = node.forwarder.from_endpoint(now, framed) else {
+            return;
+        };
+        let n = self.by_peer[&*peer];
+        let player = &self.players[n];
+        if player.udp_cut {
+            return;
+        }
+        let line = player
+            .lines
+            .iter()
+            .find(|(_, line)| line.up && line.host == Some(host));
+        if let Some((kind, line)) = line {
+            let (kind, opening) = (*kind, line.opening);
+            let mut bytes = datagram.to_vec();
+            if altered && let Some(last) = bytes.last_mut() {
+                *last ^= 1;
+            }
+            let datagram = bytes.into();
+            self.at(
+                LEG + delays,
+                What::ToEngine {
+                    player: n,
+                    kind,
+                    opening,
+                    datagram,
+                },
+            );
+        }
+    }
+}

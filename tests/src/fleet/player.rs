@@ -1,0 +1,309 @@
+//! One launcher with its session: both ends of the link, its game, its ways.
+
+use std::collections::BTreeMap;
+use std::time::{Duration, Instant};
+
+use rand::Rng;
+use rand::rngs::StdRng;
+use warp_coordinator_core::fleet::Report;
+use warp_engine_core::hosts::{HostWay, Tries};
+use warp_link_core::{
+    CloseReason, Identity, Link, LinkConfig, LinkEvent, ReadOutcome, State, StreamId, WriteOutcome,
+};
+use warp_protocol::carrier::PathKind;
+use warp_protocol::hosting::HostVerdict;
+use warp_protocol::identity::PublicKey;
+
+use super::network::Weather;
+
+/// A packet of the game, bytes.
+const PACKET: usize = 20;
+/// Bytes that may wait to be taken by the link: what a stream's window and a minute of play are.
+const BUDGET: usize = 96 * 1024;
+
+/// A carrier, as the launcher's side has it.
+#[derive(Debug, Default, Clone)]
+pub(super) struct Line {
+    pub(super) up: bool,
+    pub(super) opening: u32,
+    /// Over which host.
+    pub(super) host: Option<usize>,
+}
+
+/// One direction of the game's stream.
+#[derive(Debug, Default)]
+struct Flow {
+    sent: Vec<u8>,
+    taken: usize,
+    received: usize,
+}
+
+pub(super) struct Player {
+    pub(super) n: usize,
+    pub(super) session: String,
+    pub(super) peer: String,
+    pub(super) key: PublicKey,
+    pub(super) engine: Link,
+    pub(super) endpoint: Link,
+    pub(super) lines: BTreeMap<PathKind, Line>,
+    ways: [HostWay; 2],
+    /// Straight to the endpoint, and by WebSocket.
+    pub(super) weather: BTreeMap<PathKind, Weather>,
+    /// It has a way to the endpoint over UDP.
+    pub(super) has_direct: bool,
+    /// No UDP passes.
+    pub(super) udp_cut: bool,
+    /// Its signaling socket is up.
+    pub(super) signaling: bool,
+    pub(super) begun: bool,
+    id: Option<StreamId>,
+    endpoint_open: bool,
+    up: Flow,
+    down: Flow,
+    last_arrival: Option<Instant>,
+    /// Since when no way was open at all; that time is nobody's fault.
+    pub(super) cut_since: Option<Instant>,
+    pub(super) longest_gap: Duration,
+    pub(super) moves: u64,
+    pub(super) used_host: bool,
+    closed: Option<CloseReason>,
+}
+
+impl Player {
+    pub(super) fn new(
+        n: usize,
+        keys: &(Identity, Identity),
+        now: Instant,
+        rng: &mut StdRng,
+    ) -> Self {
+        let config = LinkConfig::default();
+        let engine = Link::client(config.clone(), &keys.0, keys.1.public_key(), rng.random())
+            .expect("a configuration that is allowed");
+        let endpoint = Link::server(config, &keys.1, keys.0.public_key(), rng.random())
+            .expect("a configuration that is allowed");
+        let tries = Tries {
+            attempts: 3,
+            delay: Duration::from_millis(500),
+        };
+        let weather = BTreeMap::from([
+            (PathKind::Direct, Weather::new(15, 3, 0.002)),
+            (PathKind::Wss, Weather::ordered(25)),
+        ]);
+        Self {
+            n,
+            session: format!("session-{n}"),
+            peer: format!("player-{n}"),
+            key: PublicKey::from_raw([n as u8 + 100; 32]),
+            engine,
+            endpoint,
+            lines: BTreeMap::new(),
+            ways: [HostWay::new(tries), HostWay::new(tries)],
+            weather,
+            has_direct: n % 10 < 7,
+            udp_cut: false,
+            signaling: false,
+            begun: false,
+            id: None,
+            endpoint_open: false,
+            up: Flow::default(),
+            down: Flow::default(),
+            last_arrival: Some(now),
+            cut_since: None,
+            longest_gap: Duration::ZERO,
+            moves: 0,
+            used_host: false,
+            closed: None,
+        }
+    }
+
+    pub(super) fn way(&mut self, kind: PathKind) -> &mut HostWay {
+        match kind {
+            PathKind::Host2 => &mut self.ways[1],
+            _ => &mut self.ways[0],
+        }
+    }
+
+    pub(super) fn way_deadline(&self) -> Option<Duration> {
+        self.ways.iter().filter_map(HostWay::deadline).min()
+    }
+
+    pub(super) fn disconnect(&mut self, kind: PathKind, now: Instant) {
+        let line = self.lines.entry(kind).or_default();
+        line.opening += 1;
+        line.host = None;
+        if std::mem::take(&mut line.up) {
+            self.engine.carrier_down(kind, now);
+        }
+    }
+
+    pub(super) fn report(
+        &mut self,
+        kind: PathKind,
+        now: Instant,
+        host_id: String,
+        epoch: u32,
+        verdict: HostVerdict,
+    ) -> Report {
+        let good = verdict == HostVerdict::Good;
+        let view = self.engine.paths(now);
+        let path = view.iter().find(|path| good && path.kind == kind);
+        Report {
+            host_id,
+            epoch,
+            verdict,
+            rtt_ms: path.and_then(|path| path.rtt_ms),
+            loss_percent: path.and_then(|path| path.loss_percent),
+        }
+    }
+
+    /// The game says something, both ways.
+    pub(super) fn say(&mut self, now: Instant, rng: &mut StdRng) {
+        if self.id.is_none() {
+            if self.engine.state() != State::Connected {
+                return;
+            }
+            self.id = self.engine.open_stream();
+        }
+        for flow in [&mut self.up, &mut self.down] {
+            flow.sent.extend((0..PACKET).map(|_| rng.random::<u8>()));
+        }
+        self.flush();
+        let _ = now;
+    }
+
+    pub(super) fn flush(&mut self) {
+        let Some(id) = self.id else { return };
+        let sides = [
+            (&mut self.engine, &mut self.up, true),
+            (&mut self.endpoint, &mut self.down, self.endpoint_open),
+        ];
+        for (link, flow, open) in sides {
+            while open && flow.taken < flow.sent.len() {
+                match link.write(id, &flow.sent[flow.taken..]) {
+                    WriteOutcome::Written(count) => flow.taken += count,
+                    WriteOutcome::Blocked => break,
+                    WriteOutcome::Closed => panic!("player {}: a stream closed", self.n),
+                }
+            }
+            let waiting = flow.sent.len() - flow.taken;
+            assert!(waiting <= BUDGET, "{waiting} bytes wait");
+        }
+    }
+
+    pub(super) fn on_engine(&mut self, event: LinkEvent, now: Duration) -> Option<PathKind> {
+        match event {
+            LinkEvent::Readable(id) => self.read(id, true),
+            LinkEvent::Writable(_) => self.flush(),
+            LinkEvent::Closed(reason) => self.closed = Some(reason),
+            LinkEvent::Moved { to, .. } => {
+                self.moves += 1;
+                self.used_host |= to.is_host();
+            }
+            LinkEvent::GivenUp(kind) if kind.is_host() => self.way(kind).lost(now),
+            LinkEvent::GivenUp(kind) => return Some(kind),
+            LinkEvent::Tampered(kind) if kind.is_host() => self.way(kind).tampered(),
+            _ => {}
+        }
+        None
+    }
+
+    pub(super) fn on_endpoint(&mut self, event: LinkEvent, now: Instant) {
+        match event {
+            LinkEvent::StreamOpened(id) => {
+                self.endpoint_open = true;
+                self.read(id, false);
+                self.arrived_at(now);
+            }
+            LinkEvent::Readable(id) => {
+                self.read(id, false);
+                self.arrived_at(now);
+            }
+            LinkEvent::Writable(_) => self.flush(),
+            LinkEvent::Closed(reason) => self.closed = Some(reason),
+            _ => {}
+        }
+    }
+
+    fn arrived_at(&mut self, now: Instant) {
+        let since = self.last_arrival.replace(now);
+        // A time without any way does not count, nor what came of it.
+        if let Some(since) = since
+            && self.cut_since.is_none()
+        {
+            self.longest_gap = self.longest_gap.max(now - since);
+        }
+    }
+
+    /// Every byte arrives once, in order, unchanged.
+    fn read(&mut self, id: StreamId, at_engine: bool) {
+        loop {
+            let (link, flow) = if at_engine {
+                (&mut self.engine, &mut self.down)
+            } else {
+                (&mut self.endpoint, &mut self.up)
+            };
+            match link.read(id, 4096) {
+                ReadOutcome::Data(bytes) => {
+                    let expected = flow.sent.get(flow.received..flow.received + bytes.len());
+                    assert!(
+                        expected == Some(&bytes[..]),
+                        "player {}: {} bytes at {} are not what was sent",
+                        self.n,
+                        bytes.len(),
+                        flow.received
+                    );
+                    flow.received += bytes.len();
+                }
+                ReadOutcome::Blocked => break,
+                other => panic!("player {}: the stream ended: {other:?}", self.n),
+            }
+        }
+        self.flush();
+    }
+
+    pub(super) fn is_connected(&mut self, now: Instant) -> bool {
+        let _ = now;
+        let behind = |flow: &Flow| flow.sent.len() - flow.received;
+        self.engine.state() == State::Connected
+            && self.id.is_some()
+            && behind(&self.up) <= 4 * PACKET
+            && behind(&self.down) <= 4 * PACKET
+    }
+
+    /// What keeps it from being well.
+    pub(super) fn illness(&mut self, now: Instant) -> Option<String> {
+        let connected = self.is_connected(now);
+        let lines: Vec<_> = self.lines.iter().map(|(k, l)| (*k, l.up, l.host)).collect();
+        let ups = lines.iter().filter(|(k, up, _)| k.is_host() && *up).count();
+        (!connected || ups < 2).then(|| {
+            format!(
+                "player {}: {:?} in use {:?}, up {}/{}, down {}/{}, lines {lines:?}, ways {:?}",
+                self.n,
+                self.engine.state(),
+                self.engine.in_use(),
+                self.up.received,
+                self.up.sent.len(),
+                self.down.received,
+                self.down.sent.len(),
+                self.ways
+            )
+        })
+    }
+
+    /// The invariants at the end.
+    pub(super) fn check_all_arrived(&mut self) {
+        assert_eq!(self.closed, None, "player {}: the link ended", self.n);
+        for flow in [&self.up, &self.down] {
+            let behind = flow.sent.len() - flow.received;
+            assert!(
+                behind <= 4 * PACKET,
+                "player {}: {behind} bytes behind",
+                self.n
+            );
+        }
+    }
+
+    pub(super) fn arrived(&self) -> u64 {
+        (self.up.received + self.down.received) as u64
+    }
+}
