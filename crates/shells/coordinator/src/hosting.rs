@@ -223,8 +223,9 @@ impl Hosting {
         let (host_id, account) = (record.host_id.clone(), record.account);
         let device_key = record.device_key;
         let fresh = (
+            format!("hosting-{}", random_hex::<8>()?),
+            // Short, whatever the host calls itself: errors repeat peer ids up to 64 characters.
             format!("host-{}", random_hex::<8>()?),
-            format!("host-{host_id}-{}", random_hex::<4>()?),
         );
         let left = expires.saturating_sub(u64::try_from(unix_now()).unwrap_or(0));
         let made = self.with(|state, now| {
