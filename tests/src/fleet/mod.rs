@@ -40,6 +40,9 @@ const SET_UP_LIMIT: Duration = Duration::from_millis(1500);
 /// its own heartbeats, so never by WebRTC itself in a run's time.
 const HEARTBEAT: Duration = Duration::from_secs(5);
 
+/// Members that a host takes.
+const PLACES: u32 = 50;
+
 /// How a seed plays.
 #[derive(Debug, Clone, Copy)]
 pub struct Plan {
@@ -135,6 +138,8 @@ pub struct World {
     /// Each of the coordinator's messages comes twice.
     doubled: bool,
     generation: u32,
+    /// Of each player; kept by whoever touches its links or ways.
+    deadlines: Vec<Instant>,
 }
 
 impl World {
@@ -170,6 +175,7 @@ impl World {
             refused_routes: 0,
             doubled: rng.random_bool(0.3),
             generation: 0,
+            deadlines: vec![now; plan.players],
             rng,
         };
         world.start_coordinator();
@@ -214,6 +220,7 @@ impl World {
         for (n, way) in ways {
             let now = self.now;
             self.players[n].endpoint.carrier_down(way, now);
+            self.drain(n);
         }
         for n in 0..self.hosts.len() {
             self.hosts[n].attached = false;
@@ -268,6 +275,7 @@ impl World {
     fn beat(&mut self, n: usize) {
         let now = self.fleet_now();
         let generation = self.generation;
+        let mut anew = false;
         let host = &mut self.hosts[n];
         host.beat_at = self.now + HEARTBEAT;
         let reachable = host.alive && !host.frozen && !host.cut_off;
@@ -281,7 +289,9 @@ impl World {
                 paused: false,
             };
             let account = n as i64 + 1;
-            if fleet.heartbeat(now, &host.id, account, beat).is_err() || !host.attached {
+            let known = fleet.heartbeat(now, &host.id, account, beat).is_ok();
+            anew = !known || !host.attached;
+            if anew {
                 let room = format!("room-{n}-{}-{generation}", host.life);
                 self.host_by_room.insert(room.clone(), n);
                 let record = HostRecord {
@@ -298,15 +308,22 @@ impl World {
                         network_speed_mbps: 100,
                     },
                     zones: vec![ZONE.into()],
-                    max_players: 30,
+                    max_players: PLACES,
                     room,
                     peer_id: format!("host-peer-{n}-{}-{generation}", host.life),
                     hosted: None,
                 };
+                // A new place: what was carried under the old one is not any more.
+                host.forwarder = Forwarder::new(ForwarderConfig::default(), self.now);
                 fleet.register(now, record).expect("a host that fits");
                 fleet.attached(now, &host.id);
                 host.attached = true;
                 let _ = fleet.heartbeat(now, &host.id, account, beat);
+            }
+            if anew {
+                for player in 0..self.players.len() {
+                    self.close_lines_to(player, n);
+                }
             }
             self.carry_out();
         }
@@ -316,10 +333,11 @@ impl World {
 
     /// Does what the fleet wants done; messages arrive a little later, in order.
     fn carry_out(&mut self) {
+        let mut touched: Vec<usize> = Vec::new();
         while let Some(output) = self.fleet.as_mut().and_then(Fleet::poll) {
             match output {
-                FleetOutput::Route(route) => self.route(route),
-                FleetOutput::Unroute(route) => self.unroute(&route),
+                FleetOutput::Route(route) => touched.push(self.route(route)),
+                FleetOutput::Unroute(route) => touched.push(self.unroute(&route)),
                 FleetOutput::ToHost { host_id, signal } => {
                     let host = self.host_by_id[&host_id];
                     let life = self.hosts[host].life;
@@ -346,6 +364,9 @@ impl World {
                 | FleetOutput::Event(_) => {}
             }
         }
+        for n in touched {
+            self.drain(n);
+        }
     }
 
     fn twice(&mut self, make: impl Fn() -> What) {
@@ -355,7 +376,7 @@ impl World {
         }
     }
 
-    fn route(&mut self, route: Routed) {
+    fn route(&mut self, route: Routed) -> usize {
         let n = self.by_session[&route.session_id];
         let at = (route.room.clone(), route.slot);
         let newest = self.outward.insert((n, route.way), at.clone());
@@ -364,9 +385,10 @@ impl World {
             self.players[n].endpoint.carrier_up(route.way, now);
         }
         self.routes.insert(at, route);
+        n
     }
 
-    fn unroute(&mut self, route: &Routed) {
+    fn unroute(&mut self, route: &Routed) -> usize {
         let at = (route.room.clone(), route.slot);
         self.routes.remove(&at);
         let n = self.by_session[&route.session_id];
@@ -375,6 +397,7 @@ impl World {
             let now = self.now;
             self.players[n].endpoint.carrier_down(route.way, now);
         }
+        n
     }
 
     // ---- hosts
@@ -424,7 +447,7 @@ impl World {
             let chance = self.rng.random();
             self.players[n].way(kind).told(now, offer, chance);
         }
-        self.drain_ways(n);
+        self.drain(n);
     }
 
     fn drain_ways(&mut self, n: usize) {
@@ -502,7 +525,7 @@ impl World {
         } else {
             self.players[n].way(kind).failed(now);
         }
-        self.drain_ways(n);
+        self.drain(n);
     }
 
     fn reported(&mut self, n: usize, report: Report) {
@@ -595,7 +618,10 @@ impl World {
             outcome.hosted += usize::from(player.used_host);
         }
         for host in &self.hosts {
-            assert!(host.forwarder.len() <= 30, "more members than a host takes");
+            assert!(
+                host.forwarder.len() <= PLACES as usize,
+                "more members than a host takes"
+            );
         }
         outcome
     }

@@ -160,23 +160,15 @@ impl World {
     pub(super) fn step(&mut self, end: Instant) {
         let mut next = self.events.peek().map_or(end, |event| event.at).min(end);
         let mut due: Vec<usize> = Vec::new();
-        for (n, player) in self.players.iter_mut().enumerate().filter(|(_, p)| p.begun) {
-            let way = player.way_deadline().map(|at| self.start + at);
-            let links = [
-                player.engine.poll_timeout(self.now).map(|(at, _)| at),
-                player.endpoint.poll_timeout(self.now).map(|(at, _)| at),
-                way,
-            ];
-            for at in links.into_iter().flatten() {
-                match at.cmp(&next) {
-                    Ordering::Less => {
-                        next = at;
-                        due.clear();
-                        due.push(n);
-                    }
-                    Ordering::Equal => due.push(n),
-                    Ordering::Greater => {}
+        for (n, at) in self.deadlines.iter().enumerate() {
+            match at.cmp(&next) {
+                Ordering::Less => {
+                    next = *at;
+                    due.clear();
+                    due.push(n);
                 }
+                Ordering::Equal => due.push(n),
+                Ordering::Greater => {}
             }
         }
         let fleet = self.fleet.as_ref().and_then(|fleet| fleet.next_deadline());
@@ -201,7 +193,6 @@ impl World {
                 self.happen(event.what);
             }
         }
-        due.dedup();
         for n in due {
             let (now, since) = (self.now, self.elapsed());
             let player = &mut self.players[n];
@@ -244,9 +235,22 @@ impl World {
             }
             self.drain_ways(n);
             if !busy {
+                self.deadlines[n] = self.deadline_of(n);
                 return;
             }
         }
+    }
+
+    /// When something of a player falls due by itself.
+    fn deadline_of(&mut self, n: usize) -> Instant {
+        let player = &mut self.players[n];
+        let deadlines = [
+            player.engine.poll_timeout(self.now).map(|(at, _)| at),
+            player.endpoint.poll_timeout(self.now).map(|(at, _)| at),
+            player.way_deadline().map(|at| self.start + at),
+        ];
+        let never = self.start + self.plan.end + Duration::from_secs(1);
+        deadlines.into_iter().flatten().min().unwrap_or(never)
     }
 
     fn engine_sends(&mut self, n: usize, out: Outgoing) {

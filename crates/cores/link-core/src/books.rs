@@ -65,11 +65,12 @@ pub(crate) struct LossWindow {
 }
 
 impl LossWindow {
-    pub(crate) fn sample(&mut self, now: Instant, sent: u64, lost: u64) {
+    /// True when a sample was due.
+    pub(crate) fn sample(&mut self, now: Instant, sent: u64, lost: u64) -> bool {
         if let Some((at, ..)) = self.samples.back()
             && now.saturating_duration_since(*at) < LOSS_STEP
         {
-            return;
+            return false;
         }
         self.samples.push_back((now, sent, lost));
         while let Some((at, ..)) = self.samples.front()
@@ -77,6 +78,7 @@ impl LossWindow {
         {
             self.samples.pop_front();
         }
+        true
     }
 
     /// (sent, lost) since the start of the window, given the totals now.
@@ -173,6 +175,8 @@ pub(crate) struct Book {
     /// Packets that QUIC found lost lately; while copies are sent it shows little of what the carrier
     /// loses.
     pub(crate) lost_percent: Option<f64>,
+    /// Its datagrams take unlike times.
+    pub(crate) uneven: bool,
     /// Small packets are sent twice until then.
     pub(crate) redundant_until: Option<Instant>,
     heartbeat: Duration,
@@ -198,6 +202,7 @@ impl Book {
             trips: RoundTrips::default(),
             loss: LossWindow::default(),
             lost_percent: None,
+            uneven: false,
             redundant_until: None,
             heartbeat,
         }

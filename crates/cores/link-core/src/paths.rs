@@ -109,17 +109,20 @@ impl Link {
                 .loss
                 .since_start(stats.sent_packets, stats.lost_packets);
             book.lost_percent = share(lost.min(sent), sent);
-            book.loss
+            let sampled = book
+                .loss
                 .sample(now, stats.sent_packets, stats.lost_packets);
             // Two lost packets in ten seconds at a few dozen a second: half a percent. While copies
             // are sent they hide losses, so then one is enough to go on.
             let copying = book.redundant_until.is_some_and(|until| now < until);
             let lossy = lost >= if copying { 1 } else { 2 } && !book.suspect(now);
-            let flow = self.flows.get(&book.label.kind);
-            let uneven = flow.and_then(|flow| flow.jitter(now)) >= Some(COPY_JITTER);
+            if sampled {
+                let flow = self.flows.get(&book.label.kind);
+                book.uneven = flow.and_then(|flow| flow.jitter(now)) >= Some(COPY_JITTER);
+            }
             let wanted = match self.config.redundancy {
                 Redundancy::Off => false,
-                Redundancy::Auto => lossy || (uneven && !book.suspect(now)),
+                Redundancy::Auto => lossy || (book.uneven && !book.suspect(now)),
                 Redundancy::Always => true,
             };
             if wanted {

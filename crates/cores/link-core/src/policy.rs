@@ -34,6 +34,9 @@ use crate::view::{PathPhase, SwitchReason};
 /// Time between attempts to open a path that had no id or connection id free.
 const OPEN_RETRY: Duration = Duration::from_millis(50);
 
+/// Time between two comparisons of costs.
+const COMPARED: Duration = Duration::from_millis(100);
+
 /// The policy's own state.
 #[derive(Debug)]
 pub(crate) struct Policy {
@@ -51,6 +54,8 @@ pub(crate) struct Policy {
     failed_kinds: BTreeSet<PathKind>,
     proven: BTreeSet<PathId>,
     contest: Contest,
+    /// When paths were compared by their costs, in the order of preference.
+    compared: Option<Instant>,
 }
 
 impl Policy {
@@ -68,6 +73,7 @@ impl Policy {
             failed_kinds: BTreeSet::new(),
             proven: BTreeSet::new(),
             contest: Contest::default(),
+            compared: None,
         }
     }
 
@@ -113,6 +119,8 @@ impl Link {
         let mut deadlines: Vec<Instant> = self.policy.retry_at.into_iter().collect();
         if self.policy.client {
             deadlines.extend(self.policy.contest.deadline().filter(|at| *at > now));
+            let compare = self.policy.compared.map(|at| at + COMPARED);
+            deadlines.extend(compare.filter(|at| *at > now));
         }
         for book in self.books.values() {
             if book.established {
@@ -257,7 +265,7 @@ impl Link {
             self.leave_current(reason, now);
             return;
         }
-        if let Some(id) = self.better_by_order(current, now) {
+        if let Some(id) = self.better_by_order(current.id, now) {
             self.move_to(id, SwitchReason::Better, now);
         } else if self.policy.contest.window_ends(now)
             && let Some(id) = self.better_by_cost(now)
@@ -266,26 +274,36 @@ impl Link {
         }
     }
 
-    /// A proven path that is preferred to `current`, and not measured to be worse.
-    fn better_by_order(&self, current: &Book, now: Instant) -> Option<PathId> {
+    /// A proven path that is preferred to the one in use, and not measured to be worse. Costs are
+    /// sums over many samples, so they are compared ten times a second at most.
+    fn better_by_order(&mut self, current: PathId, now: Instant) -> Option<PathId> {
         if self.policy.contest.holds() {
             return None;
         }
+        let current = self.books.get(&current)?;
         let rank = self.rank(current.label.kind);
+        let preferred = |book: &&Book| {
+            self.rank(book.label.kind) < rank && !book.is_benched(now) && self.is_proven(book, now)
+        };
+        let candidates: Vec<&Book> = self.books.values().filter(preferred).collect();
+        if candidates.is_empty() || self.policy.compared.is_some_and(|at| now < at + COMPARED) {
+            return None;
+        }
         let cost = self.cost(current, now);
         let limit = cost.map(|cost| cost + choice::margin_ms(cost));
         let worse = |book: &Book| match (self.cost(book, now), limit) {
             (Some(cost), Some(limit)) => cost > limit,
             // Both are known a second or two after a path is proven.
-            (None, Some(_)) if current.label.kind.is_host() || book.label.kind.is_host() => true,
+            (None, Some(_)) => current.label.kind.is_host() || book.label.kind.is_host(),
             _ => false,
         };
-        self.books
-            .values()
-            .filter(|book| self.rank(book.label.kind) < rank && !book.is_benched(now))
-            .filter(|book| self.is_proven(book, now) && !worse(book))
+        let best = candidates
+            .iter()
+            .filter(|book| !worse(book))
             .min_by_key(|book| self.rank(book.label.kind))
-            .map(|book| book.id)
+            .map(|book| book.id);
+        self.policy.compared = Some(now);
+        best
     }
 
     /// A window has ended: the path that has won often enough, if any.
