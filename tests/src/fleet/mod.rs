@@ -63,9 +63,9 @@ impl Default for Plan {
         Self {
             players: 50,
             hosts: 5,
-            troubled: Duration::from_secs(9),
-            end: Duration::from_secs(16),
-            faults: 8,
+            troubled: Duration::from_secs(6),
+            end: Duration::from_millis(13_500),
+            faults: 6,
         }
     }
 }
@@ -219,7 +219,7 @@ impl World {
         let ways: Vec<(usize, PathKind)> = self.outward.drain().map(|(way, _)| way).collect();
         for (n, way) in ways {
             let now = self.now;
-            self.players[n].endpoint.carrier_down(way, now);
+            self.players[n].link(false).carrier_down(way, now);
             self.drain(n);
         }
         for n in 0..self.hosts.len() {
@@ -382,7 +382,7 @@ impl World {
         let newest = self.outward.insert((n, route.way), at.clone());
         if newest.as_ref() != Some(&at) {
             let now = self.now;
-            self.players[n].endpoint.carrier_up(route.way, now);
+            self.players[n].link(false).carrier_up(route.way, now);
         }
         self.routes.insert(at, route);
         n
@@ -395,7 +395,7 @@ impl World {
         if self.outward.get(&(n, route.way)) == Some(&at) {
             self.outward.remove(&(n, route.way));
             let now = self.now;
-            self.players[n].endpoint.carrier_down(route.way, now);
+            self.players[n].link(false).carrier_down(route.way, now);
         }
         n
     }
@@ -520,7 +520,7 @@ impl World {
             if let Some(line) = player.lines.get_mut(&kind) {
                 (line.up, line.host) = (true, Some(host));
             }
-            player.engine.carrier_up(kind, at);
+            player.link(true).carrier_up(kind, at);
             player.way(kind).opened(now);
         } else {
             self.players[n].way(kind).failed(now);

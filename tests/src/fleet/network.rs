@@ -196,8 +196,11 @@ impl World {
         for n in due {
             let (now, since) = (self.now, self.elapsed());
             let player = &mut self.players[n];
-            player.engine.handle_timeout(now);
-            player.endpoint.handle_timeout(now);
+            for (side, engine) in [(0, true), (1, false)] {
+                if player.due[side].is_some_and(|at| at <= now) {
+                    player.link(engine).handle_timeout(now);
+                }
+            }
             for kind in [PathKind::Host, PathKind::Host2] {
                 player.way(kind).on_time(since);
             }
@@ -210,34 +213,37 @@ impl World {
     pub(super) fn drain(&mut self, n: usize) {
         loop {
             let now = self.now;
-            let mut busy = false;
-            while let Some(out) = self.players[n].engine.poll_transmit(now) {
-                busy = true;
-                self.engine_sends(n, out);
-            }
-            while let Some(out) = self.players[n].endpoint.poll_transmit(now) {
-                busy = true;
-                self.endpoint_sends(n, out);
-            }
-            let since = self.elapsed();
-            while let Some(event) = self.players[n].engine.poll_event() {
-                busy = true;
-                if let Some(kind) = self.players[n].on_engine(event, since) {
-                    self.players[n].disconnect(kind, now);
-                    self.players[n].endpoint.carrier_down(kind, now);
-                    let wait = Duration::from_millis(self.rng.random_range(200..1000));
-                    self.at(wait, What::Open { player: n, kind });
-                }
-            }
-            while let Some(event) = self.players[n].endpoint.poll_event() {
-                busy = true;
-                self.players[n].on_endpoint(event, now);
-            }
-            self.drain_ways(n);
-            if !busy {
+            let [engine, endpoint] = std::mem::take(&mut self.players[n].touched);
+            if !engine && !endpoint {
                 self.deadlines[n] = self.deadline_of(n);
                 return;
             }
+            if engine {
+                while let Some(out) = self.players[n].engine.poll_transmit(now) {
+                    self.engine_sends(n, out);
+                }
+                let since = self.elapsed();
+                while let Some(event) = self.players[n].engine.poll_event() {
+                    if let Some(kind) = self.players[n].on_engine(event, since) {
+                        self.players[n].disconnect(kind, now);
+                        self.players[n].link(false).carrier_down(kind, now);
+                        let wait = Duration::from_millis(self.rng.random_range(200..1000));
+                        self.at(wait, What::Open { player: n, kind });
+                    }
+                }
+                self.players[n].due[0] = self.players[n].engine.poll_timeout(now).map(|(at, _)| at);
+            }
+            if endpoint {
+                while let Some(out) = self.players[n].endpoint.poll_transmit(now) {
+                    self.endpoint_sends(n, out);
+                }
+                while let Some(event) = self.players[n].endpoint.poll_event() {
+                    self.players[n].on_endpoint(event, now);
+                }
+                let due = self.players[n].endpoint.poll_timeout(now);
+                self.players[n].due[1] = due.map(|(at, _)| at);
+            }
+            self.drain_ways(n);
         }
     }
 
@@ -245,8 +251,8 @@ impl World {
     fn deadline_of(&mut self, n: usize) -> Instant {
         let player = &mut self.players[n];
         let deadlines = [
-            player.engine.poll_timeout(self.now).map(|(at, _)| at),
-            player.endpoint.poll_timeout(self.now).map(|(at, _)| at),
+            player.due[0],
+            player.due[1],
             player.way_deadline().map(|at| self.start + at),
         ];
         let never = self.start + self.plan.end + Duration::from_secs(1);
@@ -477,8 +483,8 @@ impl World {
         let line = player.lines.entry(kind).or_default();
         line.up = true;
         line.opening += 1;
-        player.endpoint.carrier_up(kind, now);
-        player.engine.carrier_up(kind, now);
+        player.link(false).carrier_up(kind, now);
+        player.link(true).carrier_up(kind, now);
         self.drain(n);
     }
 
@@ -526,7 +532,7 @@ impl World {
             return;
         };
         let (n, way) = (self.by_session[&route.session_id], route.way);
-        self.players[n].endpoint.handle_datagram(way, inner, now);
+        self.players[n].link(false).handle_datagram(way, inner, now);
         self.drain(n);
     }
 

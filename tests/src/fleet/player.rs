@@ -67,6 +67,11 @@ pub(super) struct Player {
     pub(super) moves: u64,
     pub(super) used_host: bool,
     closed: Option<CloseReason>,
+    /// Engine and endpoint: something was done with the link since it was last asked what it has to
+    /// send or tell.
+    pub(super) touched: [bool; 2],
+    /// When each falls due by itself.
+    pub(super) due: [Option<Instant>; 2],
 }
 
 impl Player {
@@ -113,6 +118,18 @@ impl Player {
             moves: 0,
             used_host: false,
             closed: None,
+            touched: [true; 2],
+            due: [None; 2],
+        }
+    }
+
+    /// One end of the link, to do something with.
+    pub(super) fn link(&mut self, engine: bool) -> &mut Link {
+        self.touched[usize::from(!engine)] = true;
+        if engine {
+            &mut self.engine
+        } else {
+            &mut self.endpoint
         }
     }
 
@@ -132,7 +149,7 @@ impl Player {
         line.opening += 1;
         line.host = None;
         if std::mem::take(&mut line.up) {
-            self.engine.carrier_down(kind, now);
+            self.link(true).carrier_down(kind, now);
         }
     }
 
@@ -173,6 +190,7 @@ impl Player {
 
     pub(super) fn flush(&mut self) {
         let Some(id) = self.id else { return };
+        self.touched = [true; 2];
         let sides = [
             (&mut self.engine, &mut self.up, true),
             (&mut self.endpoint, &mut self.down, self.endpoint_open),

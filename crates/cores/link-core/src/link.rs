@@ -134,6 +134,10 @@ pub struct Link {
     copies: Copies,
     scratch: Vec<u8>,
     recent: Recent,
+    /// Frames that want an answer, sent so far.
+    asked: u64,
+    /// Frames that were heard so far; counting them takes sums over all paths.
+    heard: u64,
     pub(crate) refused: u64,
     pub(crate) duplicated: u64,
     pub(crate) closed: bool,
@@ -212,6 +216,8 @@ impl Link {
             copies: Copies::default(),
             scratch: Vec::with_capacity(MAX_QUIC_PACKET),
             recent: Recent::default(),
+            asked: 0,
+            heard: 0,
             refused: 0,
             duplicated: 0,
             closed: false,
@@ -267,7 +273,7 @@ impl Link {
         if self.closed {
             return;
         }
-        let before = self.heard_frames();
+        let before = self.heard;
         self.scratch.clear();
         let network_path = FourTuple::from_remote(label_address(label.path));
         let event = self.endpoint.handle(
@@ -290,7 +296,8 @@ impl Link {
             Some(DatagramEvent::Response(_)) | None => {}
         }
         self.pump_endpoint();
-        if self.heard_frames() > before {
+        self.heard = self.heard_frames();
+        if self.heard > before {
             self.recent.remember(carrier, label.stamp.number, packet);
             self.on_heard(carrier, label.path, now);
         } else {
@@ -376,9 +383,9 @@ impl Link {
             }
             self.scratch.clear();
             let (_, connection) = self.connection.as_mut()?;
-            let asked_before = asking_frames(&connection.stats().frame_tx);
             let transmit = connection.poll_transmit(now, NonZeroUsize::MIN, &mut self.scratch)?;
-            let asks = asking_frames(&connection.stats().frame_tx) > asked_before;
+            let asked = asking_frames(&connection.stats().frame_tx);
+            let asks = std::mem::replace(&mut self.asked, asked) < asked;
             let label = address_label(transmit.destination)?;
             self.route(label, asks, now);
         }
