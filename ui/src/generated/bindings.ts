@@ -280,6 +280,19 @@ clock_ahead_ms: number | null,
 clock_within_ms: number | null, };
 
 /**
+ * What two paths cost when the game was moved from one to the other.
+ */
+export type Costs = { 
+/**
+ * Of the path that was left, ms.
+ */
+from_ms: number, 
+/**
+ * Of the path that was taken, ms.
+ */
+to_ms: number, };
+
+/**
  * Packets and bytes since Play.
  */
 export type Counter = { 
@@ -410,7 +423,11 @@ reason: SwitchReason,
 /**
  * Silence on the old path before the move, ms; 0 when it was moved by choice.
  */
-silent_ms: number, } | { "event": "metrics", 
+silent_ms: number, 
+/**
+ * What both paths cost by what was measured, where both are known.
+ */
+costs: Costs | null, } | { "event": "metrics", 
 /**
  * Them.
  */
@@ -1160,6 +1177,11 @@ loss_percent: number | null,
  */
 quality: Quality | null, 
 /**
+ * What it costs in the choice between paths, ms ([`crate::choice`]), when all that it takes is
+ * known.
+ */
+cost_ms: number | null, 
+/**
  * From the player to the endpoint.
  */
 to_endpoint: DirectionView, 
@@ -1251,9 +1273,9 @@ detail?: string, };
 /**
  * A stable code. Names are part of the contract: they are only ever added.
  */
-export type ProblemCode = "wrong-password" | "name-taken" | "bad-name" | "bad-password" | "token-expired" | "not-signed-in" | "forbidden" | "too-many-requests" | "certificate-missing" | "certificate-invalid" | "certificate-expired" | "device-revoked" | "coordinator-unproven" | "coordinator-key-changed" | "signaling-untrusted" | "coordinator-unreachable" | "proxy-unreachable" | "proxy-password" | "proxy-refused" | "coordinator-untrusted" | "coordinator-protocol" | "coordinator-fault" | "bad-request" | "not-found" | "unknown-zone" | "zone-closed" | "unknown-session" | "peer-unreachable" | "zone-not-joined" | "zone-lost" | "no-host" | "host-refused" | "host-not-yours" | "no-path" | "link-lost" | "endpoint-untrusted" | "port-in-use" | "port-refused" | "address-not-allowed" | "game-server-refused" | "game-server-timeout" | "game-server-unreachable" | "too-many-connections" | "unknown-packets" | "game-missing" | "game-not-started" | "game-failed" | "game-files" | "config-unreadable" | "config-value" | "keyring-unavailable" | "bad-command" | "internal";
+export type ProblemCode = "wrong-password" | "name-taken" | "bad-name" | "bad-password" | "token-expired" | "not-signed-in" | "forbidden" | "too-many-requests" | "certificate-missing" | "certificate-invalid" | "certificate-expired" | "device-revoked" | "coordinator-unproven" | "coordinator-key-changed" | "signaling-untrusted" | "coordinator-unreachable" | "proxy-unreachable" | "proxy-password" | "proxy-refused" | "coordinator-untrusted" | "coordinator-protocol" | "coordinator-fault" | "bad-request" | "not-found" | "unknown-zone" | "zone-closed" | "unknown-session" | "peer-unreachable" | "zone-not-joined" | "zone-lost" | "no-host" | "host-refused" | "host-not-yours" | "path-tampered" | "no-path" | "link-lost" | "endpoint-untrusted" | "port-in-use" | "port-refused" | "address-not-allowed" | "game-server-refused" | "game-server-timeout" | "game-server-unreachable" | "too-many-connections" | "unknown-packets" | "game-missing" | "game-not-started" | "game-failed" | "game-files" | "config-unreadable" | "config-value" | "keyring-unavailable" | "bad-command" | "internal";
 /** Every ProblemCode. */
-export const PROBLEM_CODE_LIST = ["wrong-password", "name-taken", "bad-name", "bad-password", "token-expired", "not-signed-in", "forbidden", "too-many-requests", "certificate-missing", "certificate-invalid", "certificate-expired", "device-revoked", "coordinator-unproven", "coordinator-key-changed", "signaling-untrusted", "coordinator-unreachable", "proxy-unreachable", "proxy-password", "proxy-refused", "coordinator-untrusted", "coordinator-protocol", "coordinator-fault", "bad-request", "not-found", "unknown-zone", "zone-closed", "unknown-session", "peer-unreachable", "zone-not-joined", "zone-lost", "no-host", "host-refused", "host-not-yours", "no-path", "link-lost", "endpoint-untrusted", "port-in-use", "port-refused", "address-not-allowed", "game-server-refused", "game-server-timeout", "game-server-unreachable", "too-many-connections", "unknown-packets", "game-missing", "game-not-started", "game-failed", "game-files", "config-unreadable", "config-value", "keyring-unavailable", "bad-command", "internal"] as const satisfies readonly ProblemCode[];
+export const PROBLEM_CODE_LIST = ["wrong-password", "name-taken", "bad-name", "bad-password", "token-expired", "not-signed-in", "forbidden", "too-many-requests", "certificate-missing", "certificate-invalid", "certificate-expired", "device-revoked", "coordinator-unproven", "coordinator-key-changed", "signaling-untrusted", "coordinator-unreachable", "proxy-unreachable", "proxy-password", "proxy-refused", "coordinator-untrusted", "coordinator-protocol", "coordinator-fault", "bad-request", "not-found", "unknown-zone", "zone-closed", "unknown-session", "peer-unreachable", "zone-not-joined", "zone-lost", "no-host", "host-refused", "host-not-yours", "path-tampered", "no-path", "link-lost", "endpoint-untrusted", "port-in-use", "port-refused", "address-not-allowed", "game-server-refused", "game-server-timeout", "game-server-unreachable", "too-many-connections", "unknown-packets", "game-missing", "game-not-started", "game-failed", "game-files", "config-unreadable", "config-value", "keyring-unavailable", "bad-command", "internal"] as const satisfies readonly ProblemCode[];
 
 /**
  * Proxies by the environment of this process.
@@ -1406,9 +1428,9 @@ sha256: string, };
 /**
  * Why a path was chosen.
  */
-export type SwitchReason = "first" | "better" | "silence" | "carrier-closed" | "asked";
+export type SwitchReason = "first" | "better" | "silence" | "carrier-closed" | "asked" | "measured" | "tampering";
 /** Every SwitchReason. */
-export const SWITCH_REASON_LIST = ["first", "better", "silence", "carrier-closed", "asked"] as const satisfies readonly SwitchReason[];
+export const SWITCH_REASON_LIST = ["first", "better", "silence", "carrier-closed", "asked", "measured", "tampering"] as const satisfies readonly SwitchReason[];
 
 /**
  * Where the refresh token, or the device key, is kept.
