@@ -722,7 +722,14 @@ fn with_a_host(seed: u64, direct: Weather, host: Weather, until: f64) -> World {
     let mut world = two_paths(seed);
     world.set_weather(Direct, direct);
     world.set_weather(Host, host);
+    let slow = Weather {
+        ordered: true,
+        ..Weather::clean(80)
+    };
+    world.set_weather(Wss, slow);
     world.open(Host);
+    let connected = |world: &World| world.engine.state() == State::Connected;
+    assert!(world.run(secs(5.0), connected));
     let id = world.open_stream();
     play(&mut world, id, until);
     assert!(world.run(secs(until + 5.0), World::all_arrived));
@@ -760,8 +767,7 @@ fn a_host_that_loses_more_is_not_taken_for_its_shorter_way() {
         loss: 0.1,
         ..Weather::clean(10)
     };
-    let mut world = with_a_host(41, Weather::clean(30), host, 30.0);
-    world.set_weather(Wss, Weather::clean(60));
+    let world = with_a_host(41, Weather::clean(30), host, 30.0);
     assert_ne!(world.engine.in_use().0, Some(Host), "{:?}", world.moves);
 }
 

@@ -555,10 +555,9 @@ impl World {
             self.step(end);
             if self.now >= healed && self.now >= looked {
                 looked = self.now + Duration::from_millis(50);
-                match (self.is_well(), converged) {
-                    (true, None) => converged = Some(self.now),
-                    (false, Some(_)) => converged = None,
-                    _ => {}
+                // From then on ways may still be led elsewhere, for the better.
+                if converged.is_none() && self.is_well() {
+                    converged = Some(self.now);
                 }
             }
         }
@@ -609,6 +608,8 @@ impl World {
         outcome.converged_ms = converged.as_secs_f64() * 1000.0;
         for player in &mut self.players {
             player.check_all_arrived();
+            let connected = player.is_connected(self.now);
+            assert!(connected, "player {} is not connected at the end", player.n);
             outcome.bytes += player.arrived();
             outcome.moves += player.moves;
             outcome

@@ -93,6 +93,10 @@ impl Session {
 
     /// Closes the link, and gives its last datagrams time to leave.
     async fn tell_why(&self) {
+        // Before the handshake is over no code can be told (RFC 9000, 10.2.3).
+        let mut status = self.link.watch_status();
+        let connected = status.wait_for(|status| status.state == State::Connected);
+        let _ = tokio::time::timeout(FAREWELL, connected).await;
         self.link.close(self.close_code.load(Ordering::Acquire));
         let farewell = async {
             self.link.gone().await;
