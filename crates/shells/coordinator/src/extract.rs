@@ -109,6 +109,17 @@ impl FromRequestParts<App> for Caller {
     }
 }
 
+/// A token that is not an account's.
+pub(crate) struct Bearer(pub(crate) Secret);
+
+impl<S: Send + Sync> FromRequestParts<S> for Bearer {
+    type Rejection = Refused;
+
+    async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Self, Refused> {
+        bearer(parts)?.map(Self).ok_or_else(not_signed_in)
+    }
+}
+
 /// Who is asking, by `Authorization: Bearer` or, as in the older contract, by `?token=`.
 pub(crate) struct SocketCaller(pub(crate) Caller);
 

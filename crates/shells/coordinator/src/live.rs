@@ -14,11 +14,11 @@ use tokio_util::{sync::CancellationToken, task::TaskTracker};
 use warp_coordinator_core::{
     NewSession, Revoked, RoomsLimits, Session, Sessions, SessionsFull, SessionsLimits,
 };
-use warp_protocol::{ProblemCode, rest::IceServer, zone::ZoneFile};
+use warp_protocol::{ProblemCode, identity::PublicKey, rest::IceServer, zone::ZoneFile};
 
 use crate::{
     authority::Authority,
-    endpoint_port::{EndpointPort, SignalPort},
+    endpoint_port::{EndpointPort, Grantee, Granting, SignalPort},
     hosting::Hosting,
     hosts_config::HostsConfig,
     hub::{Hub, Seat},
@@ -118,36 +118,72 @@ impl Live {
     }
 
     /// Makes a session: room, grant and the endpoint's seat in the room. An older session of the
-    /// same account and device ends.
+    /// same account and device ends. The endpoint's answer is for the caller to wait for.
     pub(crate) fn grant(
         self: &Arc<Self>,
         new: NewSession,
         certificate: Option<Vec<u8>>,
         zone: &ZoneFile,
         ice_servers: Vec<IceServer>,
+    ) -> Result<Granting, Refused> {
+        let key = PublicKey::from_spki(&new.device_key);
+        let device_key = key.ok_or_else(|| internal("a device key that is none"))?;
+        let mut granting = Granting::default();
+        self.enter(new, |new| {
+            let grantee = Grantee {
+                session_id: &new.session_id,
+                peer_id: &new.peer_id,
+                account: new.account,
+                device_key,
+                certificate,
+            };
+            let (port, answer) = self.endpoint.grant(grantee, zone, ice_servers)?;
+            granting = answer;
+            Ok(port)
+        })?;
+        Ok(granting)
+    }
+
+    /// Enters a session that the endpoint holds; `port` is its place there.
+    pub(crate) fn adopt(
+        self: &Arc<Self>,
+        new: NewSession,
+        port: SignalPort,
+        up: bool,
     ) -> Result<(), Refused> {
         let session_id = new.session_id.clone();
-        let (peer_id, device_key) = (new.peer_id.clone(), new.device_key.clone());
-        let (account, joined) = (new.account, new.clone());
+        self.enter(new, |_| Ok(port))?;
+        if up {
+            self.sessions.lock().mark_live(&session_id);
+        }
+        Ok(())
+    }
+
+    /// Enters a session in the tables, with its room and the endpoint's seat there.
+    fn enter(
+        self: &Arc<Self>,
+        new: NewSession,
+        port: impl FnOnce(&NewSession) -> Result<SignalPort, Refused>,
+    ) -> Result<(), Refused> {
+        let (session_id, account) = (new.session_id.clone(), new.account);
         let replaced = {
             let mut sessions = self.sessions.lock();
             sessions
-                .grant(self.start.elapsed(), new)
+                .grant(self.start.elapsed(), new.clone())
                 .map_err(|full| refuse_full(&full))?
         };
         if let Some(older) = replaced {
             let why = "replaced by a newer one of the same device";
             self.tear_down(&older, why, close::SESSION_ENDED);
         }
-        let made = self.hub.open(&session_id, &[&peer_id]).map_err(|error| {
-            tracing::warn!(%error, "no room for a session");
-            Refused::new(ProblemCode::CoordinatorFault, error.to_string())
-        });
-        let holder = certificate.map(|certificate| (account, certificate));
-        let made = made.and_then(|()| {
-            self.endpoint
-                .grant(&session_id, device_key, holder, zone, ice_servers)
-        });
+        let made = self
+            .hub
+            .open(&session_id, &[&new.peer_id])
+            .map_err(|error| {
+                tracing::warn!(%error, "no room for a session");
+                Refused::new(ProblemCode::CoordinatorFault, error.to_string())
+            });
+        let made = made.and_then(|()| port(&new));
         let made = made.and_then(|port| self.seat_endpoint(&session_id, port));
         if let Err(refused) = made {
             self.end(&session_id, "it could not be made");
@@ -156,10 +192,10 @@ impl Live {
         tracing::info!(
             session = session_id,
             account,
-            zone = zone.zone_id,
+            zone = new.zone_id,
             "session granted"
         );
-        self.hosting.join(&joined);
+        self.hosting.join(&new);
         // One that the endpoint has ended since is not to stay there.
         if self.owned(&session_id, account).is_err() {
             self.hosting.leave(&session_id);
@@ -191,7 +227,17 @@ impl Live {
         sessions
             .owned(session_id, account)
             .cloned()
-            .ok_or_else(unknown_session)
+            .ok_or_else(|| self.unknown())
+    }
+
+    /// What is answered for a session that is not in the tables: that there is none, or, while the
+    /// endpoint may yet name it after a restart, that it is too early to say.
+    pub(crate) fn unknown(&self) -> Refused {
+        if self.endpoint.awaits_adoption() {
+            let text = "the coordinator has just started and waits for its endpoint; try again";
+            return Refused::new(ProblemCode::CoordinatorFault, text).retry_after(1);
+        }
+        unknown_session()
     }
 
     /// The session that a peer id belongs to, if it is that account's.
@@ -341,6 +387,7 @@ impl Live {
 
     /// Ends all sessions and hosts.
     pub(crate) fn end_all(&self) {
+        self.endpoint.let_go();
         self.hosting.end_all();
         let ids = self.sessions.lock().ids();
         for id in ids {
