@@ -225,7 +225,10 @@ impl Remote {
             while let Some(signal) = inbox.recv().await {
                 let room = room.clone();
                 let said = ToEndpoint::Signal { room, signal };
-                remote.state.lock().say(&said);
+                let state = remote.state.lock();
+                if let Some((_, out)) = &state.control {
+                    out.pass(&said);
+                }
             }
         });
         port

@@ -231,7 +231,9 @@ impl Remote {
             while let Some(signal) = from_endpoint.recv().await {
                 let room = room.clone();
                 let said = FromEndpoint::Signal { room, signal };
-                inner.rooms.lock().say(&said);
+                if let Some(out) = &inner.rooms.lock().out {
+                    out.pass(&said);
+                }
             }
             let mut rooms = inner.rooms.lock();
             rooms.sessions.remove(&room);

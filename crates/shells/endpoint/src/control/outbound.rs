@@ -2,6 +2,8 @@
 //!
 //! * Control messages: at most [`CONTROL_BYTES`]. None may be lost, so when there is no room the
 //!   socket ends ([`Outbound::next`] gives `None`), and the next one begins with what is held.
+//! * Signaling messages are what launchers send, and stand among the former in their order. They may
+//!   fill the first half of that room; beyond it they are dropped, so that no launcher ends the socket.
 //! * Relayed datagrams: at most [`DATAGRAM_BYTES`]; beyond that the newest is refused. They are
 //!   written when no control message waits.
 
@@ -47,6 +49,15 @@ pub struct Outbound {
 impl Outbound {
     /// Puts a message behind the others. After the end it goes nowhere.
     pub fn say(&self, message: &impl Serialize) {
+        self.put(message, false);
+    }
+
+    /// The same for a signaling message, which may be dropped.
+    pub fn pass(&self, message: &impl Serialize) {
+        self.put(message, true);
+    }
+
+    fn put(&self, message: &impl Serialize, may_drop: bool) {
         let Ok(text) = serde_json::to_string(message) else {
             return;
         };
@@ -54,7 +65,12 @@ impl Outbound {
         if waiting.closed {
             return;
         }
-        if waiting.control_bytes + text.len() > CONTROL_BYTES {
+        let after = waiting.control_bytes + text.len();
+        if may_drop && after > CONTROL_BYTES / 2 {
+            tracing::debug!("a signal was dropped: the control socket is slow");
+            return;
+        }
+        if after > CONTROL_BYTES {
             tracing::warn!("the control socket does not take what it has to; it ends");
             waiting.closed = true;
         } else {
@@ -138,7 +154,12 @@ mod tests {
     async fn too_much_control_ends_it() {
         let out = Outbound::default();
         let message = "x".repeat(CONTROL_BYTES / 4);
-        for _ in 0..4 {
+        for _ in 0..8 {
+            // Signals alone do not.
+            out.pass(&message);
+        }
+        assert!(matches!(out.next().await, Some(Frame::Text(_))));
+        for _ in 0..5 {
             out.say(&message);
         }
         assert_eq!(out.next().await, None);
