@@ -183,6 +183,40 @@ fn signaling_makes_a_direct_path_after_the_coordinator_was_restarted() {
 }
 
 #[test]
+fn a_host_carries_again_after_the_coordinator_was_restarted() {
+    let mut house = house();
+    house.add_user("bob");
+    let host = house.host("bob", &json!({}));
+    let serving = |from| {
+        host.event_from(from, "host-state", LONG, |event| {
+            let host = &event["host"];
+            host["state"] == "serving" && !host["upstream"].is_null() && host["signaling"] == true
+        })
+    };
+    serving(0);
+    let (node, login) = house.playing(&NodePlan {
+        config: json!({"p2p": {"paths": ["host", "wss"]}}),
+        ..NodePlan::default()
+    });
+    let mut client = client_of(&house, login, &["--seconds", "45"]);
+    goes_on_over(&node, 0, "host");
+    let closed = house.server.events("connection-closed").len();
+    let from = host.mark();
+    house.coordinator.kill();
+    house.coordinator.exit(PATIENCE);
+    house.restart_coordinator();
+    assert_eq!(house.endpoint_serves(0), (1, 0));
+    // It registers anew, in a new room, and is given the session again.
+    logged(&house.coordinator, 0, "host registered");
+    serving(from);
+    logged(&house.coordinator, 0, "session moved between hosts");
+    goes_on_over(&node, node.mark(), "host");
+    assert_eq!(house.server.events("connection-closed").len(), closed);
+    let gap = unharmed(&house, &node, &mut client);
+    println!("largest gap between answers {gap} ms");
+}
+
+#[test]
 fn the_endpoint_is_killed_and_the_player_is_signed_in_again() {
     let mut house = house();
     let (node, login) = house.playing(&NodePlan::default());

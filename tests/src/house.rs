@@ -337,6 +337,21 @@ impl House {
         process
     }
 
+    /// Starts `warp-node host --json` for the zone.
+    pub fn host(&self, user: &str, config: &Value) -> Process {
+        let mut all = self.node_config();
+        merge(&mut all, config);
+        let file = self.dir.path().join(format!("host_config-{user}.json"));
+        std::fs::write(&file, all.to_string()).expect("a file can be written");
+        let mut command = (self.players)(&program("warp-node"));
+        command.args(["host", "--json", "--user", user, "--zone", ZONE]);
+        command.args(["--upload-mbps", "1000", "--password-stdin", "--config"]);
+        command.arg(file).env("WARP_LOG", "info");
+        let mut process = Process::start(&format!("host ({user})"), command);
+        process.password(PASSWORD);
+        process
+    }
+
     /// Starts a launcher for `alice`, waits until the bridge listens, and tells where.
     pub fn playing(&self, plan: &NodePlan<'_>) -> (Process, SocketAddr) {
         let node = self.node(plan);

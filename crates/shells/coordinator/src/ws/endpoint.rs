@@ -39,6 +39,9 @@ use crate::{
     tokens::random,
 };
 
+/// Longest that all sessions may take to be named and looked at.
+const ADOPTION_TIME: Duration = Duration::from_secs(30);
+
 /// Longest that one frame may take to be written.
 const WRITE_TIME: Duration = Duration::from_secs(10);
 
@@ -211,7 +214,9 @@ impl Conversation<'_> {
                 require_certificates: self.app.authority.required,
                 key_rotation_seconds: config.key_rotation_interval.as_secs(),
             });
-            self.adopt_held(number, proven, stream, out).await?;
+            let adopting = self.adopt_held(number, proven, stream, out);
+            let adopted = timeout(ADOPTION_TIME, adopting).await;
+            adopted.map_err(|_| "it took too long to say what it holds")??;
             self.listen(number, proven, stream, out).await
         };
         match served.await {
