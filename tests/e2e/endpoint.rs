@@ -186,7 +186,7 @@ fn signaling_makes_a_direct_path_after_the_coordinator_was_restarted() {
 fn a_host_carries_again_after_the_coordinator_was_restarted() {
     let mut house = house();
     house.add_user("bob");
-    let host = house.host("bob", &json!({}));
+    let host = house.host("bob", &json!({}), &[]);
     let serving = |from| {
         host.event_from(from, "host-state", LONG, |event| {
             let host = &event["host"];
@@ -214,6 +214,100 @@ fn a_host_carries_again_after_the_coordinator_was_restarted() {
     assert_eq!(house.server.events("connection-closed").len(), closed);
     let gap = unharmed(&house, &node, &mut client);
     println!("largest gap between answers {gap} ms");
+}
+
+/// Waits until a host is the endpoint of its zone.
+fn hosts_the_zone(host: &Process, from: usize) {
+    host.event_from(from, "host-state", LONG, |event| {
+        event["host"]["state"] == "serving"
+    });
+}
+
+#[test]
+fn the_host_of_a_zone_is_killed_and_the_coordinators_endpoint_takes_over() {
+    let mut house = House::new();
+    house.add_user("bob");
+    let upstreams = house.make_hosted();
+    let host = house.host("bob", &json!({}), &upstreams);
+    hosts_the_zone(&host, 0);
+    let (node, login) = house.playing(&NodePlan::default());
+    let more = ["--seconds", "25", "--reentry"];
+    let mut client = client_of(&house, login, &more);
+    goes_on_over(&node, 0, "direct");
+    // It is the host that dials the game server.
+    logged(&host, 0, "session granted");
+    let mut host = host;
+    let (from, lost) = (node.mark(), Instant::now());
+    host.kill();
+    host.exit(PATIENCE);
+    client.event_from(0, "reentered", LONG, |_| true);
+    let took = lost.elapsed().as_millis();
+    let (_, done) = node.event_from(from, "reentry-done", LONG, |_| true);
+    println!("back on the map {took} ms after the kill: {done}");
+    let summary = good_end(&mut client, LONG);
+    assert_eq!(summary["reentries"], 1, "{summary}");
+    assert_eq!(summary["connections"], 5, "{summary}");
+    assert_eq!(node.events("stopped"), Vec::<Value>::new());
+}
+
+#[test]
+fn the_coordinator_is_killed_and_a_hosted_zone_goes_on() {
+    let mut house = House::new();
+    house.add_user("bob");
+    let upstreams = house.make_hosted();
+    let host = house.host("bob", &json!({}), &upstreams);
+    hosts_the_zone(&host, 0);
+    let (node, login) = house.playing(&NodePlan::default());
+    let mut client = client_of(&house, login, &["--seconds", "30"]);
+    let at = goes_on_over(&node, 0, "direct");
+    until_standby(&node, at, "wss");
+    let closed = house.server.events("connection-closed").len();
+    let from = host.mark();
+    house.coordinator.kill();
+    house.coordinator.exit(PATIENCE);
+    let at = goes_on_over(&node, node.mark(), "direct");
+    house.restart_coordinator();
+    assert_eq!(house.endpoint_serves(0), (1, 0));
+    hosts_the_zone(&host, from);
+    logged(&house.coordinator, 0, "link socket attached");
+    until_standby(&node, at, "wss");
+    assert_eq!(house.server.events("connection-closed").len(), closed);
+    let summary = good_end_without_reentry(&mut client);
+    compare_all(&[&client], &[&node], &house.server, &host);
+    assert_eq!(node.events("reentry-started"), Vec::<Value>::new());
+    println!(
+        "largest gap between answers {} ms",
+        summary["largest_gap_ms"]
+    );
+}
+
+#[test]
+fn who_may_not_be_the_endpoint_of_a_zone() {
+    let mut house = House::new();
+    house.add_user("bob");
+    let all = house.listening.clone();
+    let login = [
+        "--upstream".to_owned(),
+        all["login"].as_str().unwrap().to_owned(),
+    ];
+    // A zone that is not hosted, and then not all that it has.
+    let host = house.host("bob", &json!({}), &login);
+    logged(&host, 0, "host-refused");
+    let upstreams = house.make_hosted();
+    let from = host.mark();
+    logged(&host, from, "host-refused");
+    drop(host);
+    // A device that is revoked while it serves: its sessions go back to the coordinator's endpoint.
+    let mut host = house.host("bob", &json!({}), &upstreams);
+    hosts_the_zone(&host, 0);
+    let from = house.coordinator.mark();
+    house.admin(&["user", "revoke-devices", "bob"]);
+    logged(&house.coordinator, from, "its device was revoked");
+    let (_node, _) = house.playing(&NodePlan::default());
+    let granted = |line: &str| line.contains("session granted");
+    assert!(!host.lines().iter().any(|line| granted(&line.text)));
+    host.kill();
+    host.exit(PATIENCE);
 }
 
 #[test]

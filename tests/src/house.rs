@@ -257,6 +257,22 @@ impl House {
         assert_eq!(process.exit(PATIENCE).code, Some(0), "zone put");
     }
 
+    /// Lets hosts be the zone's endpoint; gives its game servers, as arguments of such a host.
+    pub fn make_hosted(&mut self) -> Vec<String> {
+        let game = &self.zone["game"];
+        let several = [&game["char"], &game["map"]].into_iter();
+        let several = several.flat_map(|list| list.as_array().cloned().unwrap_or_default());
+        let all: Vec<Value> = std::iter::once(game["login"].clone())
+            .chain(several)
+            .collect();
+        let named = all.iter().filter_map(Value::as_str);
+        let arguments = named.flat_map(|one| ["--upstream".to_owned(), one.to_owned()]);
+        let arguments = arguments.collect();
+        self.zone["hosted"] = json!({ "upstreams": all });
+        self.put_zone(&self.zone(), None);
+        arguments
+    }
+
     /// Puts a zone under another id, with a status.
     pub fn put_other_zone(&self, id: &str, status: &str) {
         let mut zone = self.zone();
@@ -338,7 +354,7 @@ impl House {
     }
 
     /// Starts `warp-node host --json` for the zone.
-    pub fn host(&self, user: &str, config: &Value) -> Process {
+    pub fn host(&self, user: &str, config: &Value, more: &[String]) -> Process {
         let mut all = self.node_config();
         merge(&mut all, config);
         let file = self.dir.path().join(format!("host_config-{user}.json"));
@@ -346,7 +362,7 @@ impl House {
         let mut command = (self.players)(&program("warp-node"));
         command.args(["host", "--json", "--user", user, "--zone", ZONE]);
         command.args(["--upload-mbps", "1000", "--password-stdin", "--config"]);
-        command.arg(file).env("WARP_LOG", "info");
+        command.arg(file).args(more).env("WARP_LOG", "info");
         let mut process = Process::start(&format!("host ({user})"), command);
         process.password(PASSWORD);
         process

@@ -133,6 +133,11 @@ impl EndpointPort {
         self.remote().map_or(Ok(()), |remote| remote.reachable())
     }
 
+    /// Whether it is the endpoint of a hosted zone.
+    pub(crate) fn is_hosted(&self) -> bool {
+        self.remote().is_some_and(|remote| remote.owner().is_some())
+    }
+
     /// Whether sessions that are not known here may yet be named by the endpoint.
     pub(crate) fn awaits_adoption(&self) -> bool {
         self.remote().is_some_and(|remote| remote.awaits_adoption())

@@ -156,7 +156,8 @@ fn bearer(parts: &Parts) -> Result<Option<Secret>, Refused> {
         .ok_or_else(not_signed_in)
 }
 
-fn caller_of(app: &App, token: &Secret) -> Result<Caller, Refused> {
+/// Whose access token it is.
+pub(crate) fn caller_of(app: &App, token: &Secret) -> Result<Caller, Refused> {
     let (account, claims) = app.tokens.check(token.reveal())?;
     Ok(Caller {
         account,

@@ -38,6 +38,9 @@ use crate::problem::Refused;
 /// How long sessions stay in the tables while the endpoint is away.
 pub(crate) const LEASE: Duration = Duration::from_secs(30);
 
+/// The same of a hosted zone: another endpoint can take its sessions over, so nobody is kept waiting.
+pub(crate) const HOSTED_LEASE: Duration = Duration::from_secs(2);
+
 /// After a start, sessions that nobody knows may be ones that the endpoint will name: for so long, or
 /// until it has.
 const ADOPTION: Duration = Duration::from_secs(10);
@@ -55,10 +58,20 @@ pub(crate) enum Adoption {
 /// Answer to a grant.
 pub(crate) type Granted = Result<(), Refused>;
 
+/// Whose device the endpoint of a hosted zone is.
+#[derive(Debug, Clone)]
+pub(crate) struct Owner {
+    pub(crate) account: i64,
+    pub(crate) device_key: Vec<u8>,
+    /// When its certificate was issued, unix seconds.
+    pub(crate) certified: u64,
+}
+
 /// A remote endpoint's place.
 pub(crate) struct Remote {
     state: Mutex<State>,
     start: Instant,
+    lease: Duration,
 }
 
 #[derive(Default)]
@@ -82,6 +95,7 @@ struct State {
     linked: HashSet<String>,
     carriers: HashMap<u32, (String, CarrierSender)>,
     next_carrier: u32,
+    owner: Option<Owner>,
     refusals: Vec<(RefusedReason, u64)>,
     traffic: HashMap<String, HostTraffic>,
 }
@@ -130,11 +144,71 @@ fn unreachable() -> Refused {
 }
 
 impl Remote {
-    pub(crate) fn new() -> Arc<Self> {
+    pub(crate) fn new(lease: Duration) -> Arc<Self> {
         Arc::new(Self {
             state: Mutex::default(),
             start: Instant::now(),
+            lease,
         })
+    }
+
+    /// How long sessions stay while it is away.
+    pub(crate) fn lease(&self) -> Duration {
+        self.lease
+    }
+
+    /// Whether a session or a host's room is this endpoint's.
+    pub(crate) fn has(&self, room: &str) -> bool {
+        self.state.lock().rooms.contains_key(room)
+    }
+
+    /// Whose device it is, and when its certificate was issued, of the endpoint of a hosted zone.
+    pub(crate) fn owner(&self) -> Option<Owner> {
+        self.state.lock().owner.clone()
+    }
+
+    /// Whose device the endpoint of a hosted zone is, from now on.
+    ///
+    /// # Errors
+    /// Another one serves.
+    pub(crate) fn enters_as(&self, key: PublicKey, owner: Owner) -> Result<(), Refused> {
+        let mut state = self.state.lock();
+        self.check_place(&state, key)?;
+        state.owner = Some(owner);
+        Ok(())
+    }
+
+    fn check_place(&self, state: &State, key: PublicKey) -> Result<(), Refused> {
+        let within = state.lost_at.is_some_and(|at| at.elapsed() < self.lease);
+        let other = state.key.is_some_and(|known| known != key);
+        if other && (state.control.is_some() || within) {
+            let text = "another endpoint serves here; end it first";
+            return Err(Refused::new(ProblemCode::Forbidden, text));
+        }
+        if state.entering.is_some() {
+            let text = "another endpoint is just being taken in";
+            return Err(Refused::new(ProblemCode::TooManyRequests, text));
+        }
+        Ok(())
+    }
+
+    /// It may serve no more: it is told to end its sessions, its socket ends, and its sessions leave the tables.
+    pub(crate) fn dismiss(&self) {
+        let mut state = self.state.lock();
+        if let Some((_, out)) = state.control.take() {
+            for session_id in state.rooms.keys().cloned() {
+                out.say(&ToEndpoint::Revoke {
+                    session_id,
+                    code: None,
+                });
+            }
+            out.finish();
+        }
+        // What is being looked at does not come to serve.
+        state.entering = None;
+        state.drop_socket();
+        state.rooms.clear();
+        state.owner = None;
     }
 
     /// The key that launchers know the endpoint by, if there is one.
@@ -339,16 +413,8 @@ impl Remote {
     /// Another one serves, or another socket of it is just being looked at.
     pub(crate) fn enters(&self, key: PublicKey) -> Result<u64, Refused> {
         let mut state = self.state.lock();
-        let within = state.lost_at.is_some_and(|at| at.elapsed() < LEASE);
+        self.check_place(&state, key)?;
         let other = state.key.is_some_and(|known| known != key);
-        if other && (state.control.is_some() || within) {
-            let text = "another endpoint serves this coordinator; end it first";
-            return Err(Refused::new(ProblemCode::Forbidden, text));
-        }
-        if state.entering.is_some() {
-            let text = "another endpoint is just being taken in";
-            return Err(Refused::new(ProblemCode::TooManyRequests, text));
-        }
         if let Some((older, out)) = state.control.take() {
             out.close();
             tracing::info!(older, "the endpoint has a newer control socket");
@@ -404,7 +470,7 @@ impl Remote {
     /// Ends what the lease was for, unless the endpoint has come back since.
     pub(crate) fn expire(&self) {
         let mut state = self.state.lock();
-        let over = state.lost_at.is_some_and(|at| at.elapsed() >= LEASE);
+        let over = state.lost_at.is_some_and(|at| at.elapsed() >= self.lease);
         if over && state.control.is_none() && !state.rooms.is_empty() {
             tracing::warn!(
                 sessions = state.rooms.len(),

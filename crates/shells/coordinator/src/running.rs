@@ -28,7 +28,7 @@ use crate::{
     limits::KeyedLimit,
     live::Live,
     passwords::Hasher,
-    remote::Remote,
+    remote::{LEASE, Remote},
     server::{Server, TlsError, tls},
     store::{Store, StoreError},
     tokens::{AccessTokens, unix_now},
@@ -300,7 +300,7 @@ fn authority(config: &CoordinatorConfig) -> Result<Authority, StartError> {
 
 fn endpoint(config: &CoordinatorConfig, authority: &Authority) -> Result<EndpointPort, StartError> {
     if config.endpoint_mode == EndpointMode::Remote {
-        return Ok(EndpointPort::Remote(Remote::new()));
+        return Ok(EndpointPort::Remote(Remote::new(LEASE)));
     }
     let (file, der) = data_dir::endpoint_key(&config.data_dir, EndpointPort::new_identity)?;
     let loopback = config.listen.ip().is_loopback();
@@ -375,6 +375,7 @@ pub(crate) async fn sync_fleet(app: &App) -> Result<(), StoreError> {
     let zones = app.store.zones().await?;
     let zones: Vec<&ZoneFile> = zones.iter().map(|(zone, _)| zone).collect();
     app.live.hosting.sync(&zones, p2p_on);
+    app.live.sync_hosted(&zones);
     Ok(())
 }
 

@@ -144,6 +144,7 @@ fn remote(cli: &Cli) -> Result<(Remote, Option<PathBuf>), String> {
         name: cli.name.clone(),
         identity,
         coordinator_key,
+        hosted: None,
         webrtc: WebRtcOptions {
             include_loopback: loopback,
             bind: cli.bind.clone(),

@@ -14,6 +14,12 @@
 //!    side that has heard nothing for [`SILENT_AFTER`] ends the socket. Each step before that has
 //!    [`STEP_TIME`].
 //!
+//! # Hosted zones
+//! The endpoint of one zone may be a volunteer's machine. It shows the access token of its account
+//! instead of the enrolment token, its key is its device key, and it shows the certificate of that key,
+//! with the right to host ([`HostedClaim`]). It serves sessions of that zone only, and dials only what
+//! the zone's signed policy names (`upstreams`): it checks that itself, before each grant.
+//!
 //! # Frames
 //! Text frames are JSON objects of at most [`MAX_CONTROL`] bytes, read by [`read`]. A binary frame is a
 //! datagram of a relayed WebSocket carrier:
@@ -23,6 +29,7 @@
 //! byte 4..    the datagram, 1 to 1280 bytes
 //! ```
 
+use std::net::SocketAddr;
 use std::time::Duration;
 
 use serde::de::DeserializeOwned;
@@ -30,6 +37,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::ProblemCode;
 use crate::carrier::PathKind;
+use crate::hosting::SignedPolicy;
 use crate::identity::{PublicKey, RefusedReason};
 use crate::relay::MAX_DATAGRAM;
 use crate::rest::{IceServer, IdentityProof, RefusalCount};
@@ -156,6 +164,17 @@ pub struct HostSpec {
     pub ice_servers: Vec<IceServer>,
 }
 
+/// What the endpoint of a hosted zone shows.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct HostedClaim {
+    /// The zone.
+    pub zone_id: String,
+    /// The certificate of its device key, hex.
+    pub certificate: String,
+    /// What it is ready to dial; at most [`MAX_UPSTREAMS`](crate::zone::MAX_UPSTREAMS).
+    pub upstreams: Vec<SocketAddr>,
+}
+
 /// What a host has brought to the endpoint and taken, since it was granted.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
 pub struct HostTraffic {
@@ -194,6 +213,14 @@ pub enum ToEndpoint {
         require_certificates: bool,
         /// The keys of a session link are renewed after so long, seconds.
         key_rotation_seconds: u64,
+        /// To the endpoint of a hosted zone: what it may dial.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        policy: Option<SignedPolicy>,
+    },
+    /// The zone's policy from now on.
+    Policy {
+        /// Signed by the coordinator.
+        policy: SignedPolicy,
     },
     /// It is not; the socket ends.
     Refused {
@@ -296,6 +323,9 @@ pub enum FromEndpoint {
         key: PublicKey,
         /// [`endpoint_message`] signed with that key, hex.
         proof: String,
+        /// It is the endpoint of a hosted zone.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        hosted: Option<HostedClaim>,
     },
     /// A session that it holds.
     Held {

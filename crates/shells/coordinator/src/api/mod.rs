@@ -24,6 +24,7 @@ use warp_protocol::ProblemCode;
 
 pub(crate) use auth::{NewAccount, make_account};
 pub(crate) use devices::revoke_in;
+pub(crate) use zones::{find, prove_device};
 
 use crate::{
     app::App,

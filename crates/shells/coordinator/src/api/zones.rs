@@ -100,9 +100,12 @@ pub(crate) async fn join(
     };
     let issued = proven.as_ref().map(|(says, _)| says.issued);
     let certificate = proven.map(|(_, bytes)| bytes);
-    let endpoint_key = app.live.endpoint.key()?;
+    let endpoint = app.live.endpoint_for(&new.zone_id);
+    let endpoint_key = endpoint.key()?;
     let endpoint_certificate = app.authority.certify_endpoint(endpoint_key)?;
-    let granting = app.live.grant(new, certificate, &zone, for_endpoint)?;
+    let granting = app
+        .live
+        .grant(new, certificate, &endpoint, &zone, for_endpoint)?;
     if let Err(refused) = granting.done().await {
         app.live.end(&session_id, "the endpoint did not take it");
         return Err(refused);

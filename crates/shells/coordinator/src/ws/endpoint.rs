@@ -22,20 +22,24 @@ use warp_endpoint::control::{Frame, Outbound};
 use warp_protocol::{
     ProblemCode,
     endpoint::{
-        ALIVE_EVERY, FromEndpoint, HeldSession, MAX_CONTROL, MAX_HELD, SILENT_AFTER, STEP_TIME,
-        ToEndpoint, VERSION, read,
+        ALIVE_EVERY, FromEndpoint, HeldSession, HostedClaim, MAX_CONTROL, MAX_HELD, SILENT_AFTER,
+        STEP_TIME, ToEndpoint, VERSION, read,
     },
+    hosting::SignedPolicy,
     identity::PublicKey,
     rest::MAX_NAME,
     stream::reset,
+    zone::ZoneFile,
 };
 
 use super::{close, close_message};
 use crate::{
+    api::{find, prove_device},
     app::App,
-    extract::{Bearer, QueryOf, Upgrade},
+    extract::{Bearer, Caller, QueryOf, Upgrade, caller_of},
     problem::Refused,
-    remote::{Adoption, LEASE, Remote},
+    remote::{Adoption, Owner, Remote},
+    running::sync_fleet,
     tokens::random,
 };
 
@@ -59,41 +63,119 @@ pub(crate) async fn open(
     QueryOf(Params { nonce }): QueryOf<Params>,
     Upgrade(upgrade): Upgrade,
 ) -> Result<Response, Refused> {
-    let (Some(wanted), Some(remote)) = (&app.endpoint_token, app.live.endpoint.remote()) else {
-        let text = "this coordinator's endpoint is embedded; see `endpoint.mode`";
-        return Err(Refused::new(ProblemCode::NotFound, text));
-    };
     // Of hashes, so that the time that it takes tells nothing of the token.
     let hash = |text: &str| Sha256::digest(text.as_bytes());
-    if hash(shown.reveal()) != hash(wanted.reveal()) {
-        let text = "that is not this coordinator's enrolment token";
-        return Err(Refused::new(ProblemCode::Forbidden, text));
-    }
+    let wanted = app.endpoint_token.as_ref();
+    let enrolled = wanted.is_some_and(|wanted| hash(shown.reveal()) == hash(wanted.reveal()));
+    let caller = if enrolled {
+        None
+    } else {
+        let caller = caller_of(&app, &shown).map_err(|_| {
+            let text = "neither this coordinator's enrolment token nor an access token";
+            Refused::new(ProblemCode::TokenExpired, text)
+        })?;
+        Some(caller)
+    };
     let mut asked = [0; 16];
     if hex::decode_to_slice(&nonce, &mut asked).is_err() {
         let text = "`nonce` is 16 random bytes, 32 hex digits";
         return Err(Refused::new(ProblemCode::BadRequest, text));
     }
-    let remote = Arc::clone(remote);
     let tasks = app.tasks.clone();
-    let run = move |socket| {
-        tasks.track_future(async move {
-            let conversation = Conversation {
-                app: &app,
-                remote: &remote,
-            };
-            conversation.run(socket, &asked).await;
-        })
-    };
+    let run =
+        move |socket| tasks.track_future(async move { run(&app, socket, caller, &asked).await });
     Ok(upgrade
         .max_message_size(MAX_CONTROL)
         .max_frame_size(MAX_CONTROL)
         .on_upgrade(run))
 }
 
+/// Lets an endpoint in, and serves it.
+async fn run(app: &App, mut socket: WebSocket, caller: Option<Caller>, asked: &[u8; 16]) {
+    let proven = match greet(app, &mut socket, asked).await {
+        Ok(proven) => proven,
+        Err(why) => {
+            tracing::warn!(why, "an endpoint was not let in");
+            return;
+        }
+    };
+    let entered = match place(app, caller.as_ref(), &proven).await {
+        Ok(remote) => remote.enters(proven.key).map(|number| (remote, number)),
+        Err(refused) => Err(refused),
+    };
+    match entered {
+        Ok((remote, number)) => {
+            let remote = &remote;
+            Conversation { app, remote }
+                .run(socket, number, &proven)
+                .await;
+        }
+        Err(refused) => {
+            let name = &proven.name;
+            tracing::warn!(name, why = refused.detail(), "endpoint refused");
+            let refused = ToEndpoint::Refused {
+                code: refused.code(),
+                message: refused.detail().to_owned(),
+            };
+            let _ = say(&mut socket, &refused).await;
+            let _ = timeout(WRITE_TIME, socket.send(close_message(close::NORMAL))).await;
+        }
+    }
+}
+
+/// Which endpoint it is: the coordinator's own by the enrolment token, that of a hosted zone by the
+/// certificate of its device.
+async fn place(
+    app: &App,
+    caller: Option<&Caller>,
+    proven: &Proven,
+) -> Result<Arc<Remote>, Refused> {
+    let forbidden = |text| Refused::new(ProblemCode::Forbidden, text);
+    let (caller, claim) = match (caller, &proven.hosted) {
+        (Some(caller), Some(claim)) => (caller, claim),
+        (None, None) => {
+            let remote = app.live.endpoint.remote().cloned();
+            return remote.ok_or_else(|| forbidden("this coordinator's endpoint is embedded"));
+        }
+        _ => return Err(forbidden("the token does not fit what it wants to be")),
+    };
+    let certificate = Some(claim.certificate.as_str());
+    let says = prove_device(app, caller, &proven.key, certificate).await?;
+    let says = says.filter(|(says, _)| says.may_host);
+    let (says, _) = says.ok_or_else(|| forbidden("this account may not host"))?;
+    let (zone, _) = find(app, &claim.zone_id).await?;
+    // So that a zone counts that was entered a moment ago.
+    sync_fleet(app).await?;
+    let names_all = zone
+        .game
+        .addresses()
+        .all(|one| claim.upstreams.contains(&one));
+    let remote = app.live.hosted(&claim.zone_id).filter(|_| names_all);
+    let remote = remote.ok_or_else(|| {
+        let text = "the zone is not hosted, or has game servers that were not named here";
+        Refused::new(ProblemCode::HostRefused, text)
+    })?;
+    remote.enters_as(
+        proven.key,
+        Owner {
+            account: caller.account,
+            device_key: proven.key.spki(),
+            certified: says.issued,
+        },
+    )?;
+    Ok(remote)
+}
+
 struct Conversation<'a> {
     app: &'a App,
     remote: &'a Arc<Remote>,
+}
+
+/// An endpoint that proved its key.
+struct Proven {
+    name: String,
+    key: PublicKey,
+    hosted: Option<HostedClaim>,
 }
 
 /// A held session was not entered.
@@ -104,44 +186,14 @@ enum NotAdopted {
     NotNow(Why),
 }
 
-/// An endpoint that proved its key.
-struct Proven {
-    name: String,
-    key: PublicKey,
-}
-
 impl Conversation<'_> {
-    async fn run(&self, mut socket: WebSocket, asked: &[u8; 16]) {
-        let proven = match self.greet(&mut socket, asked).await {
-            Ok(proven) => proven,
-            Err(why) => {
-                tracing::warn!(why, "an endpoint was not let in");
-                return;
-            }
-        };
-        let number = match self.remote.enters(proven.key) {
-            Ok(number) => number,
-            Err(refused) => {
-                tracing::warn!(
-                    name = proven.name,
-                    why = refused.detail(),
-                    "endpoint refused"
-                );
-                let refused = ToEndpoint::Refused {
-                    code: refused.code(),
-                    message: refused.detail().to_owned(),
-                };
-                let _ = say(&mut socket, &refused).await;
-                let _ = timeout(WRITE_TIME, socket.send(close_message(close::NORMAL))).await;
-                return;
-            }
-        };
+    async fn run(&self, socket: WebSocket, number: u64, proven: &Proven) {
         let out = Arc::new(Outbound::default());
         let (mut sink, mut stream) = socket.split();
         let why = tokio::select! {
             () = self.app.stop.cancelled() => "the coordinator stops",
             why = write(&mut sink, &out) => why,
-            why = self.serve(number, &proven, &mut stream, &out) => why,
+            why = self.serve(number, proven, &mut stream, &out) => why,
         };
         out.close();
         tracing::warn!(
@@ -151,10 +203,11 @@ impl Conversation<'_> {
         );
         if self.remote.lost(number) && !self.app.stop.is_cancelled() {
             let (remote, stop) = (Arc::clone(self.remote), self.app.stop.clone());
+            let lease = remote.lease();
             self.app.tasks.spawn(async move {
                 tokio::select! {
                     () = stop.cancelled() => {}
-                    () = tokio::time::sleep(LEASE) => remote.expire(),
+                    () = tokio::time::sleep(lease) => remote.expire(),
                 }
             });
         }
@@ -164,39 +217,6 @@ impl Conversation<'_> {
             close::NORMAL
         };
         let _ = timeout(WRITE_TIME, sink.send(close_message(code))).await;
-    }
-
-    /// Both prove their keys.
-    async fn greet(&self, socket: &mut WebSocket, asked: &[u8; 16]) -> Result<Proven, Why> {
-        let nonce: [u8; 16] = random().map_err(|_| "no random numbers")?;
-        let proof = self.app.authority.prove(asked);
-        let challenge = ToEndpoint::Challenge {
-            proof: proof.map_err(|_| "the identity key does not sign")?,
-            nonce: hex::encode(nonce),
-        };
-        say(socket, &challenge).await?;
-        let hello = next(socket, STEP_TIME).await?;
-        let FromEndpoint::Hello {
-            version,
-            name,
-            key,
-            proof,
-        } = hello
-        else {
-            return Err("it did not say who it is");
-        };
-        let allowed = |b: u8| b.is_ascii_alphanumeric() || matches!(b, b'_' | b'-' | b'.');
-        if version != VERSION {
-            return Err("it speaks another version");
-        }
-        if !(1..=MAX_NAME).contains(&name.len()) || !name.bytes().all(allowed) {
-            return Err("its name cannot be in a certificate");
-        }
-        let authority = &self.app.authority;
-        if !authority.check_endpoint(&key, (&name, &nonce), &proof) {
-            return Err("it did not prove its key");
-        }
-        Ok(Proven { name, key })
     }
 
     async fn serve(
@@ -213,6 +233,7 @@ impl Conversation<'_> {
                 certificate,
                 require_certificates: self.app.authority.required,
                 key_rotation_seconds: config.key_rotation_interval.as_secs(),
+                policy: self.policy(proven),
             });
             let adopting = self.adopt_held(number, proven, stream, out);
             let adopted = timeout(ADOPTION_TIME, adopting).await;
@@ -223,6 +244,12 @@ impl Conversation<'_> {
             Ok(()) => "the endpoint closed it",
             Err(why) => why,
         }
+    }
+
+    /// What the endpoint of a hosted zone may dial.
+    fn policy(&self, proven: &Proven) -> Option<SignedPolicy> {
+        let claim = proven.hosted.as_ref()?;
+        self.app.live.hosting.policy(&claim.zone_id)
     }
 
     fn certificate(&self, proven: &Proven) -> Result<String, Why> {
@@ -298,6 +325,15 @@ impl Conversation<'_> {
         let zone = store.zone(&who.zone_id).await.map_err(database)?;
         let (zone, _) = zone.ok_or(Refused("its zone is gone"))?;
         app.live.hosting.put_zone(&zone);
+        if self.is_out_of_place(&zone) {
+            return Err(Refused("another endpoint has its zone"));
+        }
+        if app
+            .live
+            .is_replaced(&who.session_id, account, &who.device_key, &who.zone_id)
+        {
+            return Err(Refused("its player has joined again since"));
+        }
         let session_id = who.session_id.clone();
         match self.remote.adopt(&session_id, up) {
             Adoption::Over => return Ok(false),
@@ -331,6 +367,14 @@ impl Conversation<'_> {
         Ok(true)
     }
 
+    /// Whether the endpoint of a hosted zone names a session of another zone.
+    fn is_out_of_place(&self, zone: &ZoneFile) -> bool {
+        let own = self.app.live.endpoint.remote();
+        let is_own = own.is_some_and(|own| Arc::ptr_eq(own, self.remote));
+        let hosted = self.app.live.hosted(&zone.zone_id);
+        !is_own && !hosted.is_some_and(|hosted| Arc::ptr_eq(&hosted, self.remote))
+    }
+
     /// Carries out what the endpoint says, until it has closed the socket.
     async fn listen(
         &self,
@@ -356,6 +400,9 @@ impl Conversation<'_> {
                 _ = renew.tick() => {
                     let certificate = self.certificate(proven)?;
                     out.say(&ToEndpoint::Certificate { certificate });
+                    if let Some(policy) = self.policy(proven) {
+                        out.say(&ToEndpoint::Policy { policy });
+                    }
                     continue;
                 }
                 message = stream.next() => message,
@@ -373,6 +420,40 @@ impl Conversation<'_> {
             }
         }
     }
+}
+
+/// Both prove their keys.
+async fn greet(app: &App, socket: &mut WebSocket, asked: &[u8; 16]) -> Result<Proven, Why> {
+    let nonce: [u8; 16] = random().map_err(|_| "no random numbers")?;
+    let proof = app.authority.prove(asked);
+    let challenge = ToEndpoint::Challenge {
+        proof: proof.map_err(|_| "the identity key does not sign")?,
+        nonce: hex::encode(nonce),
+    };
+    say(socket, &challenge).await?;
+    let hello = next(socket, STEP_TIME).await?;
+    let FromEndpoint::Hello {
+        version,
+        name,
+        key,
+        proof,
+        hosted,
+    } = hello
+    else {
+        return Err("it did not say who it is");
+    };
+    let allowed = |b: u8| b.is_ascii_alphanumeric() || matches!(b, b'_' | b'-' | b'.');
+    if version != VERSION {
+        return Err("it speaks another version");
+    }
+    if !(1..=MAX_NAME).contains(&name.len()) || !name.bytes().all(allowed) {
+        return Err("its name cannot be in a certificate");
+    }
+    let authority = &app.authority;
+    if !authority.check_endpoint(&key, (&name, &nonce), &proof) {
+        return Err("it did not prove its key");
+    }
+    Ok(Proven { name, key, hosted })
 }
 
 async fn say(socket: &mut WebSocket, message: &ToEndpoint) -> Result<(), Why> {

@@ -53,7 +53,7 @@ pub(crate) async fn open(
     if !is_host {
         app.live.owned(&params.session_id, caller.account)?;
     }
-    app.live.endpoint.reachable()?;
+    app.live.endpoint_of(&params.session_id).reachable()?;
     let tasks = app.tasks.clone();
     let run = move |socket| {
         let session_id = params.session_id;
@@ -78,7 +78,11 @@ async fn run(app: App, socket: WebSocket, session_id: String) {
     };
     let gone = CancellationToken::new();
     let carrier = carrier_over(socket, &stop, &gone);
-    match app.live.endpoint.attach(&session_id, carrier) {
+    match app
+        .live
+        .endpoint_of(&session_id)
+        .attach(&session_id, carrier)
+    {
         Ok(()) => tracing::info!(session = session_id, "link socket attached"),
         Err(refused) => {
             tracing::info!(

@@ -64,7 +64,7 @@ pub(crate) async fn open(
     Upgrade(upgrade): Upgrade,
 ) -> Result<Response, Refused> {
     let who = Who::of(&app, &params.peer_id, caller.account).ok_or_else(|| {
-        if app.live.endpoint.awaits_adoption() {
+        if app.live.awaits_adoption() {
             return app.live.unknown();
         }
         Refused::new(

@@ -28,7 +28,11 @@ fn token(dir: &Path) -> String {
 
 /// Opens a control socket and says hello with the key of `device`, signed by `signer`.
 async fn hello(client: &Client, dir: &Path, device: u8, signer: u8) -> Socket {
-    let mut socket = client.socket(PATH, Some(&token(dir))).await.unwrap();
+    hello_with(client, &token(dir), device, signer).await
+}
+
+async fn hello_with(client: &Client, token: &str, device: u8, signer: u8) -> Socket {
+    let mut socket = client.socket(PATH, Some(token)).await.unwrap();
     let challenge = next_of(&mut socket, "challenge").await;
     let coordinator = text(&challenge["proof"]["public_key"]);
     let coordinator = PublicKey::from_hex(&coordinator).unwrap();
@@ -103,12 +107,14 @@ async fn only_who_has_the_token_and_the_key_gets_in() {
     let (client, dir) = (&server.client, server.dir.path());
     for (shown, status, code) in [
         (None, 401, "not-signed-in"),
-        (Some(account.as_str()), 403, "forbidden"),
-        (Some("00"), 403, "forbidden"),
+        (Some("00"), 401, "token-expired"),
     ] {
         let (got, body) = client.socket(PATH, shown).await.expect_err("a refusal");
         assert_eq!((got, &body["code"]), (status, &json!(code)));
     }
+    // An account's token is for the endpoint of a hosted zone, and this is none.
+    let mut socket = hello_with(client, &account, 1, 1).await;
+    assert_eq!(next_of(&mut socket, "refused").await["code"], "forbidden");
     // Somebody else's key, under a proof of one's own.
     let mut socket = hello(client, dir, 1, 2).await;
     ends(&mut socket).await;
@@ -135,7 +141,7 @@ async fn only_who_has_the_token_and_the_key_gets_in() {
 async fn an_embedded_endpoint_leaves_no_room_for_another() {
     let server = start_with(|_| {}).await;
     let refused = server.client.socket(PATH, Some("00")).await;
-    assert_eq!(refused.expect_err("a refusal").0, 404);
+    assert_eq!(refused.expect_err("a refusal").0, 401);
 }
 
 #[tokio::test]

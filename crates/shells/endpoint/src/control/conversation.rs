@@ -15,8 +15,8 @@ use warp_link::{Carrier, CarrierFeed, CloseReason};
 use warp_link_core::{Holder, State, Trust, verify};
 use warp_protocol::ProblemCode;
 use warp_protocol::endpoint::{
-    ALIVE_EVERY, BadControl, FromEndpoint, HeldSession, MAX_CONTROL, RELAYED_LEN, SILENT_AFTER,
-    STEP_TIME, ToEndpoint, VERSION, carrier_of, endpoint_message, read,
+    ALIVE_EVERY, BadControl, FromEndpoint, HeldSession, HostedClaim, MAX_CONTROL, RELAYED_LEN,
+    SILENT_AFTER, STEP_TIME, ToEndpoint, VERSION, carrier_of, endpoint_message, read,
 };
 use warp_protocol::identity::{PublicKey, RefusedReason, SIGNATURE, identity_message};
 use warp_protocol::rest::{IdentityProof, RefusalCount};
@@ -62,6 +62,9 @@ pub enum Broken {
         /// Its words.
         message: String,
     },
+    /// Nobody is signed in, or the device has no certificate.
+    #[error("nobody is signed in here, or this device has no certificate")]
+    NotSignedIn,
     /// No random numbers, or no signature.
     #[error("the system gives no random numbers, or the key does not sign")]
     Local,
@@ -86,7 +89,11 @@ impl Remote {
         proven: &impl Fn(&PublicKey),
     ) -> Result<std::convert::Infallible, Broken> {
         let nonce = random().ok_or(Broken::Local)?;
-        let target = self.target(&nonce)?;
+        let mut target = self.target(&nonce)?;
+        if let Some(hosted) = &self.inner.config.hosted {
+            target.bearer_token = hosted.access.token();
+        }
+        let claim = self.claim().await?;
         let limits = WebSocketConfig::default()
             .max_message_size(Some(MAX_CONTROL))
             .max_frame_size(Some(MAX_CONTROL));
@@ -97,24 +104,32 @@ impl Remote {
             return Err(Broken::Unexpected("no challenge"));
         };
         let key = self.check_coordinator(&proof, &nonce)?;
-        let hello = self.hello(&key, &ask)?;
+        let hello = self.hello(&key, &ask, claim)?;
         send(&mut sink, Message::text(hello)).await?;
-        let (certificate, required, rotation) = match next_control(&mut stream, STEP_TIME).await? {
-            ToEndpoint::Welcome {
-                certificate,
-                require_certificates,
-                key_rotation_seconds,
-            } => (certificate, require_certificates, key_rotation_seconds),
-            ToEndpoint::Refused { code, message } => {
-                return Err(Broken::Refused { code, message });
-            }
-            _ => return Err(Broken::Unexpected("no welcome")),
-        };
+        let (certificate, required, rotation, policy) =
+            match next_control(&mut stream, STEP_TIME).await? {
+                ToEndpoint::Welcome {
+                    certificate,
+                    require_certificates,
+                    key_rotation_seconds,
+                    policy,
+                } => (
+                    certificate,
+                    require_certificates,
+                    key_rotation_seconds,
+                    policy,
+                ),
+                ToEndpoint::Refused { code, message } => {
+                    return Err(Broken::Refused { code, message });
+                }
+                _ => return Err(Broken::Unexpected("no welcome")),
+            };
         self.check_certificate(&key, &certificate)?;
         if self.inner.coordinator.get_or_init(|| key) != &key {
             return Err(Broken::Unproven);
         }
         proven(&key);
+        self.take_policy(&key, policy.as_ref())?;
         let rotation = Duration::from_secs(rotation.clamp(60, 86_400));
         let endpoint = self.endpoint(required, rotation).ok_or(Broken::Local)?;
         // Whatever an earlier run of the coordinator routed is void: epochs and slots begin anew there,
@@ -154,7 +169,12 @@ impl Remote {
         Ok(key)
     }
 
-    fn hello(&self, coordinator: &PublicKey, ask: &str) -> Result<String, Broken> {
+    fn hello(
+        &self,
+        coordinator: &PublicKey,
+        ask: &str,
+        hosted: Option<HostedClaim>,
+    ) -> Result<String, Broken> {
         let mut nonce = [0; 16];
         hex::decode_to_slice(ask, &mut nonce)
             .map_err(|_| Broken::Unexpected("a challenge without its bytes"))?;
@@ -166,6 +186,7 @@ impl Remote {
             name: config.name.clone(),
             key: config.identity.key(),
             proof: hex::encode(proof),
+            hosted,
         };
         serde_json::to_string(&hello).map_err(|_| Broken::Local)
     }
@@ -237,6 +258,7 @@ impl Serving<'_> {
                     Ok(ToEndpoint::Adopted { accepted, revoked }) => {
                         tracing::info!(accepted, revoked, "serving the coordinator");
                         *served = true;
+                        self.remote.inner.serving.send_replace(true);
                     }
                     Ok(message) => {
                         if let Err(broken) = self.take(message) {
@@ -302,6 +324,7 @@ impl Serving<'_> {
             ToEndpoint::Certificate { certificate } => {
                 remote.check_certificate(&self.key, &certificate)?;
             }
+            ToEndpoint::Policy { policy } => remote.take_policy(&self.key, Some(&policy))?,
             ToEndpoint::Alive | ToEndpoint::Adopted { .. } => {}
             ToEndpoint::Refused { code, message } => {
                 return Err(Broken::Refused { code, message });

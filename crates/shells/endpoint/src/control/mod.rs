@@ -10,6 +10,7 @@
 //! The socket is opened again after 250 ms, doubling up to 5 s, with jitter.
 
 mod conversation;
+mod hosted;
 mod outbound;
 
 use std::collections::HashMap;
@@ -19,12 +20,13 @@ use std::time::Duration;
 use backon::{BackoffBuilder, ExponentialBuilder};
 use parking_lot::Mutex;
 use ring::rand::{SecureRandom, SystemRandom};
-use tokio::sync::mpsc;
+use tokio::sync::{mpsc, watch};
 use tokio_util::sync::CancellationToken;
 use warp_link::websocket::{ConnectError, WsTarget, ws_url};
 use warp_link_core::Trust;
 use warp_protocol::Secret;
 use warp_protocol::endpoint::{FromEndpoint, HostSpec, SessionHolder, SessionSpec};
+use warp_protocol::hosting::ZonePolicy;
 use warp_protocol::identity::PublicKey;
 use warp_protocol::signal::ServerSignal;
 
@@ -33,6 +35,7 @@ use crate::{
     GrantSpec, HostGrantSpec, Identity, SignalPort, WebRtcOptions,
 };
 pub use conversation::Broken;
+pub use hosted::{Hosted, HostedAccess};
 pub use outbound::{CONTROL_BYTES, DATAGRAM_BYTES, Frame, Outbound};
 
 /// Longest wait before the socket is opened again.
@@ -55,6 +58,8 @@ pub struct RemoteConfig {
     pub coordinator_key: Option<PublicKey>,
     /// How WebRTC connections are made.
     pub webrtc: WebRtcOptions,
+    /// It is the endpoint of one zone only.
+    pub hosted: Option<Hosted>,
 }
 
 /// Serves a coordinator. Clones are the same one.
@@ -84,6 +89,10 @@ struct Inner {
     /// Made when the coordinator has said how.
     endpoint: OnceLock<Endpoint>,
     rooms: Mutex<Rooms>,
+    /// What the endpoint of a hosted zone may do.
+    policy: Mutex<Option<ZonePolicy>>,
+    /// The coordinator has adopted what is held, and the socket is up.
+    serving: watch::Sender<bool>,
 }
 
 impl Rooms {
@@ -107,6 +116,8 @@ impl Remote {
                 coordinator,
                 endpoint: OnceLock::new(),
                 rooms: Mutex::default(),
+                policy: Mutex::default(),
+                serving: watch::channel(false).0,
             }),
         }
     }
@@ -114,6 +125,11 @@ impl Remote {
     /// The coordinator's key, once it is known.
     pub fn coordinator_key(&self) -> Option<PublicKey> {
         self.inner.coordinator.get().copied()
+    }
+
+    /// Whether it serves now.
+    pub fn serving(&self) -> watch::Receiver<bool> {
+        self.inner.serving.subscribe()
     }
 
     /// Serves until `stop`; then all sessions end. `proven` is called when a coordinator has proven
@@ -134,6 +150,8 @@ impl Remote {
                 () = stop.cancelled() => break,
                 broken = self.once(&mut served, &proven) => broken,
             };
+            self.inner.serving.send_replace(false);
+            self.renew_access(&broken).await;
             {
                 let mut rooms = self.inner.rooms.lock();
                 rooms.out = None;
@@ -184,6 +202,7 @@ impl Remote {
 
     /// Grants a session, and carries what it says to whichever socket there is, until it ends.
     fn grant(&self, endpoint: &Endpoint, spec: SessionSpec) -> Result<(), GrantRefused> {
+        self.check_hosted(&spec)?;
         let who = spec.who;
         let port = endpoint.grant(GrantSpec {
             session_id: who.session_id.clone(),

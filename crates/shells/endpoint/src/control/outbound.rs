@@ -37,6 +37,8 @@ struct Waiting {
     datagrams: VecDeque<Bytes>,
     datagram_bytes: usize,
     closed: bool,
+    /// Ends when it is empty.
+    finishing: bool,
 }
 
 /// The way out of one control socket. Whoever writes takes with [`Outbound::next`].
@@ -62,7 +64,7 @@ impl Outbound {
             return;
         };
         let mut waiting = self.waiting.lock();
-        if waiting.closed {
+        if waiting.closed || waiting.finishing {
             return;
         }
         let after = waiting.control_bytes + text.len();
@@ -101,6 +103,12 @@ impl Outbound {
         Ok(())
     }
 
+    /// Ends it when what waits is written.
+    pub fn finish(&self) {
+        self.waiting.lock().finishing = true;
+        self.changed.notify_one();
+    }
+
     /// Ends it: nothing more is taken or given.
     pub fn close(&self) {
         self.waiting.lock().closed = true;
@@ -122,6 +130,9 @@ impl Outbound {
                 if let Some(datagram) = waiting.datagrams.pop_front() {
                     waiting.datagram_bytes -= datagram.len();
                     return Some(Frame::Binary(datagram));
+                }
+                if waiting.finishing {
+                    return None;
                 }
             }
             self.changed.notified().await;
