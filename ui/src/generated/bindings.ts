@@ -188,7 +188,12 @@ max_players: number | null,
 /**
  * Upload to give, 10^6 bits a second.
  */
-upload_mbps: number | null, } | { "command": "host-stop" } | { "command": "diagnose" } | { "command": "quit" };
+upload_mbps: number | null, 
+/**
+ * Game servers on this machine or beside it: be the endpoint of the one zone that is named,
+ * and dial these. Without it: forward for others.
+ */
+upstreams?: string[], } | { "command": "host-stop" } | { "command": "diagnose" } | { "command": "quit" };
 
 /**
  * Answer to a console line; each listener puts it into words.
@@ -278,6 +283,19 @@ clock_ahead_ms: number | null,
  * How far that may be off, ms.
  */
 clock_within_ms: number | null, };
+
+/**
+ * What two paths cost when the game was moved from one to the other.
+ */
+export type Costs = { 
+/**
+ * Of the path that was left, ms.
+ */
+from_ms: number, 
+/**
+ * Of the path that was taken, ms.
+ */
+to_ms: number, };
 
 /**
  * Packets and bytes since Play.
@@ -410,7 +428,11 @@ reason: SwitchReason,
 /**
  * Silence on the old path before the move, ms; 0 when it was moved by choice.
  */
-silent_ms: number, } | { "event": "metrics", 
+silent_ms: number, 
+/**
+ * What both paths cost by what was measured, where both are known.
+ */
+costs: Costs | null, } | { "event": "metrics", 
 /**
  * Them.
  */
@@ -803,6 +825,15 @@ floods: number,
 problem: Problem | null, };
 
 /**
+ * What the endpoint of a hosted zone may dial.
+ */
+export type HostedZone = { 
+/**
+ * Every address of the zone's game servers, and no other.
+ */
+upstreams: string[], };
+
+/**
  * What came of it.
  */
 export type IceServerAnswer = "unknown" | "good" | "no-address" | "silent" | "refused" | "not-used";
@@ -1160,6 +1191,11 @@ loss_percent: number | null,
  */
 quality: Quality | null, 
 /**
+ * What it costs in the choice between paths, ms ([`crate::choice`]), when all that it takes is
+ * known.
+ */
+cost_ms: number | null, 
+/**
  * From the player to the endpoint.
  */
 to_endpoint: DirectionView, 
@@ -1251,9 +1287,9 @@ detail?: string, };
 /**
  * A stable code. Names are part of the contract: they are only ever added.
  */
-export type ProblemCode = "wrong-password" | "name-taken" | "bad-name" | "bad-password" | "token-expired" | "not-signed-in" | "forbidden" | "too-many-requests" | "certificate-missing" | "certificate-invalid" | "certificate-expired" | "device-revoked" | "coordinator-unproven" | "coordinator-key-changed" | "signaling-untrusted" | "coordinator-unreachable" | "proxy-unreachable" | "proxy-password" | "proxy-refused" | "coordinator-untrusted" | "coordinator-protocol" | "coordinator-fault" | "bad-request" | "not-found" | "unknown-zone" | "zone-closed" | "unknown-session" | "peer-unreachable" | "zone-not-joined" | "zone-lost" | "no-host" | "endpoint-unreachable" | "host-refused" | "host-not-yours" | "no-path" | "link-lost" | "endpoint-untrusted" | "port-in-use" | "port-refused" | "address-not-allowed" | "game-server-refused" | "game-server-timeout" | "game-server-unreachable" | "too-many-connections" | "unknown-packets" | "game-missing" | "game-not-started" | "game-failed" | "game-files" | "config-unreadable" | "config-value" | "keyring-unavailable" | "bad-command" | "internal";
+export type ProblemCode = "wrong-password" | "name-taken" | "bad-name" | "bad-password" | "token-expired" | "not-signed-in" | "forbidden" | "too-many-requests" | "certificate-missing" | "certificate-invalid" | "certificate-expired" | "device-revoked" | "coordinator-unproven" | "coordinator-key-changed" | "signaling-untrusted" | "coordinator-unreachable" | "proxy-unreachable" | "proxy-password" | "proxy-refused" | "coordinator-untrusted" | "coordinator-protocol" | "coordinator-fault" | "bad-request" | "not-found" | "unknown-zone" | "zone-closed" | "unknown-session" | "peer-unreachable" | "zone-not-joined" | "zone-lost" | "no-host" | "endpoint-unreachable" | "host-refused" | "host-not-yours" | "path-tampered" | "no-path" | "link-lost" | "endpoint-untrusted" | "port-in-use" | "port-refused" | "address-not-allowed" | "game-server-refused" | "game-server-timeout" | "game-server-unreachable" | "too-many-connections" | "unknown-packets" | "game-missing" | "game-not-started" | "game-failed" | "game-files" | "config-unreadable" | "config-value" | "keyring-unavailable" | "bad-command" | "internal";
 /** Every ProblemCode. */
-export const PROBLEM_CODE_LIST = ["wrong-password", "name-taken", "bad-name", "bad-password", "token-expired", "not-signed-in", "forbidden", "too-many-requests", "certificate-missing", "certificate-invalid", "certificate-expired", "device-revoked", "coordinator-unproven", "coordinator-key-changed", "signaling-untrusted", "coordinator-unreachable", "proxy-unreachable", "proxy-password", "proxy-refused", "coordinator-untrusted", "coordinator-protocol", "coordinator-fault", "bad-request", "not-found", "unknown-zone", "zone-closed", "unknown-session", "peer-unreachable", "zone-not-joined", "zone-lost", "no-host", "endpoint-unreachable", "host-refused", "host-not-yours", "no-path", "link-lost", "endpoint-untrusted", "port-in-use", "port-refused", "address-not-allowed", "game-server-refused", "game-server-timeout", "game-server-unreachable", "too-many-connections", "unknown-packets", "game-missing", "game-not-started", "game-failed", "game-files", "config-unreadable", "config-value", "keyring-unavailable", "bad-command", "internal"] as const satisfies readonly ProblemCode[];
+export const PROBLEM_CODE_LIST = ["wrong-password", "name-taken", "bad-name", "bad-password", "token-expired", "not-signed-in", "forbidden", "too-many-requests", "certificate-missing", "certificate-invalid", "certificate-expired", "device-revoked", "coordinator-unproven", "coordinator-key-changed", "signaling-untrusted", "coordinator-unreachable", "proxy-unreachable", "proxy-password", "proxy-refused", "coordinator-untrusted", "coordinator-protocol", "coordinator-fault", "bad-request", "not-found", "unknown-zone", "zone-closed", "unknown-session", "peer-unreachable", "zone-not-joined", "zone-lost", "no-host", "endpoint-unreachable", "host-refused", "host-not-yours", "path-tampered", "no-path", "link-lost", "endpoint-untrusted", "port-in-use", "port-refused", "address-not-allowed", "game-server-refused", "game-server-timeout", "game-server-unreachable", "too-many-connections", "unknown-packets", "game-missing", "game-not-started", "game-failed", "game-files", "config-unreadable", "config-value", "keyring-unavailable", "bad-command", "internal"] as const satisfies readonly ProblemCode[];
 
 /**
  * Proxies by the environment of this process.
@@ -1406,9 +1442,9 @@ sha256: string, };
 /**
  * Why a path was chosen.
  */
-export type SwitchReason = "first" | "better" | "silence" | "carrier-closed" | "asked";
+export type SwitchReason = "first" | "better" | "silence" | "carrier-closed" | "asked" | "measured" | "tampering";
 /** Every SwitchReason. */
-export const SWITCH_REASON_LIST = ["first", "better", "silence", "carrier-closed", "asked"] as const satisfies readonly SwitchReason[];
+export const SWITCH_REASON_LIST = ["first", "better", "silence", "carrier-closed", "asked", "measured", "tampering"] as const satisfies readonly SwitchReason[];
 
 /**
  * Where the refresh token, or the device key, is kept.
@@ -1513,6 +1549,11 @@ description: string | null,
  * endpoint leads to the same game servers. Absent: none.
  */
 fallback_zone?: string, 
+/**
+ * A host of the zone may be its endpoint: it then carries the sessions of the zone, and the
+ * coordinator's own endpoint does while none is there. Absent: only the latter.
+ */
+hosted?: HostedZone, 
 /**
  * The game server behind the zone.
  */
