@@ -124,6 +124,8 @@ pub struct House {
     // Dropped in this order: what depends on another goes first.
     /// `warp-coordinator serve`.
     pub coordinator: Process,
+    /// `warp-endpoint`, where the coordinator's configuration says that the endpoint is remote.
+    pub endpoint: Option<Process>,
     /// `warp-practice server`.
     pub server: Process,
     /// Where the coordinator listens.
@@ -158,8 +160,9 @@ impl House {
         let (coordinator, address) = coordinator(&plan.servers, dir.path(), listen);
         let mut zone = first_zone(&plan, &listening);
         merge(&mut zone, &plan.zone);
-        let house = Self {
+        let mut house = Self {
             coordinator,
+            endpoint: None,
             server,
             address,
             listening,
@@ -172,7 +175,46 @@ impl House {
         };
         house.put_zone(&house.zone(), None);
         house.add_user("alice");
+        if plan.coordinator["endpoint"]["mode"] == "remote" {
+            house.start_endpoint();
+        }
         house
+    }
+
+    /// Starts `warp-endpoint`, perhaps again with the key of before, and waits until it serves.
+    pub fn start_endpoint(&mut self) {
+        let from = self.coordinator.mark();
+        let mut command = (self.servers)(&program("warp-endpoint"));
+        command.args(["--coordinator", &format!("http://{}", self.address)]);
+        command.arg("--data").arg(self.dir.path().join("endpoint"));
+        command
+            .arg("--token-file")
+            .arg(self.data().join("endpoint-token"));
+        command.args([
+            "--name",
+            "practice",
+            "--bind",
+            &self.address.ip().to_string(),
+        ]);
+        command.env("WARP_LOG", "info");
+        self.endpoint = Some(Process::start("endpoint", command));
+        self.endpoint_serves(from);
+    }
+
+    /// Waits until the coordinator has logged, at or after `from`, that its endpoint is connected; gives
+    /// how many sessions were accepted and revoked.
+    pub fn endpoint_serves(&self, from: usize) -> (u32, u32) {
+        let what = "its endpoint";
+        let picked = self.coordinator.wait_line(from, what, PATIENCE, |line| {
+            let log = line.source == Source::Err && line.text.contains("endpoint connected");
+            let number = |name: &str| {
+                let mut words = line.text.split(' ');
+                let value = words.find_map(|word| word.strip_prefix(name)?.strip_prefix('='));
+                value?.parse().ok()
+            };
+            log.then(|| Some((number("accepted")?, number("revoked")?)))?
+        });
+        picked.1
     }
 
     /// Starts the coordinator again, which has ended, with its data and at its address. It knows no
@@ -213,6 +255,22 @@ impl House {
         }
         let mut process = Process::start("zone put", command);
         assert_eq!(process.exit(PATIENCE).code, Some(0), "zone put");
+    }
+
+    /// Lets hosts be the zone's endpoint; gives its game servers, as arguments of such a host.
+    pub fn make_hosted(&mut self) -> Vec<String> {
+        let game = &self.zone["game"];
+        let several = [&game["char"], &game["map"]].into_iter();
+        let several = several.flat_map(|list| list.as_array().cloned().unwrap_or_default());
+        let all: Vec<Value> = std::iter::once(game["login"].clone())
+            .chain(several)
+            .collect();
+        let named = all.iter().filter_map(Value::as_str);
+        let arguments = named.flat_map(|one| ["--upstream".to_owned(), one.to_owned()]);
+        let arguments = arguments.collect();
+        self.zone["hosted"] = json!({ "upstreams": all });
+        self.put_zone(&self.zone(), None);
+        arguments
     }
 
     /// Puts a zone under another id, with a status.
@@ -292,6 +350,21 @@ impl House {
         command.env("WARP_LOG", "info");
         let mut process = Process::start(&format!("node {number} ({})", plan.user), command);
         process.password(plan.password);
+        process
+    }
+
+    /// Starts `warp-node host --json` for the zone.
+    pub fn host(&self, user: &str, config: &Value, more: &[String]) -> Process {
+        let mut all = self.node_config();
+        merge(&mut all, config);
+        let file = self.dir.path().join(format!("host_config-{user}.json"));
+        std::fs::write(&file, all.to_string()).expect("a file can be written");
+        let mut command = (self.players)(&program("warp-node"));
+        command.args(["host", "--json", "--user", user, "--zone", ZONE]);
+        command.args(["--upload-mbps", "1000", "--password-stdin", "--config"]);
+        command.arg(file).args(more).env("WARP_LOG", "info");
+        let mut process = Process::start(&format!("host ({user})"), command);
+        process.password(PASSWORD);
         process
     }
 

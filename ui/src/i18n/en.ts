@@ -459,6 +459,10 @@ export const en: Texts = {
       what: "No player's computer can carry this zone just now",
       todo: "Try again in a while, or choose another zone.",
     },
+    "endpoint-unreachable": {
+      what: "The server's endpoint is away just now",
+      todo: "Try again in a moment. Games that are running go on meanwhile.",
+    },
     "host-refused": {
       what: "This computer cannot host here",
       todo: "Look at the details: they say what the zone wants.",

@@ -168,6 +168,17 @@ impl Sessions {
         self.owned(self.by_peer.get(peer_id)?, account)
     }
 
+    /// The session of an account, device and zone, if there is one.
+    pub fn of_device(&self, account: i64, device_key: &[u8], zone_id: &str) -> Option<&str> {
+        let ids = self.by_account.get(&account)?;
+        let is_it = |session: &&Session| {
+            session.grant.device_key == device_key && session.grant.zone_id == zone_id
+        };
+        let mut sessions = ids.iter().filter_map(|id| self.by_id.get(id));
+        let found = sessions.find(is_it)?;
+        Some(&found.grant.session_id)
+    }
+
     /// Whether two peers' sessions are in one zone; false where either is gone.
     pub fn share_zone(&self, session_id: &str, peer_id: &str) -> bool {
         let zone = |id: &str| self.by_id.get(id).map(|s| s.grant.zone_id.as_str());

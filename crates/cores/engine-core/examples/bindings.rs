@@ -224,6 +224,7 @@ fn zone() -> Result<ZoneView, Box<dyn Error>> {
             max_latency_ms: 100,
             description: None,
             fallback_zone: None,
+            hosted: None,
             game,
         },
         status: ZoneStatus::Enabled,

@@ -1,5 +1,7 @@
 //! What a person, a script or the window may ask of the engine.
 
+use std::net::SocketAddr;
+
 use serde::{Deserialize, Serialize};
 use warp_protocol::Secret;
 
@@ -72,6 +74,11 @@ pub enum Command {
         max_players: Option<u32>,
         /// Upload to give, 10^6 bits a second.
         upload_mbps: Option<u32>,
+        /// Game servers on this machine or beside it: be the endpoint of the one zone that is named,
+        /// and dial these. Without it: forward for others.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        #[ts(optional, type = "string[]")]
+        upstreams: Option<Vec<SocketAddr>>,
     },
     /// Be a host no longer: the players that are carried are moved away first.
     HostStop,

@@ -149,6 +149,8 @@ pub enum Effect {
         max_players: Option<u32>,
         /// Upload to give, 10^6 bits a second; none: as the configuration says.
         upload_mbps: Option<u32>,
+        /// Be the endpoint of the one zone, and dial these.
+        upstreams: Option<Vec<SocketAddr>>,
     },
     /// Take no new players for now, or take them again.
     PauseHost {

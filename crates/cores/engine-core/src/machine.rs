@@ -301,7 +301,8 @@ impl Machine {
                 zones,
                 max_players,
                 upload_mbps,
-            } => self.start_host(zones, max_players, upload_mbps),
+                upstreams,
+            } => self.start_host(zones, max_players, upload_mbps, upstreams),
             Command::HostStop => self.stop_host(),
             Command::Diagnose => {
                 if std::mem::replace(&mut self.diagnosing, true) {

@@ -3,6 +3,7 @@
 use std::{net::IpAddr, ops::Deref, sync::Arc};
 
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
+use warp_protocol::Secret;
 
 use crate::{
     authority::Authority, config::CoordinatorConfig, limits::KeyedLimit, live::Live,
@@ -19,6 +20,8 @@ pub(crate) struct Shared {
     pub(crate) hasher: Hasher,
     pub(crate) tokens: AccessTokens,
     pub(crate) authority: Arc<Authority>,
+    /// What a remote endpoint has to show; none: the endpoint is embedded.
+    pub(crate) endpoint_token: Option<Secret>,
     /// Id of the last revocation that was carried out here.
     pub(crate) revoked_up_to: tokio::sync::Mutex<i64>,
     /// Held while the fleet is brought in line with the database.

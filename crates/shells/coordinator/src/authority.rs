@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use warp_link_core::{Holder, Identity, Trust, verify};
 use warp_protocol::{
+    endpoint::{SessionHolder, endpoint_message},
     hosting::{SignedPolicy, ZonePolicy, policy_message},
     identity::{
         Certificate, CertificateRole, PublicKey, Refusals, RefusedReason, SIGNATURE, Serial,
@@ -130,6 +131,54 @@ impl Authority {
     /// Certifies an endpoint.
     pub(crate) fn certify_endpoint(&self, key: PublicKey) -> Result<Vec<u8>, Refused> {
         self.issue(self.blank(key)?).map(|(_, bytes)| bytes)
+    }
+
+    /// The same under a name of its own.
+    pub(crate) fn certify_endpoint_as(
+        &self,
+        key: PublicKey,
+        name: &str,
+    ) -> Result<Vec<u8>, Refused> {
+        let certificate = Certificate {
+            name: name.to_owned(),
+            ..self.blank(key)?
+        };
+        self.issue(certificate).map(|(_, bytes)| bytes)
+    }
+
+    /// Whether an endpoint has signed with its key what this coordinator asked it for.
+    pub(crate) fn check_endpoint(
+        &self,
+        key: &PublicKey,
+        (name, nonce): (&str, &[u8; 16]),
+        proof: &str,
+    ) -> bool {
+        let mut signature = [0; SIGNATURE];
+        let message = endpoint_message(&self.key(), nonce, name);
+        hex::decode_to_slice(proof, &mut signature).is_ok() && verify(key, &message, &signature)
+    }
+
+    /// The certificate of a session that an endpoint holds. It may have expired since the session
+    /// began; that it was issued here is what counts.
+    pub(crate) fn check_held(&self, who: &SessionHolder) -> Result<Option<u64>, RefusedReason> {
+        let Some(text) = &who.certificate else {
+            if self.required {
+                return Err(RefusedReason::CertificateMissing);
+            }
+            return Ok(None);
+        };
+        let bytes = hex::decode(text).unwrap_or_default();
+        let issued = Certificate::read(&bytes)
+            .map_err(|_| RefusedReason::CertificateMalformed)?
+            .says
+            .issued;
+        let holder = Holder::Device {
+            account: who.account,
+        };
+        let says = self
+            .trust()
+            .check(&bytes, &who.device_key, holder, issued)?;
+        Ok(Some(says.issued))
     }
 
     fn blank(&self, key: PublicKey) -> Result<Certificate, Refused> {

@@ -16,6 +16,7 @@
 //! | `hosts.minimum` | what a host needs in every zone: `cpu_cores`, `cpu_frequency_mhz`, `memory_mb` | 1 each |
 //! | `hosts.heartbeat_seconds` | how often a host says that it is there, 1 to 60 | 5 |
 //! | `hosts.silent_seconds` | without a heartbeat for so long it is not there; at least twice `heartbeat_seconds`, at most 600 | 15 |
+//! | `endpoint.mode` | `embedded`: the endpoint lives in the coordinator; `remote`: it is `warp-endpoint`, which outlives it | `embedded` |
 //! | `endpoint.key_rotation_interval_seconds` | after so long the endpoint renews the keys of a session link, 60 to 86400 | 3600 |
 //! | `cors_origins` | origins of browser clients, such as `https://play.example` | `[]` |
 //! | `registration` | `open` or `closed` | `open` |
@@ -62,6 +63,17 @@ pub enum Registration {
     Closed,
 }
 
+/// Where the endpoint is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum EndpointMode {
+    /// In the coordinator's process.
+    #[default]
+    Embedded,
+    /// A process of its own, `warp-endpoint`, which connects to the coordinator.
+    Remote,
+}
+
 /// Certificate and key, PEM files.
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
 pub struct TlsFiles {
@@ -92,6 +104,8 @@ pub struct CoordinatorConfig {
     pub require_certificates: bool,
     /// How long a certificate is valid.
     pub certificate_lifetime: Duration,
+    /// Where the endpoint is.
+    pub endpoint_mode: EndpointMode,
     /// After so long the endpoint renews the keys of a session link.
     pub key_rotation_interval: Duration,
     /// Origins that browsers may call from.
@@ -124,6 +138,7 @@ impl Default for CoordinatorConfig {
             refresh_lifetime: Duration::from_secs(7 * 24 * 3600),
             require_certificates: true,
             certificate_lifetime: Duration::from_secs(3600),
+            endpoint_mode: EndpointMode::default(),
             key_rotation_interval: Duration::from_secs(3600),
             cors_origins: Vec::new(),
             registration: Registration::Open,
@@ -207,6 +222,8 @@ struct CertificatesPart {
 
 #[derive(Default, Deserialize)]
 struct EndpointPart {
+    #[serde(default)]
+    mode: EndpointMode,
     key_rotation_interval_seconds: Option<u64>,
 }
 
@@ -288,6 +305,7 @@ impl File {
             10,
             MAX_VALIDITY,
         )?;
+        config.endpoint_mode = self.endpoint.mode;
         config.key_rotation_interval = seconds(
             "endpoint.key_rotation_interval_seconds",
             self.endpoint.key_rotation_interval_seconds,

@@ -5,6 +5,7 @@
 //! | `coordinator.sqlite` (with `-wal`, `-shm`) | accounts, refresh tokens, zones |
 //! | `jwt.key` | 32 random bytes that access tokens are signed with; delete it to void them all |
 //! | `endpoint.key` | the endpoint's Ed25519 key, PKCS#8 DER |
+//! | `endpoint-token` | 64 hex digits that a remote endpoint shows when it connects; made where `endpoint.mode` is `remote` |
 //! | `identity.key` | the coordinator's Ed25519 key, PKCS#8 DER: signs certificates, and launchers pin it; keep a copy |
 //!
 //! The directory is made with mode 0700, all files in it with 0600.
@@ -15,6 +16,7 @@ use std::{
     path::{Path, PathBuf},
 };
 
+use warp_protocol::Secret;
 use zeroize::Zeroizing;
 
 /// Name of the key that signs access tokens.
@@ -23,6 +25,10 @@ const JWT_KEY: &str = "jwt.key";
 const ENDPOINT_KEY: &str = "endpoint.key";
 /// Name of the coordinator's own key.
 const IDENTITY_KEY: &str = "identity.key";
+/// Name of the token that remote endpoints show.
+const ENDPOINT_TOKEN: &str = "endpoint-token";
+/// Random bytes in that token.
+const TOKEN_LENGTH: usize = 32;
 /// Length of the signing key, bytes.
 const JWT_KEY_LENGTH: usize = 32;
 /// Largest key file that is read, bytes.
@@ -91,6 +97,22 @@ pub(crate) fn endpoint_key(
     make: impl FnOnce() -> Zeroizing<Vec<u8>>,
 ) -> Result<(PathBuf, Zeroizing<Vec<u8>>), DataDirError> {
     key_file(dir.join(ENDPOINT_KEY), make)
+}
+
+/// The token that a remote endpoint has to show, text.
+pub(crate) fn endpoint_token(dir: &Path) -> Result<Secret, DataDirError> {
+    let path = dir.join(ENDPOINT_TOKEN);
+    let text = read_or_make(&path, || {
+        crate::tokens::random::<TOKEN_LENGTH>()
+            .map(|token| Zeroizing::new(hex::encode(token).into_bytes()))
+            .map_err(|_| DataDirError::NoRandomness)
+    })?;
+    let token = std::str::from_utf8(&text).unwrap_or_default().trim();
+    if token.len() != 2 * TOKEN_LENGTH {
+        let why = "the endpoint's token is not 64 hex digits long";
+        return Err(DataDirError::Key { path, why });
+    }
+    Ok(Secret::new(token))
 }
 
 /// The coordinator's own key, PKCS#8 DER.

@@ -1,16 +1,18 @@
-//! The embedded endpoint, as the rest of this crate sees it: the one place that knows its API.
+//! The endpoint, as the rest of this crate sees it: embedded in this process, or a process of its own.
 
-use std::time::Duration;
+use std::{sync::Arc, time::Duration};
 
+use tokio::sync::oneshot;
 pub(crate) use warp_endpoint::SignalPort;
 use warp_endpoint::{
     CertifiedDevice, Endpoint, EndpointConfig, EndpointLimits, EndpointTrust, GrantRefused,
-    GrantSpec, HostGrantSpec, HostRoute, HostTraffic, Identity, RouteRefused, WebRtcOptions,
+    GrantSpec, HostGrantSpec, HostRoute, HostTraffic, Identity, WebRtcOptions,
 };
 use warp_link::Carrier;
 use warp_link_core::State;
 use warp_protocol::{
     ProblemCode,
+    endpoint::{GRANT_TIME, HostSpec, SessionHolder, SessionSpec},
     identity::{PublicKey, RefusedReason},
     rest::IceServer,
     stream::reset,
@@ -18,16 +20,55 @@ use warp_protocol::{
 };
 use zeroize::Zeroizing;
 
-use crate::problem::Refused;
+use crate::{
+    problem::Refused,
+    remote::{Granted, Remote},
+};
 
 /// The endpoint that ends the session links of this coordinator's zones.
 #[derive(Clone)]
-pub(crate) struct EndpointPort {
-    endpoint: Endpoint,
+pub(crate) enum EndpointPort {
+    /// It lives and dies with this process.
+    Embedded(Endpoint),
+    /// It outlives this process.
+    Remote(Arc<Remote>),
 }
 
 /// The stored key is not one.
 pub(crate) struct NotAKey;
+
+/// A session that is being granted.
+#[derive(Default)]
+pub(crate) struct Granting(Option<oneshot::Receiver<Granted>>);
+
+impl Granting {
+    /// Waits for the endpoint's answer.
+    ///
+    /// # Errors
+    /// It refused, or did not answer in time.
+    pub(crate) async fn done(self) -> Granted {
+        let Some(answer) = self.0 else {
+            return Ok(());
+        };
+        match tokio::time::timeout(GRANT_TIME, answer).await {
+            Ok(Ok(granted)) => granted,
+            _ => Err(Refused::new(
+                ProblemCode::EndpointUnreachable,
+                "the zone's endpoint did not answer; try again in a moment",
+            )
+            .retry_after(1)),
+        }
+    }
+}
+
+/// Whose session is to be granted.
+pub(crate) struct Grantee<'a> {
+    pub(crate) session_id: &'a str,
+    pub(crate) peer_id: &'a str,
+    pub(crate) account: i64,
+    pub(crate) device_key: PublicKey,
+    pub(crate) certificate: Option<Vec<u8>>,
+}
 
 impl EndpointPort {
     /// A new key, PKCS#8 DER.
@@ -35,8 +76,8 @@ impl EndpointPort {
         warp_endpoint::generate_identity_der()
     }
 
-    /// `loopback`: launchers of this machine only, perhaps without any network. `key_interval`: after
-    /// so long the keys of a session link are renewed.
+    /// The embedded one. `loopback`: launchers of this machine only, perhaps without any network.
+    /// `key_interval`: after so long the keys of a session link are renewed.
     pub(crate) fn start(
         identity_der: &[u8],
         loopback: bool,
@@ -55,44 +96,113 @@ impl EndpointPort {
                 ..WebRtcOptions::default()
             },
         });
-        Ok(Self { endpoint })
+        Ok(Self::Embedded(endpoint))
+    }
+
+    /// The place of a remote one, if that is what this is.
+    pub(crate) fn remote(&self) -> Option<&Arc<Remote>> {
+        match self {
+            Self::Embedded(_) => None,
+            Self::Remote(remote) => Some(remote),
+        }
+    }
+
+    /// What launchers check the endpoint by; none: it has not been there yet.
+    pub(crate) fn known_key(&self) -> Option<PublicKey> {
+        match self {
+            Self::Embedded(endpoint) => Some(endpoint.key()),
+            Self::Remote(remote) => remote.key(),
+        }
     }
 
     /// What launchers check the endpoint by.
-    pub(crate) fn key(&self) -> PublicKey {
-        self.endpoint.key()
+    ///
+    /// # Errors
+    /// `endpoint-unreachable`.
+    pub(crate) fn key(&self) -> Result<PublicKey, Refused> {
+        self.reachable()?;
+        self.known_key().ok_or_else(|| {
+            let text = "the zone's endpoint has not been connected yet";
+            Refused::new(ProblemCode::EndpointUnreachable, text)
+        })
+    }
+
+    /// # Errors
+    /// `endpoint-unreachable`.
+    pub(crate) fn reachable(&self) -> Result<(), Refused> {
+        self.remote().map_or(Ok(()), |remote| remote.reachable())
+    }
+
+    /// Whether it is the endpoint of a hosted zone.
+    pub(crate) fn is_hosted(&self) -> bool {
+        self.remote().is_some_and(|remote| remote.owner().is_some())
+    }
+
+    /// Whether sessions that are not known here may yet be named by the endpoint.
+    pub(crate) fn awaits_adoption(&self) -> bool {
+        self.remote().is_some_and(|remote| remote.awaits_adoption())
     }
 
     /// What the endpoint refused, by reason.
     pub(crate) fn refusals(&self) -> Vec<(RefusedReason, u64)> {
-        self.endpoint.refusals()
+        match self {
+            Self::Embedded(endpoint) => endpoint.refusals(),
+            Self::Remote(remote) => remote.refusals(),
+        }
     }
 
     pub(crate) fn grant(
         &self,
-        session_id: &str,
-        device_key: Vec<u8>,
-        holder: Option<(i64, Vec<u8>)>,
+        grantee: Grantee<'_>,
         zone: &ZoneFile,
         ice_servers: Vec<IceServer>,
-    ) -> Result<SignalPort, Refused> {
-        let spec = GrantSpec {
-            session_id: session_id.to_owned(),
+    ) -> Result<(SignalPort, Granting), Refused> {
+        let Grantee {
+            session_id,
+            peer_id,
+            account,
             device_key,
-            certified: holder.map(|(account, certificate)| CertifiedDevice {
-                account: u64::try_from(account).unwrap_or(0),
-                certificate,
-            }),
-            game: zone.game.clone(),
-            p2p_enabled: zone.p2p_enabled,
-            ice_servers,
-        };
-        self.endpoint
-            .grant(spec)
-            .map_err(|error| refuse(session_id, error))
+            certificate,
+        } = grantee;
+        let account = u64::try_from(account).unwrap_or(0);
+        let (game, p2p_enabled) = (zone.game.clone(), zone.p2p_enabled);
+        match self {
+            Self::Embedded(endpoint) => {
+                let granted = endpoint.grant(GrantSpec {
+                    session_id: session_id.to_owned(),
+                    device_key: device_key.spki(),
+                    certified: certificate.map(|certificate| CertifiedDevice {
+                        account,
+                        certificate,
+                    }),
+                    game,
+                    p2p_enabled,
+                    ice_servers,
+                });
+                let port = granted.map_err(|error| refuse(session_id, error))?;
+                Ok((port, Granting::default()))
+            }
+            Self::Remote(remote) => {
+                let who = SessionHolder {
+                    session_id: session_id.to_owned(),
+                    peer_id: peer_id.to_owned(),
+                    zone_id: zone.zone_id.clone(),
+                    account,
+                    device_key,
+                    certificate: certificate.map(hex::encode),
+                };
+                let (port, answer) = remote.grant(SessionSpec {
+                    who,
+                    game,
+                    p2p_enabled,
+                    ice_servers,
+                })?;
+                Ok((port, Granting(Some(answer))))
+            }
+        }
     }
 
-    /// Lets a host connect in its own room.
+    /// Lets a host connect in its own room. A remote endpoint's refusal ends the port.
     pub(crate) fn grant_host(
         &self,
         room: &str,
@@ -100,78 +210,136 @@ impl EndpointPort {
         (account, certificate): (i64, Vec<u8>),
         ice_servers: Vec<IceServer>,
     ) -> Result<SignalPort, Refused> {
-        let spec = HostGrantSpec {
-            session_id: room.to_owned(),
-            device_key: device_key.spki(),
-            certified: CertifiedDevice {
-                account: u64::try_from(account).unwrap_or(0),
-                certificate,
-            },
-            ice_servers,
-        };
-        self.endpoint
-            .grant_host(spec)
-            .map_err(|error| refuse(room, error))
+        let account = u64::try_from(account).unwrap_or(0);
+        match self {
+            Self::Embedded(endpoint) => endpoint
+                .grant_host(HostGrantSpec {
+                    session_id: room.to_owned(),
+                    device_key: device_key.spki(),
+                    certified: CertifiedDevice {
+                        account,
+                        certificate,
+                    },
+                    ice_servers,
+                })
+                .map_err(|error| refuse(room, error)),
+            Self::Remote(remote) => remote.grant_host(HostSpec {
+                room: room.to_owned(),
+                device_key,
+                account,
+                certificate: hex::encode(certificate),
+                ice_servers,
+            }),
+        }
     }
 
     pub(crate) fn attach_host(&self, room: &str, carrier: Carrier) -> Result<(), Refused> {
-        self.endpoint
-            .attach_host_wss(room, carrier)
-            .map_err(|error| Refused::new(ProblemCode::UnknownSession, error.to_string()))
+        match self {
+            Self::Embedded(endpoint) => endpoint
+                .attach_host_wss(room, carrier)
+                .map_err(|error| Refused::new(ProblemCode::UnknownSession, error.to_string())),
+            Self::Remote(remote) => remote.attach(room, true, carrier),
+        }
     }
 
-    pub(crate) fn route(&self, route: HostRoute) -> Result<(), RouteRefused> {
-        self.endpoint.route(route)
+    /// # Errors
+    /// Why the endpoint did not take it. A remote one logs that by itself.
+    pub(crate) fn route(&self, route: HostRoute) -> Result<(), String> {
+        match self {
+            Self::Embedded(endpoint) => endpoint.route(route).map_err(|error| error.to_string()),
+            Self::Remote(remote) if remote.route(route) => Ok(()),
+            Self::Remote(_) => Err("the endpoint is away".to_owned()),
+        }
     }
 
     pub(crate) fn unroute(&self, room: &str, slot: u32) {
-        self.endpoint.unroute(room, slot);
+        match self {
+            Self::Embedded(endpoint) => endpoint.unroute(room, slot),
+            Self::Remote(remote) => remote.unroute(room, slot),
+        }
     }
 
     pub(crate) fn end_host(&self, room: &str) {
-        self.endpoint.end_host(room);
+        match self {
+            Self::Embedded(endpoint) => endpoint.end_host(room),
+            Self::Remote(remote) => remote.end_host(room),
+        }
     }
 
     /// What each host has brought and taken, by its room.
     pub(crate) fn host_traffic(&self) -> Vec<(String, HostTraffic)> {
-        self.endpoint.host_traffic()
+        match self {
+            Self::Embedded(endpoint) => endpoint.host_traffic(),
+            Self::Remote(remote) => remote.traffic(),
+        }
     }
 
     pub(crate) fn attach(&self, session_id: &str, carrier: Carrier) -> Result<(), Refused> {
-        self.endpoint
-            .attach_wss(session_id, carrier)
-            .map_err(|error| Refused::new(ProblemCode::UnknownSession, error.to_string()))
+        match self {
+            Self::Embedded(endpoint) => endpoint
+                .attach_wss(session_id, carrier)
+                .map_err(|error| Refused::new(ProblemCode::UnknownSession, error.to_string())),
+            Self::Remote(remote) => remote.attach(session_id, false, carrier),
+        }
     }
 
     pub(crate) fn revoke(&self, session_id: &str) {
-        self.endpoint.revoke(session_id);
+        match self {
+            Self::Embedded(endpoint) => endpoint.revoke(session_id),
+            Self::Remote(remote) => remote.revoke(session_id, None),
+        }
     }
 
     /// Ends a session because its device was revoked.
     pub(crate) fn revoke_device(&self, session_id: &str) {
-        self.endpoint.end(session_id, reset::DEVICE_REVOKED);
+        match self {
+            Self::Embedded(endpoint) => endpoint.end(session_id, reset::DEVICE_REVOKED),
+            Self::Remote(remote) => remote.revoke(session_id, Some(reset::DEVICE_REVOKED)),
+        }
     }
 
     /// True while the session has a link, over whichever carrier, or holds one that is coming back.
     pub(crate) fn is_linked(&self, session_id: &str) -> bool {
-        self.endpoint
-            .sessions()
-            .iter()
-            .any(|s| s.session_id == session_id && is_up(s.state))
+        match self {
+            Self::Embedded(endpoint) => endpoint
+                .sessions()
+                .iter()
+                .any(|s| s.session_id == session_id && is_up(s.state)),
+            Self::Remote(remote) => remote.is_linked(session_id),
+        }
+    }
+
+    /// The coordinator is about to end all sessions, because it stops. A remote endpoint keeps them.
+    pub(crate) fn let_go(&self) {
+        if let Self::Remote(remote) = self {
+            remote.let_go();
+        }
     }
 
     pub(crate) async fn shutdown(&self) {
-        self.endpoint.shutdown().await;
+        if let Self::Embedded(endpoint) = self {
+            endpoint.shutdown().await;
+        }
     }
 }
 
 fn refuse(room: &str, error: GrantRefused) -> Refused {
-    tracing::warn!(session = room, %error, "the endpoint refused a session");
-    let code = match error {
-        GrantRefused::Untrusted(reason) => reason.problem(),
-        _ => ProblemCode::CoordinatorFault,
+    let untrusted = match error {
+        GrantRefused::Untrusted(reason) => Some(reason),
+        _ => None,
     };
-    Refused::new(code, format!("the endpoint takes no session: {error}"))
+    refused(room, untrusted, &error.to_string())
+}
+
+/// What a launcher is told when the endpoint refuses a grant.
+pub(crate) fn refused(room: &str, untrusted: Option<RefusedReason>, message: &str) -> Refused {
+    tracing::warn!(
+        session = room,
+        why = message,
+        "the endpoint refused a session"
+    );
+    let code = untrusted.map_or(ProblemCode::CoordinatorFault, RefusedReason::problem);
+    Refused::new(code, format!("the endpoint takes no session: {message}"))
 }
 
 fn is_up(state: State) -> bool {

@@ -109,6 +109,17 @@ impl FromRequestParts<App> for Caller {
     }
 }
 
+/// A token that is not an account's.
+pub(crate) struct Bearer(pub(crate) Secret);
+
+impl<S: Send + Sync> FromRequestParts<S> for Bearer {
+    type Rejection = Refused;
+
+    async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Self, Refused> {
+        bearer(parts)?.map(Self).ok_or_else(not_signed_in)
+    }
+}
+
 /// Who is asking, by `Authorization: Bearer` or, as in the older contract, by `?token=`.
 pub(crate) struct SocketCaller(pub(crate) Caller);
 
@@ -145,7 +156,8 @@ fn bearer(parts: &Parts) -> Result<Option<Secret>, Refused> {
         .ok_or_else(not_signed_in)
 }
 
-fn caller_of(app: &App, token: &Secret) -> Result<Caller, Refused> {
+/// Whose access token it is.
+pub(crate) fn caller_of(app: &App, token: &Secret) -> Result<Caller, Refused> {
     let (account, claims) = app.tokens.check(token.reveal())?;
     Ok(Caller {
         account,

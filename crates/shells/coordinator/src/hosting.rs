@@ -159,8 +159,10 @@ impl Hosting {
             min_bandwidth_mbps: zone.min_bandwidth_mbps,
             max_latency_ms: zone.max_latency_ms,
             minimum: self.config.minimum,
-            // No zone file names any yet.
-            upstreams: Vec::new(),
+            upstreams: zone
+                .hosted
+                .as_ref()
+                .map_or_else(Vec::new, |hosted| hosted.upstreams.clone()),
         }
     }
 

@@ -34,6 +34,7 @@ mod offline;
 mod passwords;
 mod problem;
 mod relays;
+mod remote;
 mod running;
 mod server;
 mod store;
@@ -41,7 +42,7 @@ mod tokens;
 mod turn;
 mod ws;
 
-pub use config::{ConfigError, CoordinatorConfig, Registration, TlsFiles};
+pub use config::{ConfigError, CoordinatorConfig, EndpointMode, Registration, TlsFiles};
 pub use data_dir::DataDirError;
 pub use hosts_config::{HostsConfig, HostsWho};
 pub use limits::{Rate, RateLimits};

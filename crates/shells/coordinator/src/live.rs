@@ -14,16 +14,17 @@ use tokio_util::{sync::CancellationToken, task::TaskTracker};
 use warp_coordinator_core::{
     NewSession, Revoked, RoomsLimits, Session, Sessions, SessionsFull, SessionsLimits,
 };
-use warp_protocol::{ProblemCode, rest::IceServer, zone::ZoneFile};
+use warp_protocol::{ProblemCode, identity::PublicKey, rest::IceServer, zone::ZoneFile};
 
 use crate::{
     authority::Authority,
-    endpoint_port::{EndpointPort, SignalPort},
+    endpoint_port::{EndpointPort, Grantee, Granting, SignalPort},
     hosting::Hosting,
     hosts_config::HostsConfig,
     hub::{Hub, Seat},
     problem::{Refused, internal},
     relays::Relays,
+    remote::{HOSTED_LEASE, Owner, Remote},
     ws::close,
 };
 
@@ -75,6 +76,8 @@ impl CarrierStop {
 pub(crate) struct Live {
     pub(crate) hub: Arc<Hub>,
     pub(crate) endpoint: EndpointPort,
+    /// Endpoints of hosted zones, by zone; one for each such zone that is stored.
+    hosted: Mutex<HashMap<String, Arc<Remote>>>,
     sessions: Mutex<Sessions>,
     carriers: Mutex<HashMap<String, CarrierStop>>,
     pub(crate) relays: Relays,
@@ -104,6 +107,7 @@ impl Live {
         Arc::new(Self {
             hub,
             endpoint,
+            hosted: Mutex::default(),
             hosting,
             sessions: Mutex::new(Sessions::new(SessionsLimits {
                 unused,
@@ -117,37 +121,123 @@ impl Live {
         })
     }
 
+    /// The endpoint that new sessions of a zone are granted to: its host, or the coordinator's own while
+    /// none is there.
+    pub(crate) fn endpoint_for(&self, zone_id: &str) -> EndpointPort {
+        let hosted = self.hosted.lock().get(zone_id).cloned();
+        match hosted.filter(|remote| remote.reachable().is_ok()) {
+            Some(remote) => EndpointPort::Remote(remote),
+            None => self.endpoint.clone(),
+        }
+    }
+
+    /// The endpoint that has a session or a host's room.
+    pub(crate) fn endpoint_of(&self, room: &str) -> EndpointPort {
+        let hosted = self.hosted.lock();
+        match hosted.values().find(|remote| remote.has(room)) {
+            Some(remote) => EndpointPort::Remote(Arc::clone(remote)),
+            None => self.endpoint.clone(),
+        }
+    }
+
+    /// The place of the endpoint of a hosted zone; none: the zone is not hosted.
+    pub(crate) fn hosted(&self, zone_id: &str) -> Option<Arc<Remote>> {
+        self.hosted.lock().get(zone_id).cloned()
+    }
+
+    /// Brings the places of hosted zones' endpoints in line with what is stored.
+    pub(crate) fn sync_hosted(&self, zones: &[&ZoneFile]) {
+        let wanted = |id: &str| {
+            let mut zones = zones.iter();
+            zones.any(|zone| zone.zone_id == id && zone.hosted.is_some())
+        };
+        let mut hosted = self.hosted.lock();
+        let gone: Vec<String> = hosted.keys().filter(|id| !wanted(id)).cloned().collect();
+        let gone: Vec<_> = gone.iter().filter_map(|id| hosted.remove(id)).collect();
+        for zone in zones.iter().filter(|zone| zone.hosted.is_some()) {
+            let entry = hosted.entry(zone.zone_id.clone());
+            entry.or_insert_with(|| Remote::new(HOSTED_LEASE));
+        }
+        drop(hosted);
+        for remote in gone {
+            remote.dismiss();
+        }
+    }
+
+    /// Whether an endpoint may yet name sessions that are not known here.
+    pub(crate) fn awaits_adoption(&self) -> bool {
+        let hosted = self.hosted.lock();
+        self.endpoint.awaits_adoption() || hosted.values().any(|remote| remote.awaits_adoption())
+    }
+
     /// Makes a session: room, grant and the endpoint's seat in the room. An older session of the
-    /// same account and device ends.
+    /// same account and device ends. The endpoint's answer is for the caller to wait for.
     pub(crate) fn grant(
         self: &Arc<Self>,
         new: NewSession,
         certificate: Option<Vec<u8>>,
+        endpoint: &EndpointPort,
         zone: &ZoneFile,
         ice_servers: Vec<IceServer>,
+    ) -> Result<Granting, Refused> {
+        let key = PublicKey::from_spki(&new.device_key);
+        let device_key = key.ok_or_else(|| internal("a device key that is none"))?;
+        let mut granting = Granting::default();
+        self.enter(new, |new| {
+            let grantee = Grantee {
+                session_id: &new.session_id,
+                peer_id: &new.peer_id,
+                account: new.account,
+                device_key,
+                certificate,
+            };
+            let (port, answer) = endpoint.grant(grantee, zone, ice_servers)?;
+            granting = answer;
+            Ok(port)
+        })?;
+        Ok(granting)
+    }
+
+    /// Enters a session that the endpoint holds; `port` is its place there.
+    pub(crate) fn adopt(
+        self: &Arc<Self>,
+        new: NewSession,
+        port: SignalPort,
+        up: bool,
     ) -> Result<(), Refused> {
         let session_id = new.session_id.clone();
-        let (peer_id, device_key) = (new.peer_id.clone(), new.device_key.clone());
-        let (account, joined) = (new.account, new.clone());
+        self.enter(new, |_| Ok(port))?;
+        if up {
+            self.sessions.lock().mark_live(&session_id);
+        }
+        Ok(())
+    }
+
+    /// Enters a session in the tables, with its room and the endpoint's seat there.
+    fn enter(
+        self: &Arc<Self>,
+        new: NewSession,
+        port: impl FnOnce(&NewSession) -> Result<SignalPort, Refused>,
+    ) -> Result<(), Refused> {
+        let (session_id, account) = (new.session_id.clone(), new.account);
         let replaced = {
             let mut sessions = self.sessions.lock();
             sessions
-                .grant(self.start.elapsed(), new)
+                .grant(self.start.elapsed(), new.clone())
                 .map_err(|full| refuse_full(&full))?
         };
         if let Some(older) = replaced {
             let why = "replaced by a newer one of the same device";
             self.tear_down(&older, why, close::SESSION_ENDED);
         }
-        let made = self.hub.open(&session_id, &[&peer_id]).map_err(|error| {
-            tracing::warn!(%error, "no room for a session");
-            Refused::new(ProblemCode::CoordinatorFault, error.to_string())
-        });
-        let holder = certificate.map(|certificate| (account, certificate));
-        let made = made.and_then(|()| {
-            self.endpoint
-                .grant(&session_id, device_key, holder, zone, ice_servers)
-        });
+        let made = self
+            .hub
+            .open(&session_id, &[&new.peer_id])
+            .map_err(|error| {
+                tracing::warn!(%error, "no room for a session");
+                Refused::new(ProblemCode::CoordinatorFault, error.to_string())
+            });
+        let made = made.and_then(|()| port(&new));
         let made = made.and_then(|port| self.seat_endpoint(&session_id, port));
         if let Err(refused) = made {
             self.end(&session_id, "it could not be made");
@@ -156,10 +246,15 @@ impl Live {
         tracing::info!(
             session = session_id,
             account,
-            zone = zone.zone_id,
+            zone = new.zone_id,
             "session granted"
         );
-        self.hosting.join(&joined);
+        if self.endpoint_of(&session_id).is_hosted() {
+            // Hosts forward to the coordinator's own endpoint only.
+            self.deadlines_changed.notify_one();
+            return Ok(());
+        }
+        self.hosting.join(&new);
         // One that the endpoint has ended since is not to stay there.
         if self.owned(&session_id, account).is_err() {
             self.hosting.leave(&session_id);
@@ -191,7 +286,31 @@ impl Live {
         sessions
             .owned(session_id, account)
             .cloned()
-            .ok_or_else(unknown_session)
+            .ok_or_else(|| self.unknown())
+    }
+
+    /// What is answered for a session that is not in the tables: that there is none, or, while the
+    /// endpoint may yet name it after a restart, that it is too early to say.
+    pub(crate) fn unknown(&self) -> Refused {
+        if self.awaits_adoption() {
+            let text = "the coordinator has just started and waits for its endpoint; try again";
+            return Refused::new(ProblemCode::CoordinatorFault, text).retry_after(1);
+        }
+        unknown_session()
+    }
+
+    /// Whether another session of the same device stands where this one stood.
+    pub(crate) fn is_replaced(
+        &self,
+        session_id: &str,
+        account: i64,
+        device_key: &PublicKey,
+        zone_id: &str,
+    ) -> bool {
+        let sessions = self.sessions.lock();
+        sessions
+            .of_device(account, &device_key.spki(), zone_id)
+            .is_some_and(|other| other != session_id)
     }
 
     /// The session that a peer id belongs to, if it is that account's.
@@ -239,9 +358,20 @@ impl Live {
             if let Some(carrier) = self.carriers.lock().get(id) {
                 carrier.close_with(close::SESSION_ENDED);
             }
-            self.endpoint.revoke_device(id);
+            self.endpoint_of(id).revoke_device(id);
         }
         self.hosting.end_revoked(by);
+        let hosted: Vec<_> = self.hosted.lock().values().cloned().collect();
+        let owned = |owner: &Owner| match by {
+            Revoked::Device(key) => owner.device_key == *key,
+            Revoked::Account { account, at } => owner.account == *account && owner.certified <= *at,
+        };
+        for remote in hosted {
+            if remote.owner().as_ref().is_some_and(owned) {
+                tracing::info!("the endpoint of a hosted zone ends: its device was revoked");
+                remote.dismiss();
+            }
+        }
         ids.len()
     }
 
@@ -263,7 +393,7 @@ impl Live {
         }
         self.relays.end_session(id, code);
         self.hosting.leave(id);
-        self.endpoint.revoke(id);
+        self.endpoint_of(id).revoke(id);
         self.hub.close(id);
         self.deadlines_changed.notify_one();
     }
@@ -330,7 +460,7 @@ impl Live {
             }
             let due = self.sessions.lock().due(self.start.elapsed());
             for id in due {
-                if self.endpoint.is_linked(&id) || self.relays.serve(&id) {
+                if self.endpoint_of(&id).is_linked(&id) || self.relays.serve(&id) {
                     self.sessions.lock().mark_live(&id);
                 } else {
                     self.end(&id, "nothing attached to it in time");
@@ -341,6 +471,10 @@ impl Live {
 
     /// Ends all sessions and hosts.
     pub(crate) fn end_all(&self) {
+        self.endpoint.let_go();
+        for remote in self.hosted.lock().values() {
+            remote.let_go();
+        }
         self.hosting.end_all();
         let ids = self.sessions.lock().ids();
         for id in ids {

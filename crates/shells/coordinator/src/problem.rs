@@ -65,7 +65,7 @@ fn status_of(code: ProblemCode) -> StatusCode {
         | P::CertificateExpired
         | P::DeviceRevoked => StatusCode::FORBIDDEN,
         P::TooManyRequests => StatusCode::TOO_MANY_REQUESTS,
-        P::CoordinatorFault => StatusCode::SERVICE_UNAVAILABLE,
+        P::CoordinatorFault | P::EndpointUnreachable => StatusCode::SERVICE_UNAVAILABLE,
         P::NotFound | P::UnknownZone | P::UnknownSession => StatusCode::NOT_FOUND,
         _ => StatusCode::INTERNAL_SERVER_ERROR,
     }

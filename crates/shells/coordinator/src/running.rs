@@ -19,7 +19,7 @@ use warp_protocol::{
 };
 
 use crate::{
-    AdminError, CoordinatorConfig, Offline,
+    AdminError, CoordinatorConfig, EndpointMode, Offline,
     api::router,
     app::{App, Shared},
     authority::Authority,
@@ -28,6 +28,7 @@ use crate::{
     limits::KeyedLimit,
     live::Live,
     passwords::Hasher,
+    remote::{LEASE, Remote},
     server::{Server, TlsError, tls},
     store::{Store, StoreError},
     tokens::{AccessTokens, unix_now},
@@ -123,6 +124,10 @@ impl Coordinator {
         data_dir::prepare(&config.data_dir)?;
         let signing = data_dir::jwt_key(&config.data_dir)?;
         let authority = Arc::new(authority(&config)?);
+        let endpoint_token = match config.endpoint_mode {
+            EndpointMode::Embedded => None,
+            EndpointMode::Remote => Some(data_dir::endpoint_token(&config.data_dir)?),
+        };
         let endpoint = endpoint(&config, &authority)?;
         let store = Store::open(&config.data_dir).await?;
         let internal =
@@ -150,6 +155,7 @@ impl Coordinator {
         let app = App::new(Shared {
             tokens: AccessTokens::new(&signing, config.access_lifetime),
             authority,
+            endpoint_token,
             revoked_up_to: tokio::sync::Mutex::new(0),
             syncing: tokio::sync::Mutex::new(()),
             by_address: KeyedLimit::new(config.limits.address),
@@ -293,6 +299,9 @@ fn authority(config: &CoordinatorConfig) -> Result<Authority, StartError> {
 }
 
 fn endpoint(config: &CoordinatorConfig, authority: &Authority) -> Result<EndpointPort, StartError> {
+    if config.endpoint_mode == EndpointMode::Remote {
+        return Ok(EndpointPort::Remote(Remote::new(LEASE)));
+    }
     let (file, der) = data_dir::endpoint_key(&config.data_dir, EndpointPort::new_identity)?;
     let loopback = config.listen.ip().is_loopback();
     let trust = EndpointTrust {
@@ -366,6 +375,7 @@ pub(crate) async fn sync_fleet(app: &App) -> Result<(), StoreError> {
     let zones = app.store.zones().await?;
     let zones: Vec<&ZoneFile> = zones.iter().map(|(zone, _)| zone).collect();
     app.live.hosting.sync(&zones, p2p_on);
+    app.live.sync_hosted(&zones);
     Ok(())
 }
 

@@ -157,6 +157,9 @@ pub enum GrantRefused {
     /// The system gave no randomness, or the numbers of the link are out of range.
     #[error("the session link cannot be set up; look at the endpoint's link configuration")]
     LinkSetup,
+    /// The zone's signed policy does not let this endpoint serve it, or dial its game servers.
+    #[error("the zone's policy does not allow it here")]
+    NotAllowed,
     /// The endpoint is being shut down.
     #[error("the endpoint is being shut down")]
     ShuttingDown,

@@ -19,7 +19,6 @@ use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 
 use bytes::{Bytes, BytesMut};
 use parking_lot::Mutex;
-use serde::Serialize;
 use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
@@ -28,6 +27,7 @@ use warp_link::{Carrier, CarrierFeed, CarrierReceiver, CarrierSender, CloseReaso
 use warp_link_core::Holder;
 use warp_link_driver::{Answering, Room, RoomKeys};
 use warp_protocol::carrier::PathKind;
+pub use warp_protocol::endpoint::HostTraffic;
 use warp_protocol::hosting::{FORWARD_LEN, Forwarded};
 use warp_protocol::identity::{PublicKey, RefusedReason};
 use warp_protocol::rest::IceServer;
@@ -87,25 +87,6 @@ pub enum RouteRefused {
     /// The host has as many routes as it may have.
     #[error("the host has as many members as it may have")]
     TooManyRoutes,
-}
-
-/// What a host has brought and taken, since it was granted.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize)]
-pub struct HostTraffic {
-    /// Datagrams from members.
-    pub up: u64,
-    /// Bytes of those, without the heads.
-    pub up_bytes: u64,
-    /// Datagrams to members.
-    pub down: u64,
-    /// Bytes of those, without the heads.
-    pub down_bytes: u64,
-    /// Refused: the slot has no route.
-    pub unrouted: u64,
-    /// Refused: of another epoch than its route.
-    pub stale: u64,
-    /// Refused: not a forwarded datagram.
-    pub malformed: u64,
 }
 
 /// The way to a host, as the carriers of its members share it.
@@ -509,6 +490,14 @@ impl Endpoint {
             if let Some((_, carrier)) = host.uplink.carrier.lock().take() {
                 carrier.close();
             }
+        }
+    }
+
+    /// Ends all hosts, which also takes all routes away.
+    pub fn end_hosts(&self) {
+        let rooms: Vec<String> = self.shared().hosts.by_room.lock().keys().cloned().collect();
+        for room in rooms {
+            self.end_host(&room);
         }
     }
 

@@ -52,6 +52,7 @@
 //! | packets kept for a silent client | one of a stream, 64 KiB | the newest counts |
 
 mod config;
+pub mod control;
 mod endpoint;
 pub mod game;
 mod hosts;

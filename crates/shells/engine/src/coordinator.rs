@@ -116,6 +116,11 @@ impl Coordinator {
         Ok(self.target(warp_link::websocket::ws_url(&self.base, &path)?))
     }
 
+    /// How sockets are opened; where to is for the caller to fill in.
+    pub(crate) fn bare_target(&self) -> WsTarget {
+        self.target(String::new())
+    }
+
     fn target(&self, url: String) -> WsTarget {
         WsTarget {
             url,

@@ -1,11 +1,15 @@
 //! Hosting: runs `warp-host` with this account's access to the coordinator.
 
+use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
 use async_trait::async_trait;
 use reqwest::Method;
 use tokio::task::AbortHandle;
+use tokio_util::sync::{CancellationToken, DropGuard};
+use warp_endpoint::WebRtcOptions;
+use warp_endpoint::control::{Hosted, HostedAccess, Remote, RemoteConfig};
 use warp_engine_core::config::Config;
 use warp_engine_core::machine::Outcome;
 use warp_host::{Access, Certified, HostConfig, HostHandle};
@@ -14,7 +18,7 @@ use warp_link::websocket::{ConnectError, WsTarget};
 use warp_protocol::hosting::{HostGrant, HostHeartbeat, HostRegister};
 use warp_protocol::identity::RefusedReason;
 use warp_protocol::zone::ZoneView;
-use warp_protocol::{Problem, ProblemCode};
+use warp_protocol::{Problem, ProblemCode, Secret};
 
 use crate::coordinator::Coordinator;
 use crate::outbox::Outbox;
@@ -27,6 +31,8 @@ pub(crate) struct Hosting {
     coordinator: Arc<Coordinator>,
     config: Config,
     running: Option<(HostHandle, AbortHandle)>,
+    /// The endpoint of a hosted zone, if this engine is one.
+    endpoint: Option<DropGuard>,
 }
 
 impl Hosting {
@@ -35,6 +41,7 @@ impl Hosting {
             coordinator,
             config,
             running: None,
+            endpoint: None,
         }
     }
 
@@ -100,6 +107,90 @@ impl Hosting {
         self.running = Some((host, telling.abort_handle()));
     }
 
+    /// Becomes the endpoint of a hosted zone; one that still runs is ended.
+    pub(crate) fn start_endpoint(
+        &mut self,
+        zone: &str,
+        upstreams: Vec<SocketAddr>,
+        outbox: Outbox,
+    ) {
+        self.endpoint = None;
+        let view = HostStatusView {
+            zones: vec![zone.to_owned()],
+            ..HostStatusView::default()
+        };
+        let remote = match self.remote(zone, upstreams) {
+            Ok(remote) => remote,
+            Err(problem) => {
+                let view = HostStatusView {
+                    state: HostState::Stopped,
+                    problem: Some(problem),
+                    ..view
+                };
+                outbox.offer(Outcome::HostState(Box::new(view)));
+                return;
+            }
+        };
+        let stop = CancellationToken::new();
+        self.endpoint = Some(stop.clone().drop_guard());
+        tokio::spawn(async move {
+            let mut serving = remote.serving();
+            let tell = |state, problem| {
+                let view = HostStatusView {
+                    state,
+                    problem,
+                    ..view.clone()
+                };
+                outbox.send(Outcome::HostState(Box::new(view)))
+            };
+            let telling = async {
+                loop {
+                    let state = if *serving.borrow_and_update() {
+                        HostState::Serving
+                    } else {
+                        HostState::Registering
+                    };
+                    tell(state, None).await;
+                    if serving.changed().await.is_err() {
+                        std::future::pending::<()>().await;
+                    }
+                }
+            };
+            tokio::select! {
+                () = remote.serve(stop, |_| {}) => {}
+                () = telling => {}
+            }
+            tell(HostState::Stopped, None).await;
+        });
+    }
+
+    fn remote(&self, zone: &str, upstreams: Vec<SocketAddr>) -> Result<Remote, Problem> {
+        let missing = || {
+            Problem::new(ProblemCode::CertificateMissing, "hosting")
+                .with_detail("the coordinator certifies no devices")
+        };
+        let identity = self.coordinator.proof.device().ok_or_else(missing)?;
+        let (trust, _) = self.coordinator.trust().ok_or_else(missing)?;
+        let webrtc = &self.config.webrtc;
+        Ok(Remote::new(RemoteConfig {
+            target: self.coordinator.bare_target(),
+            base: self.coordinator.base().to_owned(),
+            name: "hosted".to_owned(),
+            identity,
+            coordinator_key: Some(*trust.coordinator()),
+            webrtc: WebRtcOptions {
+                include_loopback: webrtc.loopback,
+                connect_timeout: Duration::from_millis(webrtc.connection_timeout_ms),
+                ..WebRtcOptions::default()
+            },
+            hosted: Some(Hosted {
+                zone_id: zone.to_owned(),
+                upstreams,
+                access: Arc::new(OverCoordinator(self.coordinator.clone())),
+            }),
+        }))
+    }
+
     pub(crate) fn pause(&self, on: bool) {
         if let Some((host, _)) = &self.running {
             host.pause(on);
@@ -108,6 +199,7 @@ impl Hosting {
 
     /// Ends it, with or without having its members moved away first.
     pub(crate) fn stop(&mut self, drain: bool) {
+        self.endpoint = None;
         if drain {
             if let Some((host, _)) = &self.running {
                 host.drain();
@@ -120,6 +212,23 @@ impl Hosting {
 }
 
 struct OverCoordinator(Arc<Coordinator>);
+
+#[async_trait]
+impl HostedAccess for OverCoordinator {
+    fn token(&self) -> Option<Secret> {
+        self.0.access_token()
+    }
+
+    async fn renew(&self) {
+        if let Err(problem) = Access::renew_token(self).await {
+            tracing::warn!(code = ?problem.code, "the access token could not be renewed");
+        }
+    }
+
+    async fn certificate(&self) -> Option<String> {
+        self.0.certificate().await.ok().flatten()
+    }
+}
 
 #[async_trait]
 impl Access for OverCoordinator {

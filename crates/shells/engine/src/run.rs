@@ -308,9 +308,15 @@ impl Engine {
                 zones,
                 max_players,
                 upload_mbps,
+                upstreams,
             } => {
                 let outbox = self.outbox(0);
-                self.hosting.start(zones, max_players, upload_mbps, outbox);
+                match (upstreams, zones.first()) {
+                    (Some(upstreams), Some(zone)) => {
+                        self.hosting.start_endpoint(zone, upstreams, outbox);
+                    }
+                    _ => self.hosting.start(zones, max_players, upload_mbps, outbox),
+                }
             }
             Effect::PauseHost { on } => self.hosting.pause(on),
             Effect::StopHost { drain } => self.hosting.stop(drain),

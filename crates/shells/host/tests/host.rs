@@ -471,6 +471,7 @@ impl Access for Ours {
                 max_latency_ms: 100,
                 description: None,
                 fallback_zone: None,
+                hosted: None,
                 game: game(),
             },
             status: ZoneStatus::Enabled,

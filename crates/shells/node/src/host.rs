@@ -103,6 +103,8 @@ impl Run {
                     zones: self.args.zones.clone(),
                     max_players: self.args.max_players,
                     upload_mbps: self.args.upload_mbps,
+                    upstreams: (!self.args.upstreams.is_empty())
+                        .then(|| self.args.upstreams.clone()),
                 };
                 send(&self.engine, start, self.args.json);
             }

@@ -89,6 +89,11 @@ struct HostArgs {
     /// Upload to give, Mbit/s; without it hosting.upload_mbps of the configuration counts.
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=100_000))]
     upload_mbps: Option<u32>,
+    /// Game server beside this machine: be the endpoint of the one zone that is named, and dial this;
+    /// all of the zone's have to be given. The zone has to be a hosted one. Without it: forward for
+    /// others.
+    #[arg(long = "upstream", value_name = "ADDR", requires = "zones")]
+    upstreams: Vec<std::net::SocketAddr>,
     /// One JSON event per line on standard output.
     #[arg(long)]
     json: bool,

@@ -116,6 +116,10 @@ fn explain(code: ProblemCode) -> (&'static str, &'static str) {
             "no player's computer can carry this zone just now",
             "Try again in a while, or choose another zone.",
         ),
+        C::EndpointUnreachable => (
+            "the zone's endpoint is not connected to the coordinator just now",
+            "Try again in a moment; the operator looks whether warp-endpoint runs.",
+        ),
         C::HostRefused => (
             "this computer cannot host here",
             "The text behind says what is missing.",

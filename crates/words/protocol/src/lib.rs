@@ -8,6 +8,7 @@
 //!   that the other side names.
 
 pub mod carrier;
+pub mod endpoint;
 pub mod hosting;
 pub mod identity;
 pub mod problem;

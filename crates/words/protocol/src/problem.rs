@@ -75,6 +75,8 @@ pub enum ProblemCode {
     ZoneLost,
     /// Only hosts carry this zone's players, and none can just now.
     NoHost,
+    /// The endpoint, a process of its own, is not connected to the coordinator just now.
+    EndpointUnreachable,
     // hosts
     /// This machine may not host in the zone, or says what cannot be.
     HostRefused,
@@ -164,6 +166,7 @@ impl ProblemCode {
                 | Self::ZoneNotJoined
                 | Self::ZoneLost
                 | Self::NoHost
+                | Self::EndpointUnreachable
         )
     }
 }

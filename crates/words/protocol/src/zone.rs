@@ -56,8 +56,22 @@ pub struct ZoneFile {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[ts(optional)]
     pub fallback_zone: Option<String>,
+    /// A host of the zone may be its endpoint: it then carries the sessions of the zone, and the
+    /// coordinator's own endpoint does while none is there. Absent: only the latter.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[ts(optional)]
+    pub hosted: Option<HostedZone>,
     /// The game server behind the zone.
     pub game: GameServer,
+}
+
+/// What the endpoint of a hosted zone may dial.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ts_rs::TS)]
+#[serde(deny_unknown_fields)]
+pub struct HostedZone {
+    /// Every address of the zone's game servers, and no other.
+    #[ts(type = "string[]")]
+    pub upstreams: Vec<SocketAddr>,
 }
 
 /// How far the bridge reads the connections of a zone. Each reads less than the one before it; a
@@ -161,6 +175,9 @@ pub struct ZoneView {
     pub players: u32,
 }
 
+/// Game servers that one zone may have: a login server, 16 char servers, 64 map servers.
+pub const MAX_UPSTREAMS: usize = 81;
+
 /// A rule that a zone file breaks.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("{field}: {why}")]
@@ -231,6 +248,17 @@ impl ZoneFile {
         if self.game.addresses().any(|address| address.port() == 0) {
             return rule("game", "every address needs its port");
         }
+        if let Some(hosted) = &self.hosted {
+            let (game, named) = (&self.game, &hosted.upstreams);
+            let same = game.addresses().all(|address| named.contains(&address))
+                && named.iter().all(|address| game.allows(*address));
+            if !same || named.len() > MAX_UPSTREAMS {
+                return rule(
+                    "hosted.upstreams",
+                    "every address of `game`, and no other, each once",
+                );
+            }
+        }
         if self.game.level == ReadLevel::Opaque && self.game.shares_a_port() {
             return rule(
                 "game.level",
@@ -288,6 +316,20 @@ mod tests {
         for (fallback, good) in [("b", true), ("a", false), ("B", false), ("", false)] {
             zone.fallback_zone = Some(fallback.to_owned());
             assert_eq!(zone.check().is_ok(), good, "{fallback}");
+        }
+    }
+
+    #[test]
+    fn a_hosted_zone_names_its_game_servers_and_nothing_else() {
+        let mut zone = file(
+            r#"{"login":"192.0.2.1:6900","char":["192.0.2.1:6121"],"map":["192.0.2.1:5121"]}"#,
+        );
+        let all = ["192.0.2.1:6900", "192.0.2.1:6121", "192.0.2.1:5121"];
+        let more = [&all[..], &["192.0.2.2:22"]].concat();
+        for (named, good) in [(&all[..], true), (&all[1..], false), (&more[..], false)] {
+            let upstreams = named.iter().map(|one| one.parse().unwrap()).collect();
+            zone.hosted = Some(HostedZone { upstreams });
+            assert_eq!(zone.check().is_ok(), good, "{named:?}");
         }
     }
 

@@ -1,5 +1,7 @@
 //! Being a host beside everything else.
 
+use std::net::SocketAddr;
+
 use warp_host_core::{HostState, HostStatusView};
 use warp_protocol::{Problem, ProblemCode};
 
@@ -52,6 +54,7 @@ impl Machine {
         zones: Vec<String>,
         max_players: Option<u32>,
         upload_mbps: Option<u32>,
+        upstreams: Option<Vec<SocketAddr>>,
     ) {
         if self.account != Account::In {
             return self.problem(Problem::new(ProblemCode::NotSignedIn, "hosting"));
@@ -67,6 +70,9 @@ impl Machine {
                 return self.refuse("host-start", "name a zone, or play one");
             }
         };
+        if upstreams.is_some() && zones.len() != 1 {
+            return self.refuse("host-start", "an endpoint is that of one zone");
+        }
         self.hosting.stage = Stage::On;
         self.hosting.paused = false;
         self.hosting.waiting = false;
@@ -74,6 +80,7 @@ impl Machine {
             zones,
             max_players,
             upload_mbps,
+            upstreams,
         });
         self.pause_host();
     }
@@ -86,14 +93,14 @@ impl Machine {
         if self.hosting.settings.zones.is_empty() && self.play.zone().is_none() {
             self.hosting.waiting = true;
         } else if self.hosting.stage == Stage::Off {
-            self.start_host(Vec::new(), None, None);
+            self.start_host(Vec::new(), None, None, None);
         }
     }
 
     /// A zone is played.
     pub(super) fn host_this_zone(&mut self) {
         if self.hosting.waiting && self.hosting.stage == Stage::Off {
-            self.start_host(Vec::new(), None, None);
+            self.start_host(Vec::new(), None, None, None);
         }
     }
 

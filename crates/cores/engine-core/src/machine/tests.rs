@@ -35,6 +35,7 @@ fn zone() -> ZoneView {
             max_latency_ms: 100,
             description: None,
             fallback_zone: None,
+            hosted: None,
             game: GameServer {
                 packet_version: 20211103,
                 level: ReadLevel::Assist,

@@ -63,7 +63,7 @@ pub(crate) async fn register(
     };
     let ice_servers = servers(format!("host-{}", caller.name));
     let for_endpoint = servers(format!("endpoint-host-{}", caller.name));
-    let endpoint_key = app.live.endpoint.key();
+    let endpoint_key = app.live.endpoint.key()?;
     let endpoint_certificate = app.authority.certify_endpoint(endpoint_key)?;
     let registered = hosting.register(Registering {
         record: HostRecord {

@@ -24,6 +24,7 @@ use warp_protocol::ProblemCode;
 
 pub(crate) use auth::{NewAccount, make_account};
 pub(crate) use devices::revoke_in;
+pub(crate) use zones::{find, prove_device};
 
 use crate::{
     app::App,
@@ -82,6 +83,7 @@ pub(crate) fn router(app: App) -> Router {
             .route(&at("links/{session_id}/guests"), post(zones::admit))
             .route(&at("relay/ws"), get(ws::relay::open))
             .route(&at("signaling/ws"), get(ws::signaling::open))
+            .route(&at("endpoints/ws"), get(ws::endpoint::open))
             .route(&at("link/ws"), get(ws::link::open));
     }
     let cors = cors(&app.config.cors_origins);

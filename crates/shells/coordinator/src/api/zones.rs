@@ -100,8 +100,16 @@ pub(crate) async fn join(
     };
     let issued = proven.as_ref().map(|(says, _)| says.issued);
     let certificate = proven.map(|(_, bytes)| bytes);
-    let endpoint_certificate = app.authority.certify_endpoint(app.live.endpoint.key())?;
-    app.live.grant(new, certificate, &zone, for_endpoint)?;
+    let endpoint = app.live.endpoint_for(&new.zone_id);
+    let endpoint_key = endpoint.key()?;
+    let endpoint_certificate = app.authority.certify_endpoint(endpoint_key)?;
+    let granting = app
+        .live
+        .grant(new, certificate, &endpoint, &zone, for_endpoint)?;
+    if let Err(refused) = granting.done().await {
+        app.live.end(&session_id, "the endpoint did not take it");
+        return Err(refused);
+    }
     // What was revoked since the look above found no session to end.
     if is_revoked(&app, &caller, &key, issued).await? {
         app.live.end(&session_id, "its device was revoked");
@@ -111,7 +119,7 @@ pub(crate) async fn join(
         session_id,
         peer_id,
         endpoint_peer_id: ENDPOINT_PEER.to_owned(),
-        endpoint_key: app.live.endpoint.key().to_string(),
+        endpoint_key: endpoint_key.to_string(),
         endpoint_certificate: Some(hex::encode(endpoint_certificate)),
         zone: view(&app, zone, status),
         ice_servers,

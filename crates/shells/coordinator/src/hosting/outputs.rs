@@ -67,7 +67,7 @@ impl Hosting {
         };
         if let Err(error) = self.endpoint.route(routed_to) {
             // The member finds that nothing comes through, reports it, and is given another.
-            tracing::warn!(?routed, %error, "the endpoint did not take a route");
+            tracing::warn!(?routed, error, "the endpoint did not take a route");
         }
         let Routed {
             session_id,
@@ -106,7 +106,7 @@ impl State {
     /// time is over.
     pub(super) fn policy(&mut self, hosting: &Hosting, zone_id: &str) -> Option<SignedPolicy> {
         let now = u64::try_from(unix_now()).unwrap_or(0);
-        let endpoints = [hosting.endpoint.key()];
+        let endpoints: Vec<_> = hosting.endpoint.known_key().into_iter().collect();
         let issued = self
             .policies
             .get(zone_id)

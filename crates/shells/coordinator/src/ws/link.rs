@@ -24,6 +24,7 @@ use futures_util::{Sink, Stream, StreamExt, stream::SplitSink};
 use serde::Deserialize;
 use tokio_util::sync::{CancellationToken, DropGuard};
 use warp_link::{Carrier, CloseReason, Inbound};
+use warp_protocol::ProblemCode;
 
 use super::{MAX_READ, close, close_message, is_too_big};
 use crate::{
@@ -52,6 +53,7 @@ pub(crate) async fn open(
     if !is_host {
         app.live.owned(&params.session_id, caller.account)?;
     }
+    app.live.endpoint_of(&params.session_id).reachable()?;
     let tasks = app.tasks.clone();
     let run = move |socket| {
         let session_id = params.session_id;
@@ -76,7 +78,11 @@ async fn run(app: App, socket: WebSocket, session_id: String) {
     };
     let gone = CancellationToken::new();
     let carrier = carrier_over(socket, &stop, &gone);
-    match app.live.endpoint.attach(&session_id, carrier) {
+    match app
+        .live
+        .endpoint_of(&session_id)
+        .attach(&session_id, carrier)
+    {
         Ok(()) => tracing::info!(session = session_id, "link socket attached"),
         Err(refused) => {
             tracing::info!(
@@ -84,7 +90,7 @@ async fn run(app: App, socket: WebSocket, session_id: String) {
                 why = refused.detail(),
                 "link socket refused"
             );
-            stop.stop(close::SESSION_ENDED);
+            stop.stop(close_code(&refused));
         }
     }
     tokio::select! {
@@ -110,7 +116,7 @@ async fn run_host(app: App, socket: WebSocket, room: String) {
         Ok(()) => tracing::info!(room, "a host's link socket attached"),
         Err(refused) => {
             tracing::info!(room, why = refused.detail(), "a host's link socket refused");
-            stop.stop(close::SESSION_ENDED);
+            stop.stop(close_code(&refused));
         }
     }
     tokio::select! {
@@ -122,6 +128,14 @@ async fn run_host(app: App, socket: WebSocket, room: String) {
     }
     hosting.carrier_closed(&room, &stop);
     tracing::info!(room, "a host's link socket closed");
+}
+
+/// What a carrier that was refused is closed with.
+fn close_code(refused: &Refused) -> u16 {
+    match refused.code() {
+        ProblemCode::EndpointUnreachable => close::RESTART,
+        _ => close::SESSION_ENDED,
+    }
 }
 
 /// `gone` is cancelled when the carrier has let go of the socket.

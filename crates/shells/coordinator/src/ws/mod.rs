@@ -1,6 +1,7 @@
 //! The WebSockets: signaling (JSON text frames), link and relay (binary datagrams).
 
 pub mod close;
+pub(crate) mod endpoint;
 pub(crate) mod link;
 pub(crate) mod relay;
 pub(crate) mod signaling;

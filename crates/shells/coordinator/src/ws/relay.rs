@@ -54,7 +54,7 @@ pub(crate) async fn open(
         to,
     } = params;
     let own = app.live.of_peer(&peer_id, caller.account);
-    let own = own.ok_or_else(unknown_session)?;
+    let own = own.ok_or_else(|| app.live.unknown())?;
     let hub = &app.live.hub;
     // Nobody learns which rooms there are, or who is in them.
     if peer_id == to || !hub.admits(&session_id, &peer_id) || !hub.admits(&session_id, &to) {

@@ -64,6 +64,9 @@ pub(crate) async fn open(
     Upgrade(upgrade): Upgrade,
 ) -> Result<Response, Refused> {
     let who = Who::of(&app, &params.peer_id, caller.account).ok_or_else(|| {
+        if app.live.awaits_adoption() {
+            return app.live.unknown();
+        }
         Refused::new(
             ProblemCode::Forbidden,
             "that peer id was not granted to you; join a zone and use the one of the answer",

@@ -7,6 +7,8 @@ mod common;
 #[cfg(test)]
 mod devices;
 #[cfg(test)]
+mod endpoints;
+#[cfg(test)]
 mod hosts;
 #[cfg(test)]
 mod hosts_policy;

@@ -19,6 +19,7 @@ fn start_effect(zone: &str) -> Effect {
         zones: vec![zone.into()],
         max_players: None,
         upload_mbps: None,
+        upstreams: None,
     }
 }
 
@@ -29,6 +30,7 @@ fn ask(machine: &mut Machine, zones: &[&str]) -> Vec<Effect> {
             zones: zones.iter().map(|zone| (*zone).to_owned()).collect(),
             max_players: None,
             upload_mbps: None,
+            upstreams: None,
         },
     );
     drain(machine)
