@@ -295,6 +295,19 @@ impl House {
         process
     }
 
+    /// Starts `warp-node host --json` for the house's zone in `place`, with an upload of 100 Mbit/s.
+    pub fn host(&self, user: &str, place: &Place) -> Process {
+        let file = self.dir.path().join(format!("host-{user}.json"));
+        std::fs::write(&file, self.node_config().to_string()).expect("a file can be written");
+        let mut command = place(&program("warp-node"));
+        command.args(["host", "--json", "--user", user, "--zone", ZONE]);
+        command.args(["--password-stdin", "--upload-mbps", "100", "--config"]);
+        command.arg(file).env("WARP_LOG", "info");
+        let mut process = Process::start(&format!("host ({user})"), command);
+        process.password(PASSWORD);
+        process
+    }
+
     /// Starts a launcher for `alice`, waits until the bridge listens, and tells where.
     pub fn playing(&self, plan: &NodePlan<'_>) -> (Process, SocketAddr) {
         let node = self.node(plan);

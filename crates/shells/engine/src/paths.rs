@@ -194,7 +194,7 @@ impl Paths {
 
     /// Moves the game off a path that is left by choice and not by a failure; there may be nowhere to
     /// go.
-    async fn leave(&self, kind: PathKind) {
+    pub(crate) async fn leave(&self, kind: PathKind) {
         if self.link.status().path == Some(kind) && self.link.fail_over().is_some() {
             tokio::time::sleep(HANDOVER).await;
         }
