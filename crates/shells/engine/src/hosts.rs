@@ -299,11 +299,26 @@ impl Paths {
         {
             Ok(policy) => {
                 let p2p = policy.p2p;
+                if !p2p && *self.p2p.borrow() {
+                    self.leave_peers();
+                }
                 if self.p2p.send_replace(p2p) != p2p {
                     tracing::info!(p2p, zone = policy.zone_id, "the zone's policy changed");
                 }
             }
             Err(problem) => (self.report)(problem),
+        }
+    }
+
+    /// WebRTC is allowed no more: all of its ways go at once, so the game must not move to another of
+    /// them. Each that it is moved off is its last choice then.
+    fn leave_peers(&self) {
+        let mut path = self.link.status().path;
+        for _ in PathKind::ALL {
+            if path.is_none_or(|path| path == PathKind::Wss) {
+                return;
+            }
+            path = self.link.fail_over().map(|(_, to)| to);
         }
     }
 

@@ -173,7 +173,9 @@ impl Paths {
                             older = Some(opened);
                             continue;
                         }
-                        Ended::Renew | Ended::Forbidden => self.leave(kind).await,
+                        Ended::Renew => self.leave(kind).await,
+                        // The game has been moved away already.
+                        Ended::Forbidden => tokio::time::sleep(HANDOVER).await,
                         Ended::Lost | Ended::Stopped => {}
                     }
                     self.link.detach(kind);
