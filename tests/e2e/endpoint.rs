@@ -186,7 +186,7 @@ fn signaling_makes_a_direct_path_after_the_coordinator_was_restarted() {
 fn a_host_carries_again_after_the_coordinator_was_restarted() {
     let mut house = house();
     house.add_user("bob");
-    let host = house.host("bob", &json!({}), &[]);
+    let host = house.host_with("bob", &json!({}), &[]);
     let serving = |from| {
         host.event_from(from, "host-state", LONG, |event| {
             let host = &event["host"];
@@ -228,7 +228,7 @@ fn the_host_of_a_zone_is_killed_and_the_coordinators_endpoint_takes_over() {
     let mut house = House::new();
     house.add_user("bob");
     let upstreams = house.make_hosted();
-    let host = house.host("bob", &json!({}), &upstreams);
+    let host = house.host_with("bob", &json!({}), &upstreams);
     hosts_the_zone(&host, 0);
     let (node, login) = house.playing(&NodePlan::default());
     let more = ["--seconds", "25", "--reentry"];
@@ -255,7 +255,7 @@ fn the_coordinator_is_killed_and_a_hosted_zone_goes_on() {
     let mut house = House::new();
     house.add_user("bob");
     let upstreams = house.make_hosted();
-    let host = house.host("bob", &json!({}), &upstreams);
+    let host = house.host_with("bob", &json!({}), &upstreams);
     hosts_the_zone(&host, 0);
     let (node, login) = house.playing(&NodePlan::default());
     let mut client = client_of(&house, login, &["--seconds", "30"]);
@@ -291,14 +291,14 @@ fn who_may_not_be_the_endpoint_of_a_zone() {
         all["login"].as_str().unwrap().to_owned(),
     ];
     // A zone that is not hosted, and then not all that it has.
-    let host = house.host("bob", &json!({}), &login);
+    let host = house.host_with("bob", &json!({}), &login);
     logged(&host, 0, "host-refused");
     let upstreams = house.make_hosted();
     let from = host.mark();
     logged(&host, from, "host-refused");
     drop(host);
     // A device that is revoked while it serves: its sessions go back to the coordinator's endpoint.
-    let mut host = house.host("bob", &json!({}), &upstreams);
+    let mut host = house.host_with("bob", &json!({}), &upstreams);
     hosts_the_zone(&host, 0);
     let from = house.coordinator.mark();
     house.admin(&["user", "revoke-devices", "bob"]);

@@ -3,6 +3,7 @@
 //! - [`sim`]: two session links in virtual time.
 //! - [`house`]: coordinator, practice server, launchers and clients as real processes;
 //!   [`process`] runs one of them, [`transcript`] is what it writes, [`digests`] compares what both ends of a connection saw.
+//! - [`hosted`]: players whose sessions are carried by hosts, and what a test waits for there.
 //! - [`proxy`]: an HTTP proxy.
 //! - [`relay`]: a TCP relay that records, holds or breaks what passes; [`mitm`]: one that reads and
 //!   changes what launcher and coordinator say.
@@ -16,6 +17,8 @@
 
 pub mod digests;
 pub mod fleet;
+#[cfg(unix)]
+pub mod hosted;
 pub mod house;
 pub mod mitm;
 pub mod process;

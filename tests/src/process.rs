@@ -175,6 +175,24 @@ impl Process {
         }
     }
 
+    /// Stops it where it is, as a machine that hangs: its sockets stay open and say nothing.
+    #[cfg(unix)]
+    pub fn freeze(&self) {
+        self.signal(rustix::process::Signal::STOP);
+    }
+
+    /// Has it go on after [`Process::freeze`].
+    #[cfg(unix)]
+    pub fn thaw(&self) {
+        self.signal(rustix::process::Signal::CONT);
+    }
+
+    #[cfg(unix)]
+    fn signal(&self, signal: rustix::process::Signal) {
+        let pid = rustix::process::Pid::from_child(&self.child);
+        rustix::process::kill_process(pid, signal).expect("the process runs");
+    }
+
     /// Waits for its end and for the end of its output.
     pub fn exit(&mut self, limit: Duration) -> Exit {
         let began = Instant::now();

@@ -62,6 +62,8 @@ type Outcome = Result<Box<(Carrier, OpenPeer)>, SetupError>;
 struct Open {
     peer: OpenPeer,
     carrier: CarrierSender,
+    /// It still carries, as far as is known.
+    works: bool,
 }
 
 /// What ends a wait.
@@ -122,10 +124,8 @@ impl Way {
                 Woken::Network => self.core.network_changed(now),
                 Woken::Time => self.core.on_time(now),
                 Woken::Opened(outcome) => self.on_opened(now, outcome),
-                Woken::CarrierEnded => self.core.lost(now),
-                Woken::Notice(LinkNotice::GivenUp(kind)) if kind == self.kind => {
-                    self.core.lost(now);
-                }
+                Woken::CarrierEnded => self.lost(now),
+                Woken::Notice(LinkNotice::GivenUp(kind)) if kind == self.kind => self.lost(now),
                 Woken::Notice(LinkNotice::Tampered(kind)) if kind == self.kind => {
                     self.core.tampered();
                 }
@@ -134,6 +134,10 @@ impl Way {
             for action in self.core.drain() {
                 self.carry_out(action).await;
             }
+        }
+        // With the session over there is nothing to wait for.
+        if let Some(open) = &mut self.open {
+            open.works = false;
         }
         self.disconnect().await;
     }
@@ -199,6 +203,7 @@ impl Way {
                 self.open = Some(Open {
                     peer,
                     carrier: sender,
+                    works: true,
                 });
                 self.core.opened(now);
             }
@@ -240,11 +245,22 @@ impl Way {
         }));
     }
 
+    fn lost(&mut self, now: Duration) {
+        if let Some(open) = &mut self.open {
+            open.works = false;
+        }
+        self.core.lost(now);
+    }
+
     async fn disconnect(&mut self) {
         if let Some(opening) = self.opening.take() {
             opening.abort();
         }
         if let Some(open) = self.open.take() {
+            // A host that drains or is no longer wanted still forwards: what is on its way arrives.
+            if open.works {
+                self.paths.leave(self.kind).await;
+            }
             self.paths.link.detach(self.kind);
             open.peer.close().await;
         }
@@ -283,11 +299,26 @@ impl Paths {
         {
             Ok(policy) => {
                 let p2p = policy.p2p;
+                if !p2p && *self.p2p.borrow() {
+                    self.leave_peers();
+                }
                 if self.p2p.send_replace(p2p) != p2p {
                     tracing::info!(p2p, zone = policy.zone_id, "the zone's policy changed");
                 }
             }
             Err(problem) => (self.report)(problem),
+        }
+    }
+
+    /// WebRTC is allowed no more: all of its ways go at once, so the game must not move to another of
+    /// them. Each that it is moved off is its last choice then.
+    fn leave_peers(&self) {
+        let mut path = self.link.status().path;
+        for _ in PathKind::ALL {
+            if path.is_none_or(|path| path == PathKind::Wss) {
+                return;
+            }
+            path = self.link.fail_over().map(|(_, to)| to);
         }
     }
 

@@ -173,7 +173,9 @@ impl Paths {
                             older = Some(opened);
                             continue;
                         }
-                        Ended::Renew | Ended::Forbidden => self.leave(kind).await,
+                        Ended::Renew => self.leave(kind).await,
+                        // The game has been moved away already.
+                        Ended::Forbidden => tokio::time::sleep(HANDOVER).await,
                         Ended::Lost | Ended::Stopped => {}
                     }
                     self.link.detach(kind);
@@ -194,7 +196,7 @@ impl Paths {
 
     /// Moves the game off a path that is left by choice and not by a failure; there may be nowhere to
     /// go.
-    async fn leave(&self, kind: PathKind) {
+    pub(crate) async fn leave(&self, kind: PathKind) {
         if self.link.status().path == Some(kind) && self.link.fail_over().is_some() {
             tokio::time::sleep(HANDOVER).await;
         }
