@@ -161,6 +161,7 @@ describe("play", () => {
       to: "wss",
       reason: "silence",
       silent_ms: 800,
+      costs: null,
     };
     const model = foldAll(
       INITIAL,
