@@ -275,7 +275,6 @@ impl World {
     fn beat(&mut self, n: usize) {
         let now = self.fleet_now();
         let generation = self.generation;
-        let mut anew = false;
         let host = &mut self.hosts[n];
         host.beat_at = self.now + HEARTBEAT;
         let reachable = host.alive && !host.frozen && !host.cut_off;
@@ -290,7 +289,7 @@ impl World {
             };
             let account = n as i64 + 1;
             let known = fleet.heartbeat(now, &host.id, account, beat).is_ok();
-            anew = !known || !host.attached;
+            let anew = !known || !host.attached;
             if anew {
                 let room = format!("room-{n}-{}-{generation}", host.life);
                 self.host_by_room.insert(room.clone(), n);
