@@ -234,7 +234,6 @@ impl Way {
             return;
         };
         let session_id = &self.paths.grant.session_id;
-        // Numbers of offers count up per host; a new epoch is a new count at the host too.
         let signing = Arc::new(Signing::new(session_id, device, offer.device_key, true));
         self.signing = Some(signing.clone());
         let (room, peer) = (self.paths.room.clone(), offer.peer_id.clone());

@@ -4,6 +4,8 @@
 //!
 //! * Lost, it is opened again with backoff and jitter; what was being talked about then fails, and
 //!   whoever talked tries again. Paths that are open need the socket no more.
+//! * On another network it is opened anew at once: one of an address that is gone fails silently, and
+//!   nothing could be talked about until the system gives it up, which takes a quarter of an hour.
 //! * Who talks with whom is told apart by the sender's peer id, which the coordinator vouches for.
 //! * A talk whose reader lags loses candidates, never the order of what it gets.
 
@@ -25,6 +27,7 @@ use warp_protocol::rest::SessionGrant;
 use warp_protocol::signal::{ClientSignal, MAX_SIGNAL, ServerSignal};
 
 use crate::coordinator::Coordinator;
+use crate::paths::changed;
 use crate::signaling::SetupError;
 
 /// Messages that wait for one talk, or for the socket.
@@ -100,10 +103,11 @@ impl Talk {
 
 impl Room {
     /// Opens the room of a session, and keeps it until `stop`. What the coordinator tells comes out of
-    /// the receiver.
+    /// the receiver; `network` counts up when the network is another one.
     pub(crate) fn open(
         coordinator: Arc<Coordinator>,
         grant: &SessionGrant,
+        network: watch::Receiver<u64>,
         stop: CancellationToken,
     ) -> (Self, mpsc::Receiver<RoomEvent>) {
         let talks = Arc::new(Mutex::new(Talks::default()));
@@ -117,6 +121,7 @@ impl Room {
             waiting,
             events,
             is_joined,
+            network,
         };
         tokio::spawn(async move {
             tokio::select! {
@@ -169,6 +174,18 @@ struct Keeper {
     waiting: mpsc::Receiver<ClientSignal>,
     events: mpsc::Sender<RoomEvent>,
     is_joined: watch::Sender<bool>,
+    network: watch::Receiver<u64>,
+}
+
+/// How a socket's life ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Served {
+    /// Before the room had been entered.
+    Refused,
+    /// After that.
+    Lost,
+    /// The network is another one.
+    Moved,
 }
 
 impl Keeper {
@@ -183,9 +200,12 @@ impl Keeper {
         };
         let mut pauses = backoff();
         loop {
+            let mut served = Served::Refused;
+            self.network.mark_unchanged();
             match self.connect().await {
                 Ok(socket) => {
-                    if self.serve(socket).await {
+                    served = self.serve(socket).await;
+                    if served != Served::Refused {
                         pauses = backoff();
                     }
                     self.is_joined.send_replace(false);
@@ -199,7 +219,13 @@ impl Keeper {
             if self.events.is_closed() {
                 return;
             }
-            tokio::time::sleep(pauses.next().unwrap_or(LONGEST_WAIT)).await;
+            if served == Served::Moved {
+                continue;
+            }
+            tokio::select! {
+                () = tokio::time::sleep(pauses.next().unwrap_or(LONGEST_WAIT)) => {}
+                () = changed(&mut self.network) => pauses = backoff(),
+            }
         }
     }
 
@@ -219,26 +245,37 @@ impl Keeper {
         }
     }
 
-    /// Runs the socket until it ends. True when the room had been entered.
-    async fn serve(&mut self, mut socket: Socket) -> bool {
+    /// Runs the socket until it ends, or another one is to take its place.
+    async fn serve(&mut self, mut socket: Socket) -> Served {
         let mut entered = false;
+        let lost = |entered| {
+            if entered {
+                Served::Lost
+            } else {
+                Served::Refused
+            }
+        };
         loop {
             tokio::select! {
+                () = changed(&mut self.network) => {
+                    tracing::info!("the signaling socket is opened anew");
+                    return Served::Moved;
+                }
                 signal = self.waiting.recv(), if entered => {
-                    let Some(signal) = signal else { return entered };
+                    let Some(signal) = signal else { return lost(entered) };
                     let Ok(text) = serde_json::to_string(&signal) else { continue };
                     if socket.send(Message::text(text)).await.is_err() {
-                        return entered;
+                        return lost(entered);
                     }
                 }
                 message = socket.next() => {
-                    let Some(Ok(message)) = message else { return entered };
+                    let Some(Ok(message)) = message else { return lost(entered) };
                     let Some(signal) = read(&message) else { continue };
                     if matches!(signal, ServerSignal::SessionJoined { .. }) {
                         entered = true;
                         self.is_joined.send_replace(true);
                     } else if !self.take(signal) {
-                        return entered;
+                        return lost(entered);
                     }
                 }
             }

@@ -74,7 +74,12 @@ impl Session {
         let signs = coordinator.proof.required || grant.endpoint_certificate.is_some();
         let signing = Signing::new(&grant.session_id, device, endpoint, signs);
         let stop = CancellationToken::new();
-        let (room, told) = Room::open(coordinator.clone(), &grant, stop.child_token());
+        let (room, told) = Room::open(
+            coordinator.clone(),
+            &grant,
+            network.clone(),
+            stop.child_token(),
+        );
         let (p2p, _) = watch::channel(zone_p2p);
         let paths = Arc::new(Paths {
             coordinator,

@@ -61,6 +61,11 @@ pub(crate) struct Signing {
     refused: AtomicBool,
 }
 
+fn unix_millis() -> u64 {
+    let since = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH);
+    since.map_or(0, |since| u64::try_from(since.as_millis()).unwrap_or(0))
+}
+
 impl Signing {
     pub(crate) fn new(session_id: &str, device: Identity, peer: PublicKey, required: bool) -> Self {
         Self {
@@ -68,7 +73,9 @@ impl Signing {
             device,
             peer,
             required,
-            offers: AtomicU64::new(0),
+            // A host that is connected to again has believed offers of this session before, and numbers
+            // from the clock are above those.
+            offers: AtomicU64::new(unix_millis()),
             refused: AtomicBool::new(false),
         }
     }
