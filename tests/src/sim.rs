@@ -114,7 +114,7 @@ pub struct World {
     pub states: Vec<(Duration, State, Option<PathKind>)>,
     /// Why a side closed, if one did.
     pub closed: Option<(Side, CloseReason)>,
-    /// Largest time between two deliveries to the endpoint.
+    /// Largest time between two deliveries to one side.
     pub largest_gap: Duration,
     /// Datagrams on the wire, for tests that replay or alter them.
     pub tap: Option<Vec<(Side, PathKind, Bytes)>>,
@@ -127,7 +127,7 @@ pub struct World {
     rng: StdRng,
     up: BTreeMap<StreamId, Stream>,
     down: BTreeMap<StreamId, Stream>,
-    last_delivery: Option<Instant>,
+    last_delivery: BTreeMap<Side, Instant>,
 }
 
 /// A pair of identities.
@@ -170,7 +170,7 @@ impl World {
             rng,
             up: BTreeMap::new(),
             down: BTreeMap::new(),
-            last_delivery: None,
+            last_delivery: BTreeMap::new(),
         }
     }
 
@@ -470,11 +470,9 @@ impl World {
     /// The invariant: every byte arrives once, in order, unchanged.
     fn check(&mut self, reader: Side, id: StreamId, bytes: &[u8]) {
         let now = self.now;
-        if reader == Side::Endpoint {
-            if let Some(last) = self.last_delivery {
-                self.largest_gap = self.largest_gap.max(now - last);
-            }
-            self.last_delivery = Some(now);
+        let last = self.last_delivery.insert(reader, now);
+        if let Some(last) = last {
+            self.largest_gap = self.largest_gap.max(now - last);
         }
         let streams = match reader {
             Side::Endpoint => &mut self.up,

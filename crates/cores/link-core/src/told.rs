@@ -116,8 +116,13 @@ impl Link {
             return;
         }
         if available {
-            self.policy.in_use = Some(id);
             book.unanswered = None;
+            let left = self.policy.in_use.replace(id).filter(|left| *left != id);
+            // The engine tells the new path before the old one: what is in flight on the old one
+            // goes over the others too until QUIC knows what of it was lost.
+            if let Some(left) = left.and_then(|left| self.books.get_mut(&left)) {
+                left.reroute_until = Some(now + REROUTE_AFTER);
+            }
         } else if self.policy.in_use == Some(id) {
             book.reroute_until = Some(now + REROUTE_AFTER);
         }
