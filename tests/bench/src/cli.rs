@@ -8,7 +8,7 @@ use clap::{Parser, Subcommand};
 use serde::Serialize;
 
 use crate::machine::Machine;
-use crate::{bridge, failover, host, latency, p2p};
+use crate::{bridge, failover, host, latency, p2p, paths};
 
 /// Measurements. Exit codes: 0 measured, and what must hold held; 1 something failed or did not
 /// hold; 2 wrong arguments.
@@ -27,8 +27,11 @@ enum Bench {
     /// Round trips of a 20-byte packet: direct TCP, a TCP relay, our bridge over wss and over
     /// WebRTC, all at once.
     Latency(latency::Args),
-    /// The silence that a cut of the WebRTC path makes.
+    /// The silence that a cut of the WebRTC path makes, and the death of a host.
     Failover(failover::Args),
+    /// Round trips over each path (direct, host, wss) beside direct TCP, at three delays and three
+    /// losses, with packets sent once and twice.
+    Paths(paths::Args),
     /// What a packet costs in the bridge: time and allocations, beside a plain copy.
     Bridge(bridge::Args),
     /// A peer connection on the loopback: set-up, round trips, short messages, bulk, memory; beside raw
@@ -74,6 +77,11 @@ fn run(cli: &Cli) -> Result<bool> {
             let result = failover::run(args)?;
             write(json, "failover", &machine, &result)?;
             Ok(result.holds)
+        }
+        Bench::Paths(args) => {
+            let result = paths::run(args)?;
+            write(json, "paths", &machine, &result)?;
+            Ok(true)
         }
         Bench::Bridge(args) => {
             let result = bridge::run(args)?;

@@ -1,4 +1,4 @@
-//! `failover`: the silence that the game sees when its WebRTC path dies.
+//! `failover`: the silence that the game sees when its WebRTC path dies, or the host that carries it.
 //!
 //! Launcher and game client in one network namespace, coordinator, endpoint and echo server in
 //! another, an emulated link between them. The client sends a numbered packet 50 times a second over
@@ -12,8 +12,9 @@
 //!
 //! The gap is the longest time between two consecutive answers from the cut until play is back; the
 //! gap of the way back is given apart. Every packet is checked at the server and at the client.
+//! The deaths of hosts are in [`crate::hosts`].
 
-use std::net::IpAddr;
+use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, Result, ensure};
@@ -26,26 +27,29 @@ use warp_protocol::carrier::PathKind;
 use crate::echo::Echo;
 use crate::flow::{Flow, Pace};
 use crate::house::{House, Node};
-use crate::packet;
 use crate::place::Place;
 use crate::stats::{Spread, ms};
+use crate::{hosts, packet};
 
 /// How long play runs over WebRTC before a cut, at least.
-const STEADY: Duration = Duration::from_secs(1);
+pub(crate) const STEADY: Duration = Duration::from_secs(1);
 /// At most this much longer, by chance: the default time between heartbeats.
-const HEARTBEAT: Duration = Duration::from_millis(250);
+pub(crate) const HEARTBEAT: Duration = Duration::from_millis(250);
 /// How long the UDP stays dropped after play has moved.
 const HELD: Duration = Duration::from_millis(200);
 /// How long a move may take.
-const MOVE_LIMIT: Duration = Duration::from_secs(20);
+pub(crate) const MOVE_LIMIT: Duration = Duration::from_secs(20);
 /// How long the way back may take.
 const RETURN_LIMIT: Duration = Duration::from_secs(60);
 
 #[derive(clap::Args)]
 pub(crate) struct Args {
-    /// How often the UDP is dropped.
+    /// How often a host is killed, how often one is stopped, and how often the UDP is dropped.
     #[arg(long, default_value_t = 100)]
-    cuts: u32,
+    rounds: u32,
+    /// How often the UDP is dropped, if not as often.
+    #[arg(long)]
+    cuts: Option<u32>,
     /// How often the carrier is closed by `/p2p reconnect`.
     #[arg(long, default_value_t = 20)]
     reconnects: u32,
@@ -58,7 +62,10 @@ pub(crate) struct Args {
     /// Of the emulated link's dice and the moments of the cuts.
     #[arg(long, default_value_t = 1)]
     seed: u64,
-    /// Only to see that it works: two cuts and one reconnect.
+    /// Leave the hosts out.
+    #[arg(long)]
+    no_hosts: bool,
+    /// Only to see that it works: two rounds of each kind, one reconnect.
     #[arg(long)]
     quick: bool,
 }
@@ -74,12 +81,13 @@ pub(crate) struct Outcome {
     /// Of the client and of the server.
     sockets_closed: u32,
     kinds: Vec<Kind>,
+    /// Nothing was lost, and each kind of death is within its limit.
     pub(crate) holds: bool,
 }
 
 /// All rounds of one kind of death.
 #[derive(Serialize)]
-struct Kind {
+pub(crate) struct Kind {
     name: &'static str,
     /// Longest silence from the cut until play is back on WebRTC.
     gap: Spread,
@@ -87,9 +95,39 @@ struct Kind {
     told: Spread,
     /// Longest silence from the return's beginning on.
     return_gap: Spread,
-    /// From the end of the outage until play is back on WebRTC.
+    /// From the end of the outage until all is as before: until play is back on WebRTC; with hosts,
+    /// until the new one stands by.
     back: Spread,
     gaps_ms: Vec<f64>,
+    /// Where play went, and how often.
+    moved_to: BTreeMap<String, usize>,
+    /// What the gap's p99 has to be below, ms.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    p99_below_ms: Option<f64>,
+    holds: bool,
+}
+
+impl Kind {
+    pub(crate) fn of(name: &'static str, rounds: &[Round], p99_below_ms: Option<f64>) -> Self {
+        let of = |pick: fn(&Round) -> Duration| rounds.iter().map(pick).collect::<Vec<_>>();
+        let gaps = of(|round| round.gap);
+        let gap = Spread::of(&gaps);
+        let mut moved_to = BTreeMap::new();
+        for round in rounds {
+            *moved_to.entry(round.to.to_string()).or_default() += 1;
+        }
+        Self {
+            name,
+            told: Spread::of(&of(|round| round.told)),
+            return_gap: Spread::of(&of(|round| round.return_gap)),
+            back: Spread::of(&of(|round| round.back)),
+            gaps_ms: gaps.into_iter().map(ms).collect(),
+            moved_to,
+            p99_below_ms,
+            holds: p99_below_ms.is_none_or(|limit| gap.p99 < limit),
+            gap,
+        }
+    }
 }
 
 /// How a path dies.
@@ -100,14 +138,86 @@ enum Death {
 }
 
 /// One round.
-struct Round {
-    gap: Duration,
-    told: Duration,
-    return_gap: Duration,
-    back: Duration,
+pub(crate) struct Round {
+    pub(crate) gap: Duration,
+    pub(crate) told: Duration,
+    pub(crate) return_gap: Duration,
+    pub(crate) back: Duration,
+    /// Where play went first.
+    pub(crate) to: PathKind,
 }
 
-struct Bench<'a> {
+impl Round {
+    fn show(&self, name: &str, number: u32) {
+        println!(
+            "{name} {number:>3}: gap {:>7.1}, moved to {} after {:>7.1}, back after {:>7.1} with a gap of {:>5.1}",
+            ms(self.gap),
+            self.to,
+            ms(self.told),
+            ms(self.back),
+            ms(self.return_gap)
+        );
+    }
+}
+
+/// Runs and shows so many rounds.
+pub(crate) fn repeat(
+    name: &'static str,
+    count: u32,
+    mut round: impl FnMut() -> Result<Round>,
+) -> Result<Vec<Round>> {
+    (1..=count)
+        .map(|number| {
+            let round = round().with_context(|| format!("{name}, round {number}"))?;
+            round.show(name, number);
+            Ok(round)
+        })
+        .collect()
+}
+
+/// The network, with a coordinator and an echo server.
+pub(crate) struct Lab<'a> {
+    pub(crate) house: House<'a>,
+    pub(crate) echo: Echo,
+    place: Place<'a>,
+    rate: u32,
+    seed: u64,
+}
+
+impl Lab<'_> {
+    /// The game client begins to play.
+    pub(crate) fn play(&self, node: &Node) -> Result<Flow> {
+        let pace = Pace {
+            start: Instant::now() + Duration::from_millis(500),
+            period: Duration::from_secs(1) / self.rate,
+            jitter: Duration::ZERO,
+        };
+        Flow::start("game client", self.place, node.login, pace, self.seed)
+    }
+
+    /// Ends play; fails with what happened if a single byte was not as it must be.
+    pub(crate) fn end(&self, flow: Flow) -> Result<Tally> {
+        let whole = flow.is_whole();
+        let closed = self.echo.ended() + u32::from(!whole) + self.echo.accepted().saturating_sub(1);
+        let timed = flow.finish()?;
+        ensure!(self.echo.faults().is_empty(), "{:?}", self.echo.faults());
+        Ok(Tally {
+            packets: timed.sent.len(),
+            lost: timed.sent.len().saturating_sub(timed.answered.len()),
+            closed,
+        })
+    }
+}
+
+/// What became of the packets of a connection.
+#[derive(Default)]
+pub(crate) struct Tally {
+    packets: usize,
+    lost: usize,
+    closed: u32,
+}
+
+struct Cuts<'a> {
     players: &'a Namespace,
     servers: &'a Namespace,
     node: Node,
@@ -117,98 +227,85 @@ struct Bench<'a> {
 
 /// Measures, and prints a table.
 pub(crate) fn run(args: &Args) -> Result<Outcome> {
-    let (cuts, reconnects) = if args.quick {
-        (2, 1)
+    let cuts = args.cuts.unwrap_or(args.rounds);
+    let (rounds, cuts, reconnects) = if args.quick {
+        (2, 2, 1)
     } else {
-        (args.cuts, args.reconnects)
+        (args.rounds, cuts, args.reconnects)
     };
+    let rounds = if args.no_hosts { 0 } else { rounds };
     warp_lab::available().map_err(|reason| anyhow::anyhow!("no network lab here: {reason}"))?;
-    let players = Namespace::new("players")?;
-    let servers = Namespace::new("servers")?;
-    let link = LinkEmulator::new(
-        &players,
-        &servers,
-        Profile::delay_ms(args.one_way),
-        args.seed,
-    )?;
-    let ip = IpAddr::from(link.address_b());
-    let (here, there) = (Place::Inside(&players), Place::Inside(&servers));
-    let echo = Echo::start(there, ip)?;
-    let house = House::start(there, here, ip, echo.address)?;
-    let node = house.node("webrtc", true, PathKind::Direct)?;
-    let pace = Pace {
-        start: Instant::now() + Duration::from_millis(500),
-        period: Duration::from_secs(1) / args.rate,
-        jitter: Duration::ZERO,
-    };
-    let flow = Flow::start("game client", here, node.login, pace, args.seed)?;
     println!(
-        "{} packets a second, {} ms one way; {cuts} cuts, {reconnects} reconnects. Times in ms.",
+        "{} packets a second, {} ms one way; {cuts} cuts, {reconnects} reconnects, {rounds} hosts killed, {rounds} stopped. Times in ms.",
         args.rate, args.one_way
     );
-    let mut bench = Bench {
-        players: &players,
-        servers: &servers,
-        node,
-        flow,
-        dice: StdRng::seed_from_u64(args.seed),
-    };
     let mut kinds = Vec::new();
-    for (name, death, rounds) in [
-        ("UDP dropped", Death::UdpDropped, cuts),
-        ("/p2p reconnect", Death::CarrierClosed, reconnects),
-    ] {
-        if rounds == 0 {
-            continue;
-        }
-        kinds.push(bench.rounds(name, death, rounds)?);
+    let mut tallies = Vec::new();
+    if cuts + reconnects > 0 {
+        tallies.push(in_lab(args, |lab, players, servers| {
+            let node = lab.house.node("webrtc", true, PathKind::Direct)?;
+            let mut bench = Cuts {
+                players,
+                servers,
+                flow: lab.play(&node)?,
+                node,
+                dice: StdRng::seed_from_u64(args.seed),
+            };
+            for (name, death, count) in [
+                ("UDP dropped", Death::UdpDropped, cuts),
+                ("/p2p reconnect", Death::CarrierClosed, reconnects),
+            ] {
+                if count > 0 {
+                    let rounds = repeat(name, count, || bench.round(death))?;
+                    kinds.push(Kind::of(name, &rounds, None));
+                }
+            }
+            lab.end(bench.flow)
+        })?);
     }
-    let whole = bench.flow.is_whole();
-    let closed = echo.ended() + u32::from(!whole) + echo.accepted().saturating_sub(1);
-    // Fails with what happened if a single byte was not as it must be.
-    let timed = bench.flow.finish()?;
-    ensure!(echo.faults().is_empty(), "{:?}", echo.faults());
-    let lost = timed.sent.len().saturating_sub(timed.answered.len());
+    if rounds > 0 {
+        tallies.push(in_lab(args, |lab, _, _| {
+            hosts::deaths(lab, rounds, args.seed, &mut kinds)
+        })?);
+    }
+    let lost: usize = tallies.iter().map(|tally| tally.lost).sum();
+    let closed = tallies.iter().map(|tally| tally.closed).sum();
     let outcome = Outcome {
         one_way_ms: args.one_way,
         packets_per_second: args.rate,
-        packets: timed.sent.len(),
+        packets: tallies.iter().map(|tally| tally.packets).sum(),
         bytes_lost: lost * packet::SIZE,
         sockets_closed: closed,
+        holds: closed == 0 && lost == 0 && kinds.iter().all(|kind| kind.holds),
         kinds,
-        holds: closed == 0 && lost == 0,
     };
     show(&outcome);
     Ok(outcome)
 }
 
-impl Bench<'_> {
-    fn rounds(&mut self, name: &'static str, death: Death, count: u32) -> Result<Kind> {
-        let mut rounds = Vec::new();
-        for number in 1..=count {
-            let round = self.round(death);
-            let round = round.with_context(|| format!("{name}, round {number}"))?;
-            println!(
-                "{name} {number:>3}: gap {:>7.1}, moved after {:>7.1}, back after {:>7.1} with a gap of {:>5.1}",
-                ms(round.gap),
-                ms(round.told),
-                ms(round.back),
-                ms(round.return_gap)
-            );
-            rounds.push(round);
-        }
-        let of = |pick: fn(&Round) -> Duration| rounds.iter().map(pick).collect::<Vec<_>>();
-        let gaps = of(|round| round.gap);
-        Ok(Kind {
-            name,
-            gap: Spread::of(&gaps),
-            told: Spread::of(&of(|round| round.told)),
-            return_gap: Spread::of(&of(|round| round.return_gap)),
-            back: Spread::of(&of(|round| round.back)),
-            gaps_ms: gaps.into_iter().map(ms).collect(),
-        })
-    }
+/// Makes the network and all that does not die, for as long as `task` takes.
+fn in_lab<T>(
+    args: &Args,
+    task: impl FnOnce(&Lab<'_>, &Namespace, &Namespace) -> Result<T>,
+) -> Result<T> {
+    let players = Namespace::new("players")?;
+    let servers = Namespace::new("servers")?;
+    let clean = Profile::delay_ms(args.one_way);
+    let link = LinkEmulator::new(&players, &servers, clean, args.seed)?;
+    let ip = link.address_b().into();
+    let (here, there) = (Place::Inside(&players), Place::Inside(&servers));
+    let echo = Echo::start(there, ip)?;
+    let lab = Lab {
+        house: House::start(there, here, ip, echo.address)?,
+        echo,
+        place: here,
+        rate: args.rate,
+        seed: args.seed,
+    };
+    task(&lab, &players, &servers)
+}
 
+impl Cuts<'_> {
     fn round(&mut self, death: Death) -> Result<Round> {
         std::thread::sleep(STEADY + HEARTBEAT.mul_f64(self.dice.random()));
         let mark = self.node.mark();
@@ -221,7 +318,7 @@ impl Bench<'_> {
             }
             Death::CarrierClosed => self.node.console("/p2p reconnect")?,
         }
-        let moved = self.node.moved(mark, MOVE_LIMIT, |from, to| {
+        let (moved, _) = self.node.moved(mark, MOVE_LIMIT, |from, to| {
             (from, to) == (PathKind::Direct, PathKind::Wss)
         })?;
         if death == Death::UdpDropped {
@@ -231,7 +328,7 @@ impl Bench<'_> {
         for rule in rules {
             rule.remove()?;
         }
-        let back = self
+        let (back, _) = self
             .node
             .moved(mark, RETURN_LIMIT, |_, to| to == PathKind::Direct)?;
         // The answers to what was sent around the return.
@@ -243,12 +340,16 @@ impl Bench<'_> {
             told: moved.saturating_duration_since(cut),
             return_gap: longest_silence(&answers, back, Instant::now())?,
             back: back.saturating_duration_since(restored),
+            to: PathKind::Wss,
         })
     }
 }
 
 /// The longest time between two consecutive answers of which the second came in this time.
-fn longest_silence(answers: &[Instant], from: Instant, to: Instant) -> Result<Duration> {
+///
+/// # Errors
+/// None came.
+pub(crate) fn longest_silence(answers: &[Instant], from: Instant, to: Instant) -> Result<Duration> {
     answers
         .windows(2)
         .filter_map(|pair| match pair {
@@ -280,14 +381,28 @@ fn show(outcome: &Outcome) {
                 spread.max
             );
         }
+        let moved: Vec<_> = kind.moved_to.iter().collect();
+        println!("{}: moved to {moved:?}", kind.name);
+        if let Some(limit) = kind.p99_below_ms {
+            println!(
+                "{}: {}: p99 of the gap is {:.1}, wanted below {limit}",
+                kind.name,
+                verdict(kind.holds),
+                kind.gap.p99
+            );
+        }
     }
     println!(
         "{}: {} packets, {} bytes lost, doubled or out of order, {} sockets closed",
-        if outcome.holds { "holds" } else { "FAILS" },
+        verdict(outcome.holds),
         outcome.packets,
         outcome.bytes_lost,
         outcome.sockets_closed
     );
+}
+
+fn verdict(holds: bool) -> &'static str {
+    if holds { "holds" } else { "does not hold" }
 }
 
 #[cfg(test)]

@@ -3,13 +3,16 @@
 
 use std::net::{IpAddr, SocketAddr};
 use std::path::Path;
+use std::process::Command;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, Result};
-use serde_json::json;
+use rustix::process::Signal;
+use serde_json::{Value, json};
 use tempfile::TempDir;
 use warp_engine_core::event::Event;
-use warp_engine_core::view::LinkState;
+use warp_engine_core::view::{LinkState, PathPhase};
+use warp_host_core::{HostState, UpstreamKind};
 use warp_protocol::carrier::PathKind;
 use warp_tests::transcript::{Line, Source};
 
@@ -19,6 +22,8 @@ use crate::program::{Program, ours};
 /// The longest that anything is waited for while a house is set up.
 const PATIENCE: Duration = Duration::from_secs(30);
 const ZONE: &str = "bench";
+/// The two ways over hosts.
+pub(crate) const WAYS: [PathKind; 2] = [PathKind::Host, PathKind::Host2];
 /// Accounts live as long as the house; their password protects nothing.
 const PASSWORD: &str = "measured and forgotten";
 
@@ -27,6 +32,7 @@ pub(crate) struct House<'a> {
     // Before the folder: it is dropped first.
     _coordinator: Program,
     url: String,
+    servers: Place<'a>,
     players: Place<'a>,
     dir: TempDir,
 }
@@ -38,7 +44,7 @@ impl<'a> House<'a> {
     /// # Errors
     /// A program does not start; the text holds what it said.
     pub(crate) fn start(
-        servers: Place<'_>,
+        servers: Place<'a>,
         players: Place<'a>,
         ip: IpAddr,
         game: SocketAddr,
@@ -52,6 +58,11 @@ impl<'a> House<'a> {
             "listen": format!("{ip}:0"),
             "data_dir": "data",
             "tls": { "cert": "cert.pem", "key": "key.pem" },
+            // Hosts that are killed and started again sign in more often than people do.
+            "limits": {
+                "address": { "burst": 1000, "per_minute": 1000 },
+                "account": { "burst": 100, "per_minute": 100 },
+            },
         });
         write(&dir.path().join("coordinator.json"), &config)?;
         let zone = json!({
@@ -59,6 +70,9 @@ impl<'a> House<'a> {
             "zone_name": "Bench",
             "zone_display_name": "Measurement",
             "map_name": "prontera",
+            "min_host_quality_score": 0.0,
+            "min_bandwidth_mbps": 5,
+            "max_latency_ms": 1000,
             "game": {
                 "packet_version": 20_211_103,
                 "login": game, "char": [game], "map": [game],
@@ -80,6 +94,7 @@ impl<'a> House<'a> {
         Ok(Self {
             _coordinator: coordinator,
             url,
+            servers,
             players,
             dir,
         })
@@ -91,6 +106,61 @@ impl<'a> House<'a> {
     /// # Errors
     /// It does not come so far; the text holds what it said.
     pub(crate) fn node(&self, user: &str, p2p: bool, path: PathKind) -> Result<Node> {
+        self.player(user, &json!({ "enabled": p2p }), &[path])
+    }
+
+    /// The same with these settings of `p2p`, playing over one of `paths`.
+    ///
+    /// # Errors
+    /// As [`House::node`].
+    pub(crate) fn player(&self, user: &str, p2p: &Value, paths: &[PathKind]) -> Result<Node> {
+        let mut command = self.players.command(ours("warp-node")?);
+        command.args(["play", "--json", "--no-game", "--zone", ZONE]);
+        let mut settings = json!({ "prefer_wait_ms": 15_000, "metrics_interval_ms": 1000 });
+        if let (Some(all), Some(more)) = (settings.as_object_mut(), p2p.as_object()) {
+            all.extend(more.clone());
+        }
+        let program = self.sign_in(command, user, true, &settings)?;
+        let mut login = None;
+        let mut there = false;
+        let names: Vec<String> = paths.iter().map(ToString::to_string).collect();
+        let wanted = format!("play over {}", names.join(" or "));
+        let login = program.wait(0, &wanted, PATIENCE, |line| {
+            match event(line) {
+                Some(Event::BridgeReady { login: address, .. }) => login = Some(address),
+                Some(Event::State { state, path, .. }) => {
+                    let fits = path.is_some_and(|path| paths.contains(&path));
+                    there = state == LinkState::Connected && fits;
+                }
+                _ => {}
+            }
+            login.filter(|_| there)
+        })?;
+        Ok(Node { program, login })
+    }
+
+    /// Starts a host in the servers' place and waits until it serves, with a connection to the
+    /// endpoint over WebRTC. `new`: the account is made first.
+    ///
+    /// # Errors
+    /// It does not come so far; the text holds what it said.
+    pub(crate) fn host(&self, user: &str, new: bool) -> Result<Host> {
+        let mut command = self.servers.command(ours("warp-node")?);
+        command.args(["host", "--json", "--zone", ZONE]);
+        command.args(["--max-players", "50", "--upload-mbps", "100"]);
+        let program = self.sign_in(command, user, new, &json!({}))?;
+        program.wait(0, "hosting", PATIENCE, |line| match event(line) {
+            Some(Event::HostState { host }) => (host.state == HostState::Serving
+                && host.signaling
+                && host.upstream == Some(UpstreamKind::Webrtc))
+            .then_some(()),
+            _ => None,
+        })?;
+        Ok(Host { program })
+    }
+
+    /// Starts `warp-node` so that it signs in.
+    fn sign_in(&self, mut command: Command, user: &str, new: bool, p2p: &Value) -> Result<Program> {
         let config = json!({
             "coordinator": {
                 "rest_api_url": format!("{}/api/v1", self.url),
@@ -98,31 +168,52 @@ impl<'a> House<'a> {
                 "reconnect_backoff_ms": 200,
             },
             "bridge": { "login_listen": "127.0.0.1:0" },
-            "p2p": { "enabled": p2p, "prefer_wait_ms": 15_000, "metrics_interval_ms": 1000 },
+            "p2p": p2p,
         });
         let file = self.dir.path().join(format!("{user}.json"));
         write(&file, &config)?;
-        let mut command = self.players.command(ours("warp-node")?);
-        command.args(["play", "--json", "--register", "--no-game"]);
-        command.args(["--user", user, "--password-stdin", "--zone", ZONE]);
+        if new {
+            command.arg("--register");
+        }
+        command.args(["--user", user, "--password-stdin"]);
         command.arg("--config").arg(file);
         let mut program = Program::start(&format!("warp-node ({user})"), command)?;
         program.line(PASSWORD)?;
-        let mut login = None;
-        let mut there = false;
-        let login = program.wait(0, &format!("play over {path}"), PATIENCE, |line| {
-            match event(line) {
-                Some(Event::BridgeReady { login: address, .. }) => login = Some(address),
-                Some(Event::State {
-                    state, path: now, ..
-                }) => {
-                    there = state == LinkState::Connected && now == Some(path);
+        Ok(program)
+    }
+}
+
+/// A host.
+pub(crate) struct Host {
+    program: Program,
+}
+
+impl Host {
+    /// Sends the process a signal.
+    ///
+    /// # Errors
+    /// It has ended.
+    pub(crate) fn signal(&self, signal: Signal) -> Result<()> {
+        self.program.signal(signal)
+    }
+
+    /// A place from which to look for what it tells.
+    pub(crate) fn mark(&self) -> usize {
+        self.program.mark()
+    }
+
+    /// What its members send, bytes a second, as it tells next from this place on.
+    ///
+    /// # Errors
+    /// It tells nothing.
+    pub(crate) fn carries(&self, from: usize) -> Result<f64> {
+        self.program
+            .wait(from, "its state", PATIENCE, |line| match event(line) {
+                Some(Event::HostState { host }) => {
+                    Some(host.members.iter().map(|one| one.up_bytes_per_s).sum())
                 }
-                _ => {}
-            }
-            login.filter(|_| there)
-        })?;
-        Ok(Node { program, login })
+                _ => None,
+            })
     }
 }
 
@@ -147,7 +238,8 @@ impl Node {
         self.program.line(line)
     }
 
-    /// Waits for a move between paths that fits, from this place on; gives when it was told.
+    /// Waits for a move between paths that fits, from this place on; gives when it was told, and
+    /// where play went.
     ///
     /// # Errors
     /// It did not come in time.
@@ -156,10 +248,40 @@ impl Node {
         from: usize,
         limit: Duration,
         fits: impl Fn(PathKind, PathKind) -> bool,
-    ) -> Result<Instant> {
-        self.program.wait(from, "a move", limit, |line| {
-            let fits = matches!(event(line), Some(Event::Moved { from, to, .. }) if fits(from, to));
-            fits.then(|| self.program.time_of(line))
+    ) -> Result<(Instant, PathKind)> {
+        self.program
+            .wait(from, "a move", limit, |line| match event(line) {
+                Some(Event::Moved { from, to, .. }) if fits(from, to) => {
+                    Some((self.program.time_of(line), to))
+                }
+                _ => None,
+            })
+    }
+
+    /// Waits until play has been over the way of one host, with the other host's standing by, in two
+    /// tellings of the numbers in a row.
+    ///
+    /// # Errors
+    /// It did not come to that.
+    pub(crate) fn has_two_hosts(&self, from: usize, limit: Duration) -> Result<PathKind> {
+        let mut times = 0;
+        self.program.wait(from, "two hosts", limit, |line| {
+            match event(line) {
+                Some(Event::Moved { .. }) => times = 0,
+                Some(Event::Metrics { metrics }) => {
+                    let phase = |way| {
+                        let path = metrics.paths.iter().find(|path| path.kind == way);
+                        path.map(|path| path.phase)
+                    };
+                    let phases = WAYS.map(phase);
+                    let steady = phases.contains(&Some(PathPhase::InUse))
+                        && phases.contains(&Some(PathPhase::Standby));
+                    times = if steady { times + 1 } else { 0 };
+                    return metrics.path.filter(|_| times == 2);
+                }
+                _ => {}
+            }
+            None
         })
     }
 

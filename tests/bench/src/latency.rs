@@ -287,7 +287,7 @@ fn start_flows(
         .collect()
 }
 
-fn sleep_until(at: Instant) {
+pub(crate) fn sleep_until(at: Instant) {
     std::thread::sleep(at.saturating_duration_since(Instant::now()));
 }
 
@@ -308,7 +308,7 @@ fn prove(node: &Node, mark: usize) -> Result<Proof> {
 }
 
 /// Of the packets that were sent in this time.
-fn round_trips(timed: &Timed, from: Instant, to: Instant) -> Vec<Duration> {
+pub(crate) fn round_trips(timed: &Timed, from: Instant, to: Instant) -> Vec<Duration> {
     let pairs = timed.sent.iter().zip(&timed.answered);
     pairs
         .filter(|(sent, _)| (from..to).contains(*sent))

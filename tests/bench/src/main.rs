@@ -2,7 +2,8 @@
 //!
 //! - `latency`: the round trip of a 20-byte packet beside plain TCP's, on the loopback and over
 //!   links with delay and loss.
-//! - `failover`: how long the game hears nothing when its path dies.
+//! - `failover`: how long the game hears nothing when its path dies, or its host.
+//! - `paths`: the round trip over each path beside plain TCP's, by delay and loss.
 //! - `bridge`: what a packet costs in the bridge, without processes and network.
 //! - `p2p`: what a peer connection costs, between two peers in this process.
 //! - `host`: what a host costs and adds, for 10, 50 and 200 members.
@@ -28,6 +29,8 @@ mod flow;
 #[cfg(target_os = "linux")]
 mod host;
 #[cfg(target_os = "linux")]
+mod hosts;
+#[cfg(target_os = "linux")]
 mod house;
 #[cfg(target_os = "linux")]
 mod latency;
@@ -37,6 +40,8 @@ mod machine;
 mod p2p;
 #[cfg(target_os = "linux")]
 mod packet;
+#[cfg(target_os = "linux")]
+mod paths;
 #[cfg(target_os = "linux")]
 mod place;
 #[cfg(target_os = "linux")]

@@ -7,6 +7,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, Result, bail};
+use rustix::process::{Pid, Signal, kill_process};
 use warp_tests::transcript::{Line, Transcript, ask_to_end, wait_end};
 
 /// How long a program may take to end when it is asked to.
@@ -78,6 +79,16 @@ impl Program {
         writeln!(stdin, "{line}")
             .and_then(|()| stdin.flush())
             .with_context(|| format!("{} does not read its input", self.name))
+    }
+
+    /// Sends it a signal.
+    ///
+    /// # Errors
+    /// It is not there any more.
+    pub(crate) fn signal(&self, signal: Signal) -> Result<()> {
+        let id = i32::try_from(self.child.id()).ok();
+        let id = id.and_then(Pid::from_raw).context("no process id")?;
+        kill_process(id, signal).with_context(|| format!("cannot signal {}", self.name))
     }
 
     /// How many lines there are: a place from which to look.
