@@ -389,7 +389,7 @@ fn an_endpoint_without_the_token_is_not_let_in() {
     command.arg("--data").arg(house.dir().join("stranger"));
     command.arg("--token-file").arg(token);
     let stranger = Process::start("stranger", command);
-    logged(&stranger, 0, "HTTP status 403");
+    logged(&stranger, 0, "HTTP status 401");
     // One with the token and another key does not take the first one's place.
     let mut command = std::process::Command::new(warp_tests::house::program("warp-endpoint"));
     command.args(["--coordinator", &format!("http://{}", house.address)]);

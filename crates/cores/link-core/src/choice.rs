@@ -150,9 +150,11 @@ impl Contest {
         Some(bench)
     }
 
-    /// Whether the path in use was taken because it costs less, and not for a failure or by order.
-    pub(crate) fn holds(&self) -> bool {
-        self.taken.is_some()
+    /// Whether the path in use was taken lately because it costs less, and not for a failure or by
+    /// order. After that a preferred path that costs no more may take the game back.
+    pub(crate) fn holds(&self, now: Instant) -> bool {
+        let lately = |at: Instant| now.saturating_duration_since(at) <= PROMISE;
+        self.taken.is_some_and(|(_, at)| lately(at))
     }
 }
 
@@ -193,7 +195,8 @@ mod tests {
         let (direct, host) = (PathKind::Direct, PathKind::Host);
         let second = Duration::from_secs(1);
         assert_eq!(contest.moved(direct, host, true, start), None);
-        assert!(contest.holds());
+        assert!(contest.holds(start + second * 59));
+        assert!(!contest.holds(start + second * 61));
         let bench = contest.moved(host, direct, true, start + second * 10);
         assert_eq!(bench, Some(FIRST_BENCH));
         let later = start + second * 500;

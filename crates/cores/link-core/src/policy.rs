@@ -277,7 +277,7 @@ impl Link {
     /// A proven path that is preferred to the one in use, and not measured to be worse. Costs are
     /// sums over many samples, so they are compared ten times a second at most.
     fn better_by_order(&mut self, current: PathId, now: Instant) -> Option<PathId> {
-        if self.policy.contest.holds() {
+        if self.policy.contest.holds(now) {
             return None;
         }
         let current = self.books.get(&current)?;
