@@ -398,6 +398,6 @@ fn an_endpoint_without_the_token_is_not_let_in() {
         .arg("--token-file")
         .arg(house.data().join("endpoint-token"));
     let second = Process::start("second", command);
-    logged(&second, 0, "another endpoint serves this coordinator");
+    logged(&second, 0, "another endpoint serves here");
     house.playing(&NodePlan::default());
 }
