@@ -1,9 +1,9 @@
 //! Fifty launchers, five hosts, an endpoint and the coordinator's fleet, in virtual time.
 //!
 //! The cores are the real ones: both ends of every session link, the launcher's decisions about its
-//! hosts ([`HostWay`]), the hosts' [`Forwarder`], the coordinator's [`Fleet`]. Ours here is the network
-//! between them, what sockets and WebRTC would do, and the faults. A run is decided by its seed, but
-//! for the TLS key shares, whose sizes do not vary.
+//! hosts ([`HostWay`](warp_engine_core::hosts::HostWay)), the hosts' [`Forwarder`], the coordinator's
+//! [`Fleet`]. Ours here is the network between them, what sockets and WebRTC would do, and the faults. A
+//! run is decided by its seed, but for the TLS key shares, whose sizes do not vary.
 
 mod faults;
 mod network;

@@ -16,8 +16,8 @@
 //! not tried again for a while that doubles each time.
 //!
 //! # Choice
-//! The path in use stays until another costs less by a margin ([`margin_ms`]) in each of
-//! [`WINDOWS`] windows of a second, one after the other.
+//! The path in use stays until another costs less by a margin (`margin_ms`) in each of
+//! `WINDOWS` windows of a second, one after the other.
 
 use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
