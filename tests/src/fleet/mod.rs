@@ -566,15 +566,14 @@ impl World {
 
     /// Everybody is connected, has said nothing that did not arrive lately, and has two ways over
     /// living hosts.
-    fn is_well(&mut self) -> bool {
-        let now = self.now;
+    fn is_well(&self) -> bool {
         let alive: Vec<bool> = self
             .hosts
             .iter()
             .map(|host| host.alive && host.attached)
             .collect();
         let enough = alive.iter().filter(|alive| **alive).count() >= 2;
-        self.players.iter_mut().all(|player| {
+        self.players.iter().all(|player| {
             let over = |kind: &PathKind| {
                 let line = player.lines.get(kind);
                 line.is_some_and(|line| line.up && line.host.is_some_and(|host| alive[host]))
@@ -583,7 +582,7 @@ impl World {
                 .iter()
                 .filter(|kind| over(kind));
             let ways = ways.count();
-            player.is_connected(now) && (!enough || ways == 2)
+            player.is_connected() && (!enough || ways == 2)
         })
     }
 
@@ -598,17 +597,13 @@ impl World {
                 .iter()
                 .map(|host| (host.alive, host.attached, host.forwarder.len()))
                 .collect();
-            let ill: Vec<String> = self
-                .players
-                .iter_mut()
-                .filter_map(|p| p.illness(self.now))
-                .collect();
+            let ill: Vec<String> = self.players.iter().filter_map(Player::illness).collect();
             panic!("not well at the end: hosts {hosts:?}; {ill:#?}");
         };
         outcome.converged_ms = converged.as_secs_f64() * 1000.0;
         for player in &mut self.players {
             player.check_all_arrived();
-            let connected = player.is_connected(self.now);
+            let connected = player.is_connected();
             assert!(connected, "player {} is not connected at the end", player.n);
             outcome.bytes += player.arrived();
             outcome.moves += player.moves;

@@ -385,7 +385,7 @@ impl World {
                 let quiet = self.plan.end - Duration::from_secs(1);
                 if self.elapsed() < quiet {
                     let rng = &mut self.rng;
-                    self.players[player].say(now, rng);
+                    self.players[player].say(rng);
                     self.drain(player);
                     self.at(period, What::Say { player });
                 }

@@ -174,7 +174,7 @@ impl Player {
     }
 
     /// The game says something, both ways.
-    pub(super) fn say(&mut self, now: Instant, rng: &mut StdRng) {
+    pub(super) fn say(&mut self, rng: &mut StdRng) {
         if self.id.is_none() {
             if self.engine.state() != State::Connected {
                 return;
@@ -185,7 +185,6 @@ impl Player {
             flow.sent.extend((0..PACKET).map(|_| rng.random::<u8>()));
         }
         self.flush();
-        let _ = now;
     }
 
     pub(super) fn flush(&mut self) {
@@ -279,8 +278,7 @@ impl Player {
         self.flush();
     }
 
-    pub(super) fn is_connected(&mut self, now: Instant) -> bool {
-        let _ = now;
+    pub(super) fn is_connected(&self) -> bool {
         let behind = |flow: &Flow| flow.sent.len() - flow.received;
         self.engine.state() == State::Connected
             && self.id.is_some()
@@ -289,8 +287,8 @@ impl Player {
     }
 
     /// What keeps it from being well.
-    pub(super) fn illness(&mut self, now: Instant) -> Option<String> {
-        let connected = self.is_connected(now);
+    pub(super) fn illness(&self) -> Option<String> {
+        let connected = self.is_connected();
         let lines: Vec<_> = self.lines.iter().map(|(k, l)| (*k, l.up, l.host)).collect();
         let ups = lines.iter().filter(|(k, up, _)| k.is_host() && *up).count();
         (!connected || ups < 2).then(|| {

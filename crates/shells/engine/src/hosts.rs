@@ -231,6 +231,8 @@ impl Way {
 
     fn connect(&mut self, offer: &HostOffer) {
         let Some(device) = self.paths.coordinator.proof.device() else {
+            // Forgotten with a revocation: there is nothing to sign an offer with.
+            self.core.failed(self.start.elapsed());
             return;
         };
         let session_id = &self.paths.grant.session_id;
