@@ -231,7 +231,8 @@ fn an_answer_of_another_session_is_refused() {
     drop(node);
     let node = case.node();
     let problem = node.problem("signaling-untrusted");
-    assert_eq!(problem["detail"], "description-forged");
+    // Its number is that of the offer it answered, which no later session's offer has.
+    assert_eq!(problem["detail"], "description-replayed");
     plays_over_wss_only(&case, &node);
 }
 

@@ -536,7 +536,8 @@ fn storm(
     );
     let took = world.elapsed() - healed;
     assert!(
-        world.run(healed + secs(30.0), on_direct),
+        // A path that lost to the other by cost comes back by its place in the order after a minute.
+        world.run(healed + secs(90.0), on_direct),
         "seed {seed}: did not come back to the best path: {:?}",
         world.states
     );

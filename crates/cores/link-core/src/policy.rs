@@ -472,8 +472,10 @@ impl Link {
         self.ping_all();
     }
 
-    /// The endpoint's side: a path in use on which nothing is heard is marked backup, which tells
-    /// the engine that this direction is dead; heard again, the engine's wish is followed again.
+    /// The endpoint's side: one path is available, the one that the engine uses. Where nothing is
+    /// heard on it while another is heard, that one is, which tells the engine that this direction
+    /// is dead; heard again, the engine's wish is followed again. Never are all of them backups:
+    /// QUIC would send the game over any, one that the engine has closed meanwhile among them.
     fn report_deafness(&mut self, now: Instant) {
         let Some(id) = self.policy.in_use else {
             return;
@@ -481,9 +483,15 @@ impl Link {
         let Some(book) = self.books.get(&id) else {
             return;
         };
-        let deaf = book.silent_for(now) >= self.config.silence();
-        let wished = book.peer_available;
-        self.set_status(id, wished && !deaf);
+        let available = if book.silent_for(now) < self.config.silence() {
+            id
+        } else {
+            self.best_other(Some(id), now).unwrap_or(id)
+        };
+        let known: Vec<PathId> = self.books.keys().copied().collect();
+        for id in known {
+            self.set_status(id, id == available);
+        }
     }
 
     fn give_up(&mut self, now: Instant) {

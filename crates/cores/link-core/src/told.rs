@@ -126,6 +126,5 @@ impl Link {
         } else if self.policy.in_use == Some(id) {
             book.reroute_until = Some(now + REROUTE_AFTER);
         }
-        self.set_status(id, available);
     }
 }
