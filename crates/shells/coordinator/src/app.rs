@@ -6,8 +6,8 @@ use tokio_util::{sync::CancellationToken, task::TaskTracker};
 use warp_protocol::Secret;
 
 use crate::{
-    authority::Authority, config::CoordinatorConfig, limits::KeyedLimit, live::Live,
-    passwords::Hasher, store::Store, tokens::AccessTokens,
+    authority::Authority, config::CoordinatorConfig, game_accounts::GameAccounts,
+    limits::KeyedLimit, live::Live, passwords::Hasher, store::Store, tokens::AccessTokens,
 };
 
 /// Shared state; clones are cheap.
@@ -18,6 +18,8 @@ pub(crate) struct Shared {
     pub(crate) config: CoordinatorConfig,
     pub(crate) store: Store,
     pub(crate) hasher: Hasher,
+    /// The account table of a game server, if accounts of one may sign in.
+    pub(crate) game_accounts: Option<GameAccounts>,
     pub(crate) tokens: AccessTokens,
     pub(crate) authority: Arc<Authority>,
     /// What a remote endpoint has to show; none: the endpoint is embedded.

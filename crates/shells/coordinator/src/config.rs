@@ -5,6 +5,7 @@
 //! | `listen` | address to listen on | `127.0.0.1:8001` |
 //! | `data_dir` | database and keys, relative to the file | `warp-coordinator-data` in the current directory |
 //! | `database.url` | `postgres://USER:PASSWORD@HOST/DATABASE?sslmode=...`; the environment variable `WARP_DATABASE_URL` wins over it | none: SQLite in `data_dir` |
+//! | `accounts.rathena` | accounts of a game server's table may sign in: `url` (`mysql://USER:PASSWORD@HOST/DATABASE`), `table` (`login`), `md5` (`false`), `roles` (`{"99": "admin"}`); see docs/accounts.md | none |
 //! | `tls.cert`, `tls.key` | PEM files, relative to the file | none: plain HTTP |
 //! | `ice_servers` | `[{"urls": ["stun:host:3478"], "username"?, "credential"?}]` | `[]` |
 //! | `turn.urls`, `turn.shared_secret` | a coturn with `use-auth-secret`: `["turn:host:3478"]` and its `static-auth-secret` | none |
@@ -41,6 +42,7 @@ use serde_json::Value;
 use warp_protocol::{Secret, identity::MAX_VALIDITY, rest::IceServer};
 
 use crate::{
+    game_accounts::GameAccountsConfig,
     hosts_config::{HostsConfig, HostsPart},
     limits::{Rate, RateLimits},
     passwords::PasswordCost,
@@ -94,6 +96,8 @@ pub struct CoordinatorConfig {
     pub data_dir: PathBuf,
     /// A PostgreSQL database; without it data is in a SQLite file in `data_dir`.
     pub database: Option<DatabaseUrl>,
+    /// Accounts of a game server's table may sign in.
+    pub game_accounts: Option<GameAccountsConfig>,
     /// TLS, or plain HTTP.
     pub tls: Option<TlsFiles>,
     /// Handed to launchers of zones with P2P, and used by the endpoint.
@@ -136,6 +140,7 @@ impl Default for CoordinatorConfig {
             listen: SocketAddr::from((Ipv4Addr::LOCALHOST, DEFAULT_PORT)),
             data_dir: PathBuf::from(DEFAULT_DATA_DIR),
             database: None,
+            game_accounts: None,
             tls: None,
             ice_servers: Vec::new(),
             turn: None,
@@ -186,6 +191,8 @@ struct File {
     data_dir: Option<PathBuf>,
     #[serde(default)]
     database: DatabasePart,
+    #[serde(default)]
+    accounts: AccountsPart,
     tls: Option<TlsFiles>,
     #[serde(default)]
     ice_servers: Vec<IceServer>,
@@ -212,6 +219,11 @@ struct File {
 #[derive(Default, Deserialize)]
 struct DatabasePart {
     url: Option<DatabaseUrl>,
+}
+
+#[derive(Default, Deserialize)]
+struct AccountsPart {
+    rathena: Option<GameAccountsConfig>,
 }
 
 #[derive(Default, Deserialize)]
@@ -364,6 +376,7 @@ impl File {
         config.listen = self.listen.unwrap_or(config.listen);
         config.data_dir = self.data_dir.map_or(config.data_dir, |p| base.join(p));
         config.database = self.database.url;
+        config.game_accounts = self.accounts.rathena;
         config.tls = self.tls.map(|tls| TlsFiles {
             cert: base.join(tls.cert),
             key: base.join(tls.key),
@@ -447,7 +460,9 @@ fn wrong(json: &Value, path: &str, why: impl fmt::Display) -> ConfigError {
     // serde's words repeat the value, so they are kept back as well.
     let bare_turn = path == "turn" && look_up(json, path).is_some_and(|v| !v.is_object());
     let database = path.starts_with("database");
-    let secret = path.contains("credential") || path.contains("secret") || bare_turn || database;
+    let accounts = path.starts_with("accounts");
+    let places = database || accounts;
+    let secret = path.contains("credential") || path.contains("secret") || bare_turn || places;
     let value = match look_up(json, path) {
         None => "missing".to_owned(),
         // The whole of a server stands here when one of its keys is missing.
@@ -472,6 +487,8 @@ fn wrong(json: &Value, path: &str, why: impl fmt::Display) -> ConfigError {
         value: if secret { "[secret]".into() } else { value },
         allowed: if database {
             DatabaseUrlError.to_string()
+        } else if accounts {
+            GameAccountsConfig::allowed(&why)
         } else if secret {
             "allowed is text".into()
         } else {

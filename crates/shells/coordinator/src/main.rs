@@ -71,6 +71,32 @@ enum Command {
         #[command(flatten)]
         place: Place,
     },
+    /// Write a backup of the SQLite database, with mode 0600. Works while the coordinator runs: what
+    /// it had answered before is in it. The keys in the data directory are not; keep a copy of them.
+    Backup {
+        /// The backup.
+        file: PathBuf,
+        /// Replace the file if it exists.
+        #[arg(long)]
+        force: bool,
+        #[command(flatten)]
+        place: Place,
+    },
+    /// Make a backup the SQLite database. It is checked first, and the database of before is kept
+    /// beside it; its path is printed. The coordinator must be stopped.
+    Restore {
+        /// The backup.
+        file: PathBuf,
+        #[command(flatten)]
+        place: Place,
+    },
+    /// Copy the SQLite database in the data directory to the configured PostgreSQL database, which
+    /// has to be empty, and print each table with its number of rows. The coordinator must be
+    /// stopped; the SQLite database stays as it is.
+    Migrate {
+        #[command(flatten)]
+        place: Place,
+    },
     /// Print the coordinator's public key, which launchers pin (`coordinator.public_key`).
     Key {
         #[command(flatten)]
@@ -277,6 +303,29 @@ async fn run(command: Command) -> Result<(), Failure> {
             offline.close().await;
             set?;
             println!("{}", if switch == Switch::On { "on" } else { "off" });
+            Ok(())
+        }
+        Command::Backup { file, force, place } => {
+            let config = configuration(&place)?;
+            warp_coordinator::back_up(&config, &file, force).await?;
+            println!("{}", file.display());
+            Ok(())
+        }
+        Command::Restore { file, place } => {
+            let config = configuration(&place)?;
+            if let Some(kept) = warp_coordinator::restore(&config, &file).await? {
+                println!("{}", kept.display());
+            }
+            Ok(())
+        }
+        Command::Migrate { place } => {
+            let config = configuration(&place)?;
+            let mut text = String::new();
+            for (table, rows) in warp_coordinator::migrate(&config).await? {
+                text += &format!("{table}\t{rows}\n");
+            }
+            // A reader that has gone away (`| head`) is no failure.
+            let _ = std::io::stdout().write_all(text.as_bytes());
             Ok(())
         }
         Command::Key { place } => {

@@ -25,6 +25,7 @@ use crate::{
     authority::Authority,
     data_dir::{self, DataDirError},
     endpoint_port::EndpointPort,
+    game_accounts::GameAccounts,
     limits::KeyedLimit,
     live::Live,
     passwords::Hasher,
@@ -154,6 +155,8 @@ impl Coordinator {
         );
         let app = App::new(Shared {
             tokens: AccessTokens::new(&signing, config.access_lifetime),
+            game_accounts: (config.game_accounts.as_ref())
+                .map(|accounts| GameAccounts::new(accounts, &signing)),
             authority,
             endpoint_token,
             revoked_up_to: tokio::sync::Mutex::new(0),

@@ -1,7 +1,7 @@
 //! One set of queries for both databases.
 //!
 //! * A query is written once, in standard SQL with `$1` parameters ([`sql`]); its values are
-//!   integers, texts (without NUL) and bytes ([`Value`]); its rows come as tuples ([`Row`]).
+//!   integers, floats, texts (without NUL) and bytes ([`Value`]); its rows come as tuples ([`Row`]).
 //! * A [`Connection`] is borrowed from the pool for one call and has a deadline. What is not done
 //!   by then has failed with [`StoreError::Slow`].
 //! * A connection goes back to the pool only when nothing is under way on it. One that was given
@@ -29,6 +29,7 @@ const RETURN_TIME: Duration = Duration::from_secs(1);
 #[derive(Debug)]
 pub(crate) enum Value {
     Integer(Option<i64>),
+    Real(Option<f64>),
     Text(Option<String>),
     Bytes(Option<Vec<u8>>),
 }
@@ -42,6 +43,12 @@ impl From<i64> for Value {
 impl From<Option<i64>> for Value {
     fn from(value: Option<i64>) -> Self {
         Self::Integer(value)
+    }
+}
+
+impl From<f64> for Value {
+    fn from(value: f64) -> Self {
+        Self::Real(Some(value))
     }
 }
 
@@ -215,6 +222,7 @@ macro_rules! bound {
         for value in $values {
             query = match value {
                 Value::Integer(value) => query.bind(value),
+                Value::Real(value) => query.bind(value),
                 Value::Text(value) => query.bind(value),
                 Value::Bytes(value) => query.bind(value),
             };

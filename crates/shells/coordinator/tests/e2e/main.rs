@@ -8,6 +8,8 @@ mod common;
 mod devices;
 #[cfg(test)]
 mod endpoints;
+#[cfg(all(test, target_os = "linux"))]
+mod game_accounts;
 #[cfg(test)]
 mod hosts;
 #[cfg(test)]
@@ -22,3 +24,5 @@ mod relay;
 mod rest;
 #[cfg(test)]
 mod sockets;
+#[cfg(test)]
+mod storage;
