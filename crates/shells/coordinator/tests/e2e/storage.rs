@@ -80,7 +80,7 @@ async fn a_backup_under_writes_holds_all_that_was_answered_before_and_can_be_res
     let enough = async || {
         let so_far = answered.lock().unwrap().len();
         while answered.lock().unwrap().len() < so_far + 20 {
-            tokio::task::yield_now().await;
+            tokio::time::sleep(std::time::Duration::from_millis(5)).await;
         }
     };
     enough().await;
@@ -94,10 +94,10 @@ async fn a_backup_under_writes_holds_all_that_was_answered_before_and_can_be_res
         tokio::task::spawn_blocking(run).await.unwrap()
     };
     assert_eq!(done(&output), file.to_str().unwrap());
+    client.register("afterwards").await;
     enough().await;
     stop.store(true, Ordering::Relaxed);
     writers.join_all().await;
-    let all = answered.lock().unwrap().clone();
     #[cfg(unix)]
     {
         use std::os::unix::fs::PermissionsExt;
@@ -149,17 +149,17 @@ async fn a_backup_under_writes_holds_all_that_was_answered_before_and_can_be_res
         let (status, body) = client.login(name, "sesame").await;
         assert_eq!(status, StatusCode::OK, "{name}: {body}");
     }
-    // It is the moment of the backup: the last ones that were made after it are not in it.
-    let last = all.last().unwrap();
-    refused(&client.login(last, "sesame").await, 401, "wrong-password");
-    assert_eq!(client.login(&before[0], "sesame").await.0, StatusCode::OK);
+    // It is the moment of the backup.
+    let later = client.login("afterwards", "sesame").await;
+    refused(&later, 401, "wrong-password");
     running.shutdown().await;
 
     // And back: the file of before is a whole database, too.
     done(&run(&["restore", &kept], &data, None));
     let running = Coordinator::start(sqlite(&data)).await.unwrap();
     let client = crate::common::Client::new(&running.url);
-    assert_eq!(client.login(last, "sesame").await.0, StatusCode::OK);
+    let (status, body) = client.login("afterwards", "sesame").await;
+    assert_eq!(status, StatusCode::OK, "{body}");
     running.shutdown().await;
 }
 
