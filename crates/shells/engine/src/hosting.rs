@@ -14,6 +14,7 @@ use warp_engine_core::config::Config;
 use warp_engine_core::machine::Outcome;
 use warp_host::{Access, Certified, HostConfig, HostHandle};
 use warp_host_core::{HostState, HostStatusView};
+use warp_link::WrapCarrier;
 use warp_link::websocket::{ConnectError, WsTarget};
 use warp_protocol::hosting::{HostGrant, HostHeartbeat, HostRegister};
 use warp_protocol::identity::RefusedReason;
@@ -30,16 +31,22 @@ const ID_DIGITS: usize = 16;
 pub(crate) struct Hosting {
     coordinator: Arc<Coordinator>,
     config: Config,
+    wrap: Option<WrapCarrier>,
     running: Option<(HostHandle, AbortHandle)>,
     /// The endpoint of a hosted zone, if this engine is one.
     endpoint: Option<DropGuard>,
 }
 
 impl Hosting {
-    pub(crate) fn new(coordinator: Arc<Coordinator>, config: Config) -> Self {
+    pub(crate) fn new(
+        coordinator: Arc<Coordinator>,
+        config: Config,
+        wrap: Option<WrapCarrier>,
+    ) -> Self {
         Self {
             coordinator,
             config,
+            wrap,
             running: None,
             endpoint: None,
         }
@@ -83,7 +90,7 @@ impl Hosting {
             ..HostConfig::new(host_id, zones)
         };
         let access = Arc::new(OverCoordinator(self.coordinator.clone()));
-        let host = HostHandle::start(access, config);
+        let host = HostHandle::start_wrapped(access, config, self.wrap.clone());
         let mut view = host.view();
         let telling = tokio::spawn(async move {
             loop {

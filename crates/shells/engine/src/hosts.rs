@@ -199,7 +199,7 @@ impl Way {
                 let (carrier, peer) = *opened;
                 tracing::info!(path = %self.kind, "carrier open");
                 let sender = carrier.tx.clone();
-                self.paths.link.attach(self.kind, carrier);
+                self.paths.attach(self.kind, carrier);
                 self.open = Some(Open {
                     peer,
                     carrier: sender,
