@@ -8,7 +8,8 @@ mod common;
 mod devices;
 #[cfg(test)]
 mod endpoints;
-#[cfg(all(test, target_os = "linux"))]
+#[cfg(test)]
+#[cfg(target_os = "linux")]
 mod game_accounts;
 #[cfg(test)]
 mod hosts;
@@ -16,7 +17,8 @@ mod hosts;
 mod hosts_policy;
 #[cfg(test)]
 mod hosts_rooms;
-#[cfg(all(test, target_os = "linux"))]
+#[cfg(test)]
+#[cfg(target_os = "linux")]
 mod postgres;
 #[cfg(test)]
 mod relay;
