@@ -459,7 +459,7 @@ impl Host {
             ServerSignal::Error { code, message, .. } => {
                 tracing::debug!(?code, message, "signaling refused a message");
             }
-            ServerSignal::SessionEnded { code } => {
+            ServerSignal::SessionEnded { code, .. } => {
                 tracing::info!(?code, "the place ended");
                 self.life.on_place_lost(now);
             }
@@ -467,7 +467,9 @@ impl Host {
             | ServerSignal::PeerJoined { .. }
             | ServerSignal::PeerLeft { .. }
             | ServerSignal::SessionLeft { .. }
-            | ServerSignal::Hosts { .. } => {}
+            | ServerSignal::Hosts { .. }
+            | ServerSignal::Notice { .. }
+            | ServerSignal::NpcState { .. } => {}
         }
     }
 
