@@ -4,6 +4,7 @@
 //! * [`rooms`]: who is in which signaling room, and who gets what.
 //! * [`sessions`]: which account holds which session, and until when an unused one lasts.
 //! * [`fleet`]: volunteer hosts, their leases, and which session goes over which host.
+//! * [`npcs`]: what is known of NPCs, and what of it is to be told.
 //! * [`access`]: who may join a zone, and what names and passwords look like.
 //!
 //! Time is an argument (a `Duration` since any fixed start); randomness too: ids come in as text.
@@ -11,6 +12,7 @@
 pub mod access;
 pub mod fleet;
 pub mod frame;
+pub mod npcs;
 pub mod rooms;
 pub mod sessions;
 

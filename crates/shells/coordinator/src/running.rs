@@ -27,6 +27,12 @@ use crate::{
     endpoint_port::EndpointPort,
     limits::KeyedLimit,
     live::Live,
+    monitoring::{
+        health::Health,
+        snapshot::Rates,
+        viewers::{self, Viewers},
+    },
+    npc::{self, Npcs},
     passwords::Hasher,
     remote::{LEASE, Remote},
     server::{Server, TlsError, tls},
@@ -153,6 +159,11 @@ impl Coordinator {
             tasks.clone(),
         );
         let app = App::new(Shared {
+            metrics: live.metrics.clone(),
+            health: health(&store, &live),
+            rates: Rates::default(),
+            viewers: Viewers::default(),
+            npcs: Npcs::default(),
             tokens: AccessTokens::new(&signing, config.access_lifetime),
             authority,
             endpoint_token,
@@ -184,6 +195,8 @@ impl Coordinator {
         tasks.spawn(forget_expired(app.clone()));
         tasks.spawn(follow_revocations(app.clone()));
         tasks.spawn(follow_fleet(app.clone()));
+        tasks.spawn(viewers::watch(app.clone()));
+        npc::start(&app);
         tracing::info!(url, key = %app.authority.key(), "coordinator started");
         Ok(Running {
             addr,
@@ -310,6 +323,22 @@ fn endpoint(config: &CoordinatorConfig, authority: &Authority) -> Result<Endpoin
     };
     EndpointPort::start(&der, loopback, config.key_rotation_interval, trust)
         .map_err(|_| StartError::KeyFile { file })
+}
+
+/// What the coordinator needs in order to work.
+fn health(store: &Store, live: &Arc<Live>) -> Health {
+    let health = Health::default();
+    let store = store.clone();
+    health.add("database", move || {
+        let store = store.clone();
+        async move { store.ping().await.map_err(|error| error.to_string()) }
+    });
+    let endpoint = live.endpoint.clone();
+    health.add("endpoint", move || {
+        let reachable = endpoint.reachable();
+        async move { reachable.map_err(|refused| refused.detail().to_owned()) }
+    });
+    health
 }
 
 async fn forget_expired(app: App) {

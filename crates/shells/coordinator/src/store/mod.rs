@@ -11,11 +11,16 @@ mod refresh;
 mod settings;
 mod zones;
 
-use std::{path::Path, time::Duration};
+use std::{
+    path::Path,
+    time::{Duration, Instant},
+};
 
 use sqlx::sqlite::{
     SqliteConnectOptions, SqliteJournalMode, SqlitePool, SqlitePoolOptions, SqliteSynchronous,
 };
+
+use crate::monitoring::database_call;
 
 pub use devices::DeviceView;
 pub(crate) use refresh::{NewRefresh, Rotation};
@@ -83,13 +88,10 @@ impl Store {
         Ok(Self { pool })
     }
 
-    /// Asks the database for something small, within `limit`.
-    pub(crate) async fn ping(&self, limit: Duration) -> Result<(), StoreError> {
+    /// Asks the database for something small.
+    pub(crate) async fn ping(&self) -> Result<(), StoreError> {
         let ask = sqlx::query("SELECT count(*) FROM zones").execute(&self.pool);
-        tokio::time::timeout(limit, ask)
-            .await
-            .map_err(|_| StoreError::Slow)??;
-        Ok(())
+        bounded(async { ask.await.map(drop) }).await
     }
 
     /// Waits for running calls and closes the file.
@@ -100,7 +102,15 @@ impl Store {
 
 /// Runs a call within [`QUERY_TIME`].
 async fn bounded<T>(call: impl Future<Output = Result<T, sqlx::Error>>) -> Result<T, StoreError> {
-    match tokio::time::timeout(QUERY_TIME, call).await {
+    let started = Instant::now();
+    let done = tokio::time::timeout(QUERY_TIME, call).await;
+    let result = match &done {
+        Ok(Ok(_)) => "ok",
+        Ok(Err(_)) => "failed",
+        Err(_) => "slow",
+    };
+    database_call(started, result);
+    match done {
         Ok(done) => Ok(done?),
         Err(_) => Err(StoreError::Slow),
     }

@@ -15,8 +15,16 @@ mod hosts_policy;
 #[cfg(test)]
 mod hosts_rooms;
 #[cfg(test)]
+mod logs;
+#[cfg(test)]
+mod monitoring;
+#[cfg(test)]
+mod npcs;
+#[cfg(test)]
 mod relay;
 #[cfg(test)]
 mod rest;
+#[cfg(test)]
+mod signals;
 #[cfg(test)]
 mod sockets;
