@@ -21,6 +21,8 @@ mod monitoring;
 #[cfg(test)]
 mod npcs;
 #[cfg(test)]
+mod postgres;
+#[cfg(test)]
 mod relay;
 #[cfg(test)]
 mod rest;

@@ -223,7 +223,7 @@ async fn metrics_want_a_token_unless_somebody_on_this_machine_asks() {
 async fn the_old_names_stand_beside_the_new_ones() {
     let server = quick(|_| {}).await;
     let client = &server.client;
-    let host = volunteer(client, "harry", "pc").await;
+    let _host = volunteer(client, "harry", "pc").await;
     let token = client.player("anna").await;
     client.granted(&token, 1).await;
     let request = client.request(Method::GET, "/api/v1/monitoring/metrics");
@@ -332,7 +332,7 @@ type Events = std::pin::Pin<Box<dyn futures_util::Stream<Item = Value> + Send>>;
 /// What the stream of events brings, each as JSON.
 async fn events(client: &Client) -> Events {
     let request = client.request(Method::GET, "/api/v1/monitoring/events");
-    let mut response = request.send().await.unwrap();
+    let response = request.send().await.unwrap();
     assert_eq!(response.status(), StatusCode::OK);
     assert_eq!(response.headers()["content-type"], "text/event-stream");
     Box::pin(futures_util::stream::unfold(
