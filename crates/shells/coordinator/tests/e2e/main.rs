@@ -21,6 +21,7 @@ mod monitoring;
 #[cfg(test)]
 mod npcs;
 #[cfg(test)]
+#[cfg(target_os = "linux")]
 mod postgres;
 #[cfg(test)]
 mod relay;
