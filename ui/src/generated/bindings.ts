@@ -362,6 +362,13 @@ datagrams: number | null,
 lost: number | null, };
 
 /**
+ * Why a session has ended.
+ */
+export type EndedReason = "ended" | "left" | "replaced" | "unused" | "endpoint" | "revoked" | "staff" | "fault" | "stopped";
+/** Every EndedReason. */
+export const ENDED_REASON_LIST = ["ended", "left", "replaced", "unused", "endpoint", "revoked", "staff", "fault", "stopped"] as const satisfies readonly EndedReason[];
+
+/**
  * An event. One JSON object each: `{"event":"bridge-ready",...}`.
  */
 export type Event = { "event": "signed-in", 
@@ -572,7 +579,35 @@ zone: string, } | { "event": "zone-left",
 /**
  * Zone id.
  */
-zone: string, } | { "event": "version-known", 
+zone: string, } | { "event": "notice", 
+/**
+ * What.
+ */
+text: string, 
+/**
+ * Account name of who says it.
+ */
+from: string, 
+/**
+ * To the players of this zone; `None`: to all.
+ */
+zone: string | null, 
+/**
+ * When it was said, RFC 3339.
+ */
+timestamp: string, } | { "event": "session-ended", 
+/**
+ * Its zone.
+ */
+zone: string, 
+/**
+ * Why.
+ */
+reason: EndedReason, 
+/**
+ * What a person is told.
+ */
+code: ProblemCode, } | { "event": "version-known", 
 /**
  * Packet version.
  */

@@ -5,6 +5,7 @@
 //! * [`sessions`]: which account holds which session, and until when an unused one lasts.
 //! * [`fleet`]: volunteer hosts, their leases, and which session goes over which host.
 //! * [`game_account`]: an account of a game server's table, and whether it may sign in.
+//! * [`npcs`]: what is known of NPCs, and what of it is to be told.
 //! * [`access`]: who may join a zone, and what names and passwords look like.
 //!
 //! Time is an argument (a `Duration` since any fixed start); randomness too: ids come in as text.
@@ -13,6 +14,7 @@ pub mod access;
 pub mod fleet;
 pub mod frame;
 pub mod game_account;
+pub mod npcs;
 pub mod rooms;
 pub mod sessions;
 

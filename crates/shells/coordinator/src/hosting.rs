@@ -17,7 +17,10 @@ use tokio::sync::Notify;
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 use warp_coordinator_core::{
     ConnId, Fleet, NewSession, Revoked,
-    fleet::{FleetCounters, HostFilter, HostRecord, HostRefused, Report, SessionRef, ZoneRules},
+    fleet::{
+        FleetCounters, FleetTally, HostFilter, HostRecord, HostRefused, Report, SessionRef,
+        ZoneRules,
+    },
 };
 use warp_protocol::{
     ProblemCode,
@@ -34,6 +37,7 @@ use crate::{
     hosts_config::HostsConfig,
     hub::{Hub, Seat},
     live::{CarrierStop, ENDPOINT_PEER},
+    monitoring::recent::Recent,
     problem::{Refused, internal},
     tokens::{random_hex, unix_now},
     ws::close,
@@ -52,6 +56,8 @@ pub(crate) struct Hosting {
     start: Instant,
     deadlines_changed: Notify,
     tasks: TaskTracker,
+    /// What happened last, for whoever watches.
+    pub(crate) recent: Recent,
 }
 
 struct State {
@@ -125,6 +131,7 @@ impl Hosting {
             start: Instant::now(),
             deadlines_changed: Notify::new(),
             tasks,
+            recent: Recent::default(),
         })
     }
 
@@ -394,6 +401,16 @@ impl Hosting {
 
     pub(crate) fn counters(&self) -> FleetCounters {
         self.state.lock().fleet.counters()
+    }
+
+    /// How the fleet stands now.
+    pub(crate) fn tally(&self) -> FleetTally {
+        self.state.lock().fleet.tally()
+    }
+
+    /// Whether there is such a zone.
+    pub(crate) fn has_zone(&self, zone_id: &str) -> bool {
+        self.state.lock().fleet.has_zone(zone_id)
     }
 
     /// The host and the room that a peer id belongs to, if it is that account's.

@@ -14,8 +14,8 @@ use std::{
 };
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
-use warp_coordinator::{AdminError, Coordinator, CoordinatorConfig, Offline};
-use warp_observe::{Observe, ObserveConfig};
+use warp_coordinator::{AdminError, Coordinator, CoordinatorConfig, LogConfig, LogFormat, Offline};
+use warp_observe::{LogFile, Observe, ObserveConfig};
 use warp_protocol::{
     ProblemCode, Secret,
     rest::{AccountRole, MAX_PASSWORD, RevokeRequest},
@@ -237,7 +237,7 @@ impl From<AdminError> for Failure {
 
 fn main() -> ExitCode {
     let cli = Cli::parse();
-    let done = start_logging().and_then(|_observe| {
+    let done = start_logging(&cli.command).and_then(|_observe| {
         let runtime = tokio::runtime::Builder::new_multi_thread()
             .enable_all()
             .build()
@@ -258,9 +258,23 @@ fn main() -> ExitCode {
     }
 }
 
-fn start_logging() -> Result<Observe, Failure> {
-    warp_observe::init(ObserveConfig::default())
-        .map_err(|e| Failure::of_configuration(ProblemCode::ConfigValue, e))
+/// Of `serve` as its configuration says; the other commands are for somebody at a terminal. A wrong
+/// configuration is told when it is read for good.
+fn start_logging(command: &Command) -> Result<Observe, Failure> {
+    let log = match command {
+        Command::Serve { place, .. } => place.config.as_deref().and_then(|file| {
+            let read = CoordinatorConfig::from_file(file);
+            read.ok().map(|(config, _)| config.log)
+        }),
+        _ => None,
+    };
+    let LogConfig { format, file, keep } = log.unwrap_or_default();
+    let config = ObserveConfig {
+        json: format == LogFormat::Json,
+        file: file.map(|path| LogFile { path, keep }),
+        ..ObserveConfig::default()
+    };
+    warp_observe::init(config).map_err(|e| Failure::of_configuration(ProblemCode::ConfigValue, e))
 }
 
 async fn run(command: Command) -> Result<(), Failure> {

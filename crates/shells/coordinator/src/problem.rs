@@ -8,7 +8,7 @@ use axum::{
 use warp_coordinator_core::access::Refusal;
 use warp_protocol::{ProblemCode, rest::ErrorBody};
 
-use crate::store::StoreError;
+use crate::{monitoring::requests::RefusedWith, store::StoreError};
 
 /// A refusal on its way to a client.
 #[derive(Debug)]
@@ -78,6 +78,7 @@ impl IntoResponse for Refused {
             code: self.code,
         };
         let mut response = (self.status, Json(body)).into_response();
+        response.extensions_mut().insert(RefusedWith(self.code));
         let headers = response.headers_mut();
         if let Some(seconds) = self.retry_after {
             headers.insert(header::RETRY_AFTER, HeaderValue::from(seconds));

@@ -28,6 +28,12 @@ use crate::{
     game_accounts::GameAccounts,
     limits::KeyedLimit,
     live::Live,
+    monitoring::{
+        health::Health,
+        snapshot::Rates,
+        viewers::{self, Viewers},
+    },
+    npc::{self, Npcs},
     passwords::Hasher,
     remote::{LEASE, Remote},
     server::{Server, TlsError, tls},
@@ -154,6 +160,11 @@ impl Coordinator {
             tasks.clone(),
         );
         let app = App::new(Shared {
+            metrics: live.metrics.clone(),
+            health: health(&store, &live),
+            rates: Rates::default(),
+            viewers: Viewers::default(),
+            npcs: Npcs::default(),
             tokens: AccessTokens::new(&signing, config.access_lifetime),
             game_accounts: (config.game_accounts.as_ref())
                 .map(|accounts| GameAccounts::new(accounts, &signing)),
@@ -187,6 +198,8 @@ impl Coordinator {
         tasks.spawn(forget_expired(app.clone()));
         tasks.spawn(follow_revocations(app.clone()));
         tasks.spawn(follow_fleet(app.clone()));
+        tasks.spawn(viewers::watch(app.clone()));
+        npc::start(&app);
         tracing::info!(url, key = %app.authority.key(), "coordinator started");
         Ok(Running {
             addr,
@@ -313,6 +326,22 @@ fn endpoint(config: &CoordinatorConfig, authority: &Authority) -> Result<Endpoin
     };
     EndpointPort::start(&der, loopback, config.key_rotation_interval, trust)
         .map_err(|_| StartError::KeyFile { file })
+}
+
+/// What the coordinator needs in order to work.
+fn health(store: &Store, live: &Arc<Live>) -> Health {
+    let health = Health::default();
+    let store = store.clone();
+    health.add("database", move || {
+        let store = store.clone();
+        async move { store.ping().await.map_err(|error| error.to_string()) }
+    });
+    let endpoint = live.endpoint.clone();
+    health.add("endpoint", move || {
+        let reachable = endpoint.reachable();
+        async move { reachable.map_err(|refused| refused.detail().to_owned()) }
+    });
+    health
 }
 
 async fn forget_expired(app: App) {

@@ -156,6 +156,37 @@ pub struct FleetSwitch {
     pub enabled: bool,
 }
 
+/// What staff says to the players; see [`crate::signal::ServerSignal::Notice`].
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct NoticeRequest {
+    /// 1 to [`crate::signal::MAX_NOTICE`] characters.
+    pub text: String,
+    /// To the players of this zone; none: to all.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub zone_id: Option<String>,
+}
+
+/// What became of a notice.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct NoticeSent {
+    /// Launchers that it was sent to.
+    pub told: u64,
+}
+
+/// States of NPCs, as the AI service pushes them.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct NpcStates {
+    /// Those that are named; the others stay as they were.
+    pub npcs: Vec<crate::signal::NpcView>,
+}
+
+/// What became of pushed states.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct NpcStatesTaken {
+    /// How many were others than before.
+    pub changed: u64,
+}
+
 /// Whom to revoke.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]

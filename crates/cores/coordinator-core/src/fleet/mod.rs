@@ -48,8 +48,8 @@ use warp_protocol::signal::ServerSignal;
 
 pub use hosts::HostFilter;
 pub use model::{
-    FleetCounters, FleetEvent, FleetLimits, FleetOutput, HostMinimum, HostRecord, HostRefused,
-    Lacking, LeaseEnd, Report, Routed, SessionRef, WAY, ZoneRules,
+    FleetCounters, FleetEvent, FleetLimits, FleetOutput, FleetTally, HostMinimum, HostRecord,
+    HostRefused, Lacking, LeaseEnd, Report, Routed, SessionRef, WAY, ZoneRules,
 };
 pub use policy::POLICY_LIFETIME;
 

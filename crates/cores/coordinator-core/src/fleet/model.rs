@@ -457,3 +457,20 @@ impl FleetCounters {
         }
     }
 }
+
+/// How the fleet stands now.
+#[derive(Debug, Clone, Copy, PartialEq, Default)]
+pub struct FleetTally {
+    /// Hosts that can be chosen.
+    pub online: u32,
+    /// Hosts that were not heard of for too long.
+    pub offline: u32,
+    /// Hosts that carry as many as they may.
+    pub busy: u32,
+    /// Hosts that drain.
+    pub maintenance: u32,
+    /// Mean score of the online ones whose score is known, 0 to 100.
+    pub score: Option<f64>,
+    /// Mean of what members last measured over their hosts, milliseconds.
+    pub latency_ms: Option<f64>,
+}

@@ -5,6 +5,9 @@ mod auth;
 mod devices;
 mod health;
 mod hosts;
+mod monitoring;
+mod notices;
+mod npc;
 mod operate;
 mod zones;
 
@@ -12,14 +15,13 @@ use std::time::Duration;
 
 use axum::{
     Router,
-    body::Body,
     extract::{DefaultBodyLimit, Request},
     http::{HeaderValue, Method, StatusCode, header},
     middleware::{self, Next},
     response::{IntoResponse, Response},
     routing::{delete, get, patch, post},
 };
-use tower_http::{catch_panic::CatchPanicLayer, cors::CorsLayer, trace::TraceLayer};
+use tower_http::{catch_panic::CatchPanicLayer, cors::CorsLayer};
 use warp_protocol::ProblemCode;
 
 pub(crate) use auth::{NewAccount, make_account};
@@ -28,6 +30,7 @@ pub(crate) use zones::{find, prove_device};
 
 use crate::{
     app::App,
+    monitoring::requests,
     problem::{Refused, internal},
     ws,
 };
@@ -42,7 +45,9 @@ const REQUEST_TIME: Duration = Duration::from_secs(20);
 pub(crate) fn router(app: App) -> Router {
     let mut router = Router::new()
         .route("/", get(health::about))
-        .route("/health", get(health::health));
+        .route("/health", get(health::health))
+        .route("/metrics", get(monitoring::metrics))
+        .route("/dashboard", get(monitoring::page));
     for base in ["/api/v1", "/api"] {
         let at = |path: &str| format!("{base}/{path}");
         router = router
@@ -68,6 +73,15 @@ pub(crate) fn router(app: App) -> Router {
                 &at("fleet/p2p"),
                 get(operate::fleet).post(operate::set_fleet),
             )
+            .route(
+                &at("monitoring/metrics"),
+                get(monitoring::metrics_with_old_names),
+            )
+            .route(&at("monitoring/health"), get(health::health))
+            .route(&at("monitoring/dashboard"), get(monitoring::dashboard))
+            .route(&at("monitoring/events"), get(monitoring::events))
+            .route(&at("notices"), post(notices::send))
+            .route(&at("npc/{zone_id}/states"), post(npc::put))
             .route(&at("hosts/"), get(hosts::list))
             .route(&at("hosts"), get(hosts::list))
             .route(&at("hosts/register"), post(hosts::register))
@@ -94,18 +108,10 @@ pub(crate) fn router(app: App) -> Router {
         .layer(middleware::from_fn(in_time))
         .layer(cors)
         .layer(CatchPanicLayer::custom(panicked))
-        .layer(
-            TraceLayer::new_for_http()
-                // Neither the query nor a header: both may hold a token.
-                .make_span_with(|request: &Request<Body>| {
-                    tracing::debug_span!(
-                        "request",
-                        method = %request.method(),
-                        path = request.uri().path(),
-                    )
-                })
-                .on_failure(()),
-        )
+        .layer(middleware::from_fn_with_state(
+            app.clone(),
+            requests::observed,
+        ))
         .with_state(app)
 }
 

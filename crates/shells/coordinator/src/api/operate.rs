@@ -106,7 +106,7 @@ pub(crate) async fn set_fleet(
     Ok(Json(FleetSwitch { enabled }))
 }
 
-fn staff_only(caller: &Caller) -> Result<(), Refused> {
+pub(super) fn staff_only(caller: &Caller) -> Result<(), Refused> {
     if caller.role >= AccountRole::Gm {
         return Ok(());
     }

@@ -9,6 +9,7 @@ use warp_protocol::{
     ProblemCode,
     identity::{Certificate, PublicKey},
     rest::{GuestRequest, IceServer, JoinRequest, SessionGrant},
+    signal::EndedReason,
     zone::{ZoneFile, ZoneStatus, ZoneView, is_map_name},
 };
 
@@ -107,12 +108,14 @@ pub(crate) async fn join(
         .live
         .grant(new, certificate, &endpoint, &zone, for_endpoint)?;
     if let Err(refused) = granting.done().await {
-        app.live.end(&session_id, "the endpoint did not take it");
+        let why = "the endpoint did not take it";
+        app.live.end_for(&session_id, EndedReason::Fault, why);
         return Err(refused);
     }
     // What was revoked since the look above found no session to end.
     if is_revoked(&app, &caller, &key, issued).await? {
-        app.live.end(&session_id, "its device was revoked");
+        let why = "its device was revoked";
+        app.live.end_for(&session_id, EndedReason::Revoked, why);
         return Err(revoked(&app));
     }
     let grant = SessionGrant {
@@ -133,7 +136,8 @@ pub(crate) async fn end_session(
     PathId(session_id): PathId,
 ) -> Result<StatusCode, Refused> {
     app.live.owned(&session_id, caller.account)?;
-    app.live.end(&session_id, "its player left");
+    let why = "its player left";
+    app.live.end_for(&session_id, EndedReason::Left, why);
     Ok(StatusCode::NO_CONTENT)
 }
 

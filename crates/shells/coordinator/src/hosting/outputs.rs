@@ -52,7 +52,10 @@ impl Hosting {
                     self.hub.close(&room);
                     tracing::info!(host = host_id, room, "host ended");
                 }
-                FleetOutput::Event(event) => log(&event),
+                FleetOutput::Event(event) => {
+                    self.recent.note(&event);
+                    log(&event);
+                }
             }
         }
     }

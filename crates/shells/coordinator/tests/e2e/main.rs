@@ -18,12 +18,20 @@ mod hosts_policy;
 #[cfg(test)]
 mod hosts_rooms;
 #[cfg(test)]
+mod logs;
+#[cfg(test)]
+mod monitoring;
+#[cfg(test)]
+mod npcs;
+#[cfg(test)]
 #[cfg(target_os = "linux")]
 mod postgres;
 #[cfg(test)]
 mod relay;
 #[cfg(test)]
 mod rest;
+#[cfg(test)]
+mod signals;
 #[cfg(test)]
 mod sockets;
 #[cfg(test)]
