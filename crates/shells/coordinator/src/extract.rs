@@ -1,4 +1,5 @@
-//! What handlers take from a request. Each refuses with an [`warp_protocol::rest::ErrorBody`].
+//! What handlers take from a request. Each refuses with an [`warp_protocol::rest::ErrorBody`]: 400 for
+//! what is not well formed, 422 for fields that are missing or hold what they cannot.
 
 use std::net::SocketAddr;
 
@@ -10,7 +11,10 @@ use axum::{
 use serde::{Deserialize, de::DeserializeOwned};
 use warp_protocol::{ProblemCode, Secret, rest::AccountRole};
 
-use crate::{app::App, problem::Refused};
+use crate::{
+    app::App,
+    problem::{Refused, invalid},
+};
 
 /// Where a request comes from; the server puts it into every request.
 #[derive(Debug, Clone, Copy)]
@@ -51,7 +55,7 @@ fn refuse_json(rejection: &JsonRejection) -> Refused {
         }
         // serde's words may repeat a value, and a value here may be a password.
         JsonRejection::JsonDataError(_) => {
-            bad("the request's JSON does not have the fields that this route wants")
+            invalid("the request's JSON does not have the fields that this route wants")
         }
         JsonRejection::JsonSyntaxError(_) => bad("the request's body is not valid JSON"),
         _ if status.as_u16() == 413 => bad("the request's body is too large").with_status(status),
@@ -73,6 +77,23 @@ impl<S: Send + Sync> FromRequestParts<S> for PathId {
     }
 }
 
+/// Two parts of the path.
+pub(crate) struct PathIds(pub(crate) String, pub(crate) String);
+
+impl<S: Send + Sync> FromRequestParts<S> for PathIds {
+    type Rejection = Refused;
+
+    async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, Refused> {
+        let Path((first, second)) =
+            <Path<(String, String)> as FromRequestParts<S>>::from_request_parts(parts, state)
+                .await
+                .map_err(|_| {
+                    Refused::new(ProblemCode::BadRequest, "the path is not valid UTF-8")
+                })?;
+        Ok(Self(first, second))
+    }
+}
+
 /// The query.
 pub(crate) struct QueryOf<T>(pub(crate) T);
 
@@ -84,7 +105,7 @@ impl<T: DeserializeOwned, S: Send + Sync> FromRequestParts<S> for QueryOf<T> {
             .await
             .map_err(|_| {
                 let text = "the query lacks a parameter, or one of them is not understood";
-                Refused::new(ProblemCode::BadRequest, text)
+                invalid(text)
             })?;
         Ok(Self(query))
     }

@@ -8,6 +8,7 @@
 mod accounts;
 mod devices;
 mod refresh;
+mod sessions;
 mod settings;
 mod zones;
 
@@ -19,6 +20,7 @@ use sqlx::sqlite::{
 
 pub use devices::DeviceView;
 pub(crate) use refresh::{NewRefresh, Rotation};
+pub(crate) use sessions::{SessionFilter, ZoneTotals};
 
 /// Name of the file in the data directory.
 pub(crate) const DATABASE: &str = "coordinator.sqlite";

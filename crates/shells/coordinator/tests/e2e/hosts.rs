@@ -238,7 +238,7 @@ async fn what_a_zone_wants_and_who_may_host_is_checked() {
     }
     refused(
         &with(|b| b["cpu_cores"] = json!(-1)).await,
-        400,
+        422,
         "bad-request",
     );
     let forged = with(|b| b["certificate"] = json!("00")).await;
@@ -425,7 +425,7 @@ async fn lists_are_filtered_in_whatever_case() {
     assert!(ids(client, token, busy).await.is_empty());
     refused(
         &client.get("hosts/?status=asleep", token).await,
-        400,
+        422,
         "bad-request",
     );
 }

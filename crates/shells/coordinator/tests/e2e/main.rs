@@ -5,6 +5,10 @@ mod binary;
 #[cfg(test)]
 mod common;
 #[cfg(test)]
+mod contract;
+#[cfg(test)]
+mod contract_bodies;
+#[cfg(test)]
 mod devices;
 #[cfg(test)]
 mod endpoints;
@@ -15,8 +19,12 @@ mod hosts_policy;
 #[cfg(test)]
 mod hosts_rooms;
 #[cfg(test)]
+mod openapi;
+#[cfg(test)]
 mod relay;
 #[cfg(test)]
 mod rest;
+#[cfg(test)]
+mod sessions;
 #[cfg(test)]
 mod sockets;
