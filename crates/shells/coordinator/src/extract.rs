@@ -4,11 +4,14 @@
 use std::net::SocketAddr;
 
 use axum::{
-    Json,
-    extract::{FromRequest, FromRequestParts, Path, Query, Request, rejection::JsonRejection},
-    http::{header, request::Parts},
+    extract::{FromRequest, FromRequestParts, Path, Query, Request},
+    http::{StatusCode, header, request::Parts},
 };
-use serde::{Deserialize, de::DeserializeOwned};
+use bytes::Bytes;
+use serde::{
+    Deserialize,
+    de::{DeserializeOwned, IgnoredAny},
+};
 use warp_protocol::{ProblemCode, Secret, rest::AccountRole};
 
 use crate::{
@@ -39,28 +42,45 @@ impl<T: DeserializeOwned, S: Send + Sync> FromRequest<S> for Body<T> {
     type Rejection = Refused;
 
     async fn from_request(request: Request, state: &S) -> Result<Self, Refused> {
-        match Json::<T>::from_request(request, state).await {
-            Ok(Json(body)) => Ok(Self(body)),
-            Err(rejection) => Err(refuse_json(&rejection)),
+        let is_json = request
+            .headers()
+            .get(header::CONTENT_TYPE)
+            .and_then(|value| value.to_str().ok())
+            .is_some_and(is_json);
+        if !is_json {
+            let text = "the request wants `content-type: application/json`";
+            return Err(bad(text).with_status(StatusCode::UNSUPPORTED_MEDIA_TYPE));
         }
+        let body = Bytes::from_request(request, state).await;
+        let body = body.map_err(|rejection| match rejection.status() {
+            status @ StatusCode::PAYLOAD_TOO_LARGE => {
+                bad("the request's body is too large").with_status(status)
+            }
+            _ => bad("the request's body could not be read"),
+        })?;
+        serde_json::from_slice(&body).map(Self).map_err(|_| {
+            // serde's words may repeat a value, and a value here may be a password. Nor is its
+            // own distinction used: to it an object without its only key is not JSON.
+            match serde_json::from_slice::<IgnoredAny>(&body) {
+                Ok(_) => {
+                    invalid("the request's JSON does not have the fields that this route wants")
+                }
+                Err(_) => bad("the request's body is not valid JSON"),
+            }
+        })
     }
 }
 
-fn refuse_json(rejection: &JsonRejection) -> Refused {
-    let status = rejection.status();
-    let bad = |text: &str| Refused::new(ProblemCode::BadRequest, text);
-    match rejection {
-        JsonRejection::MissingJsonContentType(_) => {
-            bad("the request wants `content-type: application/json`").with_status(status)
-        }
-        // serde's words may repeat a value, and a value here may be a password.
-        JsonRejection::JsonDataError(_) => {
-            invalid("the request's JSON does not have the fields that this route wants")
-        }
-        JsonRejection::JsonSyntaxError(_) => bad("the request's body is not valid JSON"),
-        _ if status.as_u16() == 413 => bad("the request's body is too large").with_status(status),
-        _ => bad("the request's body could not be read"),
-    }
+/// `application/json` or `application/...+json`, with whatever parameters.
+fn is_json(content_type: &str) -> bool {
+    let essence = content_type.split(';').next().unwrap_or_default();
+    let essence = essence.trim().to_ascii_lowercase();
+    let subtype = essence.strip_prefix("application/");
+    subtype.is_some_and(|subtype| subtype == "json" || subtype.ends_with("+json"))
+}
+
+fn bad(text: &str) -> Refused {
+    Refused::new(ProblemCode::BadRequest, text)
 }
 
 /// A part of the path.

@@ -14,6 +14,9 @@ use crate::{
     problem::{Refused, invalid},
 };
 
+/// Items that may be passed over: what fits in the 32 bits of the document.
+const MAX_OFFSET: u32 = i32::MAX as u32;
+
 /// Which part of a list is asked for.
 #[derive(Debug, Clone, Copy, Deserialize, utoipa::IntoParams)]
 #[into_params(parameter_in = Query)]
@@ -22,9 +25,9 @@ pub(crate) struct Paging {
     #[serde(default = "default_limit")]
     #[param(minimum = 1, maximum = 1000, required = false)]
     pub(crate) limit: u32,
-    /// How many items are passed over.
+    /// How many items are passed over, at most 2147483647.
     #[serde(default)]
-    #[param(required = false)]
+    #[param(minimum = 0, maximum = 2147483647, required = false)]
     pub(crate) offset: u32,
 }
 
@@ -37,10 +40,13 @@ impl<S: Send + Sync> FromRequestParts<S> for Paging {
 
     async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, Refused> {
         let QueryOf(paging) = QueryOf::<Self>::from_request_parts(parts, state).await?;
-        if (1..=MAX_LIMIT).contains(&paging.limit) {
-            return Ok(paging);
+        if !(1..=MAX_LIMIT).contains(&paging.limit) {
+            return Err(invalid("`limit` is 1 to 1000"));
         }
-        Err(invalid("`limit` is 1 to 1000"))
+        if paging.offset > MAX_OFFSET {
+            return Err(invalid("`offset` is at most 2147483647"));
+        }
+        Ok(paging)
     }
 }
 

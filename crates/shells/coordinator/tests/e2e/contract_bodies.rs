@@ -304,7 +304,7 @@ async fn every_signaling_message_is_checked_and_none_silences_the_socket() {
         (json!({"type": "join", "session_id": {}}), "bad-request"),
         (
             json!({"type": "join", "session_id": others["session_id"]}),
-            "forbidden",
+            "unknown-session",
         ),
         (json!({"type": "offer", "sdp": "x"}), "bad-request"),
         (json!({"type": "offer", "to": peer}), "bad-request"),
