@@ -31,6 +31,9 @@ use warp_protocol::contract::{SessionMetrics, SessionStatus};
 
 use crate::fleet::LeaseEnd;
 
+/// Sessions that are stored at once: few enough to be done within a database's time limit.
+pub const MOST_CHANGES: usize = 100;
+
 /// What is done to a session.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Change {
@@ -406,10 +409,12 @@ impl HostSessions {
         !self.changed.is_empty() || !self.added.is_empty()
     }
 
-    /// What is to be stored; it counts as stored from now on.
+    /// What is to be stored next, [`MOST_CHANGES`] sessions at most; it counts as stored from now on.
     pub fn take_changes(&mut self) -> Changes {
+        let some = std::iter::from_fn(|| self.changed.pop_first());
+        let some = some.map(|(_, session)| session).take(MOST_CHANGES);
         Changes {
-            sessions: std::mem::take(&mut self.changed).into_values().collect(),
+            sessions: some.collect(),
             zones: std::mem::take(&mut self.added),
         }
     }

@@ -35,7 +35,7 @@ impl<S: Sync> FromRequestParts<S> for ClientAddr {
     }
 }
 
-/// A JSON body.
+/// A JSON body: an object.
 pub(crate) struct Body<T>(pub(crate) T);
 
 impl<T: DeserializeOwned, S: Send + Sync> FromRequest<S> for Body<T> {
@@ -58,7 +58,10 @@ impl<T: DeserializeOwned, S: Send + Sync> FromRequest<S> for Body<T> {
             }
             _ => bad("the request's body could not be read"),
         })?;
-        serde_json::from_slice(&body).map(Self).map_err(|_| {
+        // To serde an array can be an object, field by field.
+        let is_object = body.iter().find(|byte| !byte.is_ascii_whitespace()) == Some(&b'{');
+        let read = serde_json::from_slice(&body).ok().filter(|_| is_object);
+        read.map(Self).ok_or_else(|| {
             // serde's words may repeat a value, and a value here may be a password. Nor is its
             // own distinction used: to it an object without its only key is not JSON.
             match serde_json::from_slice::<IgnoredAny>(&body) {

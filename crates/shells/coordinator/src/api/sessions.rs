@@ -23,7 +23,6 @@ use crate::{
     app::App,
     extract::{Body, Caller, PathId, PathIds, QueryOf},
     hosting::serving::{NoSession, persist},
-    live::unknown_session,
     problem::{Refused, internal, invalid},
     store::SessionFilter,
 };
@@ -175,7 +174,7 @@ async fn find_session(app: &App, id: &str) -> Result<SessionResponse, Refused> {
         return Ok(open);
     }
     persist(app).await?;
-    app.store.session(id).await?.ok_or_else(unknown_session)
+    app.store.session(id).await?.ok_or_else(unknown)
 }
 
 pub(crate) async fn activate(
@@ -327,6 +326,10 @@ fn may_serve(app: &App, caller: &Caller, host_id: &str) -> Result<(), Refused> {
     }
 }
 
+fn unknown() -> Refused {
+    Refused::new(ProblemCode::UnknownSession, "there is no such session")
+}
+
 fn over(status: SessionStatus) -> Refused {
     let status = match status {
         // It was open when it was looked up.
@@ -345,7 +348,7 @@ fn status_of(text: &str) -> Result<SessionStatus, Refused> {
 fn refuse(why: NoSession) -> Refused {
     let why = match why {
         NoSession::Cannot(why) => why,
-        NoSession::Unknown => return unknown_session(),
+        NoSession::Unknown => return unknown(),
         NoSession::Paused => {
             return Refused::new(
                 ProblemCode::Conflict,

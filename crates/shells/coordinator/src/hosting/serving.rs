@@ -331,22 +331,24 @@ pub(crate) async fn persist(app: &App) -> Result<(), StoreError> {
         return Ok(());
     }
     let run = app.tasks.spawn(store_changes(app.clone()));
-    run.await.unwrap_or(Err(StoreError::Slow))
+    let crashed = |_| Err(StoreError::Failed(sqlx::Error::WorkerCrashed));
+    run.await.unwrap_or_else(crashed)
 }
 
 async fn store_changes(app: App) -> Result<(), StoreError> {
     let hosting = &app.live.hosting;
     // One at a time, so that an older state never overwrites a newer one.
     let _one = hosting.storing.lock().await;
-    let changes = hosting.state.lock().sessions.take_changes();
-    if changes.is_empty() {
-        return Ok(());
+    loop {
+        let changes = hosting.state.lock().sessions.take_changes();
+        if changes.is_empty() {
+            return Ok(());
+        }
+        if let Err(error) = app.store.put_sessions(&changes).await {
+            hosting.state.lock().sessions.give_back(changes);
+            return Err(error);
+        }
     }
-    let stored = app.store.put_sessions(&changes).await;
-    if stored.is_err() {
-        hosting.state.lock().sessions.give_back(changes);
-    }
-    stored
 }
 
 /// Stores what the fleet decides, and fails idle sessions; runs until the coordinator stops.

@@ -2,11 +2,13 @@
 
 use std::collections::HashMap;
 
-use sqlx::Row;
 use warp_coordinator_core::{HostSession, host_sessions::Changes};
-use warp_protocol::contract::{SessionResponse, SessionStatus};
+use warp_protocol::contract::{SessionMetrics, SessionResponse, SessionStatus};
 
-use super::{Store, StoreError, bounded, corrupt};
+use super::{
+    Store, StoreError, corrupt,
+    sql::{Sql, sql},
+};
 use crate::tokens::rfc3339;
 
 /// Which sessions are asked for; none: all of them.
@@ -24,53 +26,67 @@ pub(crate) struct ZoneTotals {
     pub(crate) players: u64,
 }
 
-const COLUMNS: &str = "id, session_id, host_id, zone_id, status, reason, max_players, latency_ms,
-     loss_percent, bandwidth, created_at, updated_at, started_at, ended_at";
+/// A session as it is stored, in the order of [`columns`].
+type Stored = (
+    i64,
+    String,
+    String,
+    String,
+    String,
+    Option<String>,
+    i64,
+    String,
+    i64,
+    i64,
+    Option<i64>,
+    Option<i64>,
+);
+
+macro_rules! columns {
+    () => {
+        "SELECT id, session_id, host_id, zone_id, status, reason, max_players, metrics,
+             created_at, updated_at, started_at, ended_at
+         FROM sessions "
+    };
+}
 
 /// A parameter that is absent lets every row through.
-const WANTED: &str = "($1 IS NULL OR status = $1) AND ($2 IS NULL OR host_id = $2)
-     AND ($3 IS NULL OR zone_id = $3)";
+macro_rules! wanted {
+    () => {
+        "WHERE ($1 IS NULL OR status = $1) AND ($2 IS NULL OR host_id = $2)
+             AND ($3 IS NULL OR zone_id = $3) "
+    };
+}
 
 impl Store {
     /// Stores sessions as they are, and adds to what zones had: all of it or nothing.
     pub(crate) async fn put_sessions(&self, changes: &Changes) -> Result<(), StoreError> {
-        bounded(async {
-            let mut tx = self.pool.begin_with("BEGIN IMMEDIATE").await?;
-            for session in &changes.sessions {
-                put(&mut tx, session).await?;
-            }
-            for (zone_id, added) in &changes.zones {
-                sqlx::query(
-                    "INSERT INTO zone_totals (zone_id, sessions, players) VALUES ($1, $2, $3)
-                     ON CONFLICT (zone_id) DO UPDATE SET
-                         sessions = zone_totals.sessions + $2,
-                         players = zone_totals.players + $3",
-                )
-                .bind(zone_id)
-                .bind(signed(added.sessions))
-                .bind(signed(added.players))
-                .execute(&mut *tx)
-                .await?;
-            }
-            tx.commit().await
-        })
-        .await
+        let mut tx = self.begin().await?;
+        for session in &changes.sessions {
+            tx.execute(put(session)?).await?;
+        }
+        for (zone_id, added) in &changes.zones {
+            let add = sql(
+                "INSERT INTO zone_totals (zone_id, sessions, players) VALUES ($1, $2, $3)
+                 ON CONFLICT (zone_id) DO UPDATE SET
+                     sessions = zone_totals.sessions + $2,
+                     players = zone_totals.players + $3",
+            )
+            .bind(zone_id.as_str())
+            .bind(signed(added.sessions))
+            .bind(signed(added.players));
+            tx.execute(add).await?;
+        }
+        tx.commit().await
     }
 
     /// One session, by its row id or its text id.
     pub(crate) async fn session(&self, id: &str) -> Result<Option<SessionResponse>, StoreError> {
         // No row has the number 0.
         let row_id: i64 = id.parse().unwrap_or(0);
-        bounded(async {
-            let sql = format!("SELECT {COLUMNS} FROM sessions WHERE session_id = $1 OR id = $2");
-            let row = sqlx::query(sqlx::AssertSqlSafe(sql))
-                .bind(id)
-                .bind(row_id)
-                .fetch_optional(&self.pool)
-                .await?;
-            row.map(|row| session_of(&row)).transpose()
-        })
-        .await
+        let query = sql(concat!(columns!(), "WHERE session_id = $1 OR id = $2"));
+        let row = self.optional(query.bind(id).bind(row_id)).await?;
+        row.map(session_of).transpose()
     }
 
     /// Sessions, the newest first, and how many there are in all.
@@ -80,142 +96,122 @@ impl Store {
         limit: u32,
         offset: u32,
     ) -> Result<(Vec<SessionResponse>, u64), StoreError> {
-        let status = filter.status.map(SessionStatus::name);
-        bounded(async {
-            let sql = format!("SELECT count(*) FROM sessions WHERE {WANTED}");
-            let total: i64 = sqlx::query(sqlx::AssertSqlSafe(sql))
-                .bind(status)
-                .bind(&filter.host_id)
-                .bind(&filter.zone_id)
-                .fetch_one(&self.pool)
-                .await?
-                .try_get(0)?;
-            let sql = format!(
-                "SELECT {COLUMNS} FROM sessions WHERE {WANTED}
-                 ORDER BY created_at DESC, id DESC LIMIT $4 OFFSET $5"
-            );
-            let rows = sqlx::query(sqlx::AssertSqlSafe(sql))
-                .bind(status)
-                .bind(&filter.host_id)
-                .bind(&filter.zone_id)
-                .bind(i64::from(limit))
-                .bind(i64::from(offset))
-                .fetch_all(&self.pool)
-                .await?;
-            let sessions = rows.iter().map(session_of).collect::<Result<_, _>>()?;
-            Ok((sessions, u64::try_from(total).unwrap_or(0)))
-        })
-        .await
+        let filtered = |query: Sql| {
+            query
+                .bind(filter.status.map(SessionStatus::name))
+                .bind(filter.host_id.as_deref())
+                .bind(filter.zone_id.as_deref())
+        };
+        let count = sql(concat!("SELECT count(*) FROM sessions ", wanted!()));
+        let page = sql(concat!(
+            columns!(),
+            wanted!(),
+            "ORDER BY created_at DESC, id DESC LIMIT $4 OFFSET $5"
+        ));
+        let page = filtered(page)
+            .bind(i64::from(limit))
+            .bind(i64::from(offset));
+        let mut connection = self.connection().await?;
+        let total = connection.optional::<(i64,)>(filtered(count)).await?;
+        let rows = connection.all(page).await?;
+        let sessions = rows.into_iter().map(session_of);
+        let total = total.map_or(0, |(total,)| u64::try_from(total).unwrap_or(0));
+        Ok((sessions.collect::<Result<_, _>>()?, total))
     }
 
     /// What each zone had in all.
     pub(crate) async fn zone_totals(&self) -> Result<HashMap<String, ZoneTotals>, StoreError> {
-        bounded(async {
-            let rows = sqlx::query("SELECT zone_id, sessions, players FROM zone_totals")
-                .fetch_all(&self.pool)
-                .await?;
-            let number = |row: &sqlx::sqlite::SqliteRow, name: &str| {
-                row.try_get(name)
-                    .map(|n: i64| u64::try_from(n).unwrap_or(0))
+        let query = sql("SELECT zone_id, sessions, players FROM zone_totals");
+        let rows = self.all::<(String, i64, i64)>(query).await?;
+        let number = |n: i64| u64::try_from(n).unwrap_or(0);
+        let totals = rows.into_iter().map(|(zone_id, sessions, players)| {
+            let totals = ZoneTotals {
+                sessions: number(sessions),
+                players: number(players),
             };
-            let totals = rows.iter().map(|row| {
-                let totals = ZoneTotals {
-                    sessions: number(row, "sessions")?,
-                    players: number(row, "players")?,
-                };
-                Ok((row.try_get("zone_id")?, totals))
-            });
-            totals.collect()
-        })
-        .await
+            (zone_id, totals)
+        });
+        Ok(totals.collect())
     }
 
     /// Fails the open sessions of a process that is no more. Gives how many.
     pub(crate) async fn fail_open_sessions(&self, now: i64) -> Result<u64, StoreError> {
-        bounded(async {
-            let done = sqlx::query(
-                "UPDATE sessions SET status = 'failed', ended_at = $1, updated_at = $1,
-                     reason = 'the coordinator was started anew'
-                 WHERE status IN ('pending', 'active', 'paused')",
-            )
-            .bind(now)
-            .execute(&self.pool)
-            .await?;
-            Ok(done.rows_affected())
-        })
-        .await
+        let fail = sql(
+            "UPDATE sessions SET status = 'failed', ended_at = $1, updated_at = $1,
+                 reason = 'the coordinator was started anew'
+             WHERE status IN ('pending', 'active', 'paused')",
+        );
+        self.execute(fail.bind(now)).await
     }
 
     /// Forgets sessions that were over before this. Gives how many.
     pub(crate) async fn forget_sessions(&self, before: i64) -> Result<u64, StoreError> {
-        bounded(async {
-            let done = sqlx::query(
-                "DELETE FROM sessions WHERE status IN ('ended', 'failed') AND ended_at < $1",
-            )
-            .bind(before)
-            .execute(&self.pool)
-            .await?;
-            Ok(done.rows_affected())
-        })
-        .await
+        let forget =
+            sql("DELETE FROM sessions WHERE status IN ('ended', 'failed') AND ended_at < $1");
+        self.execute(forget.bind(before)).await
     }
 }
 
-async fn put(
-    tx: &mut sqlx::Transaction<'_, sqlx::Sqlite>,
-    session: &HostSession,
-) -> Result<(), sqlx::Error> {
-    sqlx::query(
+fn put(session: &HostSession) -> Result<Sql, StoreError> {
+    let metrics = serde_json::to_string(&session.metrics).map_err(|_| corrupt("metrics"))?;
+    Ok(sql(
         "INSERT INTO sessions (id, session_id, host_id, zone_id, status, reason, max_players,
-             latency_ms, loss_percent, bandwidth, created_at, updated_at, started_at, ended_at)
-         VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14)
+             metrics, created_at, updated_at, started_at, ended_at)
+         VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12)
          ON CONFLICT (id) DO UPDATE SET
-             status = $5, reason = $6, max_players = $7, latency_ms = $8, loss_percent = $9,
-             bandwidth = $10, updated_at = $12, started_at = $13, ended_at = $14",
+             status = $5, reason = $6, max_players = $7, metrics = $8, updated_at = $10,
+             started_at = $11, ended_at = $12",
     )
     .bind(session.ids.id)
-    .bind(&session.ids.session_id)
-    .bind(&session.pair.host_id)
-    .bind(&session.pair.zone_id)
+    .bind(session.ids.session_id.as_str())
+    .bind(session.pair.host_id.as_str())
+    .bind(session.pair.zone_id.as_str())
     .bind(session.status.name())
-    .bind(&session.reason)
+    .bind(session.reason.as_deref())
     .bind(i64::from(session.max_players))
-    .bind(session.metrics.avg_latency_ms)
-    .bind(session.metrics.packet_loss_percent)
-    .bind(session.metrics.bandwidth_usage_mbps)
+    .bind(metrics)
     .bind(session.created_at)
     .bind(session.updated_at)
     .bind(session.started_at)
-    .bind(session.ended_at)
-    .execute(&mut **tx)
-    .await?;
-    Ok(())
+    .bind(session.ended_at))
 }
 
-fn session_of(row: &sqlx::sqlite::SqliteRow) -> Result<SessionResponse, sqlx::Error> {
-    let status: &str = row.try_get("status")?;
+fn session_of(
+    (
+        id,
+        session_id,
+        host_id,
+        zone_id,
+        status,
+        reason,
+        max_players,
+        metrics,
+        created_at,
+        updated_at,
+        started_at,
+        ended_at,
+    ): Stored,
+) -> Result<SessionResponse, StoreError> {
     let known = SessionStatus::ALL.into_iter().find(|s| s.name() == status);
-    let at = |name: &str| row.try_get(name).map(rfc3339);
-    let perhaps = |name: &str| row.try_get(name).map(|at: Option<i64>| at.map(rfc3339));
+    let metrics: SessionMetrics =
+        serde_json::from_str(&metrics).map_err(|_| corrupt("session metrics"))?;
     Ok(SessionResponse {
-        id: row.try_get("id")?,
-        session_id: row.try_get("session_id")?,
-        host_id: row.try_get("host_id")?,
-        zone_id: row.try_get("zone_id")?,
+        id,
+        session_id,
+        host_id,
+        zone_id,
         connected_players: Vec::new(),
         current_players: 0,
-        max_players: row
-            .try_get("max_players")
-            .map(|n: i64| u32::try_from(n).unwrap_or(u32::MAX))?,
+        max_players: u32::try_from(max_players).unwrap_or(u32::MAX),
         status: known.ok_or_else(|| corrupt("session status"))?,
-        average_latency_ms: row.try_get("latency_ms")?,
-        average_packet_loss_percent: row.try_get("loss_percent")?,
-        bandwidth_usage_mbps: row.try_get("bandwidth")?,
-        reason: row.try_get("reason")?,
-        started_at: perhaps("started_at")?,
-        ended_at: perhaps("ended_at")?,
-        created_at: at("created_at")?,
-        updated_at: at("updated_at")?,
+        average_latency_ms: metrics.avg_latency_ms,
+        average_packet_loss_percent: metrics.packet_loss_percent,
+        bandwidth_usage_mbps: metrics.bandwidth_usage_mbps,
+        reason,
+        started_at: started_at.map(rfc3339),
+        ended_at: ended_at.map(rfc3339),
+        created_at: rfc3339(created_at),
+        updated_at: rfc3339(updated_at),
     })
 }
 
@@ -231,6 +227,11 @@ mod tests {
 
     use super::*;
 
+    crate::store::testing::on_both!(
+        what_is_stored_is_found_under_both_ids_and_by_filter,
+        a_zone_that_had_nothing_is_counted_from_its_first_session_on,
+    );
+
     fn ids(id: i64) -> SessionIds {
         SessionIds {
             id,
@@ -245,10 +246,7 @@ mod tests {
         }
     }
 
-    #[tokio::test]
-    async fn what_is_stored_is_found_under_both_ids_and_by_filter() {
-        let dir = tempfile::tempdir().unwrap();
-        let store = Store::open(dir.path()).await.unwrap();
+    async fn what_is_stored_is_found_under_both_ids_and_by_filter(store: &Store) {
         let mut table = HostSessions::default();
         let us = 1_000_000;
         for (n, host, zone) in [(1, "a", "z"), (2, "a", "y"), (3, "b", "z")] {
@@ -298,10 +296,7 @@ mod tests {
         assert_eq!(store.zone_totals().await.unwrap()["z"].sessions, 2);
     }
 
-    #[tokio::test]
-    async fn a_zone_that_had_nothing_is_counted_from_its_first_session_on() {
-        let dir = tempfile::tempdir().unwrap();
-        let store = Store::open(dir.path()).await.unwrap();
+    async fn a_zone_that_had_nothing_is_counted_from_its_first_session_on(store: &Store) {
         assert!(store.zone_totals().await.unwrap().is_empty());
         let added = warp_coordinator_core::host_sessions::ZoneAdded {
             sessions: 1,

@@ -20,6 +20,8 @@ mod hosts_policy;
 mod hosts_rooms;
 #[cfg(test)]
 mod openapi;
+#[cfg(all(test, target_os = "linux"))]
+mod postgres;
 #[cfg(test)]
 mod relay;
 #[cfg(test)]
