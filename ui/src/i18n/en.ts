@@ -469,6 +469,10 @@ export const en: Texts = {
       what: "The connection to the zone of your map was lost",
       todo: "New connections go through the zone that you chose. If the game was disconnected, sign in to it again.",
     },
+    conflict: {
+      what: "That does not fit the present state",
+      todo: "Look at it again; somebody else may have changed it.",
+    },
     "no-host": {
       what: "No player's computer can carry this zone just now",
       todo: "Try again in a while, or choose another zone.",

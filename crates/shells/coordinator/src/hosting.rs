@@ -5,9 +5,11 @@
 //! next one decides. Inside it the hub's and the endpoint's locks are taken, never the other way.
 
 mod outputs;
+pub(crate) mod serving;
 
 use std::{
     collections::{BTreeMap, HashMap},
+    net::SocketAddr,
     sync::Arc,
     time::{Duration, Instant},
 };
@@ -16,7 +18,7 @@ use parking_lot::Mutex;
 use tokio::sync::Notify;
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 use warp_coordinator_core::{
-    ConnId, Fleet, NewSession, Revoked,
+    ConnId, Fleet, HostSessions, NewSession, Revoked,
     fleet::{
         FleetCounters, FleetTally, HostFilter, HostRecord, HostRefused, Report, SessionRef,
         ZoneRules,
@@ -55,6 +57,10 @@ pub(crate) struct Hosting {
     /// Start of the time that the fleet counts in.
     start: Instant,
     deadlines_changed: Notify,
+    /// There are sessions to be stored.
+    sessions_changed: Notify,
+    /// Held while they are.
+    storing: tokio::sync::Mutex<()>,
     tasks: TaskTracker,
     /// What happened last, for whoever watches.
     pub(crate) recent: Recent,
@@ -71,6 +77,10 @@ struct State {
     /// The same by the host and the member's peer id.
     members: HashMap<(String, String), (String, u32)>,
     policies: BTreeMap<String, (ZonePolicy, SignedPolicy)>,
+    /// Sessions of the contract; see [`serving`].
+    sessions: HostSessions,
+    /// Players that each zone holds.
+    zone_limits: HashMap<String, u32>,
 }
 
 /// Where a host is.
@@ -81,6 +91,8 @@ struct HostPlace {
     device_key: PublicKey,
     /// When its certificate was issued, unix seconds.
     certified: u64,
+    /// Where it registered from.
+    from: SocketAddr,
     /// Its signaling socket.
     socket: Option<ConnId>,
 }
@@ -96,6 +108,8 @@ pub(crate) struct Registering {
     /// When it expires, unix seconds.
     pub(crate) expires: u64,
     pub(crate) ice_servers: Vec<IceServer>,
+    /// Where it asks from.
+    pub(crate) from: SocketAddr,
 }
 
 /// A host that has registered.
@@ -125,11 +139,15 @@ impl Hosting {
                 seats: HashMap::new(),
                 members: HashMap::new(),
                 policies: BTreeMap::new(),
+                sessions: HostSessions::default(),
+                zone_limits: HashMap::new(),
             }),
             config,
             carriers: Mutex::new(HashMap::new()),
             start: Instant::now(),
             deadlines_changed: Notify::new(),
+            sessions_changed: Notify::new(),
+            storing: tokio::sync::Mutex::default(),
             tasks,
             recent: Recent::default(),
         })
@@ -138,13 +156,21 @@ impl Hosting {
     /// Enters what is known of zones and the switch. The same again does nothing.
     pub(crate) fn put_zone(&self, zone: &ZoneFile) {
         let rules = self.rules(zone);
-        self.with(|state, now| state.fleet.put_zone(now, rules));
+        self.with(|state, now| {
+            let limit = (zone.zone_id.clone(), zone.max_players);
+            state.zone_limits.extend([limit]);
+            state.fleet.put_zone(now, rules);
+        });
     }
 
     /// Brings everything in line with what is stored.
     pub(crate) fn sync(&self, zones: &[&ZoneFile], p2p_on: bool) {
         let all: Vec<ZoneRules> = zones.iter().map(|zone| self.rules(zone)).collect();
         self.with(|state, now| {
+            let limits = zones
+                .iter()
+                .map(|zone| (zone.zone_id.clone(), zone.max_players));
+            state.zone_limits = limits.collect();
             state.fleet.switch(now, p2p_on);
             for gone in state.fleet.zone_ids() {
                 if all.iter().all(|rules| rules.zone_id != gone) {
@@ -228,6 +254,7 @@ impl Hosting {
             certified,
             expires,
             ice_servers,
+            from,
         } = new;
         let (host_id, account) = (record.host_id.clone(), record.account);
         let device_key = record.device_key;
@@ -254,6 +281,7 @@ impl Hosting {
                 account,
                 device_key,
                 certified,
+                from,
                 socket: state.places.get(&host_id).and_then(|place| place.socket),
             };
             state.places.insert(host_id.clone(), place);
@@ -538,6 +566,9 @@ impl Hosting {
         let mut state = self.state.lock();
         let decided = decide(&mut state, self.start.elapsed());
         self.carry_out(&mut state);
+        if state.sessions.has_changes() {
+            self.sessions_changed.notify_one();
+        }
         drop(state);
         self.deadlines_changed.notify_one();
         decided

@@ -224,6 +224,15 @@ impl Hub {
         self.state.lock().rooms.is_in(session_id, peer_id)
     }
 
+    /// Open sockets, and rooms that somebody may enter.
+    pub(crate) fn counts(&self) -> (u64, u64) {
+        let state = self.state.lock();
+        let socket = |mailbox: &&Mailbox| matches!(mailbox, Mailbox::Socket { .. });
+        let sockets = state.mailboxes.values().filter(socket).count();
+        let (_, rooms) = state.rooms.counts();
+        (sockets as u64, rooms as u64)
+    }
+
     fn seat(self: &Arc<Self>, conn: ConnId) -> Seat {
         Seat {
             hub: Arc::clone(self),

@@ -15,6 +15,8 @@
 //! * A session belongs to the account and device key that joined; there is one per zone and pair. It
 //!   ends when the endpoint ends it, when its owner asks, when its device is revoked, or when nothing
 //!   attaches to it for 60 s.
+//! * The routes are one table, of which the router and the OpenAPI document (`/openapi.json`, `/docs`)
+//!   are made.
 //! * A host belongs to the account that registered it first. Which session goes over which host is
 //!   decided by [`warp_coordinator_core::fleet`]; see docs/hosting-operator.md.
 //! * Logs never hold a password, a token, a query or a header.

@@ -38,6 +38,17 @@ use crate::{
 /// Peer id of the endpoint, in every room.
 pub(crate) const ENDPOINT_PEER: &str = "endpoint";
 
+/// The peer id of a player in its session's room; `random` makes it one of a kind.
+pub(crate) fn peer_id_of(player: &str, random: &str) -> String {
+    format!("player-{player}-{random}")
+}
+
+/// The player that a peer id of [`peer_id_of`] belongs to.
+pub(crate) fn player_of(peer_id: &str) -> &str {
+    let named = peer_id.strip_prefix("player-").unwrap_or(peer_id);
+    named.rsplit_once('-').map_or(named, |(player, _)| player)
+}
+
 /// Stops the WebSocket carrier of a session, with the close code to send.
 #[derive(Clone)]
 pub(crate) struct CarrierStop {

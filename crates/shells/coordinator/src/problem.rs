@@ -55,9 +55,9 @@ fn status_of(code: ProblemCode) -> StatusCode {
     use ProblemCode as P;
     match code {
         P::WrongPassword | P::TokenExpired | P::NotSignedIn => StatusCode::UNAUTHORIZED,
-        P::NameTaken | P::ZoneClosed | P::NoHost => StatusCode::CONFLICT,
-        P::HostRefused => StatusCode::UNPROCESSABLE_ENTITY,
-        P::BadName | P::BadPassword | P::BadRequest => StatusCode::BAD_REQUEST,
+        P::NameTaken | P::ZoneClosed | P::NoHost | P::Conflict => StatusCode::CONFLICT,
+        P::HostRefused | P::BadName | P::BadPassword => StatusCode::UNPROCESSABLE_ENTITY,
+        P::BadRequest => StatusCode::BAD_REQUEST,
         P::Forbidden
         | P::HostNotYours
         | P::CertificateMissing
@@ -106,6 +106,11 @@ impl From<StoreError> for Refused {
             "the coordinator's database does not answer; try again later",
         )
     }
+}
+
+/// A field of a well-formed request holds what it cannot: 422.
+pub(crate) fn invalid(detail: impl Into<String>) -> Refused {
+    Refused::new(ProblemCode::BadRequest, detail).with_status(StatusCode::UNPROCESSABLE_ENTITY)
 }
 
 /// A fault of our own that has no better name.

@@ -26,6 +26,7 @@ use crate::{
     data_dir::{self, DataDirError},
     endpoint_port::EndpointPort,
     game_accounts::GameAccounts,
+    hosting::serving::{keep_stored, persist},
     limits::KeyedLimit,
     live::Live,
     monitoring::{
@@ -38,7 +39,7 @@ use crate::{
     remote::{LEASE, Remote},
     server::{Server, TlsError, tls},
     store::{Store, StoreError},
-    tokens::{AccessTokens, unix_now},
+    tokens::{AccessTokens, unix_micros, unix_now},
 };
 
 /// Longest that the end may take; what still runs then is dropped.
@@ -57,6 +58,9 @@ pub(crate) const SYNC_EVERY: Duration = Duration::from_secs(2);
 /// How long certificates are remembered after they expired, so that a serial in an old log still
 /// names its device: as long as a refresh token can live by default.
 const REMEMBER_CERTIFICATES: i64 = 7 * 24 * 3600;
+
+/// How long sessions of hosts are remembered after they were over, microseconds: 90 days.
+const REMEMBER_SESSIONS: i64 = 90 * 24 * 3600 * 1_000_000;
 
 /// The coordinator could not be started.
 #[derive(Debug, thiserror::Error)]
@@ -182,6 +186,8 @@ impl Coordinator {
             tasks: tasks.clone(),
             config,
         });
+        // Hosts register anew with this process, so their sessions with the one before are over.
+        app.store.fail_open_sessions(unix_micros()).await?;
         // Before anybody is let in: what is switched off stays off.
         sync_fleet(&app).await?;
         let server = Server {
@@ -200,6 +206,7 @@ impl Coordinator {
         tasks.spawn(follow_fleet(app.clone()));
         tasks.spawn(viewers::watch(app.clone()));
         npc::start(&app);
+        tasks.spawn(keep_stored(app.clone()));
         tracing::info!(url, key = %app.authority.key(), "coordinator started");
         Ok(Running {
             addr,
@@ -280,6 +287,12 @@ impl Running {
         {
             tracing::info!("some connections did not end in time");
         }
+        if !matches!(
+            tokio::time::timeout(STOP_TIME / 4, persist(&app)).await,
+            Ok(Ok(()))
+        ) {
+            tracing::info!("the last sessions of hosts could not be stored");
+        }
         let _ = tokio::time::timeout(STOP_TIME / 4, app.store.close()).await;
         tracing::info!("coordinator stopped");
     }
@@ -349,6 +362,10 @@ async fn forget_expired(app: App) {
         let remembered = unix_now().saturating_sub(REMEMBER_CERTIFICATES);
         if let Err(error) = app.store.forget_certificates(remembered).await {
             tracing::warn!(%error, "old certificates could not be forgotten");
+        }
+        let remembered = unix_micros().saturating_sub(REMEMBER_SESSIONS);
+        if let Err(error) = app.store.forget_sessions(remembered).await {
+            tracing::warn!(%error, "old sessions of hosts could not be forgotten");
         }
         match app.store.forget_expired(unix_now()).await {
             Ok(0) => {}

@@ -103,6 +103,10 @@ fn explain(code: ProblemCode) -> (&'static str, &'static str) {
             "the coordinator does not know that",
             "Check the address and version.",
         ),
+        C::Conflict => (
+            "that does not fit the present state",
+            "Look at it again; somebody else may have changed it.",
+        ),
         C::UnknownZone => ("there is no such zone", "Choose one of the list."),
         C::ZoneClosed => (
             "the zone is closed for now",

@@ -169,6 +169,7 @@ impl EndedReason {
 
 /// An NPC, as the AI service says.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 pub struct NpcView {
     /// Its id there.
     pub npc_id: String,

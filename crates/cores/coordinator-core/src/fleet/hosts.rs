@@ -33,6 +33,7 @@ impl Host {
             expired: false,
             drained: false,
             leases: BTreeMap::new(),
+            held: BTreeSet::new(),
             next_slot,
             members: BTreeSet::new(),
             retiring: 0,

@@ -281,6 +281,8 @@ pub struct Routed {
     pub epoch: u32,
     /// The member's session.
     pub session_id: String,
+    /// Its zone.
+    pub zone_id: String,
     /// The member's peer id.
     pub peer_id: String,
     /// As which way.

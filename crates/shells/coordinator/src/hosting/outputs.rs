@@ -13,6 +13,7 @@ use crate::{tokens::unix_now, ws::close};
 impl Hosting {
     pub(super) fn carry_out(&self, state: &mut State) {
         while let Some(output) = state.fleet.poll() {
+            state.follow(&output);
             match output {
                 FleetOutput::Route(routed) => self.route(state, routed),
                 FleetOutput::Unroute(routed) => {

@@ -16,6 +16,7 @@ mod backup;
 mod copy;
 mod devices;
 mod refresh;
+mod sessions;
 mod settings;
 pub(crate) mod sql;
 #[cfg(test)]
@@ -40,6 +41,7 @@ pub use copy::CopyError;
 pub(crate) use copy::copy;
 pub use devices::DeviceView;
 pub(crate) use refresh::{NewRefresh, Rotation};
+pub(crate) use sessions::{SessionFilter, ZoneTotals};
 use sql::{Connection, Pool, Row, Sql, Transaction, sql};
 pub use url::{DatabaseUrl, DatabaseUrlError};
 

@@ -51,8 +51,10 @@ const ADOPTION_TIME: Duration = Duration::from_secs(30);
 /// Longest that one frame may take to be written.
 const WRITE_TIME: Duration = Duration::from_secs(10);
 
-#[derive(Deserialize)]
+#[derive(Deserialize, utoipa::IntoParams)]
+#[into_params(parameter_in = Query)]
 pub(crate) struct Params {
+    /// Random bytes of the endpoint's, hex.
     nonce: String,
 }
 

@@ -39,8 +39,10 @@ use crate::{
 /// Largest message, bytes. Datagrams are at most [`warp_link::MAX_DATAGRAM`] long.
 const MAX_MESSAGE: usize = 2048;
 
-#[derive(Deserialize)]
+#[derive(Deserialize, utoipa::IntoParams)]
+#[into_params(parameter_in = Query)]
 pub(crate) struct Params {
+    /// The session, or a host's own room.
     session_id: String,
 }
 

@@ -21,10 +21,14 @@ use crate::{
     relays::{Passed, Way},
 };
 
-#[derive(Deserialize)]
+#[derive(Deserialize, utoipa::IntoParams)]
+#[into_params(parameter_in = Query)]
 pub(crate) struct Params {
+    /// The session in whose room both are.
     session_id: String,
+    /// The caller's peer id.
     peer_id: String,
+    /// The other's peer id.
     to: String,
 }
 

@@ -53,9 +53,12 @@ const WRITE_TIME: Duration = Duration::from_secs(10);
 /// How long the client's answer to a close frame is waited for.
 const CLOSE_TIME: Duration = Duration::from_millis(500);
 
-#[derive(Deserialize)]
+#[derive(Deserialize, utoipa::IntoParams)]
+#[into_params(parameter_in = Query)]
 pub(crate) struct Params {
+    /// The caller's peer id, as a grant named it.
     peer_id: String,
+    /// The room to enter at once.
     session_id: Option<String>,
 }
 

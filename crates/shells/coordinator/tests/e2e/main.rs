@@ -5,6 +5,10 @@ mod binary;
 #[cfg(test)]
 mod common;
 #[cfg(test)]
+mod contract;
+#[cfg(test)]
+mod contract_bodies;
+#[cfg(test)]
 mod devices;
 #[cfg(test)]
 mod endpoints;
@@ -24,12 +28,15 @@ mod monitoring;
 #[cfg(test)]
 mod npcs;
 #[cfg(test)]
-#[cfg(target_os = "linux")]
+mod openapi;
+#[cfg(all(test, target_os = "linux"))]
 mod postgres;
 #[cfg(test)]
 mod relay;
 #[cfg(test)]
 mod rest;
+#[cfg(test)]
+mod sessions;
 #[cfg(test)]
 mod signals;
 #[cfg(test)]

@@ -40,7 +40,7 @@ async fn only_the_granted_peer_gets_a_signaling_socket() {
             403,
             "forbidden",
         ),
-        ("signaling/ws", Some(&token), 400, "bad-request"),
+        ("signaling/ws", Some(&token), 422, "bad-request"),
         (
             &format!("{own}&session_id=other"),
             Some(&token),
