@@ -4,14 +4,20 @@
 //! * [`rooms`]: who is in which signaling room, and who gets what.
 //! * [`sessions`]: which account holds which session, and until when an unused one lasts.
 //! * [`fleet`]: volunteer hosts, their leases, and which session goes over which host.
+//! * [`bans`]: who is banned now.
+//! * [`client_address`]: whose request came over a reverse proxy.
+//! * [`secrets`]: which secrets are too weak to be used in production.
 //! * [`access`]: who may join a zone, and what names and passwords look like.
 //!
 //! Time is an argument (a `Duration` since any fixed start); randomness too: ids come in as text.
 
 pub mod access;
+pub mod bans;
+pub mod client_address;
 pub mod fleet;
 pub mod frame;
 pub mod rooms;
+pub mod secrets;
 pub mod sessions;
 
 pub use access::{check_name, check_password, may_join};

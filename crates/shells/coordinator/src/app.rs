@@ -6,7 +6,7 @@ use tokio_util::{sync::CancellationToken, task::TaskTracker};
 use warp_protocol::Secret;
 
 use crate::{
-    authority::Authority, config::CoordinatorConfig, limits::KeyedLimit, live::Live,
+    authority::Authority, bans::Bans, config::CoordinatorConfig, limits::KeyedLimit, live::Live,
     passwords::Hasher, store::Store, tokens::AccessTokens,
 };
 
@@ -24,6 +24,7 @@ pub(crate) struct Shared {
     pub(crate) endpoint_token: Option<Secret>,
     /// Id of the last revocation that was carried out here.
     pub(crate) revoked_up_to: tokio::sync::Mutex<i64>,
+    pub(crate) bans: Bans,
     /// Held while the fleet is brought in line with the database.
     pub(crate) syncing: tokio::sync::Mutex<()>,
     pub(crate) live: Arc<Live>,

@@ -1,6 +1,6 @@
 //! What handlers take from a request. Each refuses with an [`warp_protocol::rest::ErrorBody`].
 
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 
 use axum::{
     Json,
@@ -8,6 +8,7 @@ use axum::{
     http::{header, request::Parts},
 };
 use serde::{Deserialize, de::DeserializeOwned};
+use warp_coordinator_core::bans::Banned;
 use warp_protocol::{ProblemCode, Secret, rest::AccountRole};
 
 use crate::{app::App, problem::Refused};
@@ -98,6 +99,8 @@ pub(crate) struct Caller {
     pub(crate) role: AccountRole,
     /// When the access token was issued, unix seconds.
     pub(crate) issued: i64,
+    /// Where the request comes from.
+    pub(crate) from: Option<IpAddr>,
 }
 
 impl FromRequestParts<App> for Caller {
@@ -105,7 +108,7 @@ impl FromRequestParts<App> for Caller {
 
     async fn from_request_parts(parts: &mut Parts, app: &App) -> Result<Self, Refused> {
         let token = bearer(parts)?.ok_or_else(not_signed_in)?;
-        caller_of(app, &token)
+        present(app, parts, caller_of(app, &token)?).await
     }
 }
 
@@ -139,7 +142,7 @@ impl FromRequestParts<App> for SocketCaller {
                 query.token.ok_or_else(not_signed_in)?
             }
         };
-        caller_of(app, &token).map(Self)
+        present(app, parts, caller_of(app, &token)?).await.map(Self)
     }
 }
 
@@ -156,14 +159,41 @@ fn bearer(parts: &Parts) -> Result<Option<Secret>, Refused> {
         .ok_or_else(not_signed_in)
 }
 
+/// The caller as of now: from where, and where the token says that it is somebody with rights, with
+/// those that the database says.
+async fn present(app: &App, parts: &Parts, mut caller: Caller) -> Result<Caller, Refused> {
+    let address: Option<&ClientAddr> = parts.extensions.get();
+    caller.from = address.map(|ClientAddr(address)| address.ip());
+    if caller.role < AccountRole::Gm {
+        return Ok(caller);
+    }
+    let account = app.store.account_by_id(caller.account).await?;
+    let from = app.store.tokens_from(caller.account).await?;
+    match account {
+        Some(account) if from.is_some_and(|from| from == 0 || caller.issued > from) => {
+            caller.role = caller.role.min(account.role);
+            Ok(caller)
+        }
+        _ => {
+            let text = "the account's sign-ins were revoked; sign in again with the password";
+            Err(Refused::new(ProblemCode::TokenExpired, text))
+        }
+    }
+}
+
 /// Whose access token it is.
+///
+/// # Errors
+/// `token-expired`, or `banned`.
 pub(crate) fn caller_of(app: &App, token: &Secret) -> Result<Caller, Refused> {
     let (account, claims) = app.tokens.check(token.reveal())?;
+    app.bans.check(&Banned::Account(account))?;
     Ok(Caller {
         account,
         name: claims.name,
         role: claims.role,
         issued: claims.iat,
+        from: None,
     })
 }
 

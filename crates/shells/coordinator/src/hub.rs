@@ -39,6 +39,8 @@ pub(crate) enum Closing {
     Replaced,
     /// It does not read what is sent to it.
     TooSlow,
+    /// Its account or device was banned.
+    Banned,
 }
 
 enum Mailbox {
@@ -171,6 +173,16 @@ impl Hub {
         let mut state = self.state.lock();
         if let Some(conn) = state.rooms.conn_of(peer_id) {
             state.carry_out(vec![Output::Deliver { conn, signal }]);
+        }
+    }
+
+    /// Closes the socket of a peer id, if there is one.
+    pub(crate) fn expel(&self, peer_id: &str, why: Closing) {
+        let mut state = self.state.lock();
+        if let Some(conn) = state.rooms.conn_of(peer_id) {
+            state.shut(conn, why);
+            let out = state.rooms.disconnect(conn);
+            state.carry_out(out);
         }
     }
 

@@ -14,13 +14,19 @@
 //! * A session belongs to the account and device key that joined; there is one per zone and pair. It
 //!   ends when the endpoint ends it, when its owner asks, when its device is revoked, or when nothing
 //!   attaches to it for 60 s.
+//! * What is banned, here or by another process, is out within some seconds; see [`warp_protocol::admin`]
+//!   for what operators and game masters do. Each of their actions is a line of the audit log, and
+//!   their role is the database's at that moment, whatever their token says.
 //! * A host belongs to the account that registered it first. Which session goes over which host is
 //!   decided by [`warp_coordinator_core::fleet`]; see docs/hosting-operator.md.
 //! * Logs never hold a password, a token, a query or a header.
 
+mod admin;
 mod api;
 mod app;
+mod audit;
 mod authority;
+mod bans;
 pub mod config;
 mod data_dir;
 mod endpoint_port;
@@ -31,6 +37,7 @@ mod hub;
 mod limits;
 mod live;
 mod offline;
+mod orders;
 mod passwords;
 mod problem;
 mod relays;

@@ -23,10 +23,12 @@ use crate::{
     api::router,
     app::{App, Shared},
     authority::Authority,
+    bans::{Bans, enforce_bans, follow_bans},
     data_dir::{self, DataDirError},
     endpoint_port::EndpointPort,
     limits::KeyedLimit,
     live::Live,
+    orders::follow_orders,
     passwords::Hasher,
     remote::{LEASE, Remote},
     server::{Server, TlsError, tls},
@@ -157,6 +159,7 @@ impl Coordinator {
             authority,
             endpoint_token,
             revoked_up_to: tokio::sync::Mutex::new(0),
+            bans: Bans::default(),
             syncing: tokio::sync::Mutex::new(()),
             by_address: KeyedLimit::new(config.limits.address),
             by_account: KeyedLimit::new(config.limits.account),
@@ -170,6 +173,7 @@ impl Coordinator {
         });
         // Before anybody is let in: what is switched off stays off.
         sync_fleet(&app).await?;
+        enforce_bans(&app).await?;
         let server = Server {
             listener,
             tls,
@@ -184,6 +188,8 @@ impl Coordinator {
         tasks.spawn(forget_expired(app.clone()));
         tasks.spawn(follow_revocations(app.clone()));
         tasks.spawn(follow_fleet(app.clone()));
+        tasks.spawn(follow_bans(app.clone()));
+        tasks.spawn(follow_orders(app.clone()));
         tracing::info!(url, key = %app.authority.key(), "coordinator started");
         Ok(Running {
             addr,

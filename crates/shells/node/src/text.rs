@@ -58,6 +58,10 @@ fn explain(code: ProblemCode) -> (&'static str, &'static str) {
             "this device was revoked",
             "Sign in again with the password: it becomes a new device.",
         ),
+        C::Banned => (
+            "this account or device is banned",
+            "The details say why and until when; ask the operator if you think it is a mistake.",
+        ),
         C::CoordinatorUnproven => (
             "the coordinator did not prove its key",
             "Do not sign in over this network; check coordinator.rest_api_url and its version.",

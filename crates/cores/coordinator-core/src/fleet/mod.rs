@@ -25,6 +25,9 @@
 //! * A host that drains gives its members away first, goes on carrying them for
 //!   [`FleetLimits::grace`], and is told when the last one is gone. The same grace holds when a better
 //!   host takes over. In all other cases it ends at once.
+//! * A session that an operator moves leaves the hosts that it has, which carry it on for the grace. It
+//!   is given others and not those again for [`FleetLimits::shun`]; or, moved to the endpoint, none
+//!   until it ends or is moved again.
 //! * A slot of a host is never given twice.
 //! * All tables are bounded ([`FleetLimits`]). What there is to do is to be taken out with
 //!   [`Fleet::poll`] after each call; nothing is dropped from it.
@@ -36,6 +39,7 @@ mod choice;
 mod hosts;
 mod leases;
 mod model;
+mod moves;
 mod policy;
 mod reports;
 pub mod score;
@@ -100,6 +104,8 @@ struct Session {
     ways: [Option<Place>; WAYS],
     /// Hosts that this member found bad, and until when it is not given them.
     avoid: BTreeMap<String, Duration>,
+    /// An operator wants it on the endpoint: it is given no host.
+    held: bool,
 }
 
 #[derive(Debug, Clone, PartialEq)]
@@ -176,6 +182,7 @@ impl Fleet {
             who,
             ways: [None, None],
             avoid: BTreeMap::new(),
+            held: false,
         };
         self.sessions.insert(session_id.clone(), session);
         self.fill_session(now, &session_id, choice::Mode::Best, HostsReason::First);

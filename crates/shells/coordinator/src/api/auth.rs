@@ -11,6 +11,7 @@ use warp_protocol::{
 
 use crate::{
     app::App,
+    bans::check_now,
     config::Registration,
     extract::{Body, Caller, ClientAddr},
     limits::bucket_of,
@@ -102,6 +103,7 @@ pub(crate) async fn login(
         tracing::info!(name = credentials.username, "sign-in refused");
         return Err(wrong());
     };
+    check_now(&app, account.id, None).await?;
     tracing::info!(account = account.id, name = account.name, "signed in");
     let view = AccountView {
         name: account.name,
@@ -122,6 +124,10 @@ pub(crate) async fn refresh(
     };
     let (token, next) = new_refresh(&app)?;
     let hash = refresh_hash(&request.refresh_token);
+    // Before it is used up: when a ban has ended, the launcher goes on with it.
+    if let Some(account) = app.store.owner_of(&hash).await? {
+        check_now(&app, account, None).await?;
+    }
     let account = match app.store.rotate(&hash, &next).await? {
         Rotation::Done { account } => account,
         Rotation::Unknown => return Err(expired()),

@@ -1,6 +1,7 @@
 //! The routes. Those of [`warp_protocol::rest`] stand under `/api/v1/` and, as in the older
 //! documents, under `/api/`; `/` and `/health` stand at the top.
 
+mod admin;
 mod auth;
 mod devices;
 mod health;
@@ -23,7 +24,7 @@ use tower_http::{catch_panic::CatchPanicLayer, cors::CorsLayer, trace::TraceLaye
 use warp_protocol::ProblemCode;
 
 pub(crate) use auth::{NewAccount, make_account};
-pub(crate) use devices::revoke_in;
+pub(crate) use devices::{device as device_in, revoke_in, revoked_target};
 pub(crate) use zones::{find, prove_device};
 
 use crate::{
@@ -79,6 +80,18 @@ pub(crate) fn router(app: App) -> Router {
             )
             .route(&at("hosts/{host_id}/heartbeat"), post(hosts::heartbeat))
             .route(&at("hosts/{host_id}/drain"), post(hosts::drain))
+            .route(&at("bans/"), get(admin::bans).post(admin::ban))
+            .route(&at("bans"), get(admin::bans).post(admin::ban))
+            .route(&at("bans/{id}"), delete(admin::unban))
+            .route(&at("accounts/"), get(admin::accounts))
+            .route(&at("accounts"), get(admin::accounts))
+            .route(&at("accounts/{name}/role"), patch(admin::role))
+            .route(&at("accounts/{name}/devices"), get(admin::devices_of))
+            .route(&at("audit/"), get(admin::audit))
+            .route(&at("audit"), get(admin::audit))
+            .route(&at("links/"), get(admin::sessions))
+            .route(&at("links"), get(admin::sessions))
+            .route(&at("links/{session_id}/move"), post(admin::move_session))
             .route(&at("links/{session_id}"), delete(zones::end_session))
             .route(&at("links/{session_id}/guests"), post(zones::admit))
             .route(&at("relay/ws"), get(ws::relay::open))

@@ -8,13 +8,16 @@ use warp_coordinator_core::{NewSession, may_join};
 use warp_protocol::{
     ProblemCode,
     identity::{Certificate, PublicKey},
-    rest::{GuestRequest, IceServer, JoinRequest, SessionGrant},
+    rest::{AccountRole, GuestRequest, IceServer, JoinRequest, SessionGrant},
     zone::{ZoneFile, ZoneStatus, ZoneView, is_map_name},
 };
 
 use super::devices::revoked;
 use crate::{
+    admin,
     app::App,
+    audit::Who,
+    bans::check_now,
     extract::{Body, Caller, PathId, QueryOf},
     live::ENDPOINT_PEER,
     problem::Refused,
@@ -115,6 +118,11 @@ pub(crate) async fn join(
         app.live.end(&session_id, "its device was revoked");
         return Err(revoked(&app));
     }
+    if let Err(refused) = check_now(&app, caller.account, Some(&key)).await {
+        app.live
+            .end(&session_id, "its account or device was banned");
+        return Err(refused);
+    }
     let grant = SessionGrant {
         session_id,
         peer_id,
@@ -132,7 +140,12 @@ pub(crate) async fn end_session(
     caller: Caller,
     PathId(session_id): PathId,
 ) -> Result<StatusCode, Refused> {
-    app.live.owned(&session_id, caller.account)?;
+    let owned = app.live.owned(&session_id, caller.account);
+    if owned.is_err() && caller.role >= AccountRole::Gm {
+        admin::end_session(&app, &Who::from(&caller), &session_id).await?;
+        return Ok(StatusCode::NO_CONTENT);
+    }
+    owned?;
     app.live.end(&session_id, "its player left");
     Ok(StatusCode::NO_CONTENT)
 }
@@ -192,6 +205,7 @@ pub(crate) async fn prove_device(
     key: &PublicKey,
     certificate: Option<&str>,
 ) -> Result<Option<(Certificate, Vec<u8>)>, Refused> {
+    check_now(app, caller.account, Some(key)).await?;
     let proven = app
         .authority
         .check_certificate(certificate, key, caller.account)?;

@@ -64,6 +64,59 @@ impl Store {
         .await
     }
 
+    /// Changes the role alone: nobody has to sign in again. False if there is no such account.
+    pub(crate) async fn set_role(&self, id: i64, role: AccountRole) -> Result<bool, StoreError> {
+        bounded(async {
+            let done = sqlx::query("UPDATE accounts SET role = $2 WHERE id = $1")
+                .bind(id)
+                .bind(role_name(role))
+                .execute(&self.pool)
+                .await?;
+            Ok(done.rows_affected() > 0)
+        })
+        .await
+    }
+
+    /// Some of all accounts by name, with the time (unix seconds) that each was made, and how many
+    /// there are.
+    pub(crate) async fn accounts(
+        &self,
+        limit: i64,
+        offset: i64,
+    ) -> Result<(Vec<(Account, i64)>, i64), StoreError> {
+        bounded(async {
+            let rows = sqlx::query(
+                "SELECT id, name, role, password, created_at FROM accounts
+                 ORDER BY name, id LIMIT $1 OFFSET $2",
+            )
+            .bind(limit)
+            .bind(offset)
+            .fetch_all(&self.pool)
+            .await?;
+            let count = sqlx::query("SELECT count(*) FROM accounts")
+                .fetch_one(&self.pool)
+                .await?;
+            let accounts: Result<Vec<_>, sqlx::Error> = rows
+                .iter()
+                .map(|row| Ok((account_of(row)?, row.try_get("created_at")?)))
+                .collect();
+            Ok((accounts?, count.try_get(0)?))
+        })
+        .await
+    }
+
+    /// When an account was made, unix seconds.
+    pub(crate) async fn account_made_at(&self, id: i64) -> Result<Option<i64>, StoreError> {
+        bounded(async {
+            let row = sqlx::query("SELECT created_at FROM accounts WHERE id = $1")
+                .bind(id)
+                .fetch_optional(&self.pool)
+                .await?;
+            row.map(|row| row.try_get(0)).transpose()
+        })
+        .await
+    }
+
     /// Changes password and role. Refresh tokens that were given out before are revoked.
     pub(crate) async fn change_account(
         &self,

@@ -244,7 +244,7 @@ fn device_view(row: &sqlx::sqlite::SqliteRow) -> Result<DeviceView, sqlx::Error>
     })
 }
 
-fn key_of(raw: Vec<u8>) -> Result<PublicKey, sqlx::Error> {
+pub(super) fn key_of(raw: Vec<u8>) -> Result<PublicKey, sqlx::Error> {
     let raw = raw.try_into().map_err(|_| corrupt("device key"))?;
     Ok(PublicKey::from_raw(raw))
 }

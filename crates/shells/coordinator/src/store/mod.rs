@@ -6,7 +6,10 @@
 //! * Nothing is cached: what another process writes counts at once.
 
 mod accounts;
+mod audit;
+mod bans;
 mod devices;
+mod orders;
 mod refresh;
 mod settings;
 mod zones;
@@ -17,6 +20,8 @@ use sqlx::sqlite::{
     SqliteConnectOptions, SqliteJournalMode, SqlitePool, SqlitePoolOptions, SqliteSynchronous,
 };
 
+pub(crate) use accounts::Account;
+pub(crate) use bans::{BansVersion, NewBan};
 pub use devices::DeviceView;
 pub(crate) use refresh::{NewRefresh, Rotation};
 

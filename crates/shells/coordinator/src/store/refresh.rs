@@ -107,6 +107,18 @@ impl Store {
         .await
     }
 
+    /// Whose token that is or was; none: it was never issued, or long ago.
+    pub(crate) async fn owner_of(&self, hash: &[u8]) -> Result<Option<i64>, StoreError> {
+        bounded(async {
+            let row = sqlx::query("SELECT account_id FROM refresh_tokens WHERE hash = $1")
+                .bind(hash)
+                .fetch_optional(&self.pool)
+                .await?;
+            row.map(|row| row.try_get(0)).transpose()
+        })
+        .await
+    }
+
     /// Ends the family of a token, if it is that account's.
     pub(crate) async fn revoke_family(&self, account: i64, hash: &[u8]) -> Result<(), StoreError> {
         bounded(async {

@@ -328,5 +328,6 @@ fn code_of(closing: Closing) -> u16 {
     match closing {
         Closing::Replaced => close::REPLACED,
         Closing::TooSlow => close::TOO_SLOW,
+        Closing::Banned => close::BANNED,
     }
 }

@@ -1,6 +1,8 @@
 //! The coordinator over real sockets, and its binary as a real process.
 
 #[cfg(test)]
+mod admin;
+#[cfg(test)]
 mod binary;
 #[cfg(test)]
 mod common;
