@@ -6,8 +6,16 @@ use tokio_util::{sync::CancellationToken, task::TaskTracker};
 use warp_protocol::Secret;
 
 use crate::{
-    authority::Authority, bans::Bans, config::CoordinatorConfig, limits::KeyedLimit, live::Live,
-    passwords::Hasher, store::Store, tokens::AccessTokens,
+    api_keys::ApiKeys,
+    authority::Authority,
+    bans::Bans,
+    config::CoordinatorConfig,
+    limits::KeyedLimit,
+    live::Live,
+    passwords::Hasher,
+    rate_limits::{RequestLimits, SignalLimits},
+    store::Store,
+    tokens::AccessTokens,
 };
 
 /// Shared state; clones are cheap.
@@ -25,6 +33,9 @@ pub(crate) struct Shared {
     /// Id of the last revocation that was carried out here.
     pub(crate) revoked_up_to: tokio::sync::Mutex<i64>,
     pub(crate) bans: Bans,
+    pub(crate) api_keys: ApiKeys,
+    pub(crate) requests: RequestLimits,
+    pub(crate) signals: SignalLimits,
     /// Held while the fleet is brought in line with the database.
     pub(crate) syncing: tokio::sync::Mutex<()>,
     pub(crate) live: Arc<Live>,

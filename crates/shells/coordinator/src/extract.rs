@@ -5,7 +5,7 @@ use std::net::{IpAddr, SocketAddr};
 use axum::{
     Json,
     extract::{FromRequest, FromRequestParts, Path, Query, Request, rejection::JsonRejection},
-    http::{header, request::Parts},
+    http::{HeaderValue, header, request::Parts},
 };
 use serde::{Deserialize, de::DeserializeOwned};
 use warp_coordinator_core::bans::Banned;
@@ -107,8 +107,11 @@ impl FromRequestParts<App> for Caller {
     type Rejection = Refused;
 
     async fn from_request_parts(parts: &mut Parts, app: &App) -> Result<Self, Refused> {
-        let token = bearer(parts)?.ok_or_else(not_signed_in)?;
-        present(app, parts, caller_of(app, &token)?).await
+        let caller = match parts.extensions.get::<Self>() {
+            Some(checked) => checked.clone(),
+            None => caller_of(app, &bearer(parts)?.ok_or_else(not_signed_in)?)?,
+        };
+        present(app, parts, caller).await
     }
 }
 
@@ -150,13 +153,30 @@ fn bearer(parts: &Parts) -> Result<Option<Secret>, Refused> {
     let Some(value) = parts.headers.get(header::AUTHORIZATION) else {
         return Ok(None);
     };
-    value
-        .to_str()
-        .ok()
-        .and_then(|text| text.split_once(' '))
-        .filter(|(scheme, _)| scheme.eq_ignore_ascii_case("bearer"))
-        .map(|(_, token)| Some(Secret::new(token.trim())))
-        .ok_or_else(not_signed_in)
+    bearer_of(value).map(Some).ok_or_else(not_signed_in)
+}
+
+/// The account of a request's access token, if it is a valid one. The check of a token in the header is
+/// kept for the handler.
+pub(crate) fn signed_in(app: &App, request: &mut Request) -> Option<i64> {
+    let value = request.headers().get(header::AUTHORIZATION);
+    if let Some(token) = value.and_then(bearer_of) {
+        let caller = caller_of(app, &token).ok()?;
+        let account = caller.account;
+        request.extensions_mut().insert(caller);
+        return Some(account);
+    }
+    let in_query = Query::<TokenQuery>::try_from_uri(request.uri()).ok()?;
+    let caller = caller_of(app, &in_query.0.token?).ok()?;
+    Some(caller.account)
+}
+
+fn bearer_of(value: &HeaderValue) -> Option<Secret> {
+    let (scheme, token) = value.to_str().ok()?.split_once(' ')?;
+    let token = token.trim();
+    scheme
+        .eq_ignore_ascii_case("bearer")
+        .then(|| Secret::new(token))
 }
 
 /// The caller as of now: from where, and where the token says that it is somebody with rights, with
@@ -214,7 +234,8 @@ impl<S: Send + Sync> FromRequestParts<S> for Upgrade {
         use axum::extract::ws::WebSocketUpgrade;
         <WebSocketUpgrade as FromRequestParts<S>>::from_request_parts(parts, state)
             .await
-            .map(Self)
+            // Chosen where it is offered: beside it an API key may stand, which is not said back.
+            .map(|upgrade| Self(upgrade.protocols([crate::api_keys::SUBPROTOCOL])))
             .map_err(|rejection| {
                 let text = "this route is a WebSocket; ask for an upgrade";
                 let status = axum::response::IntoResponse::into_response(rejection).status();

@@ -23,6 +23,7 @@
 
 mod admin;
 mod api;
+mod api_keys;
 mod app;
 mod audit;
 mod authority;
@@ -40,15 +41,19 @@ mod offline;
 mod orders;
 mod passwords;
 mod problem;
+mod production;
+mod rate_limits;
 mod relays;
 mod remote;
 mod running;
+mod security_config;
 mod server;
 mod store;
 mod tokens;
 mod turn;
 mod ws;
 
+pub use api_keys::{ApiKey, ApiKeysConfig, ApiScope};
 pub use config::{ConfigError, CoordinatorConfig, EndpointMode, Registration, TlsFiles};
 pub use data_dir::DataDirError;
 pub use hosts_config::{HostsConfig, HostsWho};
@@ -59,6 +64,7 @@ pub use running::{Coordinator, Running, StartError, public_key};
 pub use server::TlsError;
 pub use store::{DeviceView, StoreError};
 pub use turn::TurnConfig;
+pub use warp_coordinator_core::client_address::Network;
 pub use warp_coordinator_core::fleet::{FleetCounters, FleetLimits, HostMinimum};
 pub use warp_endpoint::HostTraffic;
 pub use ws::close as close_codes;

@@ -21,6 +21,7 @@ use warp_protocol::{
 use crate::{
     AdminError, CoordinatorConfig, EndpointMode, Offline,
     api::router,
+    api_keys::ApiKeys,
     app::{App, Shared},
     authority::Authority,
     bans::{Bans, enforce_bans, follow_bans},
@@ -30,6 +31,8 @@ use crate::{
     live::Live,
     orders::follow_orders,
     passwords::Hasher,
+    production::weaknesses,
+    rate_limits::{RequestLimits, SignalLimits},
     remote::{LEASE, Remote},
     server::{Server, TlsError, tls},
     store::{Store, StoreError},
@@ -71,6 +74,9 @@ pub enum StartError {
     /// Certificate or key.
     #[error("TLS: {0}")]
     Tls(#[from] TlsError),
+    /// This is production, and secrets are weak; each is named, with what to do.
+    #[error("not fit for production: {}", .0.join("; "))]
+    Weak(Vec<String>),
     /// The address cannot be listened on.
     #[error("cannot listen on {address}: {source}")]
     Listen {
@@ -92,7 +98,7 @@ impl StartError {
                 ProblemCode::PortInUse
             }
             Self::Listen { .. } => ProblemCode::PortRefused,
-            Self::Tls(_) => ProblemCode::ConfigValue,
+            Self::Tls(_) | Self::Weak(_) => ProblemCode::ConfigValue,
             Self::DataDir(_) | Self::KeyFile { .. } | Self::Store(_) => {
                 ProblemCode::CoordinatorFault
             }
@@ -122,8 +128,14 @@ impl Coordinator {
     /// # Errors
     /// See [`StartError`].
     pub async fn start(config: CoordinatorConfig) -> Result<Running, StartError> {
-        let tls = config.tls.as_ref().map(tls).transpose()?;
         data_dir::prepare(&config.data_dir)?;
+        if config.production {
+            let weak = weaknesses(&config);
+            if !weak.is_empty() {
+                return Err(StartError::Weak(weak));
+            }
+        }
+        let tls = config.tls.as_ref().map(tls).transpose()?;
         let signing = data_dir::jwt_key(&config.data_dir)?;
         let authority = Arc::new(authority(&config)?);
         let endpoint_token = match config.endpoint_mode {
@@ -138,6 +150,8 @@ impl Coordinator {
         let hasher = Hasher::new(config.password_cost, (cores / 2).max(1))
             .await
             .map_err(internal)?;
+        let api_keys = ApiKeys::new(&config.api_keys).map_err(internal)?;
+        let trusted = config.trusted_proxies.clone().into();
         let (listen, cost) = (config.listen, config.password_cost);
         let at = |source| StartError::Listen {
             address: listen,
@@ -160,6 +174,9 @@ impl Coordinator {
             endpoint_token,
             revoked_up_to: tokio::sync::Mutex::new(0),
             bans: Bans::default(),
+            api_keys,
+            requests: RequestLimits::new(config.limits.requests, config.limits.address_requests),
+            signals: SignalLimits::new(config.limits.signals),
             syncing: tokio::sync::Mutex::new(()),
             by_address: KeyedLimit::new(config.limits.address),
             by_account: KeyedLimit::new(config.limits.account),
@@ -178,6 +195,7 @@ impl Coordinator {
             listener,
             tls,
             router: router(app.clone()),
+            trusted,
             stop: stop.clone(),
             tasks: tasks.clone(),
         };

@@ -2,14 +2,21 @@
 
 use std::net::SocketAddr;
 
-use axum::{Json, extract::State, http::StatusCode};
+use axum::{
+    Json,
+    extract::State,
+    http::{HeaderMap, StatusCode},
+};
 use warp_coordinator_core::{check_name, check_password};
 use warp_protocol::{
     ProblemCode, Secret,
-    rest::{AccountRole, AccountView, Credentials, MAX_PASSWORD, RefreshRequest, Tokens},
+    rest::{
+        AccountRole, AccountView, Credentials, MAX_PASSWORD, RefreshRequest, TokenRequest, Tokens,
+    },
 };
 
 use crate::{
+    api_keys::ApiScope,
     app::App,
     bans::check_now,
     config::Registration,
@@ -105,6 +112,52 @@ pub(crate) async fn login(
     };
     check_now(&app, account.id, None).await?;
     tracing::info!(account = account.id, name = account.name, "signed in");
+    let view = AccountView {
+        name: account.name,
+        role: account.role,
+    };
+    first_tokens(&app, account.id, view).await.map(Json)
+}
+
+/// The route of the older contract: with a password it is a sign-in; with an API key of scope `tokens`
+/// it gives tokens of an account that exists, to an operator's own service.
+pub(crate) async fn token(
+    State(app): State<App>,
+    ClientAddr(from): ClientAddr,
+    headers: HeaderMap,
+    Body(request): Body<TokenRequest>,
+) -> Result<Json<Tokens>, Refused> {
+    if let Some(password) = request.password {
+        let credentials = Credentials {
+            username: request.player_id,
+            password,
+        };
+        return login(State(app), ClientAddr(from), Body(credentials)).await;
+    }
+    limit_address(&app, from)?;
+    let shown = request.api_key.or_else(|| app.api_keys.shown(&headers));
+    let key = shown.as_ref();
+    let key = key.and_then(|key| app.api_keys.name_of(key, ApiScope::Tokens));
+    let Some(key) = key else {
+        let text = "give the account's `password`, or an API key that is good for tokens";
+        return Err(Refused::new(ProblemCode::NotSignedIn, text));
+    };
+    let unknown = || Refused::new(ProblemCode::NotFound, "there is no account of that name");
+    check_name(&request.player_id).map_err(|_| unknown())?;
+    let account = app.store.account(&request.player_id).await?;
+    let account = account.ok_or_else(unknown)?;
+    if account.role >= AccountRole::Gm {
+        // A shop's key is not to become the operator's rights.
+        let text = "accounts with rights over others sign in with their password";
+        return Err(Refused::new(ProblemCode::Forbidden, text));
+    }
+    check_now(&app, account.id, None).await?;
+    tracing::info!(
+        account = account.id,
+        name = account.name,
+        key,
+        "tokens for an API key"
+    );
     let view = AccountView {
         name: account.name,
         role: account.role,

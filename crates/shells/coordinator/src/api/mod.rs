@@ -28,9 +28,10 @@ pub(crate) use devices::{device as device_in, revoke_in, revoked_target};
 pub(crate) use zones::{find, prove_device};
 
 use crate::{
+    CoordinatorConfig, api_keys,
     app::App,
     problem::{Refused, internal},
-    ws,
+    rate_limits, ws,
 };
 
 /// Largest request body, bytes.
@@ -50,6 +51,7 @@ pub(crate) fn router(app: App) -> Router {
             .route(&at("auth/register"), post(auth::register))
             .route(&at("auth/login"), post(auth::login))
             .route(&at("auth/refresh"), post(auth::refresh))
+            .route(&at("auth/token"), post(auth::token))
             .route(&at("auth/logout"), post(auth::logout))
             .route(&at("identity"), get(devices::identity))
             .route(&at("devices/certificate"), post(devices::certificate))
@@ -99,12 +101,17 @@ pub(crate) fn router(app: App) -> Router {
             .route(&at("endpoints/ws"), get(ws::endpoint::open))
             .route(&at("link/ws"), get(ws::link::open));
     }
-    let cors = cors(&app.config.cors_origins);
+    let cors = cors(&app.config);
     router
         .fallback(not_found)
         .method_not_allowed_fallback(method_not_allowed)
         .layer(DefaultBodyLimit::max(MAX_BODY))
         .layer(middleware::from_fn(in_time))
+        .layer(middleware::from_fn_with_state(app.clone(), api_keys::check))
+        .layer(middleware::from_fn_with_state(
+            app.clone(),
+            rate_limits::limit,
+        ))
         .layer(cors)
         .layer(CatchPanicLayer::custom(panicked))
         .layer(
@@ -122,12 +129,18 @@ pub(crate) fn router(app: App) -> Router {
         .with_state(app)
 }
 
-fn cors(origins: &[String]) -> CorsLayer {
-    let origins: Vec<HeaderValue> = origins.iter().filter_map(|o| o.parse().ok()).collect();
+fn cors(config: &CoordinatorConfig) -> CorsLayer {
+    let origins = config.cors_origins.iter();
+    let origins: Vec<HeaderValue> = origins.filter_map(|o| o.parse().ok()).collect();
     CorsLayer::new()
         .allow_origin(origins)
         .allow_methods([Method::GET, Method::POST, Method::PATCH, Method::DELETE])
-        .allow_headers([header::AUTHORIZATION, header::CONTENT_TYPE])
+        .allow_headers([
+            header::AUTHORIZATION,
+            header::CONTENT_TYPE,
+            config.api_keys.header.clone(),
+        ])
+        .expose_headers(rate_limits::HEADERS)
         .max_age(Duration::from_secs(600))
 }
 

@@ -11,6 +11,8 @@ mod devices;
 #[cfg(test)]
 mod endpoints;
 #[cfg(test)]
+mod guard;
+#[cfg(test)]
 mod hosts;
 #[cfg(test)]
 mod hosts_policy;
