@@ -30,6 +30,7 @@ mod authority;
 mod bans;
 pub mod config;
 mod data_dir;
+pub mod doctor;
 mod endpoint_port;
 mod extract;
 mod hosting;

@@ -7,6 +7,7 @@
 #![allow(clippy::print_stdout, clippy::print_stderr)]
 
 mod admin_cli;
+mod doctor_cli;
 
 use std::{
     io::{BufRead, Read, Write},
@@ -81,6 +82,10 @@ enum Command {
     /// Print the audit log, the oldest first: when, who, from where, what, on what, outcome, before,
     /// after.
     Audit(admin_cli::AuditArgs),
+    /// Look whether everything is as it has to be: configuration, secrets, data directory, database,
+    /// clock, listener, certificate, endpoint; and with --zone the way from login to a map of the
+    /// zone's game servers. Exit code 0: it is; 1: something is not, and what to change is said.
+    Doctor(doctor_cli::DoctorArgs),
     /// Print the coordinator's public key, which launchers pin (`coordinator.public_key`).
     Key {
         #[command(flatten)]
@@ -289,6 +294,13 @@ async fn run(command: Command) -> Result<(), Failure> {
         Command::Ban(command) => admin_cli::ban(command).await,
         Command::Session(command) => admin_cli::session(command).await,
         Command::Host(command) => admin_cli::host(command).await,
+        Command::Doctor(arguments) => match doctor_cli::run(arguments).await? {
+            true => Ok(()),
+            false => Err(Failure::new(
+                ProblemCode::Internal,
+                "something is not as it has to be; what stands above says what to change",
+            )),
+        },
         Command::Audit(arguments) => admin_cli::audit(arguments).await,
         Command::User(UserCommand::RevokeDevices { name, place }) => {
             revoke(&place, &RevokeRequest::Account(name)).await
