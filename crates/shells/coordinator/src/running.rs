@@ -34,8 +34,9 @@ use crate::{
     production::weaknesses,
     rate_limits::{RequestLimits, SignalLimits},
     remote::{LEASE, Remote},
-    server::{Server, TlsError, tls},
+    server::Server,
     store::{Store, StoreError},
+    tls::{TlsError, tls},
     tokens::{AccessTokens, unix_now},
 };
 
@@ -136,6 +137,7 @@ impl Coordinator {
             }
         }
         let tls = config.tls.as_ref().map(tls).transpose()?;
+        let (tls, certificate) = tls.unzip();
         let signing = data_dir::jwt_key(&config.data_dir)?;
         let authority = Arc::new(authority(&config)?);
         let endpoint_token = match config.endpoint_mode {
@@ -200,6 +202,9 @@ impl Coordinator {
             tasks: tasks.clone(),
         };
         tasks.spawn(server.run());
+        if let Some(certificate) = certificate {
+            tasks.spawn(certificate.follow(stop.clone()));
+        }
         let (hosting, stopped) = (Arc::clone(&live.hosting), stop.clone());
         tasks.spawn(async move { hosting.watch(stopped).await });
         tasks.spawn(async move { live.expire(stop).await });

@@ -5,18 +5,17 @@ use std::{io, net::SocketAddr, sync::Arc, time::Duration};
 
 use axum::Router;
 use hyper_util::rt::{TokioIo, TokioTimer};
-use rustls_pki_types::{CertificateDer, PrivateKeyDer, pem::PemObject};
 use tokio::{
     io::{AsyncRead, AsyncWrite},
     net::{TcpListener, TcpStream},
     sync::Semaphore,
 };
-use tokio_rustls::{TlsAcceptor, rustls};
+use tokio_rustls::TlsAcceptor;
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 use tower_service::Service;
 use warp_coordinator_core::client_address::{Network, client_address};
 
-use crate::{config::TlsFiles, extract::ClientAddr};
+use crate::extract::ClientAddr;
 
 /// Connections at once; what comes beyond is closed at once. Each holds at most 64 KiB of unread
 /// request.
@@ -33,46 +32,6 @@ const READ_BUFFER: usize = 64 * 1024;
 
 /// How long running requests may go on after the end was asked for.
 const DRAIN_TIME: Duration = Duration::from_secs(1);
-
-/// The certificate or its key cannot be used.
-#[derive(Debug, thiserror::Error)]
-pub enum TlsError {
-    /// A file is not readable, or not PEM.
-    #[error("{file}: {why}")]
-    File {
-        /// Which.
-        file: std::path::PathBuf,
-        /// What is wrong.
-        why: String,
-    },
-    /// Certificate and key do not go together, or are of a kind that is not supported.
-    #[error("certificate and key cannot be used: {0}")]
-    Pair(rustls::Error),
-}
-
-/// Reads certificate and key.
-pub(crate) fn tls(files: &TlsFiles) -> Result<TlsAcceptor, TlsError> {
-    let at = |file: &std::path::Path| {
-        let file = file.to_owned();
-        move |e: rustls_pki_types::pem::Error| TlsError::File {
-            file,
-            why: e.to_string(),
-        }
-    };
-    let chain = CertificateDer::pem_file_iter(&files.cert)
-        .and_then(Iterator::collect::<Result<Vec<_>, _>>)
-        .map_err(at(&files.cert))?;
-    let key = PrivateKeyDer::from_pem_file(&files.key).map_err(at(&files.key))?;
-    let provider = Arc::new(rustls::crypto::ring::default_provider());
-    let mut config = rustls::ServerConfig::builder_with_provider(provider)
-        .with_safe_default_protocol_versions()
-        .map_err(TlsError::Pair)?
-        .with_no_client_auth()
-        .with_single_cert(chain, key)
-        .map_err(TlsError::Pair)?;
-    config.alpn_protocols = vec![b"http/1.1".to_vec()];
-    Ok(TlsAcceptor::from(Arc::new(config)))
-}
 
 /// What the accept loop works with.
 pub(crate) struct Server {

@@ -43,6 +43,11 @@ const ACCEPT_MAP: [u16; 4] = [0x0073, 0x02EB, 0x0A18, 0x0B18];
 /// ZC_REFUSE_ENTER.
 const REFUSE_MAP: u16 = 0x0074;
 
+/// What an account is told that is still online, and how often and when it tries again.
+const STILL_ONLINE: &str = "the account is still online (packet 0081, code 8)";
+const STILL_ONLINE_TRIES: u32 = 2;
+const STILL_ONLINE_PAUSE: Duration = Duration::from_secs(2);
+
 /// What the login server hands out.
 struct Ticket {
     login_id1: u32,
@@ -76,7 +81,17 @@ async fn go(
     usual: &Arc<PacketTable>,
     found: &mut Vec<Finding>,
 ) -> Result<(), Finding> {
-    let (ticket, char_server) = login(game, trial, usual, found).await?;
+    // The game ends an older connection of the account when another one comes, and refuses that one.
+    let mut tries = 0;
+    let (ticket, char_server) = loop {
+        match login(game, trial, usual, found).await {
+            Err(finding) if tries < STILL_ONLINE_TRIES && finding.came == STILL_ONLINE => {
+                tries += 1;
+                tokio::time::sleep(STILL_ONLINE_PAUSE).await;
+            }
+            outcome => break outcome?,
+        }
+    };
     let (character, map_server) = select(game, trial, &ticket, char_server, usual, found).await?;
     enter(game, &ticket, character, map_server, table, found).await
 }
@@ -192,10 +207,10 @@ fn refused_login(at: &At<'_>, id: u16, frame: &[u8]) -> Finding {
 
 fn notified(at: &At<'_>, code: u32) -> Finding {
     let (what, change) = match code {
-        8 => (
-            "the account is still online",
-            "wait until its last connection has ended, or use an account that nobody plays with",
-        ),
+        8 => {
+            let change = "wait until its last connection has ended, or use an account that nobody plays with";
+            return at.bad(STILL_ONLINE, change);
+        }
         1 => (
             "the server is closed",
             "open it, or wait until it has finished starting",
@@ -323,7 +338,10 @@ async fn enter(
                       and whether `game.packet_version` is the version that the map server was built for";
         return Err(at.bad(format!("refused (packet {id:04X})"), change));
     }
-    // So that the account is free again at once.
+    // As a client does, so that the account is free again at once.
+    if let Some(loaded) = table.roles().map_loaded {
+        line.send(&at, &Packet::new(loaded).0).await?;
+    }
     let mut quit = Packet::new(0x018A);
     quit.u16(0);
     line.send(&at, &quit.0).await?;

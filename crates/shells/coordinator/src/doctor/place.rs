@@ -201,7 +201,7 @@ pub(super) fn certificate(config: &CoordinatorConfig) -> Option<Finding> {
     let files = config.tls.as_ref()?;
     let step = "certificate";
     let tried = format!("read {}", files.cert.display());
-    let usable = match crate::server::tls(files) {
+    let usable = match crate::tls::tls(files) {
         Ok(_) => CertificateDer::from_pem_file(&files.cert).map_err(|e| e.to_string()),
         Err(error) => Err(error.to_string()),
     };

@@ -418,3 +418,114 @@ fn production_refuses_weak_secrets_by_name() {
     assert_eq!(code, Some(2), "{said}");
     assert!(said.contains("api_keys[0].key_file"), "{said}");
 }
+
+/// The certificate that a new connection is shown.
+async fn shown(address: std::net::SocketAddr) -> Vec<u8> {
+    use tokio_rustls::rustls;
+    // Whom to trust is not the question here: what is shown is compared.
+    #[derive(Debug)]
+    struct Anyone;
+    impl rustls::client::danger::ServerCertVerifier for Anyone {
+        fn verify_server_cert(
+            &self,
+            _: &rustls::pki_types::CertificateDer<'_>,
+            _: &[rustls::pki_types::CertificateDer<'_>],
+            _: &rustls::pki_types::ServerName<'_>,
+            _: &[u8],
+            _: rustls::pki_types::UnixTime,
+        ) -> Result<rustls::client::danger::ServerCertVerified, rustls::Error> {
+            Ok(rustls::client::danger::ServerCertVerified::assertion())
+        }
+        fn verify_tls12_signature(
+            &self,
+            _: &[u8],
+            _: &rustls::pki_types::CertificateDer<'_>,
+            _: &rustls::DigitallySignedStruct,
+        ) -> Result<rustls::client::danger::HandshakeSignatureValid, rustls::Error> {
+            Ok(rustls::client::danger::HandshakeSignatureValid::assertion())
+        }
+        fn verify_tls13_signature(
+            &self,
+            _: &[u8],
+            _: &rustls::pki_types::CertificateDer<'_>,
+            _: &rustls::DigitallySignedStruct,
+        ) -> Result<rustls::client::danger::HandshakeSignatureValid, rustls::Error> {
+            Ok(rustls::client::danger::HandshakeSignatureValid::assertion())
+        }
+        fn supported_verify_schemes(&self) -> Vec<rustls::SignatureScheme> {
+            let provider = rustls::crypto::ring::default_provider();
+            provider
+                .signature_verification_algorithms
+                .supported_schemes()
+        }
+    }
+    let config = rustls::ClientConfig::builder()
+        .dangerous()
+        .with_custom_certificate_verifier(std::sync::Arc::new(Anyone))
+        .with_no_client_auth();
+    let connector = tokio_rustls::TlsConnector::from(std::sync::Arc::new(config));
+    let stream = tokio::net::TcpStream::connect(address).await.unwrap();
+    let name = rustls::pki_types::ServerName::from(address.ip());
+    let stream = connector.connect(name, stream).await.unwrap();
+    let certificates = stream.get_ref().1.peer_certificates().unwrap();
+    certificates[0].to_vec()
+}
+
+#[tokio::test]
+async fn a_renewed_certificate_is_served_and_open_connections_live_on() {
+    use tokio::io::{AsyncReadExt, AsyncWriteExt};
+    crate::common::provider();
+    let files = tempfile::tempdir().unwrap();
+    let (cert, key) = (files.path().join("c.pem"), files.path().join("k.pem"));
+    let make = || rcgen::generate_simple_self_signed(vec!["127.0.0.1".into()]).unwrap();
+    let put = |made: &rcgen::CertifiedKey<rcgen::KeyPair>| {
+        std::fs::write(&key, made.signing_key.serialize_pem()).unwrap();
+        std::fs::write(&cert, made.cert.pem()).unwrap();
+    };
+    let (first, second, third) = (make(), make(), make());
+    put(&first);
+    let tls = warp_coordinator::TlsFiles {
+        cert: cert.clone(),
+        key: key.clone(),
+    };
+    let server = start_with(|c| c.tls = Some(tls)).await;
+    let address = server.running.addr;
+    assert_eq!(shown(address).await, first.cert.der().to_vec());
+
+    // A connection that stays: one request before the change, one behind it.
+    let mut roots = tokio_rustls::rustls::RootCertStore::empty();
+    roots.add(first.cert.der().clone()).unwrap();
+    let config = tokio_rustls::rustls::ClientConfig::builder()
+        .with_root_certificates(roots)
+        .with_no_client_auth();
+    let connector = tokio_rustls::TlsConnector::from(std::sync::Arc::new(config));
+    let stream = tokio::net::TcpStream::connect(address).await.unwrap();
+    let mut open = connector
+        .connect(address.ip().into(), stream)
+        .await
+        .unwrap();
+    let mut ask = async || {
+        let request = b"GET /health HTTP/1.1\r\nhost: x\r\n\r\n";
+        open.write_all(request).await.unwrap();
+        let mut answer = [0; 4096];
+        let read = open.read(&mut answer).await.unwrap();
+        assert!(answer[..read].starts_with(b"HTTP/1.1 200"), "{read}");
+    };
+    ask().await;
+
+    put(&second);
+    crate::hosts::until(|| async { shown(address).await == second.cert.der().to_vec() }).await;
+    ask().await;
+
+    // What cannot be used is not served, and does not end what is.
+    std::fs::write(&cert, "half a certificate").unwrap();
+    tokio::time::sleep(std::time::Duration::from_secs(6)).await;
+    assert_eq!(shown(address).await, second.cert.der().to_vec());
+    put(&third);
+    // At SIGHUP at once, and not when it is looked next.
+    let pid = std::process::id().to_string();
+    let hup = Command::new("kill").args(["-HUP", &pid]).status();
+    assert!(hup.unwrap().success());
+    crate::hosts::until(|| async { shown(address).await == third.cert.der().to_vec() }).await;
+    ask().await;
+}
