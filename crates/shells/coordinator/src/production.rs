@@ -21,13 +21,12 @@ pub(crate) fn weaknesses(config: &CoordinatorConfig) -> Vec<String> {
             found.extend(readable_by_others(file));
         }
     }
-    if let Some(turn) = &config.turn {
-        if let Err(weak) = check_secret(&turn.shared_secret) {
-            found.push(format!(
-                "turn.shared_secret: {weak}; make one with `openssl rand -hex 32` and give the \
-                 TURN server the same"
-            ));
-        }
+    let turn = config.turn.as_ref();
+    if let Some(Err(weak)) = turn.map(|turn| check_secret(&turn.shared_secret)) {
+        found.push(format!(
+            "turn.shared_secret: {weak}; make one with `openssl rand -hex 32` and give the TURN server \
+             the same"
+        ));
     }
     for file in data_dir::secret_files(&config.data_dir) {
         found.extend(readable_by_others(&file));
