@@ -178,7 +178,7 @@ pub(crate) async fn refresh(
     let (token, next) = new_refresh(&app)?;
     let hash = refresh_hash(&request.refresh_token);
     // Before it is used up: when a ban has ended, the launcher goes on with it.
-    if let Some(account) = app.store.owner_of(&hash).await? {
+    if let Some(account) = app.store.owner_of(&hash, unix_now()).await? {
         check_now(&app, account, None).await?;
     }
     let account = match app.store.rotate(&hash, &next).await? {

@@ -101,7 +101,7 @@ pub async fn doctor(
 ) -> Vec<Finding> {
     let mut found = place::configuration(config, file);
     found.push(place::data_dir(&config.data_dir));
-    let (finding, store) = place::database(&config.data_dir).await;
+    let (finding, store) = place::database(config).await;
     found.push(finding);
     found.push(place::clock(store.as_ref()).await);
     let (finding, serves) = place::listener(config).await;

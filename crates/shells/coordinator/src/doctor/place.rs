@@ -83,16 +83,20 @@ pub(super) fn data_dir(dir: &Path) -> Finding {
     }
 }
 
-pub(super) async fn database(dir: &Path) -> (Finding, Option<Store>) {
-    let file = dir.join(DATABASE);
-    let tried = format!("open {}", file.display());
+pub(super) async fn database(config: &CoordinatorConfig) -> (Finding, Option<Store>) {
     let step = "database";
-    if !file.exists() {
+    let file = config.data_dir.join(DATABASE);
+    let tried = match &config.database {
+        // Its address may hold a password, so it is not said.
+        Some(_) => "open the PostgreSQL database that the configuration names".to_owned(),
+        None => format!("open {}", file.display()),
+    };
+    if config.database.is_none() && !file.exists() {
         let change = "start `warp-coordinator serve` once, which makes it";
         return (Finding::bad(step, tried, "it is not there", change), None);
     }
     let change = "is another program holding it, is the disk full, was it made by a newer version?";
-    let store = match Store::open(dir).await {
+    let store = match Store::open(&config.data_dir, config.database.as_ref()).await {
         Ok(store) => store,
         Err(error) => return (Finding::bad(step, tried, error.to_string(), change), None),
     };
@@ -341,7 +345,11 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let missing = dir.path().join("none");
         assert_eq!(data_dir(&missing).outcome, Outcome::Bad);
-        let (finding, store) = database(&missing).await;
+        let config = CoordinatorConfig {
+            data_dir: missing.clone(),
+            ..CoordinatorConfig::default()
+        };
+        let (finding, store) = database(&config).await;
         assert_eq!(finding.outcome, Outcome::Bad);
         assert!(store.is_none() && !missing.exists());
     }

@@ -1,9 +1,8 @@
 //! Accounts.
 
-use sqlx::Row;
 use warp_protocol::rest::AccountRole;
 
-use super::{Store, StoreError, bounded, corrupt};
+use super::{Store, StoreError, corrupt, sql::sql};
 
 /// An account as it is stored.
 #[derive(Clone)]
@@ -24,57 +23,34 @@ impl Store {
         password: &str,
         now: i64,
     ) -> Result<Option<i64>, StoreError> {
-        bounded(async {
-            let row = sqlx::query(
-                "INSERT INTO accounts (name, role, password, created_at) VALUES (?, ?, ?, ?)
-                 ON CONFLICT (name) DO NOTHING RETURNING id",
-            )
-            .bind(name)
-            .bind(role_name(role))
-            .bind(password)
-            .bind(now)
-            .fetch_optional(&self.pool)
-            .await?;
-            row.map(|row| row.try_get(0)).transpose()
-        })
-        .await
+        let insert = sql("INSERT INTO accounts (name, role, password, created_at)
+             VALUES ($1, $2, $3, $4) ON CONFLICT DO NOTHING RETURNING id")
+        .bind(name)
+        .bind(role_name(role))
+        .bind(password)
+        .bind(now);
+        let row = self.optional::<(i64,)>(insert).await?;
+        Ok(row.map(|(id,)| id))
     }
 
     /// Looks an account up by name, in whatever case.
     pub(crate) async fn account(&self, name: &str) -> Result<Option<Account>, StoreError> {
-        bounded(async {
-            let row = sqlx::query("SELECT id, name, role, password FROM accounts WHERE name = ?")
-                .bind(name)
-                .fetch_optional(&self.pool)
-                .await?;
-            row.map(|row| account_of(&row)).transpose()
-        })
-        .await
+        let query = sql("SELECT id, name, role, password FROM accounts WHERE lower(name) = $1")
+            .bind(name.to_ascii_lowercase());
+        self.optional(query).await?.map(account_of).transpose()
     }
 
     /// Looks an account up by its row id.
     pub(crate) async fn account_by_id(&self, id: i64) -> Result<Option<Account>, StoreError> {
-        bounded(async {
-            let row = sqlx::query("SELECT id, name, role, password FROM accounts WHERE id = ?")
-                .bind(id)
-                .fetch_optional(&self.pool)
-                .await?;
-            row.map(|row| account_of(&row)).transpose()
-        })
-        .await
+        let query = sql("SELECT id, name, role, password FROM accounts WHERE id = $1").bind(id);
+        self.optional(query).await?.map(account_of).transpose()
     }
 
     /// Changes the role alone: nobody has to sign in again. False if there is no such account.
     pub(crate) async fn set_role(&self, id: i64, role: AccountRole) -> Result<bool, StoreError> {
-        bounded(async {
-            let done = sqlx::query("UPDATE accounts SET role = $2 WHERE id = $1")
-                .bind(id)
-                .bind(role_name(role))
-                .execute(&self.pool)
-                .await?;
-            Ok(done.rows_affected() > 0)
-        })
-        .await
+        let set = sql("UPDATE accounts SET role = $1 WHERE id = $2");
+        let changed = self.execute(set.bind(role_name(role)).bind(id)).await?;
+        Ok(changed > 0)
     }
 
     /// Some of all accounts by name, with the time (unix seconds) that each was made, and how many
@@ -84,37 +60,26 @@ impl Store {
         limit: i64,
         offset: i64,
     ) -> Result<(Vec<(Account, i64)>, i64), StoreError> {
-        bounded(async {
-            let rows = sqlx::query(
-                "SELECT id, name, role, password, created_at FROM accounts
-                 ORDER BY name, id LIMIT $1 OFFSET $2",
-            )
-            .bind(limit)
-            .bind(offset)
-            .fetch_all(&self.pool)
+        let query = sql("SELECT id, name, role, password, created_at FROM accounts
+             ORDER BY lower(name), id LIMIT $1 OFFSET $2")
+        .bind(limit)
+        .bind(offset);
+        let rows = self
+            .all::<(i64, String, String, String, i64)>(query)
             .await?;
-            let count = sqlx::query("SELECT count(*) FROM accounts")
-                .fetch_one(&self.pool)
-                .await?;
-            let accounts: Result<Vec<_>, sqlx::Error> = rows
-                .iter()
-                .map(|row| Ok((account_of(row)?, row.try_get("created_at")?)))
-                .collect();
-            Ok((accounts?, count.try_get(0)?))
-        })
-        .await
+        let accounts = rows.into_iter().map(|(id, name, role, password, made)| {
+            Ok((account_of((id, name, role, password))?, made))
+        });
+        let accounts: Result<Vec<_>, StoreError> = accounts.collect();
+        let count = self.count(sql("SELECT count(*) FROM accounts")).await?;
+        Ok((accounts?, count))
     }
 
     /// When an account was made, unix seconds.
     pub(crate) async fn account_made_at(&self, id: i64) -> Result<Option<i64>, StoreError> {
-        bounded(async {
-            let row = sqlx::query("SELECT created_at FROM accounts WHERE id = $1")
-                .bind(id)
-                .fetch_optional(&self.pool)
-                .await?;
-            row.map(|row| row.try_get(0)).transpose()
-        })
-        .await
+        let query = sql("SELECT created_at FROM accounts WHERE id = $1").bind(id);
+        let row = self.optional::<(i64,)>(query).await?;
+        Ok(row.map(|(made,)| made))
     }
 
     /// Changes password and role. Refresh tokens that were given out before are revoked.
@@ -124,30 +89,27 @@ impl Store {
         role: AccountRole,
         password: &str,
     ) -> Result<(), StoreError> {
-        bounded(async {
-            let mut tx = self.pool.begin_with("BEGIN IMMEDIATE").await?;
-            sqlx::query("UPDATE accounts SET role = ?, password = ? WHERE id = ?")
-                .bind(role_name(role))
-                .bind(password)
-                .bind(id)
-                .execute(&mut *tx)
-                .await?;
-            sqlx::query("UPDATE refresh_tokens SET revoked = 1 WHERE account_id = ?")
-                .bind(id)
-                .execute(&mut *tx)
-                .await?;
-            tx.commit().await
-        })
-        .await
+        let mut tx = self.begin().await?;
+        tx.hold_account(id).await?;
+        let change = sql("UPDATE accounts SET role = $1, password = $2 WHERE id = $3")
+            .bind(role_name(role))
+            .bind(password)
+            .bind(id);
+        tx.execute(change).await?;
+        let revoke = sql("UPDATE refresh_tokens SET revoked = 1 WHERE account_id = $1");
+        tx.execute(revoke.bind(id)).await?;
+        tx.commit().await
     }
 }
 
-fn account_of(row: &sqlx::sqlite::SqliteRow) -> Result<Account, sqlx::Error> {
+fn account_of(
+    (id, name, role, password): (i64, String, String, String),
+) -> Result<Account, StoreError> {
     Ok(Account {
-        id: row.try_get("id")?,
-        name: row.try_get("name")?,
-        role: role_of(row.try_get("role")?).ok_or_else(|| corrupt("account role"))?,
-        password: row.try_get("password")?,
+        id,
+        name,
+        role: role_of(&role).ok_or_else(|| corrupt("account role"))?,
+        password,
     })
 }
 
@@ -166,4 +128,49 @@ fn role_of(name: &str) -> Option<AccountRole> {
     [Player, Host, Gm, Admin]
         .into_iter()
         .find(|role| role_name(*role) == name)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    crate::store::testing::on_both!(
+        a_name_is_taken_and_found_in_whatever_case,
+        a_name_is_given_to_one_of_many_who_want_it_at_once,
+    );
+
+    async fn a_name_is_taken_and_found_in_whatever_case(store: &Store) {
+        let add = |name: &'static str| store.add_account(name, AccountRole::Player, "$phc", 7);
+        let id = add("Alice").await.unwrap().unwrap();
+        assert_eq!(add("aLICE").await.unwrap(), None);
+        let found = store.account("ALICE").await.unwrap().unwrap();
+        assert_eq!((found.id, found.name.as_str()), (id, "Alice"));
+        store
+            .change_account(id, AccountRole::Gm, "$other")
+            .await
+            .unwrap();
+        let found = store.account_by_id(id).await.unwrap().unwrap();
+        assert_eq!(found.role, AccountRole::Gm);
+        assert_eq!(found.password, "$other");
+        // No database may choke on what somebody types.
+        for nobody in ["", "a\0b", "Älice", "'; DROP TABLE accounts; --"] {
+            assert!(store.account(nobody).await.unwrap().is_none(), "{nobody:?}");
+        }
+    }
+
+    async fn a_name_is_given_to_one_of_many_who_want_it_at_once(store: &Store) {
+        let mut adding = tokio::task::JoinSet::new();
+        for name in ["alice", "ALICE", "Alice", "aLiCe", "alicE", "AlicE"] {
+            let store = store.clone();
+            let add = async move {
+                store
+                    .add_account(name, AccountRole::Player, "$phc", 0)
+                    .await
+            };
+            adding.spawn(add);
+        }
+        let made = adding.join_all().await;
+        let made = made.into_iter().filter(|made| matches!(made, Ok(Some(_))));
+        assert_eq!(made.count(), 1);
+    }
 }

@@ -1,10 +1,9 @@
 //! Bans. None is ever deleted, so that what was once done to whom can be read.
 
-use sqlx::Row;
 use warp_coordinator_core::bans::{Ban, Banned};
 use warp_protocol::{admin::BanView, identity::PublicKey};
 
-use super::{Store, StoreError, bounded, devices::key_of};
+use super::{Store, StoreError, corrupt, devices::key_of, sql::sql};
 
 /// A ban that is to be entered.
 pub(crate) struct NewBan<'a> {
@@ -35,51 +34,46 @@ macro_rules! views {
     };
 }
 
+/// The columns of such a query.
+type View = (
+    i64,
+    Option<String>,
+    Option<Vec<u8>>,
+    String,
+    String,
+    i64,
+    Option<i64>,
+    Option<i64>,
+);
+
 impl Store {
     /// Enters a ban. Gives its number.
     pub(crate) async fn add_ban(&self, ban: NewBan<'_>, now: i64) -> Result<i64, StoreError> {
-        bounded(async {
-            let row = sqlx::query(
-                "INSERT INTO bans (account_id, device_key, reason, set_by, set_at, ends_at)
-                 VALUES ($1, $2, $3, $4, $5, $6) RETURNING id",
-            )
-            .bind(ban.account)
-            .bind(ban.device.as_ref().map(|key| key.raw().to_vec()))
-            .bind(ban.reason)
-            .bind(ban.by)
-            .bind(now)
-            .bind(ban.ends)
-            .fetch_one(&self.pool)
-            .await?;
-            row.try_get(0)
-        })
-        .await
+        let insert = sql(
+            "INSERT INTO bans (account_id, device_key, reason, set_by, set_at, ends_at)
+             VALUES ($1, $2, $3, $4, $5, $6) RETURNING id",
+        )
+        .bind(ban.account)
+        .bind(ban.device.as_ref().map(|key| key.raw().to_vec()))
+        .bind(ban.reason)
+        .bind(ban.by)
+        .bind(now)
+        .bind(ban.ends);
+        let row = self.optional::<(i64,)>(insert).await?;
+        row.map(|(id,)| id)
+            .ok_or_else(|| corrupt("number of a ban").into())
     }
 
     /// Lifts a ban. False if it was lifted before, or is none.
     pub(crate) async fn lift_ban(&self, id: i64, now: i64) -> Result<bool, StoreError> {
-        bounded(async {
-            let done =
-                sqlx::query("UPDATE bans SET lifted_at = $2 WHERE id = $1 AND lifted_at IS NULL")
-                    .bind(id)
-                    .bind(now)
-                    .execute(&self.pool)
-                    .await?;
-            Ok(done.rows_affected() > 0)
-        })
-        .await
+        let lift = sql("UPDATE bans SET lifted_at = $1 WHERE id = $2 AND lifted_at IS NULL");
+        Ok(self.execute(lift.bind(now).bind(id)).await? > 0)
     }
 
     /// One ban, whether or not it is in force.
     pub(crate) async fn ban(&self, id: i64) -> Result<Option<BanView>, StoreError> {
-        bounded(async {
-            let row = sqlx::query(views!("WHERE b.id = $1"))
-                .bind(id)
-                .fetch_optional(&self.pool)
-                .await?;
-            row.map(|row| view_of(&row)).transpose()
-        })
-        .await
+        let query = sql(views!("WHERE b.id = $1")).bind(id);
+        self.optional(query).await?.map(view_of).transpose()
     }
 
     /// Some of all bans, the newest first, and how many there are.
@@ -88,76 +82,60 @@ impl Store {
         limit: i64,
         offset: i64,
     ) -> Result<(Vec<BanView>, i64), StoreError> {
-        bounded(async {
-            let rows = sqlx::query(views!("ORDER BY b.id DESC LIMIT $1 OFFSET $2"))
-                .bind(limit)
-                .bind(offset)
-                .fetch_all(&self.pool)
-                .await?;
-            let count = sqlx::query("SELECT count(*) FROM bans")
-                .fetch_one(&self.pool)
-                .await?;
-            let views: Result<Vec<_>, _> = rows.iter().map(view_of).collect();
-            Ok((views?, count.try_get(0)?))
-        })
-        .await
+        let query = sql(views!("ORDER BY b.id DESC LIMIT $1 OFFSET $2"));
+        let rows = self.all::<View>(query.bind(limit).bind(offset)).await?;
+        let views: Result<Vec<_>, StoreError> = rows.into_iter().map(view_of).collect();
+        let count = self.count(sql("SELECT count(*) FROM bans")).await?;
+        Ok((views?, count))
     }
 
     /// Whether there is anything new.
     pub(crate) async fn bans_version(&self) -> Result<BansVersion, StoreError> {
-        bounded(async {
-            let row = sqlx::query("SELECT count(*), count(lifted_at) FROM bans")
-                .fetch_one(&self.pool)
-                .await?;
-            Ok(BansVersion {
-                all: row.try_get(0)?,
-                lifted: row.try_get(1)?,
-            })
-        })
-        .await
+        let query = sql("SELECT count(*), count(lifted_at) FROM bans");
+        let row = self.optional::<(i64, i64)>(query).await?;
+        let (all, lifted) = row.unwrap_or_default();
+        Ok(BansVersion { all, lifted })
     }
 
     /// All bans that are in force at `now` or will be until they are lifted.
     pub(crate) async fn bans_in_force(&self, now: i64) -> Result<Vec<Ban>, StoreError> {
-        bounded(async {
-            let rows = sqlx::query(
-                "SELECT id, account_id, device_key, reason, ends_at FROM bans
-                 WHERE lifted_at IS NULL AND (ends_at IS NULL OR ends_at > $1)",
-            )
-            .bind(now)
-            .fetch_all(&self.pool)
-            .await?;
-            rows.iter().map(ban_of).collect()
-        })
-        .await
+        let query = sql(
+            "SELECT id, account_id, device_key, reason, ends_at FROM bans
+             WHERE lifted_at IS NULL AND (ends_at IS NULL OR ends_at > $1) ORDER BY id",
+        );
+        let rows = self.all(query.bind(now)).await?;
+        rows.into_iter().map(ban_of).collect()
     }
 }
 
-fn ban_of(row: &sqlx::sqlite::SqliteRow) -> Result<Ban, sqlx::Error> {
-    let device: Option<Vec<u8>> = row.try_get("device_key")?;
-    let whom = match device {
-        Some(raw) => Banned::Device(key_of(raw)?.spki()),
-        None => Banned::Account(row.try_get("account_id")?),
+fn ban_of(
+    (id, account, device, reason, ends): (i64, Option<i64>, Option<Vec<u8>>, String, Option<i64>),
+) -> Result<Ban, StoreError> {
+    let whom = match (device, account) {
+        (Some(raw), _) => Banned::Device(key_of(raw)?.spki()),
+        (None, Some(account)) => Banned::Account(account),
+        (None, None) => return Err(corrupt("ban").into()),
     };
     Ok(Ban {
-        id: row.try_get("id")?,
+        id,
         whom,
-        reason: row.try_get("reason")?,
-        ends: row.try_get("ends_at")?,
+        reason,
+        ends,
     })
 }
 
-fn view_of(row: &sqlx::sqlite::SqliteRow) -> Result<BanView, sqlx::Error> {
-    let device: Option<Vec<u8>> = row.try_get("device_key")?;
+fn view_of(
+    (id, account, device, reason, by, since, until, lifted): View,
+) -> Result<BanView, StoreError> {
     Ok(BanView {
-        id: row.try_get("id")?,
-        account: row.try_get("name")?,
+        id,
+        account,
         device: device.map(key_of).transpose()?.map(|key| key.to_string()),
-        reason: row.try_get("reason")?,
-        by: row.try_get("set_by")?,
-        since: row.try_get("set_at")?,
-        until: row.try_get("ends_at")?,
-        lifted: row.try_get("lifted_at")?,
+        reason,
+        by,
+        since,
+        until,
+        lifted,
     })
 }
 
@@ -166,10 +144,9 @@ mod tests {
     use super::*;
     use warp_protocol::rest::AccountRole;
 
-    #[tokio::test]
-    async fn bans_are_entered_listed_and_lifted_and_the_version_tells() {
-        let dir = tempfile::tempdir().unwrap();
-        let store = Store::open(dir.path()).await.unwrap();
+    crate::store::testing::on_both!(bans_are_entered_listed_and_lifted_and_the_version_tells);
+
+    async fn bans_are_entered_listed_and_lifted_and_the_version_tells(store: &Store) {
         let alice = store.add_account("alice", AccountRole::Player, "$phc", 0);
         let alice = alice.await.unwrap().unwrap();
         let mut version = store.bans_version().await.unwrap();

@@ -4,14 +4,14 @@ use std::time::{Duration, Instant};
 
 use reqwest::{Method, StatusCode};
 use serde_json::{Value, json};
-use warp_coordinator::{Offline, PasswordCost};
+use warp_coordinator::Offline;
 use warp_protocol::{
     admin::{BanRequest, MoveTo},
     rest::AccountRole,
 };
 
 use crate::{
-    common::{Server, close_code, next, next_of, refused, start, text, within, zone},
+    common::{Server, close_code, config, next, next_of, refused, start, text, within, zone},
     hosts::{quick, staff, volunteer},
 };
 
@@ -20,8 +20,7 @@ const IN_FORCE: Duration = Duration::from_secs(10);
 
 /// What a command of this program opens beside the server.
 async fn command(server: &Server) -> Offline {
-    let opened = Offline::open(server.dir.path(), PasswordCost::TestOnly);
-    opened.await.unwrap()
+    Offline::open(&config(server.dir.path())).await.unwrap()
 }
 
 async fn audit(server: &Server, admin: &str) -> Vec<Value> {
@@ -360,9 +359,7 @@ async fn sessions_are_listed_moved_and_ended_by_game_masters_and_by_commands() {
 #[tokio::test]
 async fn an_order_that_nobody_serves_is_taken_back() {
     let dir = tempfile::tempdir().unwrap();
-    let offline = Offline::open(dir.path(), PasswordCost::TestOnly)
-        .await
-        .unwrap();
+    let offline = Offline::open(&config(dir.path())).await.unwrap();
     let unanswered = within(offline.sessions()).await.unwrap_err();
     assert_eq!(unanswered.code().name(), "coordinator-unreachable");
     offline.close().await;
