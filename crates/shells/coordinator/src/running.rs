@@ -129,6 +129,11 @@ impl Coordinator {
     /// # Errors
     /// See [`StartError`].
     pub async fn start(config: CoordinatorConfig) -> Result<Running, StartError> {
+        // Boxed, so that the futures of those who embed a coordinator stay small.
+        Box::pin(Self::begin(config)).await
+    }
+
+    async fn begin(config: CoordinatorConfig) -> Result<Running, StartError> {
         data_dir::prepare(&config.data_dir)?;
         if config.production {
             let weak = weaknesses(&config);
@@ -234,7 +239,7 @@ impl Running {
     /// # Errors
     /// The zone breaks a rule, or the database.
     pub async fn put_zone(&self, zone: &ZoneFile) -> Result<(), AdminError> {
-        self.admin.put_zone(zone, None).await
+        Box::pin(self.admin.put_zone(zone, None)).await
     }
 
     /// Enters a zone or replaces it, with this status.
@@ -246,7 +251,7 @@ impl Running {
         zone: &ZoneFile,
         status: ZoneStatus,
     ) -> Result<(), AdminError> {
-        self.admin.put_zone(zone, Some(status)).await
+        Box::pin(self.admin.put_zone(zone, Some(status))).await
     }
 
     /// Sees to it that the account exists with this password and role.
@@ -259,7 +264,7 @@ impl Running {
         password: Secret,
         role: AccountRole,
     ) -> Result<(), AdminError> {
-        self.admin.ensure_user(name, password, role).await
+        Box::pin(self.admin.ensure_user(name, password, role)).await
     }
 
     /// What each host has brought to the endpoint and taken, by its room.

@@ -18,7 +18,7 @@ mod hosts;
 mod hosts_policy;
 #[cfg(test)]
 mod hosts_rooms;
-#[cfg(all(test, target_os = "linux"))]
+#[cfg(test)]
 mod postgres;
 #[cfg(test)]
 mod relay;
