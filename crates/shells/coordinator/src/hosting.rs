@@ -384,6 +384,18 @@ impl Hosting {
         self.with(|state, now| state.fleet.remove(now, host_id));
     }
 
+    /// Moves a session off its hosts, to others or to the endpoint. False: no host could carry it
+    /// anyway.
+    pub(crate) fn move_session(&self, session_id: &str, to_endpoint: bool) -> bool {
+        self.with(|state, now| state.fleet.move_session(now, session_id, to_endpoint))
+    }
+
+    /// The hosts that a session may go over.
+    pub(crate) fn hosts_of(&self, session_id: &str) -> Vec<String> {
+        let offers = self.state.lock().fleet.assigned(session_id);
+        offers.into_iter().map(|offer| offer.host_id).collect()
+    }
+
     /// Takes out what a revocation ends.
     pub(crate) fn end_revoked(&self, by: &Revoked) {
         let ends = |place: &HostPlace| match by {

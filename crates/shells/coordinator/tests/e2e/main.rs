@@ -1,6 +1,8 @@
 //! The coordinator over real sockets, and its binary as a real process.
 
 #[cfg(test)]
+mod admin;
+#[cfg(test)]
 mod binary;
 #[cfg(test)]
 mod common;
@@ -15,6 +17,8 @@ mod endpoints;
 #[cfg(test)]
 #[cfg(target_os = "linux")]
 mod game_accounts;
+#[cfg(test)]
+mod guard;
 #[cfg(test)]
 mod hosts;
 #[cfg(test)]
