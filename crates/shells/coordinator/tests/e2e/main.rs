@@ -20,7 +20,7 @@ mod hosts_policy;
 mod hosts_rooms;
 #[cfg(test)]
 mod openapi;
-#[cfg(all(test, target_os = "linux"))]
+#[cfg(test)]
 mod postgres;
 #[cfg(test)]
 mod relay;
