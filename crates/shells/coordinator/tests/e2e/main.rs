@@ -21,6 +21,7 @@ mod hosts_rooms;
 #[cfg(test)]
 mod openapi;
 #[cfg(test)]
+#[cfg(target_os = "linux")]
 mod postgres;
 #[cfg(test)]
 mod relay;
