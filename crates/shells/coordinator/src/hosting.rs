@@ -11,7 +11,7 @@ use std::{
     collections::{BTreeMap, HashMap},
     net::SocketAddr,
     sync::Arc,
-    time::{Duration, Instant},
+    time::{Duration, Instant, SystemTime},
 };
 
 use parking_lot::Mutex;
@@ -56,6 +56,8 @@ pub(crate) struct Hosting {
     carriers: Mutex<HashMap<String, CarrierStop>>,
     /// Start of the time that the fleet counts in.
     start: Instant,
+    /// The same by the wall clock.
+    started_at: SystemTime,
     deadlines_changed: Notify,
     /// There are sessions to be stored.
     sessions_changed: Notify,
@@ -145,6 +147,7 @@ impl Hosting {
             config,
             carriers: Mutex::new(HashMap::new()),
             start: Instant::now(),
+            started_at: SystemTime::now(),
             deadlines_changed: Notify::new(),
             sessions_changed: Notify::new(),
             storing: tokio::sync::Mutex::default(),

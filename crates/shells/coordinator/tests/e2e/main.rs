@@ -33,7 +33,8 @@ mod monitoring;
 mod npcs;
 #[cfg(test)]
 mod openapi;
-#[cfg(all(test, target_os = "linux"))]
+#[cfg(test)]
+#[cfg(target_os = "linux")]
 mod postgres;
 #[cfg(test)]
 mod relay;
