@@ -701,7 +701,7 @@ const TESTS = {
     const moving = () => page.evaluate(() => document.getAnimations().length);
     assert.ok((await moving()) > 0, "the portal moves while a path is opened");
     await ui.at("settings-toggle").click();
-    await ui.at("settings-motion-reduce").check({ force: true });
+    await page.getByText("Reduced", { exact: true }).click();
     assert.equal(await moving(), 0);
     await page.reload();
     await toZones(page);
@@ -793,6 +793,7 @@ const TESTS = {
           await page.evaluate((size) => localStorage.setItem("warp.text-size", size), size);
           await page.reload();
           const at = async (where) => {
+            await settled(page);
             await holds(page, `${where}, ${size} %`);
             assert.deepEqual(await page.evaluate(world.spilled), [], `${where}, ${size} %`);
             assert.deepEqual(await page.evaluate(world.cutOff), [], `${where}, ${size} %`);

@@ -331,10 +331,15 @@ export function spilled() {
   return found;
 }
 
-/** Runs in the page: every button, heading and legend whose text does not fit where it stands. */
+/**
+ * Runs in the page: every button, heading and legend whose text does not fit where it stands. Names
+ * that others gave may end in an ellipsis.
+ */
 export function cutOff() {
+  const named = (element) =>
+    [...element.querySelectorAll("*")].some((part) => getComputedStyle(part).textOverflow === "ellipsis");
   return [...document.querySelectorAll("button, h1, h2, h3, legend, .chip, .choice")]
-    .filter((element) => element.checkVisibility() && element.closest(".hidden") === null)
+    .filter((element) => element.checkVisibility() && element.closest(".hidden") === null && !named(element))
     .filter((element) => {
       const range = document.createRange();
       range.selectNodeContents(element);

@@ -295,7 +295,7 @@ export const es: Texts = {
     up: "Paquetes del juego",
     down: "Paquetes al juego",
     paths: "Paquetes por camino",
-    noPath: "ningún camino",
+    noPath: "sin camino",
     lane: "vía P2P",
     laneHint: "Las clases marcadas pueden usar la vía P2P (p2p.packet_types).",
   },

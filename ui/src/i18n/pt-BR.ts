@@ -296,7 +296,7 @@ export const ptBR: Texts = {
     up: "Pacotes do jogo",
     down: "Pacotes para o jogo",
     paths: "Pacotes por caminho",
-    noPath: "nenhum caminho",
+    noPath: "sem caminho",
     lane: "via P2P",
     laneHint: "As classes marcadas podem usar a via P2P (p2p.packet_types).",
   },
