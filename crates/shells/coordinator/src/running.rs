@@ -25,13 +25,21 @@ use crate::{
     authority::Authority,
     data_dir::{self, DataDirError},
     endpoint_port::EndpointPort,
+    game_accounts::GameAccounts,
+    hosting::serving::{keep_stored, persist},
     limits::KeyedLimit,
     live::Live,
+    monitoring::{
+        health::Health,
+        snapshot::Rates,
+        viewers::{self, Viewers},
+    },
+    npc::{self, Npcs},
     passwords::Hasher,
     remote::{LEASE, Remote},
     server::{Server, TlsError, tls},
     store::{Store, StoreError},
-    tokens::{AccessTokens, unix_now},
+    tokens::{AccessTokens, unix_micros, unix_now},
 };
 
 /// Longest that the end may take; what still runs then is dropped.
@@ -50,6 +58,9 @@ pub(crate) const SYNC_EVERY: Duration = Duration::from_secs(2);
 /// How long certificates are remembered after they expired, so that a serial in an old log still
 /// names its device: as long as a refresh token can live by default.
 const REMEMBER_CERTIFICATES: i64 = 7 * 24 * 3600;
+
+/// How long sessions of hosts are remembered after they were over, microseconds: 90 days.
+const REMEMBER_SESSIONS: i64 = 90 * 24 * 3600 * 1_000_000;
 
 /// The coordinator could not be started.
 #[derive(Debug, thiserror::Error)]
@@ -129,7 +140,7 @@ impl Coordinator {
             EndpointMode::Remote => Some(data_dir::endpoint_token(&config.data_dir)?),
         };
         let endpoint = endpoint(&config, &authority)?;
-        let store = Store::open(&config.data_dir).await?;
+        let store = Store::open(&config.data_dir, config.database.as_ref()).await?;
         let internal =
             |refused: crate::problem::Refused| StartError::Internal(refused.detail().to_owned());
         let cores = std::thread::available_parallelism().map_or(1, usize::from);
@@ -153,7 +164,14 @@ impl Coordinator {
             tasks.clone(),
         );
         let app = App::new(Shared {
+            metrics: live.metrics.clone(),
+            health: health(&store, &live),
+            rates: Rates::default(),
+            viewers: Viewers::default(),
+            npcs: Npcs::default(),
             tokens: AccessTokens::new(&signing, config.access_lifetime),
+            game_accounts: (config.game_accounts.as_ref())
+                .map(|accounts| GameAccounts::new(accounts, &signing)),
             authority,
             endpoint_token,
             revoked_up_to: tokio::sync::Mutex::new(0),
@@ -168,6 +186,8 @@ impl Coordinator {
             tasks: tasks.clone(),
             config,
         });
+        // Hosts register anew with this process, so their sessions with the one before are over.
+        app.store.fail_open_sessions(unix_micros()).await?;
         // Before anybody is let in: what is switched off stays off.
         sync_fleet(&app).await?;
         let server = Server {
@@ -184,6 +204,9 @@ impl Coordinator {
         tasks.spawn(forget_expired(app.clone()));
         tasks.spawn(follow_revocations(app.clone()));
         tasks.spawn(follow_fleet(app.clone()));
+        tasks.spawn(viewers::watch(app.clone()));
+        npc::start(&app);
+        tasks.spawn(keep_stored(app.clone()));
         tracing::info!(url, key = %app.authority.key(), "coordinator started");
         Ok(Running {
             addr,
@@ -264,6 +287,12 @@ impl Running {
         {
             tracing::info!("some connections did not end in time");
         }
+        if !matches!(
+            tokio::time::timeout(STOP_TIME / 4, persist(&app)).await,
+            Ok(Ok(()))
+        ) {
+            tracing::info!("the last sessions of hosts could not be stored");
+        }
         let _ = tokio::time::timeout(STOP_TIME / 4, app.store.close()).await;
         tracing::info!("coordinator stopped");
     }
@@ -312,11 +341,31 @@ fn endpoint(config: &CoordinatorConfig, authority: &Authority) -> Result<Endpoin
         .map_err(|_| StartError::KeyFile { file })
 }
 
+/// What the coordinator needs in order to work.
+fn health(store: &Store, live: &Arc<Live>) -> Health {
+    let health = Health::default();
+    let store = store.clone();
+    health.add("database", move || {
+        let store = store.clone();
+        async move { store.ping().await.map_err(|error| error.to_string()) }
+    });
+    let endpoint = live.endpoint.clone();
+    health.add("endpoint", move || {
+        let reachable = endpoint.reachable();
+        async move { reachable.map_err(|refused| refused.detail().to_owned()) }
+    });
+    health
+}
+
 async fn forget_expired(app: App) {
     loop {
         let remembered = unix_now().saturating_sub(REMEMBER_CERTIFICATES);
         if let Err(error) = app.store.forget_certificates(remembered).await {
             tracing::warn!(%error, "old certificates could not be forgotten");
+        }
+        let remembered = unix_micros().saturating_sub(REMEMBER_SESSIONS);
+        if let Err(error) = app.store.forget_sessions(remembered).await {
+            tracing::warn!(%error, "old sessions of hosts could not be forgotten");
         }
         match app.store.forget_expired(unix_now()).await {
             Ok(0) => {}
