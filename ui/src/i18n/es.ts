@@ -361,6 +361,20 @@ export const es: Texts = {
     notKept: "La próxima vez tendrás que iniciar sesión de nuevo",
     notKeptTodo:
       "Este sistema no tiene un almacén de claves que funcione, así que la sesión dura hasta que se cierre el launcher. Instala o desbloquea uno (por ejemplo, GNOME Keyring) para mantenerla.",
+    staff: (from, zone) =>
+      zone === null ? `Mensaje de ${from} para todos los jugadores.` : `Mensaje de ${from} para los jugadores de ${zone}.`,
+    sessionEnded: (zone) => `La sesión en ${zone} terminó`,
+  },
+  endedReason: {
+    ended: "Pulsa Jugar otra vez para volver a la zona.",
+    left: "Este launcher salió de ella.",
+    replaced: "Este launcher entró de nuevo en la zona.",
+    unused: "Ningún camino llegó a tiempo al servidor. Vuelve a jugar.",
+    endpoint: "El lado del servidor de la zona la terminó. Vuelve a jugar en un momento.",
+    revoked: "Este dispositivo fue revocado. Inicia sesión de nuevo con la contraseña.",
+    staff: "El equipo del servidor la terminó. Pregúntales el motivo.",
+    fault: "El coordinador tiene un fallo. Inténtalo en un momento.",
+    stopped: "El coordinador se está reiniciando. Vuelve a jugar en un momento.",
   },
   problem: {
     "wrong-password": {
@@ -474,6 +488,10 @@ export const es: Texts = {
     "zone-lost": {
       what: "Se perdió la conexión con la zona de tu mapa",
       todo: "Las conexiones nuevas van por la zona que elegiste. Si el juego se desconectó, vuelve a entrar en él.",
+    },
+    conflict: {
+      what: "Eso no encaja con el estado actual",
+      todo: "Míralo otra vez; puede que alguien lo haya cambiado.",
     },
     "no-host": {
       what: "Ningún equipo de jugador puede llevar esta zona ahora",

@@ -356,6 +356,20 @@ export const id: Texts = {
     notKept: "Lain kali kamu harus masuk lagi",
     notKeptTodo:
       "Sistem ini tidak punya penyimpan sandi yang berfungsi, jadi kamu tetap masuk hanya sampai launcher ditutup. Pasang atau buka kuncinya (misalnya GNOME Keyring) supaya tetap masuk.",
+    staff: (from, zone) =>
+      zone === null ? `Pesan dari ${from} untuk semua pemain.` : `Pesan dari ${from} untuk pemain di ${zone}.`,
+    sessionEnded: (zone) => `Sesi di ${zone} sudah berakhir`,
+  },
+  endedReason: {
+    ended: "Tekan Main lagi untuk bergabung ke zona.",
+    left: "Launcher ini meninggalkannya.",
+    replaced: "Launcher ini bergabung ulang ke zona.",
+    unused: "Tidak ada jalur yang mencapai server tepat waktu. Main lagi.",
+    endpoint: "Sisi server zona mengakhirinya. Main lagi sebentar lagi.",
+    revoked: "Perangkat ini sudah dicabut. Masuk lagi dengan kata sandi.",
+    staff: "Staf server mengakhirinya. Tanyakan alasannya ke mereka.",
+    fault: "Koordinator sedang bermasalah. Coba lagi sebentar lagi.",
+    stopped: "Koordinator sedang dimulai ulang. Main lagi sebentar lagi.",
   },
   problem: {
     "wrong-password": {
@@ -469,6 +483,10 @@ export const id: Texts = {
     "zone-lost": {
       what: "Koneksi ke zona petamu terputus",
       todo: "Koneksi baru lewat zona yang kamu pilih. Kalau game terputus, login lagi di dalamnya.",
+    },
+    conflict: {
+      what: "Itu tidak cocok dengan keadaan sekarang",
+      todo: "Periksa lagi; mungkin sudah diubah orang lain.",
     },
     "no-host": {
       what: "Saat ini tidak ada komputer pemain yang bisa membawa zona ini",

@@ -361,6 +361,20 @@ export const ptBR: Texts = {
     notKept: "Você terá que entrar de novo da próxima vez",
     notKeptTodo:
       "Este sistema não tem um cofre de senhas que funcione, então o login vale até o launcher fechar. Instale ou desbloqueie um (por exemplo, o GNOME Keyring) para continuar conectado.",
+    staff: (from, zone) =>
+      zone === null ? `Mensagem de ${from} para todos os jogadores.` : `Mensagem de ${from} para os jogadores de ${zone}.`,
+    sessionEnded: (zone) => `A sessão em ${zone} terminou`,
+  },
+  endedReason: {
+    ended: "Clique em Jogar de novo para voltar à zona.",
+    left: "Este launcher saiu dela.",
+    replaced: "Este launcher entrou na zona de novo.",
+    unused: "Nenhum caminho chegou ao servidor a tempo. Jogue de novo.",
+    endpoint: "O lado do servidor da zona a encerrou. Jogue de novo daqui a pouco.",
+    revoked: "Este dispositivo foi revogado. Entre de novo com a senha.",
+    staff: "A equipe do servidor a encerrou. Pergunte o motivo a ela.",
+    fault: "O coordenador está com uma falha. Tente de novo daqui a pouco.",
+    stopped: "O coordenador está reiniciando. Jogue de novo daqui a pouco.",
   },
   problem: {
     "wrong-password": {
@@ -474,6 +488,10 @@ export const ptBR: Texts = {
     "zone-lost": {
       what: "A conexão com a zona do seu mapa foi perdida",
       todo: "Novas conexões vão pela zona que você escolheu. Se o jogo caiu, faça login nele de novo.",
+    },
+    conflict: {
+      what: "Isso não combina com o estado atual",
+      todo: "Olhe de novo; outra pessoa pode ter mudado algo.",
     },
     "no-host": {
       what: "Nenhum computador de jogador pode levar esta zona agora",

@@ -29,6 +29,7 @@ const sets = (t: Texts): [string, readonly string[], Record<string, unknown>][] 
   ["NetworkItem", bindings.NETWORK_ITEM_LIST, t.diagnostics.item],
   ["NetworkAdvice", bindings.NETWORK_ADVICE_LIST, t.diagnostics.advice],
   ["HostState", bindings.HOST_STATE_LIST, t.hosting.state],
+  ["EndedReason", bindings.ENDED_REASON_LIST, t.endedReason],
   ["UpstreamKind", bindings.UPSTREAM_KIND_LIST, t.hosting.upstream],
   ["figure of a host", FIGURES, t.hosting.figure],
   ["console word", bindings.P2P_WORDS, t.console.helpOf],
