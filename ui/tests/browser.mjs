@@ -899,7 +899,7 @@ const PICTURES = {
       world.problem("port-in-use", "127.0.0.1:6900", "address already in use"),
       world.steppedDown("unknown-packet-id"),
     );
-    await page.getByText("Details").first().click();
+    await page.getByTestId("notice").first().locator("summary").click();
   },
 };
 
