@@ -6,7 +6,9 @@ use tokio_util::{sync::CancellationToken, task::TaskTracker};
 use warp_protocol::Secret;
 
 use crate::{
+    api_keys::ApiKeys,
     authority::Authority,
+    bans::Bans,
     config::CoordinatorConfig,
     game_accounts::GameAccounts,
     limits::KeyedLimit,
@@ -14,6 +16,7 @@ use crate::{
     monitoring::{health::Health, metrics::Metrics, snapshot::Rates, viewers::Viewers},
     npc::Npcs,
     passwords::Hasher,
+    rate_limits::{RequestLimits, SignalLimits},
     store::Store,
     tokens::AccessTokens,
 };
@@ -34,6 +37,10 @@ pub(crate) struct Shared {
     pub(crate) endpoint_token: Option<Secret>,
     /// Id of the last revocation that was carried out here.
     pub(crate) revoked_up_to: tokio::sync::Mutex<i64>,
+    pub(crate) bans: Bans,
+    pub(crate) api_keys: ApiKeys,
+    pub(crate) requests: RequestLimits,
+    pub(crate) signals: SignalLimits,
     /// Held while the fleet is brought in line with the database.
     pub(crate) syncing: tokio::sync::Mutex<()>,
     pub(crate) live: Arc<Live>,

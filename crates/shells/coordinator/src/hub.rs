@@ -42,6 +42,8 @@ pub(crate) enum Closing {
     Replaced,
     /// It does not read what is sent to it.
     TooSlow,
+    /// Its account or device was banned.
+    Banned,
 }
 
 enum Mailbox {
@@ -217,6 +219,16 @@ impl Hub {
             state.carry_out(vec![Output::Deliver { conn, signal }]);
         }
         conn.is_some()
+    }
+
+    /// Closes the socket of a peer id, if there is one.
+    pub(crate) fn expel(&self, peer_id: &str, why: Closing) {
+        let mut state = self.state.lock();
+        if let Some(conn) = state.rooms.conn_of(peer_id) {
+            state.shut(conn, why);
+            let out = state.rooms.disconnect(conn);
+            state.carry_out(out);
+        }
     }
 
     /// Whether a peer is in a room.

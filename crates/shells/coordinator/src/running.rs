@@ -21,8 +21,10 @@ use warp_protocol::{
 use crate::{
     AdminError, CoordinatorConfig, EndpointMode, Offline,
     api::router,
+    api_keys::ApiKeys,
     app::{App, Shared},
     authority::Authority,
+    bans::{Bans, enforce_bans, follow_bans},
     data_dir::{self, DataDirError},
     endpoint_port::EndpointPort,
     game_accounts::GameAccounts,
@@ -35,10 +37,14 @@ use crate::{
         viewers::{self, Viewers},
     },
     npc::{self, Npcs},
+    orders::follow_orders,
     passwords::Hasher,
+    production::weaknesses,
+    rate_limits::{RequestLimits, SignalLimits},
     remote::{LEASE, Remote},
-    server::{Server, TlsError, tls},
+    server::Server,
     store::{Store, StoreError},
+    tls::{TlsError, tls},
     tokens::{AccessTokens, unix_micros, unix_now},
 };
 
@@ -80,6 +86,9 @@ pub enum StartError {
     /// Certificate or key.
     #[error("TLS: {0}")]
     Tls(#[from] TlsError),
+    /// This is production, and secrets are weak; each is named, with what to do.
+    #[error("not fit for production: {}", .0.join("; "))]
+    Weak(Vec<String>),
     /// The address cannot be listened on.
     #[error("cannot listen on {address}: {source}")]
     Listen {
@@ -101,7 +110,7 @@ impl StartError {
                 ProblemCode::PortInUse
             }
             Self::Listen { .. } => ProblemCode::PortRefused,
-            Self::Tls(_) => ProblemCode::ConfigValue,
+            Self::Tls(_) | Self::Weak(_) => ProblemCode::ConfigValue,
             Self::DataDir(_) | Self::KeyFile { .. } | Self::Store(_) => {
                 ProblemCode::CoordinatorFault
             }
@@ -131,8 +140,20 @@ impl Coordinator {
     /// # Errors
     /// See [`StartError`].
     pub async fn start(config: CoordinatorConfig) -> Result<Running, StartError> {
-        let tls = config.tls.as_ref().map(tls).transpose()?;
+        // Boxed, so that the futures of those who embed a coordinator stay small.
+        Box::pin(Self::begin(config)).await
+    }
+
+    async fn begin(config: CoordinatorConfig) -> Result<Running, StartError> {
         data_dir::prepare(&config.data_dir)?;
+        if config.production {
+            let weak = weaknesses(&config);
+            if !weak.is_empty() {
+                return Err(StartError::Weak(weak));
+            }
+        }
+        let tls = config.tls.as_ref().map(tls).transpose()?;
+        let (tls, certificate) = tls.unzip();
         let signing = data_dir::jwt_key(&config.data_dir)?;
         let authority = Arc::new(authority(&config)?);
         let endpoint_token = match config.endpoint_mode {
@@ -147,6 +168,8 @@ impl Coordinator {
         let hasher = Hasher::new(config.password_cost, (cores / 2).max(1))
             .await
             .map_err(internal)?;
+        let api_keys = ApiKeys::new(&config.api_keys).map_err(internal)?;
+        let trusted = config.trusted_proxies.clone().into();
         let (listen, cost) = (config.listen, config.password_cost);
         let at = |source| StartError::Listen {
             address: listen,
@@ -175,6 +198,10 @@ impl Coordinator {
             authority,
             endpoint_token,
             revoked_up_to: tokio::sync::Mutex::new(0),
+            bans: Bans::default(),
+            api_keys,
+            requests: RequestLimits::new(config.limits.requests, config.limits.address_requests),
+            signals: SignalLimits::new(config.limits.signals),
             syncing: tokio::sync::Mutex::new(()),
             by_address: KeyedLimit::new(config.limits.address),
             by_account: KeyedLimit::new(config.limits.account),
@@ -190,14 +217,19 @@ impl Coordinator {
         app.store.fail_open_sessions(unix_micros()).await?;
         // Before anybody is let in: what is switched off stays off.
         sync_fleet(&app).await?;
+        enforce_bans(&app).await?;
         let server = Server {
             listener,
             tls,
             router: router(app.clone()),
+            trusted,
             stop: stop.clone(),
             tasks: tasks.clone(),
         };
         tasks.spawn(server.run());
+        if let Some(certificate) = certificate {
+            tasks.spawn(certificate.follow(stop.clone()));
+        }
         let (hosting, stopped) = (Arc::clone(&live.hosting), stop.clone());
         tasks.spawn(async move { hosting.watch(stopped).await });
         tasks.spawn(async move { live.expire(stop).await });
@@ -207,6 +239,8 @@ impl Coordinator {
         tasks.spawn(viewers::watch(app.clone()));
         npc::start(&app);
         tasks.spawn(keep_stored(app.clone()));
+        tasks.spawn(follow_bans(app.clone()));
+        tasks.spawn(follow_orders(app.clone()));
         tracing::info!(url, key = %app.authority.key(), "coordinator started");
         Ok(Running {
             addr,
@@ -228,7 +262,7 @@ impl Running {
     /// # Errors
     /// The zone breaks a rule, or the database.
     pub async fn put_zone(&self, zone: &ZoneFile) -> Result<(), AdminError> {
-        self.admin.put_zone(zone, None).await
+        Box::pin(self.admin.put_zone(zone, None)).await
     }
 
     /// Enters a zone or replaces it, with this status.
@@ -240,7 +274,7 @@ impl Running {
         zone: &ZoneFile,
         status: ZoneStatus,
     ) -> Result<(), AdminError> {
-        self.admin.put_zone(zone, Some(status)).await
+        Box::pin(self.admin.put_zone(zone, Some(status))).await
     }
 
     /// Sees to it that the account exists with this password and role.
@@ -253,7 +287,7 @@ impl Running {
         password: Secret,
         role: AccountRole,
     ) -> Result<(), AdminError> {
-        self.admin.ensure_user(name, password, role).await
+        Box::pin(self.admin.ensure_user(name, password, role)).await
     }
 
     /// What each host has brought to the endpoint and taken, by its room.

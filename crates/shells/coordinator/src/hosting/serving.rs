@@ -6,7 +6,7 @@
 
 use std::{
     net::{IpAddr, SocketAddr},
-    time::{Duration, SystemTime},
+    time::Duration,
 };
 
 use sha2::{Digest, Sha256};
@@ -292,15 +292,15 @@ impl Hosting {
 
     /// One of them.
     pub(crate) fn shown_one(&self, host: HostView, viewer: Viewer) -> HostResponse {
-        let (now, wall) = (self.start.elapsed(), SystemTime::now());
         let state = self.state.lock();
         let id = &host.host_id;
         let place = state.places.get(id);
         let from = place
             .filter(|place| viewer.staff || place.account == viewer.account)
             .map(|place| place.from);
-        let silent = now.saturating_sub(state.fleet.heard(id).unwrap_or(now));
-        let heard = wall.checked_sub(silent).unwrap_or(wall);
+        let heard = state.fleet.heard(id).unwrap_or_default();
+        // Of one clock, so that it is the same whenever somebody asks.
+        let heard = self.started_at + heard;
         HostResponse {
             id: number_of("host", id),
             player_id: host.player_name.clone(),
