@@ -493,6 +493,10 @@ export const es: Texts = {
       what: "Eso no encaja con el estado actual",
       todo: "Míralo otra vez; puede que alguien lo haya cambiado.",
     },
+    banned: {
+      what: "Estás expulsado de este servidor",
+      todo: "Los detalles dicen por qué y hasta cuándo; si crees que es un error, pregunta al operador del servidor.",
+    },
     "no-host": {
       what: "Ningún equipo de jugador puede llevar esta zona ahora",
       todo: "Inténtalo dentro de un rato o elige otra zona.",

@@ -488,6 +488,10 @@ export const id: Texts = {
       what: "Itu tidak cocok dengan keadaan sekarang",
       todo: "Periksa lagi; mungkin sudah diubah orang lain.",
     },
+    banned: {
+      what: "Kamu diblokir dari server ini",
+      todo: "Alasan dan batas waktunya ada di rincian; kalau menurutmu keliru, tanya operator server.",
+    },
     "no-host": {
       what: "Saat ini tidak ada komputer pemain yang bisa membawa zona ini",
       todo: "Coba lagi nanti, atau pilih zona lain.",

@@ -493,6 +493,10 @@ export const ptBR: Texts = {
       what: "Isso não combina com o estado atual",
       todo: "Olhe de novo; outra pessoa pode ter mudado algo.",
     },
+    banned: {
+      what: "Você está banido deste servidor",
+      todo: "Os detalhes dizem o motivo e até quando; se achar que é engano, fale com o operador do servidor.",
+    },
     "no-host": {
       what: "Nenhum computador de jogador pode levar esta zona agora",
       todo: "Tente de novo daqui a um tempo ou escolha outra zona.",
