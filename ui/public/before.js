@@ -1,13 +1,20 @@
 // Runs before everything else in the page.
 
-// A chosen theme is set before the first paint, so that it does not flash. The rest of it is in
-// src/lib/theme.svelte.ts.
+// What was chosen is set before the first paint, so that nothing flashes or jumps. The rest of it is
+// in src/lib/settings.svelte.ts.
 (() => {
+  const choices = {
+    theme: ["warp.theme", ["light", "dark"]],
+    size: ["warp.text-size", ["90", "115", "130"]],
+    motion: ["warp.motion", ["reduce"]],
+  };
   try {
-    const theme = localStorage.getItem("warp.theme");
-    if (theme === "light" || theme === "dark") document.documentElement.dataset.theme = theme;
+    for (const [name, [key, values]] of Object.entries(choices)) {
+      const kept = localStorage.getItem(key);
+      if (values.includes(kept)) document.documentElement.dataset[name] = kept;
+    }
   } catch {
-    // Storage may be switched off: the system's theme it is.
+    // Storage may be switched off: the defaults it is.
   }
 })();
 

@@ -6,12 +6,12 @@ import "./app.css";
 import { mount } from "svelte";
 
 import App from "./App.svelte";
-import { t } from "./i18n";
+import { settings } from "./lib/settings.svelte";
 
 /** The first frame waits this long for its fonts, ms: text that changes its face jumps. */
 const FONTS_WITHIN = 300;
 
-document.documentElement.lang = t.lang;
+settings.apply();
 const faces = ["20px Marcellus", "16px 'Figtree Variable'"].map((face) => document.fonts.load(face));
 await Promise.race([Promise.allSettled(faces), new Promise((done) => setTimeout(done, FONTS_WITHIN))]);
 

@@ -1,7 +1,9 @@
 // The built front end in headless Chromium, with the native side mocked: every page, by mouse and
 // by keyboard alone, light and dark, under the content security policy of the real window.
 //
-//   node tests/browser.mjs [--screenshots]     --screenshots: write ../docs/img/*.png anew
+//   node tests/browser.mjs [--only=words of a test's name]
+//   node tests/browser.mjs --screenshots [--out=DIR] [--language=TAG] [--window=WxH] [--text-size=PERCENT]
+//     writes ../docs/img/*.png anew, or those of another language, window or text size to DIR
 //
 // Chromium: $CHROMIUM, or the first of the usual places. Without one: SKIPPED, exit code 0.
 
@@ -17,7 +19,10 @@ import { build } from "vite";
 import * as world from "./world.mjs";
 
 const UI = fileURLToPath(new URL("..", import.meta.url));
-const SHOTS = process.argv.includes("--screenshots") ? join(UI, "../docs/img") : null;
+/** `--name=value` of the command line. */
+const option = (name) => process.argv.find((word) => word.startsWith(`--${name}=`))?.slice(name.length + 3);
+const SHOTS = process.argv.includes("--screenshots") ? (option("out") ?? join(UI, "../docs/img")) : null;
+const ONLY = option("only") ?? "";
 const BROWSER = [
   process.env.CHROMIUM,
   "/usr/bin/chromium",
@@ -359,7 +364,7 @@ const TESTS = {
     await ui.emit({ event: "client-seen", client: 1 });
     assert.match(await ui.text("client-1"), /^Client 1\s+not on a map\s+0\s+0\s+0 B/);
     await history(page, ui);
-    assert.match(await ui.text("client-1"), /gef_dun02\s+carried by Practice fields\s+1\s+2\u202f832\s+31\.2 kB\s+5\u202f664/);
+    assert.match(await ui.text("client-1"), /gef_dun02\s+carried by Practice fields\s+1\s+2,832\s+31\.2 kB\s+5,664/);
     assert.match(await ui.text("client-2"), /^Client 2\s+geffen\s+Geffen, city of magic\s+1/);
     assert.match(await ui.text("joined"), /^Also joined:\s*Geffen, city of magic$/);
     await ui.emit({ event: "client-gone", client: 1 }, { event: "zone-left", zone: "geffen" });
@@ -386,7 +391,7 @@ const TESTS = {
     assert.match(await ui.text("version"), /20211103 \(found out\)$/);
     assert.match(
       await ui.text("class-movement"),
-      /^Movement\s+peer lane\s+2\u202f568\s+23\.1 kB\s+7\u202f862\s+212 kB\s+Direct 10\u202f030\s+WebSocket 400$/,
+      /^Movement\s+peer lane\s+2,568\s+23\.1 kB\s+7,862\s+212 kB\s+Direct 10,030\s+WebSocket 400$/,
     );
     assert.match(await ui.text("class-other"), /^Other\s+1\s+12 B\s+0\s+0 B\s+no path 1$/);
     const lane = await ui.at("class-list").locator("[data-lane=true]").evaluateAll((rows) => rows.map((row) => row.dataset.testid));
@@ -469,7 +474,7 @@ const TESTS = {
     assert.match(log, /Map: geffen, in zone geffen\. 2 games run\./);
     assert.match(log, /Quality: 81 of 100 \(loss 4\.6 % towards you\)\./);
     assert.match(log, /WebSocket, Standing by/);
-    assert.match(log, /Movement\s+peer lane\s+2\u202f568/);
+    assert.match(log, /Movement\s+peer lane\s+2,568/);
     assert.match(log, /move to the path that stands by/);
     assert.match(log, /"\/p2p dance" is not a command/);
     await page.keyboard.press("ArrowUp");
@@ -599,15 +604,124 @@ const TESTS = {
     await page.emulateMedia({ colorScheme: "dark" });
     const dark = await background();
     assert.notEqual(light, dark);
-    await ui.at("theme").click();
+    await ui.at("settings-toggle").click();
+    await page.getByText("Light", { exact: true }).click();
     assert.equal(await background(), light);
     await page.reload();
     await ui.at("submit").waitFor();
     assert.equal(await background(), light);
-    await ui.at("theme").click();
+    await ui.at("settings-toggle").click();
+    assert.equal(await ui.at("settings-theme-light").isChecked(), true);
+    await page.getByText("Dark", { exact: true }).click();
+    await page.emulateMedia({ colorScheme: "light" });
     assert.equal(await background(), dark);
-    await ui.at("theme").click();
-    assert.equal(await ui.at("theme").getAttribute("data-theme-chosen"), "system");
+    await ui.at("settings-reset").click();
+    assert.equal(await background(), light);
+    assert.equal(await ui.at("settings-theme-system").isChecked(), true);
+  },
+
+  "the settings by keyboard: language and text size at once, kept, and back to the defaults": async (page) => {
+    const ui = await toPlay(page);
+    await history(page, ui);
+    const height = (id) => ui.at(id).evaluate((it) => parseFloat(getComputedStyle(it).fontSize));
+    const lang = () => page.evaluate(() => document.documentElement.lang);
+    const [rtt, stop] = [await height("rtt"), await height("stop")];
+    assert.equal(await lang(), "en");
+    await tabTo(page, ui, "settings-toggle");
+    await page.keyboard.press("Enter");
+    assert.equal(await ui.focused(), "settings-language");
+
+    for (const [tag, word, latency] of [
+      ["pt-BR", "Parar", /^Latência/],
+      ["es", "Detener", /^Latencia/],
+      ["id", "Berhenti", /^Latensi/],
+      ["th", "หยุด", /^ค่าปิง/],
+    ]) {
+      await ui.at("settings-language").selectOption(tag);
+      assert.equal(await ui.text("stop"), word);
+      assert.equal(await lang(), tag);
+      assert.match(await ui.at("graph").getAttribute("aria-label"), latency);
+    }
+    await ui.at("settings-language").selectOption("pt-BR");
+    await ui.emit(world.lossy);
+    assert.match(await ui.text("quality-why"), /^perda de 4,6 % rumo a você$/);
+    await ui.emit(world.problem("no-path", "practice"));
+    assert.match(await page.getByTestId("notice").innerText(), /Nenhum caminho até a zona/);
+    await ui.at("dismiss").click();
+
+    // Tab goes round: from the last field to the body and the buttons, and back.
+    await ui.at("settings-motion-system").focus();
+    const round = [];
+    for (let i = 0; i < 7; i += 1) {
+      await page.keyboard.press("Tab");
+      round.push(await ui.focused());
+    }
+    assert.deepEqual(round, [
+      "settings-reset",
+      "settings-close",
+      "settings-group",
+      "settings-language",
+      "settings-theme-system",
+      "settings-size-100",
+      "settings-motion-system",
+    ]);
+    await ui.at("settings-reset").focus();
+    await page.keyboard.press("Shift+Tab");
+    assert.equal(await ui.focused(), "settings-motion-system");
+    await page.keyboard.press("Shift+Tab");
+    assert.equal(await ui.focused(), "settings-size-100");
+    await page.keyboard.press("ArrowRight");
+    await page.keyboard.press("ArrowRight");
+    assert.equal(await ui.focused(), "settings-size-130");
+    const near = (is, wanted) => assert.ok(Math.abs(is - wanted) < 0.01, `${is} is not ${wanted}`);
+    near(await height("rtt"), rtt * 1.3);
+    near(await height("stop"), stop * 1.3);
+
+    await page.reload();
+    await ui.at("submit").waitFor();
+    assert.equal(await lang(), "pt-BR");
+    assert.match(await ui.text("mode-sign-in"), /Entrar/);
+    await toPlay(page);
+    near(await height("rtt"), rtt * 1.3);
+    await ui.at("settings-toggle").click();
+    assert.equal(await ui.at("settings-size-130").isChecked(), true);
+    assert.equal(await ui.at("settings-language").inputValue(), "pt-BR");
+    await ui.at("settings-reset").click();
+    assert.equal(await lang(), "en");
+    near(await height("rtt"), rtt);
+    await page.keyboard.press("Escape");
+    assert.equal(await ui.at("settings").count(), 0);
+    assert.equal(await ui.focused(), "settings-toggle");
+    assert.equal(await page.evaluate(() => localStorage.getItem("warp.language")), null);
+  },
+
+  "motion is reduced for who asks for it, by the system or here": async (page) => {
+    const ui = await toZones(page);
+    await ui.emit(...world.playUntil("opening-path"));
+    const moving = () => page.evaluate(() => document.getAnimations().length);
+    assert.ok((await moving()) > 0, "the portal moves while a path is opened");
+    await ui.at("settings-toggle").click();
+    await page.getByText("Reduced", { exact: true }).click();
+    assert.equal(await moving(), 0);
+    await page.reload();
+    await toZones(page);
+    await ui.emit(...world.playUntil("opening-path"));
+    assert.equal(await moving(), 0);
+  },
+
+  "the language is the first one wanted that there is": async (page) => {
+    await page.addInitScript(() => {
+      Object.defineProperty(navigator, "languages", { value: ["fr-FR", "es-MX", "en"], configurable: true });
+    });
+    await page.reload();
+    const ui = ids(page);
+    await ui.at("submit").waitFor();
+    assert.equal(await page.evaluate(() => document.documentElement.lang), "es");
+    assert.match(await ui.text("mode-sign-in"), /Iniciar sesión/);
+    await ui.at("settings-toggle").click();
+    assert.equal(await ui.at("settings-language").inputValue(), "system");
+    await ui.at("settings-language").selectOption("en");
+    assert.match(await ui.text("mode-sign-in"), /Sign in/);
   },
 
   "text keeps a contrast of 4.5 to 1 on every page, light and dark": async (page) => {
@@ -639,39 +753,84 @@ const TESTS = {
     await ui.at("diagnostics-toggle").click();
     await ui.emit(world.diagnosed);
     await check("diagnostics");
+    await ui.at("settings-toggle").click();
+    await check("settings");
   },
 
   "the smallest window holds every page without sideways scrolling": async (page) => {
     await page.setViewportSize({ width: 900, height: 600 });
     const ui = ids(page);
     await ui.at("submit").waitFor();
-    const wide = () =>
-      page.evaluate(() =>
-        [...document.querySelectorAll("main, body, .panel")]
-          .filter((e) => e.scrollWidth > e.clientWidth + 1)
-          .map((e) => e.dataset.testid ?? e.tagName),
-      );
-    assert.deepEqual(await wide(), [], "sign-in");
+    await holds(page, "sign-in");
     await toZones(page);
-    assert.deepEqual(await wide(), [], "zones");
+    await holds(page, "zones");
     await ui.at("diagnostics-toggle").click();
     await ui.emit(world.diagnosed);
-    assert.deepEqual(await wide(), [], "diagnostics");
+    await holds(page, "diagnostics");
     await ui.at("diagnostics-close").click();
     await ui.emit(...world.playUntil("joining"));
-    assert.deepEqual(await wide(), [], "opening");
+    await holds(page, "opening");
     await ui.emit(...world.playUntilReady);
     await history(page, ui);
-    assert.deepEqual(await wide(), [], "playing");
+    await holds(page, "playing");
     await ui.emit(...world.crowd());
     await ui.at("packets-toggle").click();
     for (const width of [900, 1161, 1280]) {
       await page.setViewportSize({ width, height: 640 });
-      assert.deepEqual(await wide(), [], `playing, crowded, ${width} wide`);
+      await holds(page, `playing, crowded, ${width} wide`);
       assert.deepEqual(await page.evaluate(world.spilled), [], `${width} wide`);
     }
   },
+  ...Object.fromEntries(
+    ["en", "pt-BR", "es", "id", "th"].map((tag) => [
+      `the smallest window holds every page in ${tag}, the largest text included`,
+      async (page) => {
+        await page.setViewportSize({ width: 900, height: 640 });
+        const ui = ids(page);
+        await ui.at("submit").waitFor();
+        await page.evaluate((tag) => localStorage.setItem("warp.language", tag), tag);
+        for (const size of ["100", "130"]) {
+          await page.evaluate((size) => localStorage.setItem("warp.text-size", size), size);
+          await page.reload();
+          const at = async (where) => {
+            await settled(page);
+            await holds(page, `${where}, ${size} %`);
+            assert.deepEqual(await page.evaluate(world.spilled), [], `${where}, ${size} %`);
+            assert.deepEqual(await page.evaluate(world.cutOff), [], `${where}, ${size} %`);
+          };
+          await ui.at("submit").waitFor();
+          await at("sign-in");
+          await toZones(page);
+          await at("zones");
+          for (const drawer of ["diagnostics", "hosting", "settings", "console"]) {
+            await ui.at(`${drawer}-toggle`).click();
+            if (drawer === "diagnostics") await ui.emit(world.diagnosed);
+            await at(drawer);
+          }
+          await page.keyboard.press("Escape");
+          await ui.emit(...world.playUntil("authenticating"));
+          await at("opening");
+          await ui.emit(...world.playUntilReady);
+          await history(page, ui);
+          await at("playing");
+          await ui.emit(...world.crowd());
+          await ui.at("packets-toggle").click();
+          await at("crowded");
+        }
+      },
+    ]),
+  ),
 };
+
+/** Nothing in the page is wider than its place. */
+async function holds(page, where) {
+  const wide = await page.evaluate(() =>
+    [...document.querySelectorAll("main, body, header, .panel, .drawer, .drawer .body")]
+      .filter((e) => e.scrollWidth > e.clientWidth + 1)
+      .map((e) => e.dataset.testid ?? e.tagName),
+  );
+  assert.deepEqual(wide, [], where);
+}
 
 /** Two frames later, and no transition under way. */
 const settled = (page) =>
@@ -730,13 +889,17 @@ const PICTURES = {
     });
     await page.keyboard.type("/p2p re");
   },
+  settings: async (page) => {
+    const ui = await toZones(page);
+    await ui.at("settings-toggle").click();
+  },
   notices: async (page) => {
     const ui = await toZones(page);
     await ui.emit(
       world.problem("port-in-use", "127.0.0.1:6900", "address already in use"),
       world.steppedDown("unknown-packet-id"),
     );
-    await page.getByText("Details").first().click();
+    await page.getByTestId("notice").first().locator("summary").click();
   },
 };
 
@@ -776,7 +939,8 @@ async function open(options = {}) {
 
 let failed = 0;
 const address = `http://127.0.0.1:${server.address().port}/`;
-for (const [name, test] of Object.entries(TESTS)) {
+const chosen = Object.entries(TESTS).filter(([name]) => option("out") === undefined && name.includes(ONLY));
+for (const [name, test] of chosen) {
   const { context, page, faults } = await open();
   try {
     if (name.startsWith("an engine that cannot start")) {
@@ -803,11 +967,19 @@ if (SHOTS !== null) {
   mkdirSync(SHOTS, { recursive: true });
   for (const [name, prepare] of Object.entries(PICTURES)) {
     for (const colorScheme of ["light", "dark"]) {
-      const { context, page } = await open({ colorScheme, reducedMotion: "reduce" });
+      const [width, height] = (option("window") ?? "1280x800").split("x").map(Number);
+      const { context, page } = await open({ colorScheme, reducedMotion: "reduce", viewport: { width, height } });
+      await page.addInitScript(
+        (kept) => kept.forEach(([key, value]) => value === null || localStorage.setItem(key, value)),
+        [
+          ["warp.language", option("language") ?? null],
+          ["warp.text-size", option("text-size") ?? null],
+        ],
+      );
       await page.goto(address);
       await prepare(page);
       await page.evaluate(() => document.fonts.ready);
-      if (name !== "sign-in" && name !== "console") await page.evaluate(() => document.activeElement?.blur());
+      if (name !== "sign-in" && name !== "console" && name !== "settings") await page.evaluate(() => document.activeElement?.blur());
       await settled(page);
       await page.screenshot({ path: join(SHOTS, `${name}-${colorScheme}.png`) });
       await context.close();
@@ -817,5 +989,5 @@ if (SHOTS !== null) {
 
 await browser.close();
 server.close();
-console.log(failed === 0 ? `all ${Object.keys(TESTS).length} passed` : `${failed} failed`);
+console.log(failed === 0 ? `all ${chosen.length} passed` : `${failed} failed`);
 process.exit(failed === 0 ? 0 : 1);

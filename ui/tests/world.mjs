@@ -331,6 +331,25 @@ export function spilled() {
   return found;
 }
 
+/**
+ * Runs in the page: every button, heading and legend whose text does not fit where it stands. Names
+ * that others gave may end in an ellipsis.
+ */
+export function cutOff() {
+  const named = (element) =>
+    [...element.querySelectorAll("*")].some((part) => getComputedStyle(part).textOverflow === "ellipsis");
+  return [...document.querySelectorAll("button, h1, h2, h3, legend, .chip, .choice")]
+    .filter((element) => element.checkVisibility() && element.closest(".hidden") === null && !named(element))
+    .filter((element) => {
+      const range = document.createRange();
+      range.selectNodeContents(element);
+      const [text, box] = [range.getBoundingClientRect(), element.getBoundingClientRect()];
+      const outside = document.documentElement.getBoundingClientRect();
+      return text.left < box.left - 1 || text.right > box.right + 1 || box.right > outside.right + 1;
+    })
+    .map((element) => element.dataset.testid ?? element.textContent.trim().slice(0, 60));
+}
+
 /** Runs in the page: every visible text whose contrast is below 4.5 (3 for large text), WCAG 2.1. */
 export function poorContrast() {
   const canvas = document.createElement("canvas").getContext("2d", { willReadFrequently: true });

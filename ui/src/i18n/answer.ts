@@ -16,7 +16,7 @@ export function answerText(line: string, answer: ConsoleAnswer): string {
       const standing = standby.map((kind) => t.path[kind].name).join(", ");
       const place = map_zone === null ? t.console.map : (map: string) => t.console.mapIn(map, map_zone);
       return [
-        `${t.state[state].name}${via}${because}.`,
+        t.console.sentence(`${t.state[state].name}${via}${because}`),
         standing === "" ? t.console.noStandbyPaths : t.console.standby(standing),
         ...(zone === null ? [] : [t.console.zone(zone)]),
         ...(map === null ? [] : [place(map)]),
@@ -25,7 +25,7 @@ export function answerText(line: string, answer: ConsoleAnswer): string {
       ].join(" ");
     }
     case "metrics":
-      return `${t.state[answer.metrics.state].name}. ${qualityText(answer.metrics.quality)}`;
+      return `${t.console.sentence(t.state[answer.metrics.state].name)} ${qualityText(answer.metrics.quality)}`;
     case "debug":
       return t.console.debug(answer.on);
     case "reconnecting":
@@ -61,7 +61,7 @@ export function asideText(aside: Aside): string {
     case "version":
       return t.console.version(versionText(aside));
     case "level":
-      return `${levelText(aside)}.`;
+      return t.console.sentence(levelText(aside));
   }
 }
 

@@ -1,4 +1,7 @@
+import { wording } from "./intl";
 import type { Texts } from "./texts";
+
+const { n, many } = wording<"one">("en");
 
 export const en: Texts = {
   lang: "en",
@@ -12,10 +15,21 @@ export const en: Texts = {
     server: "Server",
     practice: "Practice server",
     practiceHint: "It runs inside this launcher, on this computer alone. Nothing leaves it.",
-    theme: { system: "Theme: as the system", light: "Theme: light", dark: "Theme: dark" },
     console: "Console",
     signOut: "Sign out",
     version: (version) => `Version ${version}`,
+  },
+  settings: {
+    title: "Settings",
+    close: "Close the settings",
+    language: "Language",
+    languageSystem: (name) => `As the system (${name})`,
+    theme: "Theme",
+    themes: { system: "As the system", light: "Light", dark: "Dark" },
+    size: "Text size",
+    motion: "Motion",
+    motions: { system: "As the system", reduce: "Reduced" },
+    reset: "Back to the defaults",
   },
   hosting: {
     title: "Hosting",
@@ -43,7 +57,7 @@ export const en: Texts = {
     upstream: { webrtc: "Connected over WebRTC", wss: "Connected over a WebSocket" },
     noUpstream: "No connection to the game's endpoint",
     coordinatorAway: "The server cannot be reached; what is connected goes on",
-    carried: (count, most) => `${count} of ${most} players`,
+    carried: (count, most) => `${n(count)} of ${n(most)} players`,
     nobody: "Nobody is passed on at the moment.",
     member: (slot) => `Player ${slot}`,
     waiting: "not connected yet",
@@ -158,8 +172,8 @@ export const en: Texts = {
     refresh: "Refresh",
     list: "Zones",
     map: "Main map",
-    maps: (count) => (count === 1 ? "1 map" : `${count} maps`),
-    players: (now, most) => `${now} of ${most}`,
+    maps: (count) => many(count, { one: "# map", other: "# maps" }),
+    players: (now, most) => `${n(now)} of ${n(most)}`,
     playersLabel: "Players",
     connection: "Connection",
     p2p: "P2P",
@@ -213,7 +227,7 @@ export const en: Texts = {
     graph: "Round trip, last two minutes",
     graphWaiting: "The first numbers arrive a second after the path is open.",
     graphSummary: (now, least, most, moves) =>
-      `Round trip now ${now} ms; in the last two minutes from ${least} to ${most} ms, ${moves === 1 ? "1 move" : `${moves} moves`} between paths.`,
+      `Round trip now ${now} ms; in the last two minutes from ${least} to ${most} ms, ${many(moves, { one: "# move", other: "# moves" })} between paths.`,
     graphAgo: (seconds) =>
       seconds === 0 ? "now" : `${Math.floor(seconds / 60)}:${String(seconds % 60).padStart(2, "0")} ago`,
     moved: (from, to, reason, silent) =>
@@ -248,9 +262,10 @@ export const en: Texts = {
     launching: "Starting",
     nothingToStart: "There is no program to start: set game.executable in the configuration.",
     enough: (most) =>
-      most === 1
-        ? "One game runs, and no more may run at once (game.max_instances)."
-        : `${most} games run, and no more may run at once (game.max_instances).`,
+      many(most, {
+        one: "One game runs, and no more may run at once (game.max_instances).",
+        other: "# games run, and no more may run at once (game.max_instances).",
+      }),
   },
   clients: {
     title: "Game clients",
@@ -288,12 +303,13 @@ export const en: Texts = {
     placeholder: "/p2p status",
     close: "Close the console",
     empty: "Type /p2p help for what there is.",
+    sentence: (text) => `${text}.`,
     standby: (paths) => `Standing by: ${paths}.`,
     noStandbyPaths: "Nothing stands by.",
     zone: (zone) => `Zone: ${zone}.`,
     map: (map) => `Map: ${map}.`,
     mapIn: (map, zone) => `Map: ${map}, in zone ${zone}.`,
-    games: (count) => (count === 1 ? "One game runs." : `${count} games run.`),
+    games: (count) => many(count, { one: "One game runs.", other: "# games run." }),
     quality: (score, why) => `Quality: ${score} of 100${why === null ? "" : ` (${why})`}.`,
     qualityUnknown: "Quality: not known yet.",
     levelChanged: (figure, level, value) => `${figure} is ${level} now: ${value}`,
@@ -327,8 +343,8 @@ export const en: Texts = {
     region: "Notices",
     dismiss: "Dismiss",
     details: "Details",
-    times: (count) => `${count} times`,
-    more: (count) => (count === 1 ? "1 older notice" : `${count} older notices`),
+    times: (count) => many(count, { one: "# time", other: "# times" }),
+    more: (count) => many(count, { one: "# older notice", other: "# older notices" }),
     subject: "Concerns",
     code: "Code",
     steppedDown: (stream, level) => `Connection ${stream} is ${level} from here on`,

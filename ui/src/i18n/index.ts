@@ -1,19 +1,15 @@
-// One file per language; a language that is missing falls back to English.
+// The texts of the language that is chosen now. Reading one is tracked as any other state: whatever
+// shows it is shown anew when the language changes.
 
+import { settings } from "../lib/settings.svelte";
 import { en } from "./en";
 import type { Texts } from "./texts";
 
 export type { Named, ProblemText, Texts } from "./texts";
 
-const LANGUAGES: Readonly<Record<string, Texts>> = { en };
-
-/** The texts for the first of `wanted` (BCP 47 tags) that there are texts for. */
-export function pick(wanted: readonly string[]): Texts {
-  for (const tag of wanted) {
-    const texts = LANGUAGES[tag.split("-")[0]?.toLowerCase() ?? ""];
-    if (texts !== undefined) return texts;
-  }
-  return en;
-}
-
-export const t: Texts = pick(typeof navigator === "undefined" ? [] : navigator.languages);
+export const t = Object.defineProperties(
+  {},
+  Object.fromEntries(
+    (Object.keys(en) as (keyof Texts)[]).map((key) => [key, { enumerable: true, get: () => settings.texts[key] }]),
+  ),
+) as Texts;

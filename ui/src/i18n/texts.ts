@@ -26,6 +26,7 @@ import type {
 } from "../generated/bindings";
 import type { PacketClass, StepReason } from "../lib/codes";
 import type { HostFigure } from "../lib/hosting";
+import type { Settings } from "../lib/settings";
 
 /** A problem in words: what happened, and what the person can do. To what: the problem's subject. */
 export interface ProblemText {
@@ -45,6 +46,7 @@ export interface Named {
 }
 
 export interface Texts {
+  /** BCP 47 tag: of the page, and of its numbers. */
   lang: string;
   app: {
     name: string;
@@ -56,10 +58,23 @@ export interface Texts {
     server: string;
     practice: string;
     practiceHint: string;
-    theme: Record<"system" | "light" | "dark", string>;
     console: string;
     signOut: string;
     version: (version: string) => string;
+  };
+  settings: {
+    title: string;
+    close: string;
+    language: string;
+    /** The system's language, and which one that is. */
+    languageSystem: (name: string) => string;
+    theme: string;
+    themes: Record<Settings["theme"], string>;
+    size: string;
+    motion: string;
+    motions: Record<Settings["motion"], string>;
+    /** All of them back to the defaults. */
+    reset: string;
   };
   hosting: {
     title: string;
@@ -252,6 +267,8 @@ export interface Texts {
     placeholder: string;
     close: string;
     empty: string;
+    /** Ends a sentence as the language does. */
+    sentence: (text: string) => string;
     standby: (paths: string) => string;
     noStandbyPaths: string;
     zone: (zone: string) => string;

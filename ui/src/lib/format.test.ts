@@ -1,10 +1,13 @@
-import { expect, test } from "vitest";
+import { afterEach, expect, test, vi } from "vitest";
 
-import { NONE, bytes, count, duration, fileName, host, ms, percent } from "./format";
+import { NONE, bytes, count, duration, fileName, host, ms, percent, share } from "./format";
+import { settings } from "./settings.svelte";
+
+afterEach(() => vi.unstubAllGlobals());
 
 test("milliseconds", () => {
   expect([null, undefined, Number.NaN].map(ms)).toEqual([NONE, NONE, NONE]);
-  expect([0, 1.26, 9.94, 9.96, 41.5, 1234.4].map(ms)).toEqual(["0.0", "1.3", "9.9", "10", "42", "1234"]);
+  expect([0, 1.26, 9.94, 9.96, 41.5, 1234.4].map(ms)).toEqual(["0.0", "1.3", "9.9", "10", "42", "1,234"]);
 });
 
 test("percent", () => {
@@ -28,9 +31,9 @@ test("counts", () => {
   expect([0, 999, 1000, 12_345, 1_234_567].map(count)).toEqual([
     "0",
     "999",
-    "1\u202f000",
-    "12\u202f345",
-    "1\u202f234\u202f567",
+    "1,000",
+    "12,345",
+    "1,234,567",
   ]);
 });
 
@@ -56,4 +59,19 @@ test("file name", () => {
     "Warp.exe",
     "/",
   ]);
+});
+
+test("numbers follow the language at once", () => {
+  // The page's root, where the language is told.
+  vi.stubGlobal("document", { documentElement: { dataset: {} } });
+  const shown = (): string[] => [ms(4.25), ms(1234), percent(2.5), bytes(12_345), count(12_345), share(115)];
+  const of = (language: typeof settings.chosen.language): string[] => {
+    settings.set({ language });
+    return shown();
+  };
+  expect(of("pt-BR")).toEqual(["4,3", "1.234", "2,5", "12,3 kB", "12.345", "115%"]);
+  expect(of("es")).toEqual(["4,3", "1234", "2,5", "12,3 kB", "12.345", "115\u00a0%"]);
+  expect(of("id")).toEqual(["4,3", "1.234", "2,5", "12,3 kB", "12.345", "115%"]);
+  expect(of("th")).toEqual(["4.3", "1,234", "2.5", "12.3 kB", "12,345", "115%"]);
+  expect(of("en")).toEqual(["4.3", "1,234", "2.5", "12.3 kB", "12,345", "115%"]);
 });

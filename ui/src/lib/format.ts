@@ -1,4 +1,7 @@
-// Numbers for people. Every function takes what the engine sends and gives a short text.
+// Numbers for people, as the chosen language writes them. Every function takes what the engine sends
+// and gives a short text.
+
+import { settings } from "./settings.svelte";
 
 /** Shown where there is no number yet. */
 export const NONE = "–";
@@ -6,14 +9,14 @@ export const NONE = "–";
 /** Milliseconds: one decimal below 10, none above. */
 export function ms(value: number | null | undefined): string {
   if (value === null || value === undefined || !Number.isFinite(value)) return NONE;
-  return value < 9.95 ? value.toFixed(1) : Math.round(value).toString();
+  return number(value, value < 9.95 ? 1 : 0);
 }
 
 /** Percent: `0`, one decimal below 10, none above. */
 export function percent(value: number | null | undefined): string {
   if (value === null || value === undefined || !Number.isFinite(value)) return NONE;
-  if (value === 0) return "0";
-  return value < 9.95 ? value.toFixed(1) : Math.round(value).toString();
+  if (value === 0) return number(0);
+  return number(value, value < 9.95 ? 1 : 0);
 }
 
 const UNITS = ["B", "kB", "MB", "GB", "TB"] as const;
@@ -27,14 +30,36 @@ export function bytes(value: number): string {
     unit += 1;
   }
   const digits = unit === 0 || rest >= 99.95 ? 0 : 1;
-  return `${rest.toFixed(digits)} ${UNITS[unit] ?? "B"}`;
+  return `${number(rest, digits)} ${UNITS[unit] ?? "B"}`;
 }
 
-/** A whole number, in groups of three: `12 345`, with spaces that no line breaks at. */
+/** A whole number, grouped. */
 export function count(value: number): string {
-  return Math.round(value)
-    .toString()
-    .replace(/\B(?=(\d{3})+$)/g, "\u202f");
+  return number(value);
+}
+
+/** A share of a whole, `value` in percent, with its sign. */
+export function share(value: number): string {
+  return formatter("percent", 0).format(value / 100);
+}
+
+/** `digits` behind the decimal sign. */
+export function number(value: number, digits = 0): string {
+  return formatter("decimal", digits).format(value);
+}
+
+/** A formatter is dear to make and cheap to use. */
+const made = new Map<string, Intl.NumberFormat>();
+
+function formatter(style: "decimal" | "percent", digits: number): Intl.NumberFormat {
+  const { lang } = settings.texts;
+  const key = `${lang} ${style} ${digits}`;
+  let one = made.get(key);
+  if (one === undefined) {
+    one = new Intl.NumberFormat(lang, { style, minimumFractionDigits: digits, maximumFractionDigits: digits });
+    made.set(key, one);
+  }
+  return one;
 }
 
 /** Time since Play: `0:07`, `12:30`, `1:02:03`. */
