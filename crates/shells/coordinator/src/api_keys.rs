@@ -251,7 +251,7 @@ mod tests {
             "/api/v1/zones",
             "/api/v1/auth/login",
             "/healthy",
-            "//",
+            "/health//",
             "/api/v1/link/ws",
         ] {
             assert!(!is_public(closed), "{closed}");
