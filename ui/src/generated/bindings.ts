@@ -364,9 +364,9 @@ lost: number | null, };
 /**
  * Why a session has ended.
  */
-export type EndedReason = "ended" | "left" | "replaced" | "unused" | "endpoint" | "revoked" | "staff" | "fault" | "stopped";
+export type EndedReason = "ended" | "left" | "replaced" | "unused" | "endpoint" | "revoked" | "banned" | "staff" | "fault" | "stopped";
 /** Every EndedReason. */
-export const ENDED_REASON_LIST = ["ended", "left", "replaced", "unused", "endpoint", "revoked", "staff", "fault", "stopped"] as const satisfies readonly EndedReason[];
+export const ENDED_REASON_LIST = ["ended", "left", "replaced", "unused", "endpoint", "revoked", "banned", "staff", "fault", "stopped"] as const satisfies readonly EndedReason[];
 
 /**
  * An event. One JSON object each: `{"event":"bridge-ready",...}`.
