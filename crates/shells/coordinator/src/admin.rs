@@ -248,7 +248,7 @@ pub(crate) async fn move_session(
 }
 
 fn bad(text: &'static str) -> Refused {
-    Refused::new(ProblemCode::BadRequest, text)
+    crate::problem::invalid(text)
 }
 
 /// As much of a text out of a request as belongs into a log.

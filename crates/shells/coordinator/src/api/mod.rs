@@ -53,7 +53,7 @@ pub(crate) use zones::{find, prove_device};
 use crate::{
     CoordinatorConfig, api_keys,
     app::App,
-    monitoring::requests,
+    monitoring::{requests, scrape::MEDIA_TYPE},
     problem::{Refused, internal},
     rate_limits, ws,
 };
@@ -367,11 +367,10 @@ fn session_routes() -> Vec<Route> {
 
 fn monitoring_routes() -> Vec<Route> {
     use Who::{AiService, SignedIn};
-    let text = "text/plain; charset=utf-8";
     vec![
         get("/metrics", monitoring::metrics)
             .says("Figures for Prometheus; from the loopback, or with the configured token")
-            .answers_with(200, text)
+            .answers_with(200, MEDIA_TYPE)
             .refuses(&[401, 403]),
         get("/dashboard", monitoring::page)
             .says("The live page")
@@ -382,7 +381,7 @@ fn monitoring_routes() -> Vec<Route> {
             .answers_with(503, JSON),
         get("monitoring/metrics", monitoring::metrics_with_old_names)
             .says("The same as `/metrics`, and the names of the older coordinator")
-            .answers_with(200, text)
+            .answers_with(200, MEDIA_TYPE)
             .refuses(&[401, 403]),
         get("monitoring/dashboard", monitoring::dashboard)
             .says("What the live page shows; game masters and operators")

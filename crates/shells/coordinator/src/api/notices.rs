@@ -3,7 +3,6 @@
 use axum::{Json, extract::State};
 use time::{OffsetDateTime, format_description::well_known::Rfc3339};
 use warp_protocol::{
-    ProblemCode,
     rest::{NoticeRequest, NoticeSent},
     signal::{MAX_NOTICE, ServerSignal},
 };
@@ -12,7 +11,7 @@ use super::{operate::staff_only, zones::find};
 use crate::{
     app::App,
     extract::{Body, Caller},
-    problem::Refused,
+    problem::{Refused, invalid},
 };
 
 /// Sends a notice to the launchers of a zone, or to all.
@@ -30,7 +29,7 @@ pub(crate) async fn send(
         let text = format!(
             "`text` is 1 to {MAX_NOTICE} characters; line breaks are the only control characters"
         );
-        return Err(Refused::new(ProblemCode::BadRequest, text));
+        return Err(invalid(text));
     }
     if let Some(zone_id) = &zone_id {
         find(&app, zone_id).await?;

@@ -11,7 +11,7 @@ use crate::{
     app::App,
     extract::{Bearer, Body, PathId},
     monitoring::access::is_same,
-    problem::Refused,
+    problem::{Refused, invalid},
 };
 
 /// Takes states of NPCs of a zone, with the token that is configured for that.
@@ -28,8 +28,7 @@ pub(crate) async fn put(
     }
     find(&app, &zone_id).await?;
     let taken = app.npcs.put(&app, &zone_id, npcs);
-    let changed =
-        taken.map_err(|refused| Refused::new(ProblemCode::BadRequest, refused.to_string()))?;
+    let changed = taken.map_err(|refused| invalid(refused.to_string()))?;
     Ok(Json(NpcStatesTaken {
         changed: u64::try_from(changed).unwrap_or(u64::MAX),
     }))

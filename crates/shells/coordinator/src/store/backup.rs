@@ -217,10 +217,12 @@ async fn prepare(backup: &Path, fresh: &Path) -> Result<(), BackupError> {
 
 /// Moves `file` aside and `fresh` into its place.
 async fn swap(file: &Path, fresh: &Path, now: i64) -> Result<Option<PathBuf>, BackupError> {
-    let kept = beside(file, &format!(".before-{now}"));
-    if kept.exists() {
-        return Err(BackupError::Exists(kept));
-    }
+    // Two within a second are two.
+    let names = (now..now + 60).map(|at| beside(file, &format!(".before-{at}")));
+    let free = names.into_iter().find(|kept| !kept.exists());
+    let Some(kept) = free else {
+        return Err(BackupError::Exists(beside(file, &format!(".before-{now}"))));
+    };
     let existed = file.exists();
     if existed {
         // The last one that closes a file in good order leaves nothing beside it; one that is too

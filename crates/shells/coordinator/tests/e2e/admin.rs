@@ -192,7 +192,7 @@ async fn wrong_bans_are_refused() {
         json!({"account": "alice", "reason": "x", "until": i64::MIN}),
         json!({"device": "zz", "reason": "x"}),
     ] {
-        refused(&ban(&admin, bad).await, 400, "bad-request");
+        refused(&ban(&admin, bad).await, 422, "bad-request");
     }
     refused(
         &ban(&admin, json!({"account": "nobody", "reason": "x"})).await,
@@ -208,7 +208,7 @@ async fn wrong_bans_are_refused() {
         (status, page.as_array().unwrap().len()),
         (StatusCode::OK, 1)
     );
-    refused(&client.get("bans?limit=0", &gm).await, 400, "bad-request");
+    refused(&client.get("bans?limit=0", &gm).await, 422, "bad-request");
     refused(&client.get("audit", &gm).await, 403, "forbidden");
     // What the game master and the player tried fills no table.
     let who = audit(&server, &admin).await;
@@ -243,7 +243,7 @@ async fn roles_are_those_of_the_database_at_that_moment() {
     let tried = client.call(method, path, Some(&second), None).await;
     refused(&tried, 403, "forbidden");
     refused(&patch("nobody", "gm").await, 404, "not-found");
-    refused(&patch("second", "king").await, 400, "bad-request");
+    refused(&patch("second", "king").await, 422, "bad-request");
 
     let (_, accounts) = client.get("accounts", &admin).await;
     let names: Vec<_> = accounts

@@ -323,7 +323,7 @@ async fn only_the_ai_service_pushes_and_only_what_can_be() {
         json!({"npcs": [{"npc_id": "a", "state": {"x": "y".repeat(9000)}}]}),
         json!({"npcs": "all"}),
     ] {
-        refused(&push(token, "prontera", wrong).await, 400, "bad-request");
+        refused(&push(token, "prontera", wrong).await, 422, "bad-request");
     }
     let pushed = push(token, "prontera", one.clone()).await;
     assert_eq!(pushed, (StatusCode::OK, json!({"changed": 1})));

@@ -149,7 +149,7 @@ async fn notices_reach_a_zone_or_all_and_only_staff_sends_them() {
         json!({"text": "\u{1b}[2J"}),
         json!({}),
     ] {
-        refused(&notify(client, &gm, wrong).await, 400, "bad-request");
+        refused(&notify(client, &gm, wrong).await, 422, "bad-request");
     }
     let nowhere = json!({"text": "hi", "zone_id": "nowhere"});
     refused(&notify(client, &gm, nowhere).await, 404, "unknown-zone");
