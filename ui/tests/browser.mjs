@@ -8,6 +8,7 @@
 // Chromium: $CHROMIUM, or the first of the usual places. Without one: SKIPPED, exit code 0.
 
 import assert from "node:assert/strict";
+import { execFileSync } from "node:child_process";
 import { existsSync, mkdirSync, readFileSync } from "node:fs";
 import { createServer } from "node:http";
 import { extname, join, normalize } from "node:path";
@@ -937,10 +938,23 @@ async function open(options = {}) {
   return { context, page, faults };
 }
 
+/** Whether a font of this machine has Thai letters. */
+function hasThai() {
+  try {
+    return execFileSync("fc-list", [":lang=th"], { encoding: "utf8" }).trim() !== "";
+  } catch {
+    return false;
+  }
+}
+
 let failed = 0;
 const address = `http://127.0.0.1:${server.address().port}/`;
 const chosen = Object.entries(TESTS).filter(([name]) => option("out") === undefined && name.includes(ONLY));
 for (const [name, test] of chosen) {
+  if (name.includes(" in th,") && !hasThai()) {
+    console.log(`SKIPPED ${name}: no font here has Thai letters, and boxes are wider`);
+    continue;
+  }
   const { context, page, faults } = await open();
   try {
     if (name.startsWith("an engine that cannot start")) {

@@ -67,7 +67,11 @@ pub(crate) const NETLAB: &[Package] = &[
     tool("coturn", "turnserver"),
 ];
 /// For the browser group.
-pub(crate) const BROWSER: &[Package] = &[tool("chromium", "chromium")];
+pub(crate) const BROWSER: &[Package] = &[
+    tool("chromium", "chromium"),
+    // The window speaks Thai too, and boxes are wider than letters.
+    library("fonts-tlwg-loma-otf"),
+];
 /// For the window group.
 pub(crate) const WINDOW: &[Package] = &[
     tool("xvfb", "Xvfb"),
