@@ -151,7 +151,7 @@ impl ApiKeys {
 fn is_public(path: &str) -> bool {
     let path = path
         .strip_suffix('/')
-        .filter(|p| !p.is_empty())
+        .filter(|p| !p.is_empty() && *p != "/")
         .unwrap_or(path);
     let open = [
         "/",
@@ -252,6 +252,7 @@ mod tests {
             "/api/v1/auth/login",
             "/healthy",
             "/health//",
+            "//",
             "/api/v1/link/ws",
         ] {
             assert!(!is_public(closed), "{closed}");
