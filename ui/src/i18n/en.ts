@@ -368,6 +368,7 @@ export const en: Texts = {
     unused: "No path reached the server in time. Play again.",
     endpoint: "The zone's server side ended it. Play again in a moment.",
     revoked: "This device was revoked. Sign in with the password again.",
+    banned: "This account or device is banned from the server. Ask its staff for the reason.",
     staff: "Staff of the server ended it. Ask them for the reason.",
     fault: "The coordinator has a fault. Try again in a moment.",
     stopped: "The coordinator is being restarted. Play again in a moment.",

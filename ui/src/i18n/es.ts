@@ -372,6 +372,7 @@ export const es: Texts = {
     unused: "Ningún camino llegó a tiempo al servidor. Vuelve a jugar.",
     endpoint: "El lado del servidor de la zona la terminó. Vuelve a jugar en un momento.",
     revoked: "Este dispositivo fue revocado. Inicia sesión de nuevo con la contraseña.",
+    banned: "Esta cuenta o este dispositivo está vetado en el servidor. Pregunta el motivo a su equipo.",
     staff: "El equipo del servidor la terminó. Pregúntales el motivo.",
     fault: "El coordinador tiene un fallo. Inténtalo en un momento.",
     stopped: "El coordinador se está reiniciando. Vuelve a jugar en un momento.",

@@ -367,6 +367,7 @@ export const id: Texts = {
     unused: "Tidak ada jalur yang mencapai server tepat waktu. Main lagi.",
     endpoint: "Sisi server zona mengakhirinya. Main lagi sebentar lagi.",
     revoked: "Perangkat ini sudah dicabut. Masuk lagi dengan kata sandi.",
+    banned: "Akun atau perangkat ini diblokir dari server. Tanyakan alasannya ke stafnya.",
     staff: "Staf server mengakhirinya. Tanyakan alasannya ke mereka.",
     fault: "Koordinator sedang bermasalah. Coba lagi sebentar lagi.",
     stopped: "Koordinator sedang dimulai ulang. Main lagi sebentar lagi.",

@@ -372,6 +372,7 @@ export const ptBR: Texts = {
     unused: "Nenhum caminho chegou ao servidor a tempo. Jogue de novo.",
     endpoint: "O lado do servidor da zona a encerrou. Jogue de novo daqui a pouco.",
     revoked: "Este dispositivo foi revogado. Entre de novo com a senha.",
+    banned: "Esta conta ou este dispositivo foi banido do servidor. Pergunte o motivo à equipe.",
     staff: "A equipe do servidor a encerrou. Pergunte o motivo a ela.",
     fault: "O coordenador está com uma falha. Tente de novo daqui a pouco.",
     stopped: "O coordenador está reiniciando. Jogue de novo daqui a pouco.",
