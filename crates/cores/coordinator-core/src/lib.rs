@@ -4,11 +4,13 @@
 //! * [`rooms`]: who is in which signaling room, and who gets what.
 //! * [`sessions`]: which account holds which session, and until when an unused one lasts.
 //! * [`fleet`]: volunteer hosts, their leases, and which session goes over which host.
+//! * [`cluster`]: which of several coordinators owns the live state, and until when.
 //! * [`access`]: who may join a zone, and what names and passwords look like.
 //!
 //! Time is an argument (a `Duration` since any fixed start); randomness too: ids come in as text.
 
 pub mod access;
+pub mod cluster;
 pub mod fleet;
 pub mod frame;
 pub mod rooms;
