@@ -6,8 +6,8 @@ use tokio_util::{sync::CancellationToken, task::TaskTracker};
 use warp_protocol::Secret;
 
 use crate::{
-    authority::Authority, config::CoordinatorConfig, limits::KeyedLimit, live::Live,
-    passwords::Hasher, store::Store, tokens::AccessTokens,
+    authority::Authority, cluster::Tenure, config::CoordinatorConfig, endpoint_port::EndpointPort,
+    limits::KeyedLimit, live::Live, passwords::Hasher, store::Store, tokens::AccessTokens,
 };
 
 /// Shared state; clones are cheap.
@@ -18,7 +18,7 @@ pub(crate) struct Shared {
     pub(crate) config: CoordinatorConfig,
     pub(crate) store: Store,
     pub(crate) hasher: Hasher,
-    pub(crate) tokens: AccessTokens,
+    pub(crate) tokens: Arc<AccessTokens>,
     pub(crate) authority: Arc<Authority>,
     /// What a remote endpoint has to show; none: the endpoint is embedded.
     pub(crate) endpoint_token: Option<Secret>,
@@ -27,6 +27,8 @@ pub(crate) struct Shared {
     /// Held while the fleet is brought in line with the database.
     pub(crate) syncing: tokio::sync::Mutex<()>,
     pub(crate) live: Arc<Live>,
+    /// Whether this process may act on it.
+    pub(crate) tenure: Tenure,
     pub(crate) by_address: KeyedLimit<IpAddr>,
     pub(crate) by_account: KeyedLimit<String>,
     /// Bytes on the relay.
@@ -40,6 +42,37 @@ pub(crate) struct Shared {
 impl App {
     pub(crate) fn new(shared: Shared) -> Self {
         Self(Arc::new(shared))
+    }
+
+    /// The same with nothing live yet and its own end: what a node of a cluster works with while it
+    /// owns the live state.
+    pub(crate) fn successor(&self, stop: CancellationToken, tenure: Tenure) -> Self {
+        let config = self.config.clone();
+        let live = Live::new(
+            EndpointPort::away(),
+            Arc::clone(&self.authority),
+            tenure.clone(),
+            config.unused_session,
+            config.hosts,
+            self.tasks.clone(),
+        );
+        Self::new(Shared {
+            store: self.store.clone(),
+            hasher: self.hasher.clone(),
+            tokens: Arc::clone(&self.tokens),
+            authority: Arc::clone(&self.authority),
+            endpoint_token: self.endpoint_token.clone(),
+            revoked_up_to: tokio::sync::Mutex::new(0),
+            syncing: tokio::sync::Mutex::new(()),
+            live,
+            tenure,
+            by_address: KeyedLimit::new(config.limits.address),
+            by_account: KeyedLimit::new(config.limits.account),
+            relayed: KeyedLimit::new(config.limits.relay_bytes),
+            stop,
+            tasks: self.tasks.clone(),
+            config,
+        })
     }
 }
 

@@ -22,7 +22,7 @@ use zeroize::Zeroizing;
 
 use crate::{
     problem::Refused,
-    remote::{Granted, Remote},
+    remote::{Granted, LEASE, Remote},
 };
 
 /// The endpoint that ends the session links of this coordinator's zones.
@@ -97,6 +97,11 @@ impl EndpointPort {
             },
         });
         Ok(Self::Embedded(endpoint))
+    }
+
+    /// The place of a remote one that has not come yet.
+    pub(crate) fn away() -> Self {
+        Self::Remote(Remote::new(LEASE))
     }
 
     /// The place of a remote one, if that is what this is.

@@ -21,6 +21,7 @@
 mod api;
 mod app;
 mod authority;
+mod cluster;
 pub mod config;
 mod data_dir;
 mod endpoint_port;
@@ -42,6 +43,7 @@ mod tokens;
 mod turn;
 mod ws;
 
+pub use cluster::{ClusterConfig, ClusterError, announce};
 pub use config::{ConfigError, CoordinatorConfig, EndpointMode, Registration, TlsFiles};
 pub use data_dir::DataDirError;
 pub use hosts_config::{HostsConfig, HostsWho};

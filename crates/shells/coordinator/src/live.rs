@@ -18,6 +18,7 @@ use warp_protocol::{ProblemCode, identity::PublicKey, rest::IceServer, zone::Zon
 
 use crate::{
     authority::Authority,
+    cluster::Tenure,
     endpoint_port::{EndpointPort, Grantee, Granting, SignalPort},
     hosting::Hosting,
     hosts_config::HostsConfig,
@@ -82,6 +83,7 @@ pub(crate) struct Live {
     carriers: Mutex<HashMap<String, CarrierStop>>,
     pub(crate) relays: Relays,
     pub(crate) hosting: Arc<Hosting>,
+    tenure: Tenure,
     /// Start of the time that the table counts in.
     start: Instant,
     deadlines_changed: Notify,
@@ -92,6 +94,7 @@ impl Live {
     pub(crate) fn new(
         endpoint: EndpointPort,
         authority: Arc<Authority>,
+        tenure: Tenure,
         unused: Duration,
         hosts: HostsConfig,
         tasks: TaskTracker,
@@ -109,6 +112,7 @@ impl Live {
             endpoint,
             hosted: Mutex::default(),
             hosting,
+            tenure,
             sessions: Mutex::new(Sessions::new(SessionsLimits {
                 unused,
                 ..SessionsLimits::default()
@@ -219,6 +223,7 @@ impl Live {
         new: NewSession,
         port: impl FnOnce(&NewSession) -> Result<SignalPort, Refused>,
     ) -> Result<(), Refused> {
+        self.tenure.check()?;
         let (session_id, account) = (new.session_id.clone(), new.account);
         let replaced = {
             let mut sessions = self.sessions.lock();

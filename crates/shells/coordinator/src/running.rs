@@ -23,12 +23,12 @@ use crate::{
     api::router,
     app::{App, Shared},
     authority::Authority,
+    cluster::{Cluster, ClusterError, Tenure},
     data_dir::{self, DataDirError},
     endpoint_port::EndpointPort,
     limits::KeyedLimit,
     live::Live,
     passwords::Hasher,
-    remote::{LEASE, Remote},
     server::{Server, TlsError, tls},
     store::{Store, StoreError},
     tokens::{AccessTokens, unix_now},
@@ -77,6 +77,9 @@ pub enum StartError {
         /// The system's words.
         source: std::io::Error,
     },
+    /// The cluster that the configuration names.
+    #[error(transparent)]
+    Cluster(#[from] ClusterError),
     /// Something of our own.
     #[error("{0}")]
     Internal(String),
@@ -94,6 +97,11 @@ impl StartError {
             Self::DataDir(_) | Self::KeyFile { .. } | Self::Store(_) => {
                 ProblemCode::CoordinatorFault
             }
+            Self::Cluster(ClusterError::Redis(_) | ClusterError::NoRandomness) => {
+                ProblemCode::CoordinatorFault
+            }
+            Self::Cluster(ClusterError::Listen(_)) => ProblemCode::PortRefused,
+            Self::Cluster(_) => ProblemCode::ConfigValue,
             Self::Internal(_) => ProblemCode::Internal,
         }
     }
@@ -148,12 +156,13 @@ impl Coordinator {
         let live = Live::new(
             endpoint,
             Arc::clone(&authority),
+            Tenure::default(),
             config.unused_session,
             config.hosts,
             tasks.clone(),
         );
         let app = App::new(Shared {
-            tokens: AccessTokens::new(&signing, config.access_lifetime),
+            tokens: Arc::new(AccessTokens::new(&signing, config.access_lifetime)),
             authority,
             endpoint_token,
             revoked_up_to: tokio::sync::Mutex::new(0),
@@ -163,27 +172,39 @@ impl Coordinator {
             relayed: KeyedLimit::new(config.limits.relay_bytes),
             store: store.clone(),
             hasher: hasher.clone(),
-            live: live.clone(),
+            live,
+            tenure: Tenure::default(),
             stop: stop.clone(),
             tasks: tasks.clone(),
             config,
         });
         // Before anybody is let in: what is switched off stays off.
         sync_fleet(&app).await?;
+        let router = match &app.config.cluster {
+            None => {
+                follow(&app);
+                router(app.clone())
+            }
+            Some(cluster) => {
+                let token = app.endpoint_token.as_ref().map_or("", Secret::reveal);
+                let identity = app.authority.key();
+                let keys = [
+                    ("identity.key", identity.raw().as_slice()),
+                    ("jwt.key", signing.as_slice()),
+                    ("endpoint-token", token.as_bytes()),
+                ];
+                Cluster::join(&app, cluster, keys).await?
+            }
+        };
         let server = Server {
             listener,
             tls,
-            router: router(app.clone()),
+            router,
             stop: stop.clone(),
             tasks: tasks.clone(),
         };
         tasks.spawn(server.run());
-        let (hosting, stopped) = (Arc::clone(&live.hosting), stop.clone());
-        tasks.spawn(async move { hosting.watch(stopped).await });
-        tasks.spawn(async move { live.expire(stop).await });
         tasks.spawn(forget_expired(app.clone()));
-        tasks.spawn(follow_revocations(app.clone()));
-        tasks.spawn(follow_fleet(app.clone()));
         tracing::info!(url, key = %app.authority.key(), "coordinator started");
         Ok(Running {
             addr,
@@ -300,7 +321,7 @@ fn authority(config: &CoordinatorConfig) -> Result<Authority, StartError> {
 
 fn endpoint(config: &CoordinatorConfig, authority: &Authority) -> Result<EndpointPort, StartError> {
     if config.endpoint_mode == EndpointMode::Remote {
-        return Ok(EndpointPort::Remote(Remote::new(LEASE)));
+        return Ok(EndpointPort::away());
     }
     let (file, der) = data_dir::endpoint_key(&config.data_dir, EndpointPort::new_identity)?;
     let loopback = config.listen.ip().is_loopback();
@@ -328,6 +349,16 @@ async fn forget_expired(app: App) {
             () = tokio::time::sleep(FORGET_EVERY) => {}
         }
     }
+}
+
+/// Starts what looks after the live state until the end.
+pub(crate) fn follow(app: &App) {
+    let (hosting, live) = (Arc::clone(&app.live.hosting), Arc::clone(&app.live));
+    let (watched, expiring) = (app.stop.clone(), app.stop.clone());
+    app.tasks.spawn(async move { hosting.watch(watched).await });
+    app.tasks.spawn(async move { live.expire(expiring).await });
+    app.tasks.spawn(follow_revocations(app.clone()));
+    app.tasks.spawn(follow_fleet(app.clone()));
 }
 
 /// Ends what was revoked since the last look. Gives how many sessions.

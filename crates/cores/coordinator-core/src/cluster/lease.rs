@@ -228,7 +228,9 @@ impl Lease {
         match (answer, asked.ask) {
             (None, _) => {}
             (Some(Answer::Renewed), Ask::Renew { fence }) => match self.state {
-                State::Held { fence: now_held, .. } if now_held == fence => {
+                State::Held {
+                    fence: now_held, ..
+                } if now_held == fence => {
                     self.state = State::Held { fence, until };
                 }
                 State::Suspended { fence: kept, .. } if kept == fence && in_time => {

@@ -122,7 +122,9 @@ impl Store {
                 Answer::Renewed
             }
             Ask::Acquire if self.held.is_some_and(|(by, _)| by != node) => held(),
-            Ask::Acquire if ((now - self.started) / 1000.0).floor() < TIMES.guard().as_secs_f64() => {
+            Ask::Acquire
+                if ((now - self.started) / 1000.0).floor() < TIMES.guard().as_secs_f64() =>
+            {
                 Answer::TooEarly
             }
             Ask::Acquire => {
@@ -191,7 +193,8 @@ fn run(plan: &Plan) -> Result<Vec<(usize, u64)>, TestCaseError> {
     let mut post: Vec<(u64, Post)> = Vec::new();
     let mut tenures = Vec::new();
     let mut sent = 0;
-    let within = |from: u32, time: u32, t: u64| (u64::from(from)..u64::from(from + time)).contains(&t);
+    let within =
+        |from: u32, time: u32, t: u64| (u64::from(from)..u64::from(from + time)).contains(&t);
     for t in 0..30_000_u64 {
         for (at, empty) in &plan.restarts {
             if u64::from(*at) == t {
@@ -212,7 +215,10 @@ fn run(plan: &Plan) -> Result<Vec<(usize, u64)>, TestCaseError> {
         if t % 2500 == 0 {
             snapshot = store.clone();
         }
-        let frozen = plan.freezes.iter().any(|(from, time)| within(*from, *time, t));
+        let frozen = plan
+            .freezes
+            .iter()
+            .any(|(from, time)| within(*from, *time, t));
         let mut due = Vec::new();
         post.retain_mut(|(at, one)| {
             let waits = *at > t || (frozen && matches!(one, Post::Question(..)));
@@ -234,7 +240,11 @@ fn run(plan: &Plan) -> Result<Vec<(usize, u64)>, TestCaseError> {
                 }
                 Post::Answered(node, number, answer) => {
                     // A node that stands still finds it when it goes on.
-                    let paused = |t| plan.pauses.iter().any(|(n, f, d)| *n == node && within(*f, *d, t));
+                    let paused = |t| {
+                        plan.pauses
+                            .iter()
+                            .any(|(n, f, d)| *n == node && within(*f, *d, t))
+                    };
                     if paused(t) {
                         post.push((t + 1, Post::Answered(node, number, answer)));
                         continue;
@@ -249,7 +259,10 @@ fn run(plan: &Plan) -> Result<Vec<(usize, u64)>, TestCaseError> {
             }
         }
         for (node, lease) in nodes.iter_mut().enumerate() {
-            let paused = plan.pauses.iter().any(|(n, f, d)| *n == node && within(*f, *d, t));
+            let paused = plan
+                .pauses
+                .iter()
+                .any(|(n, f, d)| *n == node && within(*f, *d, t));
             if paused {
                 continue;
             }

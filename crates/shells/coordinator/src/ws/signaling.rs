@@ -243,7 +243,11 @@ async fn converse(app: &App, socket: &mut WebSocket, seat: SocketSeat, who: &Who
             }
             incoming = socket.next() => {
                 heard = Instant::now();
-                match take(&limit, incoming, |signal| who.handle(app, &seat, signal)) {
+                let handle = |signal| match app.tenure.check() {
+                    Ok(()) => who.handle(app, &seat, signal),
+                    Err(refused) => Some(error(refused.code(), refused.detail())),
+                };
+                match take(&limit, incoming, handle) {
                     ControlFlow::Continue(None) => continue,
                     ControlFlow::Continue(Some(answer)) => text(&answer),
                     ControlFlow::Break(code) => return code,
