@@ -203,7 +203,11 @@ fn under_load_the_owner_is_killed_then_frozen_and_no_game_notices() {
         let mut socket = ghost.socket(cluster.addresses[0]).await.unwrap();
         let join = json!({"type": "join", "session_id": room.session_id}).to_string();
         socket.send(Message::text(join)).await.unwrap();
-        let joined = socket.next().await.unwrap().unwrap().into_text().unwrap();
+        let joined = loop {
+            if let Message::Text(text) = socket.next().await.unwrap().unwrap() {
+                break text;
+            }
+        };
         assert!(
             joined.contains("session-joined") && joined.contains(&room.peer_id),
             "{joined}"
@@ -370,12 +374,17 @@ fn what_the_operator_does_counts_at_once_and_an_owner_that_ends_hands_over() {
         while runtime.block_on(player.is_p2p(cluster.addresses[n % NODES])) != Some(on) {
             std::thread::sleep(Duration::from_millis(10));
         }
-        println!("the switch was in force after {} ms", done.elapsed().as_millis());
+        println!(
+            "the switch was in force after {} ms",
+            done.elapsed().as_millis()
+        );
         assert!(done.elapsed() < Duration::from_millis(600));
     }
     // The owner is asked to end: nobody waits for its lease.
     let marks = cluster.marks();
-    let mut socket = runtime.block_on(player.socket(cluster.addresses[0])).unwrap();
+    let mut socket = runtime
+        .block_on(player.socket(cluster.addresses[0]))
+        .unwrap();
     let asked = Instant::now();
     cluster.node(0).terminate();
     let closed = runtime.block_on(async {
@@ -388,7 +397,10 @@ fn what_the_operator_does_counts_at_once_and_an_owner_that_ends_hands_over() {
     });
     assert_eq!(closed, Some(1012));
     let next = cluster.next_owner(marks, 0);
-    println!("another node owned the sessions {} ms after SIGTERM", asked.elapsed().as_millis());
+    println!(
+        "another node owned the sessions {} ms after SIGTERM",
+        asked.elapsed().as_millis()
+    );
     assert!(asked.elapsed() < LEASE);
     cluster.ended(0);
     // And the session is the same there.

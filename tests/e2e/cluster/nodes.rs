@@ -10,20 +10,20 @@ use warp_tests::house::{House, Plan, program};
 use warp_tests::process::{PATIENCE, Process, Source};
 
 /// How many nodes.
-pub const NODES: usize = 3;
+pub(crate) const NODES: usize = 3;
 
 /// Length of the lease in these tests.
-pub const LEASE: Duration = Duration::from_secs(3);
+pub(crate) const LEASE: Duration = Duration::from_secs(3);
 
 /// A Redis that keeps nothing.
-pub struct Redis {
+pub(crate) struct Redis {
     process: Process,
     port: u16,
 }
 
 impl Redis {
     /// `None`: the program is not installed.
-    pub fn start() -> Option<Self> {
+    pub(crate) fn start() -> Option<Self> {
         let found = Command::new("redis-server").arg("--version").output();
         found.ok()?;
         let port = free_port();
@@ -43,34 +43,34 @@ impl Redis {
     }
 
     /// Ends it as a crash does, and starts it again with nothing in it.
-    pub fn restart_empty(&mut self) {
+    pub(crate) fn restart_empty(&mut self) {
         self.process.kill();
         self.process.exit(PATIENCE);
         self.process = Self::process(self.port);
     }
 
-    pub fn freeze(&self) {
+    pub(crate) fn freeze(&self) {
         self.process.freeze();
     }
 
-    pub fn thaw(&self) {
+    pub(crate) fn thaw(&self) {
         self.process.thaw();
     }
 }
 
 /// The whole. Dropped in this order.
-pub struct Cluster {
+pub(crate) struct Cluster {
     more: Vec<Process>,
     /// Its coordinator is the node 0.
-    pub house: House,
-    pub redis: Redis,
+    pub(crate) house: House,
+    pub(crate) redis: Redis,
     /// Where clients find each node.
-    pub addresses: [SocketAddr; NODES],
+    pub(crate) addresses: [SocketAddr; NODES],
 }
 
 impl Cluster {
     /// `None`: there is no Redis here.
-    pub fn start() -> Option<Self> {
+    pub(crate) fn start() -> Option<Self> {
         let redis = Redis::start()?;
         let secrets = tempfile::tempdir().unwrap();
         // It outlives the nodes, which read it at each start.
@@ -121,14 +121,14 @@ impl Cluster {
         self.house.endpoint_serves(from);
     }
 
-    pub fn node(&self, number: usize) -> &Process {
+    pub(crate) fn node(&self, number: usize) -> &Process {
         match number.checked_sub(1) {
             None => &self.house.coordinator,
             Some(number) => &self.more[number],
         }
     }
 
-    pub fn kill(&mut self, number: usize) {
+    pub(crate) fn kill(&mut self, number: usize) {
         let process = match number.checked_sub(1) {
             None => &mut self.house.coordinator,
             Some(number) => &mut self.more[number],
@@ -138,7 +138,7 @@ impl Cluster {
     }
 
     /// Waits for the good end of a node that was asked to end.
-    pub fn ended(&mut self, number: usize) {
+    pub(crate) fn ended(&mut self, number: usize) {
         let process = match number.checked_sub(1) {
             None => &mut self.house.coordinator,
             Some(number) => &mut self.more[number],
@@ -147,7 +147,7 @@ impl Cluster {
     }
 
     /// Starts a node again at its address.
-    pub fn restart(&mut self, number: usize) {
+    pub(crate) fn restart(&mut self, number: usize) {
         match number.checked_sub(1) {
             None => self.house.restart_coordinator(),
             Some(place) => {
@@ -159,12 +159,12 @@ impl Cluster {
     }
 
     /// A place in the transcript of each node from which to look.
-    pub fn marks(&self) -> [usize; NODES] {
+    pub(crate) fn marks(&self) -> [usize; NODES] {
         std::array::from_fn(|number| self.node(number).mark())
     }
 
     /// Waits until a node other than `before` owns the live state and lets clients in.
-    pub fn next_owner(&self, from: [usize; NODES], before: usize) -> usize {
+    pub(crate) fn next_owner(&self, from: [usize; NODES], before: usize) -> usize {
         let end = Instant::now() + PATIENCE;
         loop {
             for number in (0..NODES).filter(|number| *number != before) {
@@ -180,18 +180,18 @@ impl Cluster {
     }
 
     /// Waits until the endpoint serves the owner, as a line of it after `from` says.
-    pub fn endpoint_serves(&self, from: usize) {
+    pub(crate) fn endpoint_serves(&self, from: usize) {
         let endpoint = self.house.endpoint.as_ref().unwrap();
         logged(endpoint, from, "serving the coordinator");
     }
 
-    pub fn endpoint_mark(&self) -> usize {
+    pub(crate) fn endpoint_mark(&self) -> usize {
         self.house.endpoint.as_ref().unwrap().mark()
     }
 }
 
 /// Waits until a program has logged this; gives the place behind it.
-pub fn logged(process: &Process, from: usize, text: &str) -> usize {
+pub(crate) fn logged(process: &Process, from: usize, text: &str) -> usize {
     let waited = process.wait_line(from, text, PATIENCE, |line| {
         (line.source == Source::Err && line.text.contains(text)).then_some(())
     });
@@ -218,16 +218,19 @@ fn file_of(house: &House, number: usize) -> PathBuf {
 }
 
 /// Runs a command of the operator on the cluster's data to its end.
-pub fn operate(house: &House, arguments: &[&str]) {
+pub(crate) fn operate(house: &House, arguments: &[&str]) {
     let mut command = Command::new(program("warp-coordinator"));
-    command.args(arguments).arg("--config").arg(file_of(house, 1));
+    command
+        .args(arguments)
+        .arg("--config")
+        .arg(file_of(house, 1));
     command.arg("--data").arg(house.data());
     let mut process = Process::start(&arguments.join(" "), command);
     assert_eq!(process.exit(PATIENCE).code, Some(0), "{arguments:?}");
 }
 
 /// The command that starts a node beside the house's own, on the same data.
-pub fn command(house: &House, number: usize, listen: SocketAddr) -> Command {
+pub(crate) fn command(house: &House, number: usize, listen: SocketAddr) -> Command {
     let mut command = Command::new(program("warp-coordinator"));
     command.arg("serve").arg("--config");
     command.arg(file_of(house, number));
@@ -247,7 +250,7 @@ fn node(house: &House, number: usize, listen: SocketAddr) -> (Process, SocketAdd
     (process, bare.parse().expect("an address"))
 }
 
-pub fn free_port() -> u16 {
+pub(crate) fn free_port() -> u16 {
     let free = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
     free.local_addr().unwrap().port()
 }

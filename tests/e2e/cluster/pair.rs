@@ -28,18 +28,18 @@ const SILENCE: Duration = Duration::from_secs(2);
 
 /// What one player has seen.
 #[derive(Debug, Default)]
-pub struct Seen {
-    pub sent: u32,
+pub(crate) struct Seen {
+    pub(crate) sent: u32,
     /// Numbers of the other player's messages, in the order in which they came.
-    pub received: Vec<u32>,
-    pub acknowledged: BTreeSet<u32>,
+    pub(crate) received: Vec<u32>,
+    pub(crate) acknowledged: BTreeSet<u32>,
     /// `error` signals in answer to messages, and sockets and calls that were refused.
-    pub refused: u32,
-    pub sockets: u32,
+    pub(crate) refused: u32,
+    pub(crate) sockets: u32,
     /// Whom the coordinator named as present when the room was entered last.
-    pub present: Vec<String>,
+    pub(crate) present: Vec<String>,
     /// Longest time without a message of the other player, and since when.
-    pub gap: Duration,
+    pub(crate) gap: Duration,
     heard: Option<Instant>,
 }
 
@@ -55,19 +55,19 @@ impl Seen {
 }
 
 /// One player.
-pub struct Player {
+pub(crate) struct Player {
     http: reqwest::Client,
     nodes: Vec<SocketAddr>,
     token: String,
-    pub peer_id: String,
-    pub session_id: String,
+    pub(crate) peer_id: String,
+    pub(crate) session_id: String,
     seen: Arc<Mutex<Seen>>,
     first: usize,
 }
 
 impl Player {
     /// Signs in at the node `first`, and joins the zone there.
-    pub async fn join(nodes: &[SocketAddr], first: usize, user: &str) -> Self {
+    pub(crate) async fn join(nodes: &[SocketAddr], first: usize, user: &str) -> Self {
         let http = client();
         let base = api(nodes[first]);
         let (_, signed_in) = post(&http, &base, "auth/login", None, &credentials(user)).await;
@@ -100,12 +100,12 @@ impl Player {
     }
 
     /// What it has seen so far.
-    pub fn seen(&self) -> MutexGuard<'_, Seen> {
+    pub(crate) fn seen(&self) -> MutexGuard<'_, Seen> {
         self.seen.lock().unwrap()
     }
 
     /// Opens a signaling socket at a node.
-    pub async fn socket(
+    pub(crate) async fn socket(
         &self,
         node: SocketAddr,
     ) -> Result<
@@ -126,7 +126,7 @@ impl Player {
     }
 
     /// Lets the other player into this one's room.
-    pub async fn admit(&self, node: SocketAddr, guest: &str) -> bool {
+    pub(crate) async fn admit(&self, node: SocketAddr, guest: &str) -> bool {
         let path = format!("links/{}/guests", self.session_id);
         let body = json!({"peer_id": guest});
         let base = api(node);
@@ -137,14 +137,14 @@ impl Player {
     }
 
     /// Whether P2P is on in all zones, as a node says.
-    pub async fn is_p2p(&self, node: SocketAddr) -> Option<bool> {
+    pub(crate) async fn is_p2p(&self, node: SocketAddr) -> Option<bool> {
         let request = self.http.get(format!("{}/fleet/p2p", api(node)));
         let answer = request.bearer_auth(&self.token).send().await.ok()?;
         answer.json::<Value>().await.ok()?["enabled"].as_bool()
     }
 
     /// Talks with `other` in `room` until `stop`.
-    pub async fn talk(
+    pub(crate) async fn talk(
         self: Arc<Self>,
         other: String,
         room: String,
@@ -277,7 +277,10 @@ async fn post(
 
 /// Makes accounts at all nodes in turn, one after another; gives the names that were acknowledged
 /// (201), and how many calls were not.
-pub async fn register(nodes: Vec<SocketAddr>, stop: CancellationToken) -> (Vec<String>, u32) {
+pub(crate) async fn register(
+    nodes: Vec<SocketAddr>,
+    stop: CancellationToken,
+) -> (Vec<String>, u32) {
     let http = client();
     let (mut made, mut refused) = (Vec::new(), 0);
     for n in 0.. {
@@ -298,7 +301,7 @@ pub async fn register(nodes: Vec<SocketAddr>, stop: CancellationToken) -> (Vec<S
 }
 
 /// Whether an account can sign in.
-pub async fn signs_in(node: SocketAddr, user: &str) -> bool {
+pub(crate) async fn signs_in(node: SocketAddr, user: &str) -> bool {
     let (status, _) = post(
         &client(),
         &api(node),
@@ -311,7 +314,7 @@ pub async fn signs_in(node: SocketAddr, user: &str) -> bool {
 }
 
 /// Status and body of `/health`, as a probe with a limit of 1 s sees it.
-pub async fn health(node: SocketAddr) -> (u16, Value) {
+pub(crate) async fn health(node: SocketAddr) -> (u16, Value) {
     let asked = client().get(format!("http://{node}/health")).send();
     match timeout(Duration::from_secs(1), asked).await {
         Ok(Ok(response)) => {

@@ -47,7 +47,10 @@ impl Node<'_> {
             Ok(response)
         };
         let mut socket = accept_hdr_async(stream, look).await.unwrap();
-        let time = SystemTime::now().duration_since(UNIX_EPOCH).unwrap().as_secs();
+        let time = SystemTime::now()
+            .duration_since(UNIX_EPOCH)
+            .unwrap()
+            .as_secs();
         let key = self.coordinator.key();
         let signature = self.coordinator.sign(&identity_message(&key, &nonce, time));
         let challenge = ToEndpoint::Challenge {

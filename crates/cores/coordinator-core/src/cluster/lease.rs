@@ -5,7 +5,8 @@
 //!
 //! * [`Ask::Acquire`]: while another holds the lease, [`Answer::Held`]. For [`LeaseTimes::guard`]
 //!   after its own start the store gives no lease to anybody ([`Answer::TooEarly`]): it may have
-//!   forgotten one. Otherwise the caller has it, with a fencing number larger than all before.
+//!   forgotten one. After it stood still it waits for the latest holder for two beats. Otherwise the
+//!   caller has it, with a fencing number larger than all before.
 //! * [`Ask::Renew`], which only a node sends that may act: it goes on while the caller holds it, and
 //!   also when the store has forgotten it and nobody has had a later one. [`Answer::Held`] otherwise.
 //!

@@ -1,11 +1,13 @@
 -- One call of a node, carried out at once or not at all.
 --
 -- KEYS  1 the lease: token of who holds it, with its expiry
---       2 the latest tenure: fencing number and token
+--       2 the latest tenure: fencing number and token; when the latest call was, and when the first
+--         after a time in which the store stood still
 --       3 the nodes: by name, a JSON object with the end of their presence
 -- ARGV  token, name, what others are told of it, fingerprints of its keys, presence in ms,
 --       what it wants (acquire, renew, look, leave), its fencing number, length of a lease in ms,
---       seconds that the store has to be up before it gives a lease
+--       seconds that the store has to be up before it gives a lease, time in ms in which each node
+--       calls twice at least
 -- gives verdict, fencing number, 1 if the latest tenure before was the caller's, holder's token,
 --       what is left of the lease in ms, what is told of each node
 local token, name, node, keys = ARGV[1], ARGV[2], ARGV[3], ARGV[4]
@@ -35,9 +37,15 @@ else
 end
 
 local held = redis.call('GET', KEYS[1])
-local last = redis.call('HMGET', KEYS[2], 'fence', 'token')
+local last = redis.call('HMGET', KEYS[2], 'fence', 'token', 'called', 'woke')
 local last_fence = tonumber(last[1] or '0')
 local verdict, unbroken = 'held', 0
+local called, woke, twice = tonumber(last[3] or now), tonumber(last[4] or '0'), tonumber(ARGV[10])
+if now - called > twice then
+  woke = now
+  redis.call('HSET', KEYS[2], 'woke', string.format('%.0f', now))
+end
+redis.call('HSET', KEYS[2], 'called', string.format('%.0f', now))
 local function give(number)
   redis.call('SET', KEYS[1], token, 'PX', lease)
   redis.call('HSET', KEYS[2], 'fence', number, 'token', token)
@@ -53,7 +61,9 @@ if want == 'renew' then
   end
 elseif want == 'acquire' and (not held or held == token) then
   local up = string.match(redis.call('INFO', 'server'), 'uptime_in_seconds:(%d+)')
-  if tonumber(up or '0') < tonumber(ARGV[9]) then
+  -- It stood still until just now, and no lease was renewed meanwhile: who held it comes first.
+  local others_turn = last[2] and last[2] ~= token and now - woke < twice
+  if tonumber(up or '0') < tonumber(ARGV[9]) or others_turn then
     verdict = 'early'
   else
     -- Never behind the store's clock, so that numbers go on growing when the store has lost its own.

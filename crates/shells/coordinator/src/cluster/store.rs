@@ -175,6 +175,7 @@ impl ClusterStore {
         call.arg(ms(who.times.lease).max(3000)).arg(want).arg(fence);
         call.arg(ms(who.times.lease))
             .arg(who.times.guard().as_secs());
+        call.arg(ms(who.times.beat() * 2));
         let run = async {
             let mut connection = self.connection().await?;
             let reply: Reply = call.invoke_async(&mut connection).await?;

@@ -198,3 +198,45 @@ async fn a_store_that_stands_still_holds_nobody_up() {
     redis.signal("-CONT");
     store.look(&a).await.unwrap();
 }
+
+#[tokio::test]
+async fn after_it_stood_still_the_store_waits_for_who_held_the_lease() {
+    let Some(redis) = Redis::start() else {
+        println!("SKIPPED: redis-server is not installed");
+        return;
+    };
+    let store = redis.store();
+    let (a, b) = (node("a", "k"), node("b", "k"));
+    while !matches!(
+        store.beat(&a, Ask::Acquire).await.unwrap().answer,
+        Answer::Granted { .. }
+    ) {
+        sleep(Duration::from_millis(200)).await;
+    }
+    redis.signal("-STOP");
+    sleep(a.times.lease + a.times.beat()).await;
+    redis.signal("-CONT");
+    // Nobody has it, and b is not given it yet.
+    let beat = store.beat(&b, Ask::Acquire).await.unwrap();
+    assert_eq!((beat.answer, beat.owner), (Answer::TooEarly, None));
+    let beat = store.beat(&a, Ask::Acquire).await.unwrap();
+    assert!(matches!(
+        beat.answer,
+        Answer::Granted { unbroken: true, .. }
+    ));
+    // Where a does not come, b has it after a moment.
+    redis.signal("-STOP");
+    sleep(a.times.lease + a.times.beat()).await;
+    redis.signal("-CONT");
+    let began = Instant::now();
+    while !matches!(
+        store.beat(&b, Ask::Acquire).await.unwrap().answer,
+        Answer::Granted {
+            unbroken: false,
+            ..
+        }
+    ) {
+        assert!(began.elapsed() < Duration::from_secs(3));
+        sleep(Duration::from_millis(100)).await;
+    }
+}

@@ -70,7 +70,7 @@ impl Tenure {
     /// After how long without a word the other side should look for another owner; none: there is no
     /// other.
     pub(crate) fn silence(&self) -> Option<Duration> {
-        self.0.as_ref().map(|limits| limits.lease * 2)
+        self.0.as_ref().map(|limits| limits.lease)
     }
 }
 
