@@ -1,6 +1,6 @@
 //! Three coordinators as one: what is lost, and for how long nothing passes, when a node, its Redis or
 //! its clients' way to it fails. Real processes, a real Redis.
-#![cfg(unix)]
+#![cfg(target_os = "linux")]
 #![allow(
     clippy::unwrap_used,
     clippy::expect_used,
@@ -26,7 +26,7 @@ use warp_tests::digests::compare_all;
 use warp_tests::house::{NodePlan, good_end, on_map};
 use warp_tests::process::{PATIENCE, Process, Source};
 
-use nodes::{Cluster, LEASE, NODES, command, free_port, logged, operate};
+use nodes::{Cluster, LEASE, NODES, free_port, logged};
 use pair::{Player, health, register, signs_in};
 
 /// Two players who talk, and what was counted when it was looked last.
@@ -295,7 +295,7 @@ fn under_load_redis_is_emptied_and_frozen_and_the_owner_stays() {
         return;
     };
     let runtime = Runtime::new().unwrap();
-    let (node, mut client) = plays(&cluster, "45");
+    let (node, mut client) = plays(&cluster, "50");
     let pair = Pair::start(&runtime, &cluster);
     pair.goes_on(20);
 
@@ -346,6 +346,29 @@ fn under_load_redis_is_emptied_and_frozen_and_the_owner_stays() {
         sockets(pair.begin()),
         "a socket was closed"
     );
+    if let Some(database) = cluster.database {
+        // What needs the database is refused, and says so; what is open does not notice.
+        let before = pair.begin();
+        database.freeze().unwrap();
+        let frozen = Instant::now();
+        while runtime.block_on(health(cluster.addresses[1])).0 != 503 {
+            assert!(frozen.elapsed() < Duration::from_secs(3));
+        }
+        println!("/health said so after {} ms", frozen.elapsed().as_millis());
+        pair.goes_on(150);
+        database.thaw().unwrap();
+        let (gap, lost) = pair.cost("PostgreSQL frozen", before);
+        assert_eq!(lost, 0);
+        assert!(gap < Duration::from_secs(1), "{gap:?}");
+        let back = Instant::now();
+        while runtime.block_on(health(cluster.addresses[1])).0 != 200 {
+            assert!(back.elapsed() < PATIENCE);
+        }
+        println!(
+            "it was in use again after {} ms",
+            back.elapsed().as_millis()
+        );
+    }
     for (number, mark) in marks.into_iter().enumerate().take(NODES).skip(1) {
         let lines = cluster.node(number).lines();
         assert!(
@@ -369,7 +392,7 @@ fn what_the_operator_does_counts_at_once_and_an_owner_that_ends_hands_over() {
     let player = runtime.block_on(Player::join(&cluster.addresses, 1, "alice"));
     // Several times, because each node also looks by itself every two seconds.
     for (n, on) in [false, true, false, true, false].into_iter().enumerate() {
-        operate(&cluster.house, &["p2p", if on { "on" } else { "off" }]);
+        cluster.operate(&["p2p", if on { "on" } else { "off" }]);
         let done = Instant::now();
         while runtime.block_on(player.is_p2p(cluster.addresses[n % NODES])) != Some(on) {
             std::thread::sleep(Duration::from_millis(10));
@@ -420,35 +443,26 @@ fn a_node_with_other_keys_or_without_redis_does_not_start() {
         println!("SKIPPED: redis-server is not installed");
         return;
     };
-    let house = &cluster.house;
-    let file = house.dir().join("coordinator-1.json");
-    let text = std::fs::read_to_string(&file).unwrap();
+    let base = cluster.base();
+    let text = std::fs::read_to_string(base.file(1)).unwrap();
     let mut config: serde_json::Value = serde_json::from_str(&text).unwrap();
     config["cluster"]["node_url"] = json!(format!("http://127.0.0.1:{}", free_port()));
-    let refused = |config: &serde_json::Value, data: &str| {
-        std::fs::write(&file, config.to_string()).unwrap();
-        let mut command = command(house, 1, "127.0.0.1:0".parse().unwrap());
-        command.env("WARP_LOG", "warn");
-        if !data.is_empty() {
-            let mut other = std::process::Command::new(command.get_program());
-            other.args(["serve", "--config"]).arg(&file);
-            other
-                .args(["--listen", "127.0.0.1:0", "--data"])
-                .arg(house.dir().join(data));
-            command = other;
-        }
+    let refused = |config: &serde_json::Value, number: usize| {
+        std::fs::write(base.file(number), config.to_string()).unwrap();
+        let command = base.command(number, &["serve", "--listen", "127.0.0.1:0"]);
         let mut process = Process::start("a node that is refused", command);
         assert_eq!(process.exit(PATIENCE).code, Some(1));
         let lines = process.lines().into_iter();
         let said = lines.filter(|line| line.source == Source::Err);
         said.map(|line| line.text + "\n").collect::<String>()
     };
-    let said = refused(&config, "other-data");
+    // One that makes its own keys.
+    let said = refused(&config, NODES);
     for file in ["identity.key", "jwt.key", "endpoint-token"] {
         assert!(said.contains(file), "{said}");
     }
     config["cluster"]["redis"] = json!(format!("redis://:hunter2@127.0.0.1:{}/", free_port()));
-    let said = refused(&config, "");
+    let said = refused(&config, 1);
     assert!(
         said.contains("cluster.redis") && !said.contains("hunter2"),
         "{said}"

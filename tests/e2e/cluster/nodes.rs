@@ -1,11 +1,16 @@
 //! Three coordinators on one database, a Redis, an endpoint that knows all three.
+//!
+//! The database is a PostgreSQL and each node has a data directory of its own, with copies of the keys;
+//! where PostgreSQL is not installed it is the SQLite file of one directory.
 
 use std::net::{Ipv4Addr, SocketAddr, TcpListener};
 use std::path::PathBuf;
 use std::process::Command;
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
+use warp_lab::Postgres;
 use warp_tests::house::{House, Plan, program};
 use warp_tests::process::{PATIENCE, Process, Source};
 
@@ -66,37 +71,113 @@ pub(crate) struct Cluster {
     pub(crate) redis: Redis,
     /// Where clients find each node.
     pub(crate) addresses: [SocketAddr; NODES],
+    pub(crate) database: Option<&'static Postgres>,
+    base: Base,
+    _secrets: tempfile::TempDir,
+}
+
+/// What a node is started with beside its own configuration.
+#[derive(Clone)]
+pub(crate) struct Base {
+    dir: PathBuf,
+    database: Option<String>,
+}
+
+impl Base {
+    /// `warp-coordinator` with this command of it, on the data of a node.
+    pub(crate) fn command(&self, number: usize, arguments: &[&str]) -> Command {
+        let mut command = Command::new(program("warp-coordinator"));
+        command.args(arguments);
+        command.arg("--config").arg(self.file(number));
+        command.arg("--data").arg(self.data(number));
+        if let Some(url) = &self.database {
+            command.env("WARP_DATABASE_URL", url);
+        }
+        command.env("WARP_LOG", "info");
+        command
+    }
+
+    pub(crate) fn file(&self, number: usize) -> PathBuf {
+        self.dir.join(format!("coordinator-{number}.json"))
+    }
+
+    fn data(&self, number: usize) -> PathBuf {
+        match number {
+            1.. if self.database.is_some() || number >= NODES => {
+                self.dir.join(format!("data-{number}"))
+            }
+            _ => self.dir.join("data"),
+        }
+    }
+
+    fn node(&self, number: usize, listen: SocketAddr) -> (Process, SocketAddr) {
+        let command = self.command(number, &["serve", "--listen", &listen.to_string()]);
+        let process = Process::start(&format!("coordinator {number}"), command);
+        let (_, url) = process.wait_line(0, "its address", PATIENCE, |line| {
+            (line.source == Source::Out).then(|| line.text.clone())
+        });
+        let bare = url.strip_prefix("http://").expect("plain HTTP");
+        (process, bare.parse().expect("an address"))
+    }
 }
 
 impl Cluster {
     /// `None`: there is no Redis here.
     pub(crate) fn start() -> Option<Self> {
         let redis = Redis::start()?;
+        let database = Postgres::shared();
+        if let Err(reason) = &database {
+            println!("SKIPPED: PostgreSQL ({reason}); SQLite instead");
+        }
+        let database = database.ok();
+        let url = database.map(Postgres::database);
         let secrets = tempfile::tempdir().unwrap();
-        // It outlives the nodes, which read it at each start.
-        let secret = secrets.keep().join("cluster.secret");
+        // Beside the house's folder, which is made with the first node.
+        let secret = secrets.path().join("cluster.secret");
         std::fs::write(&secret, "0123456789abcdef".repeat(4)).unwrap();
         let config = config(redis.port, free_port(), &secret.display().to_string());
+        let for_all = url.clone();
         let house = House::with(Plan {
             coordinator: config.clone(),
+            servers: Arc::new(move |program| {
+                let mut command = Command::new(program);
+                if let Some(url) = &for_all {
+                    command.env("WARP_DATABASE_URL", url);
+                }
+                command
+            }),
             ..Plan::default()
         });
+        let base = Base {
+            dir: house.dir().to_owned(),
+            database: url,
+        };
         let mut more = Vec::new();
         let mut addresses = [house.address; NODES];
-        for number in 1..NODES {
+        for (number, place) in addresses.iter_mut().enumerate().skip(1) {
+            let data = base.data(number);
+            if data != house.data() {
+                std::fs::create_dir(&data).unwrap();
+                for key in ["identity.key", "jwt.key", "endpoint-token"] {
+                    std::fs::copy(house.data().join(key), data.join(key)).unwrap();
+                }
+            }
             let mut config = config.clone();
             config["cluster"]["node_url"] = json!(format!("http://127.0.0.1:{}", free_port()));
-            std::fs::write(file_of(&house, number), config.to_string()).unwrap();
+            std::fs::write(base.file(number), config.to_string()).unwrap();
             let any = SocketAddr::from((Ipv4Addr::LOCALHOST, 0));
-            let (process, address) = node(&house, number, any);
+            let (process, address) = base.node(number, any);
             more.push(process);
-            addresses[number] = address;
+            *place = address;
         }
         let mut cluster = Self {
             more,
             house,
             redis,
             addresses,
+            database,
+            base,
+            _secrets: secrets,
         };
         cluster.restart_endpoint();
         Some(cluster)
@@ -151,11 +232,23 @@ impl Cluster {
         match number.checked_sub(1) {
             None => self.house.restart_coordinator(),
             Some(place) => {
-                let (process, address) = node(&self.house, number, self.addresses[number]);
+                let (process, address) = self.base.node(number, self.addresses[number]);
                 assert_eq!(address, self.addresses[number]);
                 self.more[place] = process;
             }
         }
+    }
+
+    /// What nodes are started with.
+    pub(crate) fn base(&self) -> &Base {
+        &self.base
+    }
+
+    /// Runs a command of the operator to its end.
+    pub(crate) fn operate(&self, arguments: &[&str]) {
+        let command = self.base.command(1, arguments);
+        let mut process = Process::start(&arguments.join(" "), command);
+        assert_eq!(process.exit(PATIENCE).code, Some(0), "{arguments:?}");
     }
 
     /// A place in the transcript of each node from which to look.
@@ -211,43 +304,6 @@ fn config(redis: u16, port: u16, secret: &str) -> Value {
             "lease_seconds": LEASE.as_secs(),
         },
     })
-}
-
-fn file_of(house: &House, number: usize) -> PathBuf {
-    house.dir().join(format!("coordinator-{number}.json"))
-}
-
-/// Runs a command of the operator on the cluster's data to its end.
-pub(crate) fn operate(house: &House, arguments: &[&str]) {
-    let mut command = Command::new(program("warp-coordinator"));
-    command
-        .args(arguments)
-        .arg("--config")
-        .arg(file_of(house, 1));
-    command.arg("--data").arg(house.data());
-    let mut process = Process::start(&arguments.join(" "), command);
-    assert_eq!(process.exit(PATIENCE).code, Some(0), "{arguments:?}");
-}
-
-/// The command that starts a node beside the house's own, on the same data.
-pub(crate) fn command(house: &House, number: usize, listen: SocketAddr) -> Command {
-    let mut command = Command::new(program("warp-coordinator"));
-    command.arg("serve").arg("--config");
-    command.arg(file_of(house, number));
-    command.arg("--data").arg(house.data());
-    command.args(["--listen", &listen.to_string()]);
-    command.env("WARP_LOG", "info");
-    command
-}
-
-fn node(house: &House, number: usize, listen: SocketAddr) -> (Process, SocketAddr) {
-    let command = command(house, number, listen);
-    let process = Process::start(&format!("coordinator {number}"), command);
-    let (_, url) = process.wait_line(0, "its address", PATIENCE, |line| {
-        (line.source == Source::Out).then(|| line.text.clone())
-    });
-    let bare = url.strip_prefix("http://").expect("plain HTTP");
-    (process, bare.parse().expect("an address"))
 }
 
 pub(crate) fn free_port() -> u16 {

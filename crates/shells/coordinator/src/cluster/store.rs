@@ -197,9 +197,10 @@ impl ClusterStore {
         if let Some(connection) = idle {
             return Ok(connection);
         }
+        // The time limit is that of the whole call.
         let config = AsyncConnectionConfig::new()
-            .set_connection_timeout(Some(CALL_TIME))
-            .set_response_timeout(Some(CALL_TIME));
+            .set_connection_timeout(None)
+            .set_response_timeout(None);
         let client = &self.client;
         client
             .get_multiplexed_async_connection_with_config(&config)
