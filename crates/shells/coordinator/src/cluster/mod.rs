@@ -506,5 +506,6 @@ pub async fn announce(config: &ClusterConfig) {
     }
 }
 
-#[cfg(all(test, unix))]
+#[cfg(test)]
+#[cfg(unix)]
 mod store_tests;
