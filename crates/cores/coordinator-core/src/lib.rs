@@ -5,6 +5,9 @@
 //! * [`sessions`]: which account holds which session, and until when an unused one lasts.
 //! * [`fleet`]: volunteer hosts, their leases, and which session goes over which host.
 //! * [`cluster`]: which of several coordinators owns the live state, and until when.
+//! * [`game_account`]: an account of a game server's table, and whether it may sign in.
+//! * [`npcs`]: what is known of NPCs, and what of it is to be told.
+//! * [`host_sessions`]: which host serves which zone, from when to when.
 //! * [`access`]: who may join a zone, and what names and passwords look like.
 //!
 //! Time is an argument (a `Duration` since any fixed start); randomness too: ids come in as text.
@@ -13,11 +16,16 @@ pub mod access;
 pub mod cluster;
 pub mod fleet;
 pub mod frame;
+pub mod game_account;
+pub mod npcs;
+pub mod host_sessions;
 pub mod rooms;
 pub mod sessions;
 
 pub use access::{check_name, check_password, may_join};
 pub use fleet::{Fleet, FleetLimits, FleetOutput};
 pub use frame::parse_frame;
+pub use game_account::GameAccount;
+pub use host_sessions::{HostSession, HostSessions};
 pub use rooms::{CloseReason, ConnId, Output, Rooms, RoomsLimits};
 pub use sessions::{NewSession, Revoked, Session, Sessions, SessionsFull, SessionsLimits};

@@ -9,7 +9,7 @@
 //! * the numbers of sessions, in all and per account, are bounded; a full table refuses.
 
 use std::{
-    collections::{BTreeSet, HashMap},
+    collections::{BTreeMap, BTreeSet, HashMap},
     time::Duration,
 };
 
@@ -250,6 +250,29 @@ impl Sessions {
     pub fn revoked(&self, by: &Revoked) -> Vec<String> {
         let ended = self.by_id.values().filter(|s| by.ends(&s.grant));
         ended.map(|s| s.grant.session_id.clone()).collect()
+    }
+
+    /// How many sessions there are, and how many of them something has attached to.
+    pub fn tally(&self) -> (usize, usize) {
+        let used = self.by_id.values().filter(|s| s.due.is_none()).count();
+        (self.by_id.len(), used)
+    }
+
+    /// Sessions of each zone that has any.
+    pub fn by_zone(&self) -> BTreeMap<String, u32> {
+        let mut zones = BTreeMap::new();
+        for session in self.by_id.values() {
+            let count = zones.entry(session.grant.zone_id.clone()).or_insert(0_u32);
+            *count = count.saturating_add(1);
+        }
+        zones
+    }
+
+    /// Peer ids of the sessions of a zone, or of all.
+    pub fn peers(&self, zone_id: Option<&str>) -> Vec<String> {
+        let sessions = self.by_id.values();
+        let wanted = sessions.filter(|s| zone_id.is_none_or(|zone| s.grant.zone_id == zone));
+        wanted.map(|s| s.grant.peer_id.clone()).collect()
     }
 
     /// Ids of all sessions, in no order.

@@ -6,8 +6,19 @@ use tokio_util::{sync::CancellationToken, task::TaskTracker};
 use warp_protocol::Secret;
 
 use crate::{
-    authority::Authority, cluster::Tenure, config::CoordinatorConfig, endpoint_port::EndpointPort,
-    limits::KeyedLimit, live::Live, passwords::Hasher, store::Store, tokens::AccessTokens,
+    authority::Authority,
+    cluster::Tenure,
+    config::CoordinatorConfig,
+    endpoint_port::EndpointPort,
+    game_accounts::GameAccounts,
+    limits::KeyedLimit,
+    live::Live,
+    monitoring::{health::Health, metrics::Metrics, snapshot::Rates, viewers::Viewers},
+    npc::Npcs,
+    passwords::Hasher,
+    running::health,
+    store::Store,
+    tokens::AccessTokens,
 };
 
 /// Shared state; clones are cheap.
@@ -18,6 +29,8 @@ pub(crate) struct Shared {
     pub(crate) config: CoordinatorConfig,
     pub(crate) store: Store,
     pub(crate) hasher: Hasher,
+    /// The account table of a game server, if accounts of one may sign in.
+    pub(crate) game_accounts: Option<Arc<GameAccounts>>,
     pub(crate) tokens: Arc<AccessTokens>,
     pub(crate) authority: Arc<Authority>,
     /// What a remote endpoint has to show; none: the endpoint is embedded.
@@ -29,6 +42,13 @@ pub(crate) struct Shared {
     pub(crate) live: Arc<Live>,
     /// Whether this process may act on it.
     pub(crate) tenure: Tenure,
+    pub(crate) metrics: Metrics,
+    /// What `/health` looks at; whoever needs a further store adds it.
+    pub(crate) health: Health,
+    pub(crate) rates: Rates,
+    pub(crate) viewers: Viewers,
+    /// What the AI service said of the NPCs of each zone.
+    pub(crate) npcs: Npcs,
     pub(crate) by_address: KeyedLimit<IpAddr>,
     pub(crate) by_account: KeyedLimit<String>,
     /// Bytes on the relay.
@@ -64,6 +84,12 @@ impl App {
             endpoint_token: self.endpoint_token.clone(),
             revoked_up_to: tokio::sync::Mutex::new(0),
             syncing: tokio::sync::Mutex::new(()),
+            metrics: live.metrics.clone(),
+            health: health(&self.store, &live, true),
+            rates: Rates::default(),
+            viewers: Viewers::default(),
+            npcs: Npcs::default(),
+            game_accounts: self.game_accounts.clone(),
             live,
             tenure,
             by_address: KeyedLimit::new(config.limits.address),

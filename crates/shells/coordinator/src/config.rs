@@ -5,6 +5,7 @@
 //! | `listen` | address to listen on | `127.0.0.1:8001` |
 //! | `data_dir` | database and keys, relative to the file | `warp-coordinator-data` in the current directory |
 //! | `database.url` | `postgres://USER:PASSWORD@HOST/DATABASE?sslmode=...`; the environment variable `WARP_DATABASE_URL` wins over it | none: SQLite in `data_dir` |
+//! | `accounts.rathena` | accounts of a game server's table may sign in: `url` (`mysql://USER:PASSWORD@HOST/DATABASE`), `table` (`login`), `md5` (`false`), `roles` (`{"99": "admin"}`); see docs/accounts.md | none |
 //! | `tls.cert`, `tls.key` | PEM files, relative to the file | none: plain HTTP |
 //! | `ice_servers` | `[{"urls": ["stun:host:3478"], "username"?, "credential"?}]` | `[]` |
 //! | `turn.urls`, `turn.shared_secret` | a coturn with `use-auth-secret`: `["turn:host:3478"]` and its `static-auth-secret` | none |
@@ -29,6 +30,16 @@
 //! | `keep_alive.idle_seconds` | at least twice `ping_seconds`, at most 3600 | 45 |
 //! | `limits.address`, `limits.account`, `limits.signals` | `{"burst", "per_minute"}` | 60/120, 10/10, 200/3000 |
 //! | `limits.relay_bytes` | the same, bytes | 262144/3932160 |
+//! | `monitoring.token` | who shows it may read `/metrics`; at least 16 characters | none |
+//! | `monitoring.allow` | addresses that may read `/metrics` | `[]`: this machine only |
+//! | `monitoring.open_on_loopback` | the dashboard without a sign-in, for this machine | `false` |
+//! | `npc.url`, `npc.api_key` | AI service that is asked for states of NPCs | none |
+//! | `npc.poll_seconds` | how often, 1 to 3600 | 5 |
+//! | `npc.zones` | `{"zone": ["npc-id"]}`, at most 64 for each zone | `{}` |
+//! | `npc.push_token` | what the AI service shows when it pushes states; at least 16 characters | none |
+//! | `log.format` | `text` or `json` | `text` |
+//! | `log.file` | file that `serve` logs to instead of standard error, relative to the file; the day is added to its name, which ends with `.log` | none |
+//! | `log.keep` | how many days' files are kept, 1 to 365 | 14 |
 //!
 //! Unknown keys are warned about by name. A wrong value is refused with its path, the value and
 //! what is allowed.
@@ -46,8 +57,12 @@ use warp_protocol::{Secret, identity::MAX_VALIDITY, rest::IceServer};
 
 use crate::{
     cluster::{ClusterConfig, ClusterPart},
+    game_accounts::GameAccountsConfig,
     hosts_config::{HostsConfig, HostsPart},
     limits::{Rate, RateLimits},
+    log_config::{LogConfig, LogPart},
+    monitoring::config::{MonitoringConfig, MonitoringPart},
+    npc::{NpcConfig, NpcPart},
     passwords::PasswordCost,
     store::{DatabaseUrl, DatabaseUrlError},
     turn::{DEFAULT_TTL, TurnConfig},
@@ -99,6 +114,8 @@ pub struct CoordinatorConfig {
     pub data_dir: PathBuf,
     /// A PostgreSQL database; without it data is in a SQLite file in `data_dir`.
     pub database: Option<DatabaseUrl>,
+    /// Accounts of a game server's table may sign in.
+    pub game_accounts: Option<GameAccountsConfig>,
     /// TLS, or plain HTTP.
     pub tls: Option<TlsFiles>,
     /// Handed to launchers of zones with P2P, and used by the endpoint.
@@ -133,6 +150,12 @@ pub struct CoordinatorConfig {
     pub unused_session: Duration,
     /// Rate limits.
     pub limits: RateLimits,
+    /// Who may see the figures.
+    pub monitoring: MonitoringConfig,
+    /// Where states of NPCs come from.
+    pub npc: NpcConfig,
+    /// How the program logs; a launcher that embeds the coordinator logs as it likes.
+    pub log: LogConfig,
     /// Password hashing; anything but the default is for tests.
     pub password_cost: PasswordCost,
 }
@@ -143,6 +166,7 @@ impl Default for CoordinatorConfig {
             listen: SocketAddr::from((Ipv4Addr::LOCALHOST, DEFAULT_PORT)),
             data_dir: PathBuf::from(DEFAULT_DATA_DIR),
             database: None,
+            game_accounts: None,
             tls: None,
             ice_servers: Vec::new(),
             turn: None,
@@ -160,6 +184,9 @@ impl Default for CoordinatorConfig {
             idle_after: Duration::from_secs(45),
             unused_session: Duration::from_secs(60),
             limits: RateLimits::default(),
+            monitoring: MonitoringConfig::default(),
+            npc: NpcConfig::default(),
+            log: LogConfig::default(),
             password_cost: PasswordCost::Standard,
         }
     }
@@ -194,6 +221,8 @@ struct File {
     data_dir: Option<PathBuf>,
     #[serde(default)]
     database: DatabasePart,
+    #[serde(default)]
+    accounts: AccountsPart,
     tls: Option<TlsFiles>,
     #[serde(default)]
     ice_servers: Vec<IceServer>,
@@ -216,11 +245,22 @@ struct File {
     keep_alive: KeepAlivePart,
     #[serde(default)]
     limits: LimitsPart,
+    #[serde(default)]
+    monitoring: MonitoringPart,
+    #[serde(default)]
+    npc: NpcPart,
+    #[serde(default)]
+    log: LogPart,
 }
 
 #[derive(Default, Deserialize)]
 struct DatabasePart {
     url: Option<DatabaseUrl>,
+}
+
+#[derive(Default, Deserialize)]
+struct AccountsPart {
+    rathena: Option<GameAccountsConfig>,
 }
 
 #[derive(Default, Deserialize)]
@@ -350,6 +390,20 @@ impl File {
             3600,
         )?;
         config.hosts = self.hosts.checked(&seconds)?;
+        let refuse = |path: &str, allowed: String| match wrong(json, path, &allowed) {
+            // Our own words repeat no value.
+            ConfigError::Value { path, value, .. } => ConfigError::Value {
+                path,
+                value,
+                allowed,
+            },
+            other => other,
+        };
+        let monitoring = self.monitoring.checked();
+        config.monitoring = monitoring.map_err(|(path, allowed)| refuse(path, allowed))?;
+        config.npc = self.npc.checked(&seconds, &refuse)?;
+        let log = self.log.checked(base);
+        config.log = log.map_err(|(path, allowed)| refuse(path, allowed))?;
         for (i, origin) in self.cors_origins.iter().enumerate() {
             if !origin_ok(origin) {
                 let path = format!("cors_origins[{i}]");
@@ -377,6 +431,7 @@ impl File {
         config.listen = self.listen.unwrap_or(config.listen);
         config.data_dir = self.data_dir.map_or(config.data_dir, |p| base.join(p));
         config.database = self.database.url;
+        config.game_accounts = self.accounts.rathena;
         config.tls = self.tls.map(|tls| TlsFiles {
             cert: base.join(tls.cert),
             key: base.join(tls.key),
@@ -458,13 +513,19 @@ fn check_ice(json: &Value, i: usize, server: &IceServer) -> Result<(), ConfigErr
 /// A refusal of the value at `path`.
 pub(crate) fn wrong(json: &Value, path: &str, why: impl fmt::Display) -> ConfigError {
     // serde's words repeat the value, so they are kept back as well.
-    let bare_turn = path == "turn" && look_up(json, path).is_some_and(|v| !v.is_object());
+    let holds_secrets = matches!(path, "turn" | "monitoring" | "npc" | "cluster");
+    let bare = holds_secrets && look_up(json, path).is_some_and(|v| !v.is_object());
+    let names = [
+        "credential",
+        "secret",
+        "api_key",
+        "push_token",
+        "monitoring.token",
+    ];
     let database = path.starts_with("database");
-    let secret = path.contains("credential")
-        || (path.contains("secret") && path != "cluster.secret_file")
-        || path == "cluster.redis"
-        || bare_turn
-        || database;
+    let accounts = path.starts_with("accounts");
+    let cluster = path == "cluster.redis";
+    let secret = bare || database || accounts || cluster || names.iter().any(|name| path.contains(name));
     let value = match look_up(json, path) {
         None => "missing".to_owned(),
         // The whole of a server stands here when one of its keys is missing.
@@ -490,6 +551,8 @@ pub(crate) fn wrong(json: &Value, path: &str, why: impl fmt::Display) -> ConfigE
         value: if secret { "[secret]".into() } else { value },
         allowed: if database {
             DatabaseUrlError.to_string()
+        } else if accounts {
+            GameAccountsConfig::allowed(&why)
         } else if secret {
             "allowed is text".into()
         } else {
@@ -541,7 +604,12 @@ mod tests {
                 "cors_origins": ["https://play.example"], "registration": "closed",
                 "hosts": {"who": "role", "heartbeat_seconds": 2, "silent_seconds": 4, "minimum": {"cpu_cores": 4}},
                 "keep_alive": {"ping_seconds": 5, "idle_seconds": 10},
-                "limits": {"account": {"burst": 3, "per_minute": 4}}}"#,
+                "limits": {"account": {"burst": 3, "per_minute": 4}},
+                "monitoring": {"token": "sixteen letters!", "allow": ["192.0.2.9", "2001:db8::9"],
+                               "open_on_loopback": true},
+                "npc": {"url": "http://127.0.0.1:8000", "api_key": "k", "poll_seconds": 7,
+                        "zones": {"prontera": ["smith"]}, "push_token": "sixteen letters!"},
+                "log": {"format": "json", "file": "logs/warp.log", "keep": 30}}"#,
         )
         .unwrap();
         assert!(unknown.is_empty(), "{unknown:?}");
@@ -564,6 +632,13 @@ mod tests {
         assert_eq!(config.idle_after.as_secs(), 10);
         assert_eq!(config.limits.account, Rate::new(3, 4));
         assert_eq!(config.limits.address, RateLimits::default().address);
+        assert_eq!(config.monitoring.allow.len(), 2);
+        assert!(config.monitoring.token.is_some() && config.monitoring.open_on_loopback);
+        assert_eq!(config.npc.poll.as_secs(), 7);
+        assert_eq!(config.npc.zones["prontera"], ["smith"]);
+        let file = Path::new("/etc/warp/logs/warp.log");
+        assert_eq!(config.log.file.as_deref(), Some(file));
+        assert_eq!(config.log.keep, 30);
     }
 
     #[test]
@@ -679,6 +754,37 @@ mod tests {
                 "0",
                 "nonzero",
             ),
+            (
+                r#"{"monitoring": {"token": "too short"}}"#,
+                "monitoring.token",
+                "[secret]",
+                "at least 16",
+            ),
+            (
+                r#"{"npc": {"push_token": "too short"}}"#,
+                "npc.push_token",
+                "[secret]",
+                "at least 16",
+            ),
+            (
+                r#"{"npc": {"url": "ftp://a"}}"#,
+                "npc.url",
+                "\"ftp://a\"",
+                "http://",
+            ),
+            (
+                r#"{"npc": {"zones": {"z": [""]}}}"#,
+                "npc.zones.z",
+                r#"[""]"#,
+                "at most 64 ids",
+            ),
+            (
+                r#"{"log": {"file": "coordinator"}}"#,
+                "log.file",
+                "\"coordinator\"",
+                ".log",
+            ),
+            (r#"{"log": {"keep": 0}}"#, "log.keep", "0", "1 to 365"),
             (r#"[]"#, ".", "[]", "struct"),
         ] {
             match read(text) {

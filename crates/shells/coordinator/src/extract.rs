@@ -1,16 +1,23 @@
-//! What handlers take from a request. Each refuses with an [`warp_protocol::rest::ErrorBody`].
+//! What handlers take from a request. Each refuses with an [`warp_protocol::rest::ErrorBody`]: 400 for
+//! what is not well formed, 422 for fields that are missing or hold what they cannot.
 
 use std::net::SocketAddr;
 
 use axum::{
-    Json,
-    extract::{FromRequest, FromRequestParts, Path, Query, Request, rejection::JsonRejection},
-    http::{header, request::Parts},
+    extract::{FromRequest, FromRequestParts, Path, Query, Request},
+    http::{StatusCode, header, request::Parts},
 };
-use serde::{Deserialize, de::DeserializeOwned};
+use bytes::Bytes;
+use serde::{
+    Deserialize,
+    de::{DeserializeOwned, IgnoredAny},
+};
 use warp_protocol::{ProblemCode, Secret, rest::AccountRole};
 
-use crate::{app::App, problem::Refused};
+use crate::{
+    app::App,
+    problem::{Refused, invalid},
+};
 
 /// Where a request comes from; the server puts it into every request.
 #[derive(Debug, Clone, Copy)]
@@ -28,35 +35,55 @@ impl<S: Sync> FromRequestParts<S> for ClientAddr {
     }
 }
 
-/// A JSON body.
+/// A JSON body: an object.
 pub(crate) struct Body<T>(pub(crate) T);
 
 impl<T: DeserializeOwned, S: Send + Sync> FromRequest<S> for Body<T> {
     type Rejection = Refused;
 
     async fn from_request(request: Request, state: &S) -> Result<Self, Refused> {
-        match Json::<T>::from_request(request, state).await {
-            Ok(Json(body)) => Ok(Self(body)),
-            Err(rejection) => Err(refuse_json(&rejection)),
+        let is_json = request
+            .headers()
+            .get(header::CONTENT_TYPE)
+            .and_then(|value| value.to_str().ok())
+            .is_some_and(is_json);
+        if !is_json {
+            let text = "the request wants `content-type: application/json`";
+            return Err(bad(text).with_status(StatusCode::UNSUPPORTED_MEDIA_TYPE));
         }
+        let body = Bytes::from_request(request, state).await;
+        let body = body.map_err(|rejection| match rejection.status() {
+            status @ StatusCode::PAYLOAD_TOO_LARGE => {
+                bad("the request's body is too large").with_status(status)
+            }
+            _ => bad("the request's body could not be read"),
+        })?;
+        // To serde an array can be an object, field by field.
+        let is_object = body.iter().find(|byte| !byte.is_ascii_whitespace()) == Some(&b'{');
+        let read = serde_json::from_slice(&body).ok().filter(|_| is_object);
+        read.map(Self).ok_or_else(|| {
+            // serde's words may repeat a value, and a value here may be a password. Nor is its
+            // own distinction used: to it an object without its only key is not JSON.
+            match serde_json::from_slice::<IgnoredAny>(&body) {
+                Ok(_) => {
+                    invalid("the request's JSON does not have the fields that this route wants")
+                }
+                Err(_) => bad("the request's body is not valid JSON"),
+            }
+        })
     }
 }
 
-fn refuse_json(rejection: &JsonRejection) -> Refused {
-    let status = rejection.status();
-    let bad = |text: &str| Refused::new(ProblemCode::BadRequest, text);
-    match rejection {
-        JsonRejection::MissingJsonContentType(_) => {
-            bad("the request wants `content-type: application/json`").with_status(status)
-        }
-        // serde's words may repeat a value, and a value here may be a password.
-        JsonRejection::JsonDataError(_) => {
-            bad("the request's JSON does not have the fields that this route wants")
-        }
-        JsonRejection::JsonSyntaxError(_) => bad("the request's body is not valid JSON"),
-        _ if status.as_u16() == 413 => bad("the request's body is too large").with_status(status),
-        _ => bad("the request's body could not be read"),
-    }
+/// `application/json` or `application/...+json`, with whatever parameters.
+fn is_json(content_type: &str) -> bool {
+    let essence = content_type.split(';').next().unwrap_or_default();
+    let essence = essence.trim().to_ascii_lowercase();
+    let subtype = essence.strip_prefix("application/");
+    subtype.is_some_and(|subtype| subtype == "json" || subtype.ends_with("+json"))
+}
+
+fn bad(text: &str) -> Refused {
+    Refused::new(ProblemCode::BadRequest, text)
 }
 
 /// A part of the path.
@@ -73,6 +100,23 @@ impl<S: Send + Sync> FromRequestParts<S> for PathId {
     }
 }
 
+/// Two parts of the path.
+pub(crate) struct PathIds(pub(crate) String, pub(crate) String);
+
+impl<S: Send + Sync> FromRequestParts<S> for PathIds {
+    type Rejection = Refused;
+
+    async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, Refused> {
+        let Path((first, second)) =
+            <Path<(String, String)> as FromRequestParts<S>>::from_request_parts(parts, state)
+                .await
+                .map_err(|_| {
+                    Refused::new(ProblemCode::BadRequest, "the path is not valid UTF-8")
+                })?;
+        Ok(Self(first, second))
+    }
+}
+
 /// The query.
 pub(crate) struct QueryOf<T>(pub(crate) T);
 
@@ -84,7 +128,7 @@ impl<T: DeserializeOwned, S: Send + Sync> FromRequestParts<S> for QueryOf<T> {
             .await
             .map_err(|_| {
                 let text = "the query lacks a parameter, or one of them is not understood";
-                Refused::new(ProblemCode::BadRequest, text)
+                invalid(text)
             })?;
         Ok(Self(query))
     }

@@ -15,6 +15,8 @@
 //! * A session belongs to the account and device key that joined; there is one per zone and pair. It
 //!   ends when the endpoint ends it, when its owner asks, when its device is revoked, or when nothing
 //!   attaches to it for 60 s.
+//! * The routes are one table, of which the router and the OpenAPI document (`/openapi.json`, `/docs`)
+//!   are made.
 //! * A host belongs to the account that registered it first. Which session goes over which host is
 //!   decided by [`warp_coordinator_core::fleet`]; see docs/hosting-operator.md.
 //! * Logs never hold a password, a token, a query or a header.
@@ -27,11 +29,15 @@ pub mod config;
 mod data_dir;
 mod endpoint_port;
 mod extract;
+mod game_accounts;
 mod hosting;
 mod hosts_config;
 mod hub;
 mod limits;
 mod live;
+mod log_config;
+mod monitoring;
+mod npc;
 mod offline;
 mod passwords;
 mod problem;
@@ -39,6 +45,7 @@ mod relays;
 mod remote;
 mod running;
 mod server;
+mod storage;
 mod store;
 mod tokens;
 mod turn;
@@ -47,13 +54,18 @@ mod ws;
 pub use cluster::{ClusterConfig, ClusterError, announce};
 pub use config::{ConfigError, CoordinatorConfig, EndpointMode, Registration, TlsFiles};
 pub use data_dir::DataDirError;
+pub use game_accounts::GameAccountsConfig;
 pub use hosts_config::{HostsConfig, HostsWho};
 pub use limits::{Rate, RateLimits};
+pub use log_config::{LogConfig, LogFormat};
+pub use monitoring::config::MonitoringConfig;
+pub use npc::NpcConfig;
 pub use offline::{AdminError, Offline};
 pub use passwords::PasswordCost;
 pub use running::{Coordinator, Running, StartError, public_key};
 pub use server::TlsError;
-pub use store::{DatabaseUrl, DatabaseUrlError, DeviceView, StoreError};
+pub use storage::{back_up, migrate, restore};
+pub use store::{BackupError, CopyError, DatabaseUrl, DatabaseUrlError, DeviceView, StoreError};
 pub use turn::TurnConfig;
 pub use warp_coordinator_core::fleet::{FleetCounters, FleetLimits, HostMinimum};
 pub use warp_endpoint::HostTraffic;

@@ -2,7 +2,7 @@
 //! carrier of each, made together and ended together.
 
 use std::{
-    collections::HashMap,
+    collections::{BTreeMap, HashMap},
     sync::{Arc, OnceLock},
     time::{Duration, Instant},
 };
@@ -14,7 +14,13 @@ use tokio_util::{sync::CancellationToken, task::TaskTracker};
 use warp_coordinator_core::{
     NewSession, Revoked, RoomsLimits, Session, Sessions, SessionsFull, SessionsLimits,
 };
-use warp_protocol::{ProblemCode, identity::PublicKey, rest::IceServer, zone::ZoneFile};
+use warp_protocol::{
+    ProblemCode,
+    identity::PublicKey,
+    rest::IceServer,
+    signal::{EndedReason, ServerSignal},
+    zone::ZoneFile,
+};
 
 use crate::{
     authority::Authority,
@@ -23,6 +29,7 @@ use crate::{
     hosting::Hosting,
     hosts_config::HostsConfig,
     hub::{Hub, Seat},
+    monitoring::metrics::Metrics,
     problem::{Refused, internal},
     relays::Relays,
     remote::{HOSTED_LEASE, Owner, Remote},
@@ -31,6 +38,17 @@ use crate::{
 
 /// Peer id of the endpoint, in every room.
 pub(crate) const ENDPOINT_PEER: &str = "endpoint";
+
+/// The peer id of a player in its session's room; `random` makes it one of a kind.
+pub(crate) fn peer_id_of(player: &str, random: &str) -> String {
+    format!("player-{player}-{random}")
+}
+
+/// The player that a peer id of [`peer_id_of`] belongs to.
+pub(crate) fn player_of(peer_id: &str) -> &str {
+    let named = peer_id.strip_prefix("player-").unwrap_or(peer_id);
+    named.rsplit_once('-').map_or(named, |(player, _)| player)
+}
 
 /// Stops the WebSocket carrier of a session, with the close code to send.
 #[derive(Clone)]
@@ -84,6 +102,9 @@ pub(crate) struct Live {
     pub(crate) relays: Relays,
     pub(crate) hosting: Arc<Hosting>,
     tenure: Tenure,
+    pub(crate) metrics: Metrics,
+    /// Why a session ends whose end has begun elsewhere.
+    endings: Mutex<HashMap<String, EndedReason>>,
     /// Start of the time that the table counts in.
     start: Instant,
     deadlines_changed: Notify,
@@ -108,6 +129,8 @@ impl Live {
             tasks.clone(),
         );
         Arc::new(Self {
+            metrics: Metrics::new(hub.counters()),
+            endings: Mutex::default(),
             hub,
             endpoint,
             hosted: Mutex::default(),
@@ -233,7 +256,8 @@ impl Live {
         };
         if let Some(older) = replaced {
             let why = "replaced by a newer one of the same device";
-            self.tear_down(&older, why, close::SESSION_ENDED);
+            let reason = EndedReason::Replaced;
+            self.tear_down(&older, reason, why, close::SESSION_ENDED);
         }
         let made = self
             .hub
@@ -245,7 +269,7 @@ impl Live {
         let made = made.and_then(|()| port(&new));
         let made = made.and_then(|port| self.seat_endpoint(&session_id, port));
         if let Err(refused) = made {
-            self.end(&session_id, "it could not be made");
+            self.end_for(&session_id, EndedReason::Fault, "it could not be made");
             return Err(refused);
         }
         tracing::info!(
@@ -280,7 +304,7 @@ impl Live {
         let (live, id) = (Arc::clone(self), session_id.to_owned());
         self.tasks.spawn(async move {
             pump(seat, from_endpoint).await;
-            live.end(&id, "the endpoint ended it");
+            live.end_for(&id, EndedReason::Endpoint, "the endpoint ended it");
         });
         Ok(())
     }
@@ -347,9 +371,33 @@ impl Live {
         self.sessions.lock().players_in(zone_id)
     }
 
+    /// How many sessions there are, and how many of them something has attached to.
+    pub(crate) fn tally(&self) -> (usize, usize) {
+        self.sessions.lock().tally()
+    }
+
+    /// Sessions of each zone that has any.
+    pub(crate) fn by_zone(&self) -> BTreeMap<String, u32> {
+        self.sessions.lock().by_zone()
+    }
+
+    /// Sends to the launchers in a zone, or to all. Gives to how many.
+    pub(crate) fn tell(&self, zone_id: Option<&str>, signal: &ServerSignal) -> usize {
+        let peers = self.sessions.lock().peers(zone_id);
+        let told = peers
+            .iter()
+            .filter(|peer| self.hub.send_to(peer, signal.clone()));
+        told.count()
+    }
+
     /// Ends a session. Does nothing if it has ended.
     pub(crate) fn end(&self, session_id: &str, why: &str) {
-        self.end_with(session_id, why, close::SESSION_ENDED);
+        self.end_for(session_id, EndedReason::Ended, why);
+    }
+
+    /// The same with what its launcher is told.
+    pub(crate) fn end_for(&self, session_id: &str, reason: EndedReason, why: &str) {
+        self.end_with(session_id, reason, why, close::SESSION_ENDED);
     }
 
     /// Ends what a revocation ends. Gives how many.
@@ -363,6 +411,9 @@ impl Live {
             if let Some(carrier) = self.carriers.lock().get(id) {
                 carrier.close_with(close::SESSION_ENDED);
             }
+            let mut endings = self.endings.lock();
+            endings.insert(id.clone(), EndedReason::Revoked);
+            drop(endings);
             self.endpoint_of(id).revoke_device(id);
         }
         self.hosting.end_revoked(by);
@@ -380,17 +431,29 @@ impl Live {
         ids.len()
     }
 
-    fn end_with(&self, session_id: &str, why: &str, code: u16) {
+    fn end_with(&self, session_id: &str, reason: EndedReason, why: &str, code: u16) {
         let session = self.sessions.lock().remove(session_id);
         if let Some(session) = session {
-            self.tear_down(&session, why, code);
+            self.tear_down(&session, reason, why, code);
         }
     }
 
     /// Ends all that belongs to a session which is out of the table.
-    fn tear_down(&self, session: &Session, why: &str, code: u16) {
+    fn tear_down(&self, session: &Session, reason: EndedReason, why: &str, code: u16) {
         let id = &session.grant.session_id;
+        let begun = self.endings.lock().remove(id);
+        let reason = begun.unwrap_or(reason);
         tracing::info!(session = %id, why, "session ended");
+        self.metrics.session_ended(reason);
+        // While the coordinator stops the session may go on at a remote endpoint; the sockets close with
+        // a code of their own then.
+        if code != close::RESTART {
+            let signal = ServerSignal::SessionEnded {
+                code: reason.code(),
+                reason,
+            };
+            self.hub.send_to(&session.grant.peer_id, signal);
+        }
         // Before the endpoint lets go of it, so that it is closed with this code.
         let carrier = self.carriers.lock().remove(id);
         if let Some(carrier) = carrier {
@@ -468,7 +531,8 @@ impl Live {
                 if self.endpoint_of(&id).is_linked(&id) || self.relays.serve(&id) {
                     self.sessions.lock().mark_live(&id);
                 } else {
-                    self.end(&id, "nothing attached to it in time");
+                    let why = "nothing attached to it in time";
+                    self.end_for(&id, EndedReason::Unused, why);
                 }
             }
         }
@@ -483,7 +547,8 @@ impl Live {
         self.hosting.end_all();
         let ids = self.sessions.lock().ids();
         for id in ids {
-            self.end_with(&id, "the coordinator stops", close::RESTART);
+            let why = "the coordinator stops";
+            self.end_with(&id, EndedReason::Stopped, why, close::RESTART);
         }
     }
 }

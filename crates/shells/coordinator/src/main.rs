@@ -14,8 +14,8 @@ use std::{
 };
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
-use warp_coordinator::{AdminError, Coordinator, CoordinatorConfig, Offline};
-use warp_observe::{Observe, ObserveConfig};
+use warp_coordinator::{AdminError, Coordinator, CoordinatorConfig, LogConfig, LogFormat, Offline};
+use warp_observe::{LogFile, Observe, ObserveConfig};
 use warp_protocol::{
     ProblemCode, Secret,
     rest::{AccountRole, MAX_PASSWORD, RevokeRequest},
@@ -68,6 +68,32 @@ enum Command {
         /// On: each zone's own switch counts.
         #[arg(value_enum)]
         switch: Switch,
+        #[command(flatten)]
+        place: Place,
+    },
+    /// Write a backup of the SQLite database, with mode 0600. Works while the coordinator runs: what
+    /// it had answered before is in it. The keys in the data directory are not; keep a copy of them.
+    Backup {
+        /// The backup.
+        file: PathBuf,
+        /// Replace the file if it exists.
+        #[arg(long)]
+        force: bool,
+        #[command(flatten)]
+        place: Place,
+    },
+    /// Make a backup the SQLite database. It is checked first, and the database of before is kept
+    /// beside it; its path is printed. The coordinator must be stopped.
+    Restore {
+        /// The backup.
+        file: PathBuf,
+        #[command(flatten)]
+        place: Place,
+    },
+    /// Copy the SQLite database in the data directory to the configured PostgreSQL database, which
+    /// has to be empty, and print each table with its number of rows. The coordinator must be
+    /// stopped; the SQLite database stays as it is.
+    Migrate {
         #[command(flatten)]
         place: Place,
     },
@@ -211,7 +237,7 @@ impl From<AdminError> for Failure {
 
 fn main() -> ExitCode {
     let cli = Cli::parse();
-    let done = start_logging().and_then(|_observe| {
+    let done = start_logging(&cli.command).and_then(|_observe| {
         let runtime = tokio::runtime::Builder::new_multi_thread()
             .enable_all()
             .build()
@@ -232,9 +258,23 @@ fn main() -> ExitCode {
     }
 }
 
-fn start_logging() -> Result<Observe, Failure> {
-    warp_observe::init(ObserveConfig::default())
-        .map_err(|e| Failure::of_configuration(ProblemCode::ConfigValue, e))
+/// Of `serve` as its configuration says; the other commands are for somebody at a terminal. A wrong
+/// configuration is told when it is read for good.
+fn start_logging(command: &Command) -> Result<Observe, Failure> {
+    let log = match command {
+        Command::Serve { place, .. } => place.config.as_deref().and_then(|file| {
+            let read = CoordinatorConfig::from_file(file);
+            read.ok().map(|(config, _)| config.log)
+        }),
+        _ => None,
+    };
+    let LogConfig { format, file, keep } = log.unwrap_or_default();
+    let config = ObserveConfig {
+        json: format == LogFormat::Json,
+        file: file.map(|path| LogFile { path, keep }),
+        ..ObserveConfig::default()
+    };
+    warp_observe::init(config).map_err(|e| Failure::of_configuration(ProblemCode::ConfigValue, e))
 }
 
 async fn run(command: Command) -> Result<(), Failure> {
@@ -278,6 +318,29 @@ async fn run(command: Command) -> Result<(), Failure> {
             set?;
             tell_nodes(&place).await;
             println!("{}", if switch == Switch::On { "on" } else { "off" });
+            Ok(())
+        }
+        Command::Backup { file, force, place } => {
+            let config = configuration(&place)?;
+            warp_coordinator::back_up(&config, &file, force).await?;
+            println!("{}", file.display());
+            Ok(())
+        }
+        Command::Restore { file, place } => {
+            let config = configuration(&place)?;
+            if let Some(kept) = warp_coordinator::restore(&config, &file).await? {
+                println!("{}", kept.display());
+            }
+            Ok(())
+        }
+        Command::Migrate { place } => {
+            let config = configuration(&place)?;
+            let mut text = String::new();
+            for (table, rows) in warp_coordinator::migrate(&config).await? {
+                text += &format!("{table}\t{rows}\n");
+            }
+            // A reader that has gone away (`| head`) is no failure.
+            let _ = std::io::stdout().write_all(text.as_bytes());
             Ok(())
         }
         Command::Key { place } => {

@@ -131,7 +131,7 @@ impl Offline {
             return self.add_user(name, password, role).await;
         };
         warp_coordinator_core::check_password(&password).map_err(Refused::from)?;
-        let stored = Some(account.password);
+        let stored = account.password;
         let hasher = self.hasher().await?;
         let same = hasher.verify(password.clone(), stored).await?;
         if same && account.role == role {

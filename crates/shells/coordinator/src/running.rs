@@ -26,12 +26,20 @@ use crate::{
     cluster::{Cluster, ClusterError, Tenure},
     data_dir::{self, DataDirError},
     endpoint_port::EndpointPort,
+    game_accounts::GameAccounts,
+    hosting::serving::{keep_stored, persist},
     limits::KeyedLimit,
     live::Live,
+    monitoring::{
+        health::Health,
+        snapshot::Rates,
+        viewers::{self, Viewers},
+    },
+    npc::{self, Npcs},
     passwords::Hasher,
     server::{Server, TlsError, tls},
     store::{Store, StoreError},
-    tokens::{AccessTokens, unix_now},
+    tokens::{AccessTokens, unix_micros, unix_now},
 };
 
 /// Longest that the end may take; what still runs then is dropped.
@@ -50,6 +58,9 @@ pub(crate) const SYNC_EVERY: Duration = Duration::from_secs(2);
 /// How long certificates are remembered after they expired, so that a serial in an old log still
 /// names its device: as long as a refresh token can live by default.
 const REMEMBER_CERTIFICATES: i64 = 7 * 24 * 3600;
+
+/// How long sessions of hosts are remembered after they were over, microseconds: 90 days.
+const REMEMBER_SESSIONS: i64 = 90 * 24 * 3600 * 1_000_000;
 
 /// The coordinator could not be started.
 #[derive(Debug, thiserror::Error)]
@@ -162,7 +173,14 @@ impl Coordinator {
             tasks.clone(),
         );
         let app = App::new(Shared {
+            metrics: live.metrics.clone(),
+            health: health(&store, &live, config.cluster.is_none()),
+            rates: Rates::default(),
+            viewers: Viewers::default(),
+            npcs: Npcs::default(),
             tokens: Arc::new(AccessTokens::new(&signing, config.access_lifetime)),
+            game_accounts: (config.game_accounts.as_ref())
+                .map(|accounts| Arc::new(GameAccounts::new(accounts, &signing))),
             authority,
             endpoint_token,
             revoked_up_to: tokio::sync::Mutex::new(0),
@@ -178,6 +196,8 @@ impl Coordinator {
             tasks: tasks.clone(),
             config,
         });
+        // Hosts register anew with this process, so their sessions with the one before are over.
+        app.store.fail_open_sessions(unix_micros()).await?;
         // Before anybody is let in: what is switched off stays off.
         sync_fleet(&app).await?;
         let router = match &app.config.cluster {
@@ -285,6 +305,12 @@ impl Running {
         {
             tracing::info!("some connections did not end in time");
         }
+        if !matches!(
+            tokio::time::timeout(STOP_TIME / 4, persist(&app)).await,
+            Ok(Ok(()))
+        ) {
+            tracing::info!("the last sessions of hosts could not be stored");
+        }
         let _ = tokio::time::timeout(STOP_TIME / 4, app.store.close()).await;
         tracing::info!("coordinator stopped");
     }
@@ -333,11 +359,35 @@ fn endpoint(config: &CoordinatorConfig, authority: &Authority) -> Result<Endpoin
         .map_err(|_| StartError::KeyFile { file })
 }
 
+/// What the coordinator needs in order to work.
+/// `endpoint`: it is one of this process; in a cluster it is the owner's.
+pub(crate) fn health(store: &Store, live: &Arc<Live>, endpoint: bool) -> Health {
+    let health = Health::default();
+    let store = store.clone();
+    health.add("database", move || {
+        let store = store.clone();
+        async move { store.ping().await.map_err(|error| error.to_string()) }
+    });
+    if !endpoint {
+        return health;
+    }
+    let endpoint = live.endpoint.clone();
+    health.add("endpoint", move || {
+        let reachable = endpoint.reachable();
+        async move { reachable.map_err(|refused| refused.detail().to_owned()) }
+    });
+    health
+}
+
 async fn forget_expired(app: App) {
     loop {
         let remembered = unix_now().saturating_sub(REMEMBER_CERTIFICATES);
         if let Err(error) = app.store.forget_certificates(remembered).await {
             tracing::warn!(%error, "old certificates could not be forgotten");
+        }
+        let remembered = unix_micros().saturating_sub(REMEMBER_SESSIONS);
+        if let Err(error) = app.store.forget_sessions(remembered).await {
+            tracing::warn!(%error, "old sessions of hosts could not be forgotten");
         }
         match app.store.forget_expired(unix_now()).await {
             Ok(0) => {}
@@ -359,6 +409,8 @@ pub(crate) fn follow(app: &App) {
     app.tasks.spawn(async move { live.expire(expiring).await });
     app.tasks.spawn(follow_revocations(app.clone()));
     app.tasks.spawn(follow_fleet(app.clone()));
+    app.tasks.spawn(viewers::watch(app.clone()));
+    npc::start(app);
 }
 
 /// Ends what was revoked since the last look. Gives how many sessions.

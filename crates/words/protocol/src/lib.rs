@@ -8,9 +8,12 @@
 //!   that the other side names.
 
 pub mod carrier;
+pub mod contract;
 pub mod endpoint;
 pub mod hosting;
 pub mod identity;
+#[cfg(feature = "openapi")]
+mod openapi;
 pub mod problem;
 pub mod relay;
 pub mod report;

@@ -8,6 +8,7 @@ use serde::{Deserialize, Serialize};
 /// A stable code. Names are part of the contract: they are only ever added.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize, ts_rs::TS)]
 #[serde(rename_all = "kebab-case")]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 pub enum ProblemCode {
     // sign-in
     /// Name or password is wrong.
@@ -60,6 +61,8 @@ pub enum ProblemCode {
     BadRequest,
     /// There is no such route or thing.
     NotFound,
+    /// It does not fit the present state of the thing; look at it again.
+    Conflict,
     // zones and sessions
     /// There is no such zone.
     UnknownZone,

@@ -25,6 +25,10 @@
 //! * A host that drains gives its members away first, goes on carrying them for
 //!   [`FleetLimits::grace`], and is told when the last one is gone. The same grace holds when a better
 //!   host takes over. In all other cases it ends at once.
+//! * A host over which its members lose more than [`MAX_LOSS`] percent is not chosen. Who is on it for
+//!   [`FleetLimits::rounds`] evaluations is moved to another one, or to the endpoint where the zone
+//!   lets it carry players.
+//! * A host can be kept out of a zone ([`Fleet::hold`]): it has no lease there until it is let in again.
 //! * A slot of a host is never given twice.
 //! * All tables are bounded ([`FleetLimits`]). What there is to do is to be taken out with
 //!   [`Fleet::poll`] after each call; nothing is dropped from it.
@@ -39,6 +43,7 @@ mod model;
 mod policy;
 mod reports;
 pub mod score;
+mod steer;
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::time::Duration;
@@ -46,12 +51,14 @@ use std::time::Duration;
 use warp_protocol::hosting::{HostHeartbeat, HostOffer, HostsReason, WAYS};
 use warp_protocol::signal::ServerSignal;
 
+pub use choice::MAX_LOSS;
 pub use hosts::HostFilter;
 pub use model::{
-    FleetCounters, FleetEvent, FleetLimits, FleetOutput, HostMinimum, HostRecord, HostRefused,
-    Lacking, LeaseEnd, Report, Routed, SessionRef, WAY, ZoneRules,
+    FleetCounters, FleetEvent, FleetLimits, FleetOutput, FleetTally, HostMinimum, HostRecord,
+    HostRefused, Lacking, LeaseEnd, Report, Routed, SessionRef, WAY, ZoneRules,
 };
 pub use policy::POLICY_LIFETIME;
+pub use steer::CannotServe;
 
 #[derive(Debug)]
 struct Zone {
@@ -77,6 +84,8 @@ struct Host {
     drained: bool,
     /// Zone and epoch.
     leases: BTreeMap<String, u32>,
+    /// Zones that it is kept out of; see [`Fleet::hold`].
+    held: BTreeSet<String>,
     next_slot: u32,
     members: BTreeSet<String>,
     /// Members that were given another host, and are still carried.

@@ -6,9 +6,9 @@ use warp_protocol::identity::PublicKey;
 
 use super::*;
 
-const ZONE: &str = "prontera";
+pub(super) const ZONE: &str = "prontera";
 
-fn at(seconds: f64) -> Duration {
+pub(super) fn at(seconds: f64) -> Duration {
     Duration::from_secs_f64(1000.0 + seconds)
 }
 
@@ -69,7 +69,7 @@ pub(super) fn session(name: &str, account: i64) -> SessionRef {
 }
 
 /// A fleet with a zone, and hosts by name, latency and places; their accounts are 1, 2, ...
-fn fleet(hosts: &[(&str, f64, u32)]) -> Fleet {
+pub(super) fn fleet(hosts: &[(&str, f64, u32)]) -> Fleet {
     let mut fleet = Fleet::new(FleetLimits::default());
     fleet.put_zone(at(0.0), rules(ZONE));
     for (number, (name, latency, places)) in hosts.iter().enumerate() {
@@ -86,12 +86,17 @@ fn fleet(hosts: &[(&str, f64, u32)]) -> Fleet {
     fleet
 }
 
-fn drain(fleet: &mut Fleet) -> Vec<FleetOutput> {
+pub(super) fn drain(fleet: &mut Fleet) -> Vec<FleetOutput> {
     std::iter::from_fn(|| fleet.poll()).collect()
 }
 
 /// Lets time pass while these hosts' heartbeats come, and gives what came out.
-fn pass(fleet: &mut Fleet, from: f64, to: f64, alive: &[(&str, f64)]) -> Vec<FleetOutput> {
+pub(super) fn pass(
+    fleet: &mut Fleet,
+    from: f64,
+    to: f64,
+    alive: &[(&str, f64)],
+) -> Vec<FleetOutput> {
     let mut out = Vec::new();
     let mut now = from;
     while now < to {
@@ -108,12 +113,12 @@ fn pass(fleet: &mut Fleet, from: f64, to: f64, alive: &[(&str, f64)]) -> Vec<Fle
     out
 }
 
-fn names(fleet: &Fleet, session_id: &str) -> Vec<String> {
+pub(super) fn names(fleet: &Fleet, session_id: &str) -> Vec<String> {
     let offers = fleet.assigned(session_id);
     offers.into_iter().map(|offer| offer.host_id).collect()
 }
 
-fn told(out: &[FleetOutput], session: &str) -> Vec<(Vec<String>, HostsReason)> {
+pub(super) fn told(out: &[FleetOutput], session: &str) -> Vec<(Vec<String>, HostsReason)> {
     out.iter()
         .filter_map(|output| match output {
             FleetOutput::ToMember {

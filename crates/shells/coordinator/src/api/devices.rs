@@ -15,15 +15,18 @@ use crate::{
     app::App,
     authority::Applicant,
     extract::{Body, Caller, QueryOf},
-    problem::Refused,
+    problem::{Refused, invalid},
     running::enforce_revocations,
     store::Store,
     tokens::unix_now,
 };
 
 /// What the launcher made up.
-#[derive(Debug, Deserialize)]
+#[derive(Debug, Deserialize, utoipa::IntoParams)]
+#[into_params(parameter_in = Query)]
 pub(crate) struct Challenge {
+    /// 16 random bytes, 32 hex digits.
+    #[param(pattern = "^[0-9a-fA-F]{32}$")]
     nonce: String,
 }
 
@@ -33,8 +36,7 @@ pub(crate) async fn identity(
 ) -> Result<Json<IdentityProof>, Refused> {
     let mut bytes = [0; 16];
     if hex::decode_to_slice(&nonce, &mut bytes).is_err() {
-        let text = "`nonce` is 16 random bytes, 32 hex digits";
-        return Err(Refused::new(ProblemCode::BadRequest, text));
+        return Err(invalid("`nonce` is 16 random bytes, 32 hex digits"));
     }
     app.authority.prove(&bytes).map(Json)
 }
@@ -153,8 +155,7 @@ async fn device(store: &Store, text: &str) -> Result<PublicKey, Refused> {
         return Ok(key);
     }
     let serial = Serial::from_hex(text).ok_or_else(|| {
-        let text = "a device is its key, 88 hex digits, or a certificate's serial, 32 hex digits";
-        Refused::new(ProblemCode::BadRequest, text)
+        invalid("a device is its key, 88 hex digits, or a certificate's serial, 32 hex digits")
     })?;
     store.device_of(&serial).await?.ok_or_else(|| {
         let text = "no certificate of that serial is known; it may have expired long ago";

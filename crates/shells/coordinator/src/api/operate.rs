@@ -5,24 +5,27 @@ use axum::{Json, extract::State};
 use serde::Deserialize;
 use warp_protocol::{
     ProblemCode,
+    contract::ZoneResponse,
     rest::{AccountRole, FleetSwitch},
-    zone::{ZoneStatus, ZoneView},
+    zone::ZoneStatus,
 };
 
 use super::{
     devices::operators_only,
-    zones::{find, view},
+    zones::{find, respond},
 };
 use crate::{
     app::App,
     extract::{Body, Caller, PathId, QueryOf},
-    problem::Refused,
+    problem::{Refused, invalid},
     running::sync_fleet,
 };
 
 /// What a zone is to be.
-#[derive(Debug, Deserialize)]
+#[derive(Debug, Deserialize, utoipa::IntoParams)]
+#[into_params(parameter_in = Query)]
 pub(crate) struct NewStatus {
+    /// `enabled`, `disabled` or `maintenance`, in whatever case.
     new_status: String,
 }
 
@@ -31,18 +34,11 @@ pub(crate) async fn zone_status(
     caller: Caller,
     PathId(zone_id): PathId,
     QueryOf(NewStatus { new_status }): QueryOf<NewStatus>,
-) -> Result<Json<ZoneView>, Refused> {
+) -> Result<Json<ZoneResponse>, Refused> {
     staff_only(&caller)?;
-    let all = [
-        ("enabled", ZoneStatus::Enabled),
-        ("disabled", ZoneStatus::Disabled),
-        ("maintenance", ZoneStatus::Maintenance),
-    ];
-    let mut all = all.into_iter();
-    let known = all.find(|(name, _)| name.eq_ignore_ascii_case(&new_status));
-    let Some((_, status)) = known else {
+    let Some(status) = zone_status_of(&new_status) else {
         let text = "`new_status` is enabled, disabled or maintenance";
-        return Err(Refused::new(ProblemCode::BadRequest, text));
+        return Err(invalid(text));
     };
     let (zone, _) = find(&app, &zone_id).await?;
     let now = crate::tokens::unix_now();
@@ -51,11 +47,23 @@ pub(crate) async fn zone_status(
     after(&app, &zone_id).await
 }
 
+/// The status of that name, in whatever case.
+pub(super) fn zone_status_of(name: &str) -> Option<ZoneStatus> {
+    let all = [
+        ("enabled", ZoneStatus::Enabled),
+        ("disabled", ZoneStatus::Disabled),
+        ("maintenance", ZoneStatus::Maintenance),
+    ];
+    let mut all = all.into_iter();
+    let known = all.find(|(known, _)| known.eq_ignore_ascii_case(name));
+    known.map(|(_, status)| status)
+}
+
 pub(crate) async fn enable_p2p(
     app: State<App>,
     caller: Caller,
     zone: PathId,
-) -> Result<Json<ZoneView>, Refused> {
+) -> Result<Json<ZoneResponse>, Refused> {
     set_p2p(app, caller, zone, true).await
 }
 
@@ -63,7 +71,7 @@ pub(crate) async fn disable_p2p(
     app: State<App>,
     caller: Caller,
     zone: PathId,
-) -> Result<Json<ZoneView>, Refused> {
+) -> Result<Json<ZoneResponse>, Refused> {
     set_p2p(app, caller, zone, false).await
 }
 
@@ -72,7 +80,7 @@ async fn set_p2p(
     caller: Caller,
     PathId(zone_id): PathId,
     enabled: bool,
-) -> Result<Json<ZoneView>, Refused> {
+) -> Result<Json<ZoneResponse>, Refused> {
     staff_only(&caller)?;
     let (mut zone, _) = find(&app, &zone_id).await?;
     zone.p2p_enabled = enabled;
@@ -82,10 +90,10 @@ async fn set_p2p(
     after(&app, &zone_id).await
 }
 
-async fn after(app: &App, zone_id: &str) -> Result<Json<ZoneView>, Refused> {
+async fn after(app: &App, zone_id: &str) -> Result<Json<ZoneResponse>, Refused> {
     sync_fleet(app).await?;
     let (zone, status) = find(app, zone_id).await?;
-    Ok(Json(view(app, zone, status)))
+    respond(app, zone, status).await.map(Json)
 }
 
 pub(crate) async fn fleet(State(app): State<App>, _: Caller) -> Json<FleetSwitch> {
@@ -106,7 +114,7 @@ pub(crate) async fn set_fleet(
     Ok(Json(FleetSwitch { enabled }))
 }
 
-fn staff_only(caller: &Caller) -> Result<(), Refused> {
+pub(super) fn staff_only(caller: &Caller) -> Result<(), Refused> {
     if caller.role >= AccountRole::Gm {
         return Ok(());
     }

@@ -25,6 +25,7 @@ use futures_util::StreamExt;
 use governor::DefaultDirectRateLimiter;
 use serde::Deserialize;
 use tokio::time::{Instant, MissedTickBehavior};
+use tracing::{Instrument, Span};
 use warp_coordinator_core::{
     fleet::Report,
     frame::{bad_request, error},
@@ -42,6 +43,7 @@ use crate::{
     hub::{Closing, HOST_MAILBOX, MAILBOX, Seat, SocketSeat},
     limits::socket_limit,
     live::unknown_session,
+    monitoring::metrics::SocketKind,
     problem::Refused,
 };
 
@@ -51,9 +53,12 @@ const WRITE_TIME: Duration = Duration::from_secs(10);
 /// How long the client's answer to a close frame is waited for.
 const CLOSE_TIME: Duration = Duration::from_millis(500);
 
-#[derive(Deserialize)]
+#[derive(Deserialize, utoipa::IntoParams)]
+#[into_params(parameter_in = Query)]
 pub(crate) struct Params {
+    /// The caller's peer id, as a grant named it.
     peer_id: String,
+    /// The room to enter at once.
     session_id: Option<String>,
 }
 
@@ -81,7 +86,8 @@ pub(crate) async fn open(
     }
     // Not yet seated: a client that asks and never finishes the handshake takes no seat.
     let tasks = app.tasks.clone();
-    let run = move |socket| tasks.track_future(run(app, socket, params, who));
+    let span = Span::current();
+    let run = move |socket| tasks.track_future(run(app, socket, params, who).instrument(span));
     Ok(upgrade
         .max_message_size(MAX_READ)
         .max_frame_size(MAX_READ)
@@ -90,8 +96,15 @@ pub(crate) async fn open(
 
 /// Whose socket it is.
 enum Who {
-    Launcher { session_id: String, peer_id: String },
-    Host { host_id: String, room: String },
+    Launcher {
+        session_id: String,
+        peer_id: String,
+        zone_id: String,
+    },
+    Host {
+        host_id: String,
+        room: String,
+    },
 }
 
 impl Who {
@@ -100,6 +113,7 @@ impl Who {
             return Some(Self::Launcher {
                 session_id: session.grant.session_id,
                 peer_id: session.grant.peer_id,
+                zone_id: session.grant.zone_id,
             });
         }
         let (host_id, room) = app.live.hosting.of_peer(peer_id, account)?;
@@ -160,6 +174,7 @@ impl Who {
                 Self::Launcher {
                     session_id,
                     peer_id,
+                    zone_id,
                 },
                 signal,
             ) => {
@@ -168,6 +183,9 @@ impl Who {
                 seat.handle(signal);
                 if joins {
                     hosting.entered(session_id, peer_id);
+                    if app.live.hub.is_in(session_id, peer_id) {
+                        app.npcs.tell_newcomer(&app.live.hub, zone_id, peer_id);
+                    }
                 }
             }
         }
@@ -193,6 +211,10 @@ async fn run(app: App, mut socket: WebSocket, params: Params, who: Who) {
             return;
         }
     };
+    let _counted = app.metrics.open(match who {
+        Who::Launcher { .. } => SocketKind::Signaling,
+        Who::Host { .. } => SocketKind::HostSignaling,
+    });
     tracing::info!(peer = peer_id, "signaling socket open");
     if let Some(session_id) = session_id {
         who.handle(&app, &seat.seat, ClientSignal::Join { session_id });
@@ -231,7 +253,7 @@ async fn converse(app: &App, socket: &mut WebSocket, seat: SocketSeat, who: &Who
             () = app.stop.cancelled() => return Some(close::RESTART),
             why = &mut closing => return why.ok().map(code_of),
             signal = inbox.recv() => match signal {
-                Some(signal) => text(&signal),
+                Some(signal) => counted(app, &signal),
                 // The hub has let go of the socket; it says why.
                 None => return closing.await.ok().map(code_of),
             },
@@ -247,9 +269,9 @@ async fn converse(app: &App, socket: &mut WebSocket, seat: SocketSeat, who: &Who
                     Ok(()) => who.handle(app, &seat, signal),
                     Err(refused) => Some(error(refused.code(), refused.detail())),
                 };
-                match take(&limit, incoming, handle) {
+                match take(app, &limit, incoming, handle) {
                     ControlFlow::Continue(None) => continue,
-                    ControlFlow::Continue(Some(answer)) => text(&answer),
+                    ControlFlow::Continue(Some(answer)) => counted(app, &answer),
                     ControlFlow::Break(code) => return code,
                 }
             }
@@ -268,6 +290,7 @@ async fn converse(app: &App, socket: &mut WebSocket, seat: SocketSeat, who: &Who
 
 /// Takes what came. Gives an answer to send, or breaks with the code to close with.
 fn take(
+    app: &App,
     limit: &DefaultDirectRateLimiter,
     incoming: Option<Result<Message, axum::Error>>,
     handle: impl FnOnce(ClientSignal) -> Option<ServerSignal>,
@@ -295,7 +318,9 @@ fn take(
         let answer = bad_request("signaling messages are text frames, this one was binary");
         return ControlFlow::Continue(Some(answer));
     };
-    match parse_frame(frame) {
+    let parsed = parse_frame(frame);
+    app.metrics.received(parsed.as_ref().ok(), frame.len());
+    match parsed {
         Ok(signal) => ControlFlow::Continue(handle(signal)),
         Err(answer) => ControlFlow::Continue(Some(answer)),
     }
@@ -317,6 +342,15 @@ async fn finish(mut socket: WebSocket, code: u16) {
         }
     };
     let _ = tokio::time::timeout(CLOSE_TIME, farewell).await;
+}
+
+/// As text that is about to be written.
+fn counted(app: &App, signal: &ServerSignal) -> Message {
+    let message = text(signal);
+    if let Message::Text(text) = &message {
+        app.metrics.sent(signal, text.len());
+    }
+    message
 }
 
 fn text(signal: &ServerSignal) -> Message {

@@ -5,15 +5,30 @@ mod binary;
 #[cfg(test)]
 mod common;
 #[cfg(test)]
+mod contract;
+#[cfg(test)]
+mod contract_bodies;
+#[cfg(test)]
 mod devices;
 #[cfg(test)]
 mod endpoints;
+#[cfg(test)]
+#[cfg(target_os = "linux")]
+mod game_accounts;
 #[cfg(test)]
 mod hosts;
 #[cfg(test)]
 mod hosts_policy;
 #[cfg(test)]
 mod hosts_rooms;
+#[cfg(test)]
+mod logs;
+#[cfg(test)]
+mod monitoring;
+#[cfg(test)]
+mod npcs;
+#[cfg(test)]
+mod openapi;
 #[cfg(all(test, target_os = "linux"))]
 mod postgres;
 #[cfg(test)]
@@ -21,4 +36,10 @@ mod relay;
 #[cfg(test)]
 mod rest;
 #[cfg(test)]
+mod sessions;
+#[cfg(test)]
+mod signals;
+#[cfg(test)]
 mod sockets;
+#[cfg(test)]
+mod storage;
