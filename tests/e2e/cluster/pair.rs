@@ -313,10 +313,10 @@ pub(crate) async fn signs_in(node: SocketAddr, user: &str) -> bool {
     status == 200
 }
 
-/// Status and body of `/health`, as a probe with a limit of 1 s sees it.
+/// Status and body of `/health`, as a probe with a limit of 2 s sees it.
 pub(crate) async fn health(node: SocketAddr) -> (u16, Value) {
     let asked = client().get(format!("http://{node}/health")).send();
-    match timeout(Duration::from_secs(1), asked).await {
+    match timeout(Duration::from_secs(2), asked).await {
         Ok(Ok(response)) => {
             let status = response.status().as_u16();
             (status, response.json().await.unwrap_or_default())
