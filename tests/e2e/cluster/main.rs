@@ -314,7 +314,7 @@ fn under_load_redis_is_emptied_and_frozen_and_the_owner_stays() {
         loop {
             let (status, body) = runtime.block_on(health(address));
             if status == 503 {
-                assert_eq!(body["redis"], json!("down"), "{body}");
+                assert_eq!(body["checks"]["redis"], json!("down"), "{body}");
                 break;
             }
             assert!(frozen.elapsed() < Duration::from_secs(3), "{status} {body}");
@@ -435,6 +435,65 @@ fn what_the_operator_does_counts_at_once_and_an_owner_that_ends_hands_over() {
         }
     };
     drop(again);
+}
+
+#[test]
+fn a_ban_counts_on_all_nodes_and_a_request_that_is_passed_on_is_still_its_clients() {
+    let Some(cluster) = Cluster::start() else {
+        println!("SKIPPED: redis-server is not installed");
+        return;
+    };
+    let runtime = Runtime::new().unwrap();
+    for name in ["bob", "carol"] {
+        cluster.house.add_user(name);
+    }
+    let [owner, second, third] = cluster.addresses;
+    let join = |user| runtime.block_on(Player::join(&cluster.addresses, 1, user));
+    let ends = |socket: &mut pair::Socket| {
+        let end = async { while let Some(Ok(_)) = socket.next().await {} };
+        let ended = runtime.block_on(async { tokio::time::timeout(PATIENCE, end).await });
+        assert!(ended.is_ok(), "the socket stays open");
+    };
+    // From the command line: its socket at a node that owns nothing ends.
+    let bob = join("bob");
+    let mut socket = runtime.block_on(bob.socket(third)).unwrap();
+    cluster.operate(&["ban", "add", "--account", "bob", "--reason", "a test"]);
+    let done = Instant::now();
+    ends(&mut socket);
+    println!(
+        "the ban was in force after {} ms",
+        done.elapsed().as_millis()
+    );
+    assert!(done.elapsed() < Duration::from_millis(600));
+    for address in cluster.addresses {
+        assert!(!runtime.block_on(signs_in(address, "bob")));
+        let (status, body) = runtime.block_on(bob.asks(address, "zones", "203.0.113.9", None));
+        assert_eq!((status, &body["code"]), (403, &json!("banned")), "{body}");
+    }
+    // Over a node that owns nothing: the owner has ended the session when it answers.
+    cluster.operate(&["user", "role", "carol", "admin"]);
+    let carol = join("carol");
+    let alice = join("alice");
+    let mut socket = runtime.block_on(alice.socket(second)).unwrap();
+    let request = json!({"account": "alice", "reason": "a test"});
+    let asked = carol.asks(second, "bans/", "203.0.113.9", Some(&request));
+    let (status, ban) = runtime.block_on(asked);
+    assert_eq!(status, 201, "{ban}");
+    let (_, links) = runtime.block_on(carol.asks(third, "links/", "203.0.113.9", None));
+    let links = links.as_array().unwrap();
+    assert!(links.iter().all(|link| link["account"] != "alice"));
+    ends(&mut socket);
+    // The audit log, which any node reads, names the client and not the node in between.
+    for address in [owner, third] {
+        let audit = runtime.block_on(carol.asks(address, "audit/", "203.0.113.9", None));
+        let entries = audit.1.as_array().unwrap().clone();
+        let banned = |entry: &&serde_json::Value| {
+            entry["action"] == "ban" && entry["target"] == "account alice"
+        };
+        let entry = entries.iter().find(banned).unwrap();
+        assert_eq!(entry["address"], "203.0.113.9", "{entry}");
+        assert_eq!(entry["who"], "carol", "{entry}");
+    }
 }
 
 #[test]

@@ -296,7 +296,11 @@ fn config(redis: u16, port: u16, secret: &str) -> Value {
     json!({
         "endpoint": {"mode": "remote"},
         "require_certificates": false,
-        "limits": {"address": plenty, "account": plenty, "signals": plenty},
+        "limits": {
+            "address": plenty, "account": plenty, "signals": plenty,
+            "requests": plenty, "address_requests": plenty,
+        },
+        "trusted_proxies": ["127.0.0.0/8"],
         "cluster": {
             "redis": format!("redis://127.0.0.1:{redis}/"),
             "node_url": format!("http://127.0.0.1:{port}"),

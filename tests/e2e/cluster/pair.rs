@@ -26,6 +26,10 @@ const EVERY: Duration = Duration::from_millis(25);
 /// After so long without a word a player tries another node.
 const SILENCE: Duration = Duration::from_secs(2);
 
+/// A signaling socket.
+pub(crate) type Socket =
+    tokio_tungstenite::WebSocketStream<tokio_tungstenite::MaybeTlsStream<tokio::net::TcpStream>>;
+
 /// What one player has seen.
 #[derive(Debug, Default)]
 pub(crate) struct Seen {
@@ -105,15 +109,7 @@ impl Player {
     }
 
     /// Opens a signaling socket at a node.
-    pub(crate) async fn socket(
-        &self,
-        node: SocketAddr,
-    ) -> Result<
-        tokio_tungstenite::WebSocketStream<
-            tokio_tungstenite::MaybeTlsStream<tokio::net::TcpStream>,
-        >,
-        String,
-    > {
+    pub(crate) async fn socket(&self, node: SocketAddr) -> Result<Socket, String> {
         let url = format!("ws://{node}/api/v1/signaling/ws?peer_id={}", self.peer_id);
         let mut request = url.into_client_request().unwrap();
         let bearer = format!("Bearer {}", self.token).parse().unwrap();
@@ -134,6 +130,25 @@ impl Player {
         timeout(SILENCE, asked)
             .await
             .is_ok_and(|(status, _)| status == 204)
+    }
+
+    /// Asks for a route at a node, as a proxy passes on what `client` asks for. Without a body: GET.
+    pub(crate) async fn asks(
+        &self,
+        node: SocketAddr,
+        path: &str,
+        client: &str,
+        body: Option<&Value>,
+    ) -> (u16, Value) {
+        let url = format!("{}/{path}", api(node));
+        let request = match body {
+            None => self.http.get(url),
+            Some(body) => self.http.post(url).json(body),
+        };
+        let request = request.header("x-forwarded-for", client);
+        let response = request.bearer_auth(&self.token).send().await.unwrap();
+        let status = response.status().as_u16();
+        (status, response.json().await.unwrap_or_default())
     }
 
     /// Whether P2P is on in all zones, as a node says.

@@ -405,6 +405,10 @@ export const en: Texts = {
       what: "This device was revoked",
       todo: "Sign out and sign in again with your password; the launcher becomes a new device.",
     },
+    banned: {
+      what: "You are banned from this server",
+      todo: "The details say why and until when; if you think it is a mistake, ask the server's operator.",
+    },
     "coordinator-unproven": {
       what: "The server did not prove that it is itself",
       todo: "Do not enter your password over this network. If the server is an older one, ask its operator.",

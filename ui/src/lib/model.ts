@@ -172,6 +172,7 @@ const SIGN_IN_CODES: ReadonlySet<ProblemCode> = new Set<ProblemCode>([
   "certificate-invalid",
   "certificate-expired",
   "device-revoked",
+  "banned",
   "coordinator-unproven",
   "coordinator-key-changed",
   "coordinator-unreachable",

@@ -153,7 +153,10 @@ mod tests {
         assert_eq!(table.all("z"), [at(3)]);
         assert!(table.all("other").is_empty());
         let gone = npc("smith", Value::Null);
-        assert_eq!(table.put("z", vec![gone.clone()]).unwrap(), [gone.clone()]);
+        assert_eq!(
+            table.put("z", vec![gone.clone()]).unwrap(),
+            std::slice::from_ref(&gone)
+        );
         assert!(table.put("z", vec![gone]).unwrap().is_empty());
         assert!(table.all("z").is_empty());
     }

@@ -275,6 +275,24 @@ impl Sessions {
         wanted.map(|s| s.grant.peer_id.clone()).collect()
     }
 
+    /// Peer ids of the same.
+    pub fn peers_of(&self, by: &Revoked) -> Vec<String> {
+        let ended = self.by_id.values().filter(|s| by.ends(&s.grant));
+        ended.map(|s| s.grant.peer_id.clone()).collect()
+    }
+
+    /// The session, whoever has it.
+    pub fn get(&self, session_id: &str) -> Option<&Session> {
+        self.by_id.get(session_id)
+    }
+
+    /// All sessions, by their ids.
+    pub fn all(&self) -> Vec<Session> {
+        let mut all: Vec<Session> = self.by_id.values().cloned().collect();
+        all.sort_by(|a, b| a.grant.session_id.cmp(&b.grant.session_id));
+        all
+    }
+
     /// Ids of all sessions, in no order.
     pub fn ids(&self) -> Vec<String> {
         self.by_id.keys().cloned().collect()

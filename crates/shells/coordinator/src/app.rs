@@ -6,7 +6,9 @@ use tokio_util::{sync::CancellationToken, task::TaskTracker};
 use warp_protocol::Secret;
 
 use crate::{
+    api_keys::ApiKeys,
     authority::Authority,
+    bans::Bans,
     cluster::Tenure,
     config::CoordinatorConfig,
     endpoint_port::EndpointPort,
@@ -16,6 +18,7 @@ use crate::{
     monitoring::{health::Health, metrics::Metrics, snapshot::Rates, viewers::Viewers},
     npc::Npcs,
     passwords::Hasher,
+    rate_limits::{RequestLimits, SignalLimits},
     running::health,
     store::Store,
     tokens::AccessTokens,
@@ -37,6 +40,10 @@ pub(crate) struct Shared {
     pub(crate) endpoint_token: Option<Secret>,
     /// Id of the last revocation that was carried out here.
     pub(crate) revoked_up_to: tokio::sync::Mutex<i64>,
+    pub(crate) bans: Bans,
+    pub(crate) api_keys: Arc<ApiKeys>,
+    pub(crate) requests: Arc<RequestLimits>,
+    pub(crate) signals: Arc<SignalLimits>,
     /// Held while the fleet is brought in line with the database.
     pub(crate) syncing: tokio::sync::Mutex<()>,
     pub(crate) live: Arc<Live>,
@@ -65,16 +72,16 @@ impl App {
     }
 
     /// The same with nothing live yet and its own end: what a node of a cluster works with while it
-    /// owns the live state.
+    /// owns the live state. Limits and figures are those of the process.
     pub(crate) fn successor(&self, stop: CancellationToken, tenure: Tenure) -> Self {
         let config = self.config.clone();
         let live = Live::new(
             EndpointPort::away(),
             Arc::clone(&self.authority),
             tenure.clone(),
-            config.unused_session,
-            config.hosts,
+            &config,
             self.tasks.clone(),
+            self.metrics.clone(),
         );
         Self::new(Shared {
             store: self.store.clone(),
@@ -83,8 +90,13 @@ impl App {
             authority: Arc::clone(&self.authority),
             endpoint_token: self.endpoint_token.clone(),
             revoked_up_to: tokio::sync::Mutex::new(0),
+            // Read anew, so that what is banned is ended among what is live.
+            bans: Bans::default(),
+            api_keys: Arc::clone(&self.api_keys),
+            requests: Arc::clone(&self.requests),
+            signals: Arc::clone(&self.signals),
             syncing: tokio::sync::Mutex::new(()),
-            metrics: live.metrics.clone(),
+            metrics: self.metrics.clone(),
             health: health(&self.store, &live, true),
             rates: Rates::default(),
             viewers: Viewers::default(),

@@ -25,10 +25,18 @@
 //! | `cluster.secret_file` | file with the secret of all nodes, relative to the file | |
 //! | `cluster.lease_seconds` | after so long without a sign of life another node takes over, 2 to 60 | 3 |
 //! | `cors_origins` | origins of browser clients, such as `https://play.example` | `[]` |
+//! | `trusted_proxies` | reverse proxies whose `X-Forwarded-For` or `Forwarded` counts: `["10.0.0.0/8", "::1"]` | `[]`: nobody's |
+//! | `api_keys` | keys of your own services: `[{"name", "key_file" or "env", "scopes": ["client", "tokens"]}]` | `[]` |
+//! | `api_key_header` | the header that a key is shown in | `X-API-Key` |
+//! | `require_api_key` | every client has to show a key of scope `client` | `false` |
+//! | `production` | refuse to start with weak or readable secrets; `WARP_ENV=production` does the same | `false` |
 //! | `registration` | `open` or `closed` | `open` |
 //! | `keep_alive.ping_seconds` | 1 to 300 | 20 |
 //! | `keep_alive.idle_seconds` | at least twice `ping_seconds`, at most 3600 | 45 |
-//! | `limits.address`, `limits.account`, `limits.signals` | `{"burst", "per_minute"}` | 60/120, 10/10, 200/3000 |
+//! | `limits.requests` | requests of one account, or of one address without a sign-in, per class of route: `{"burst", "per_minute"}` | 100/100 |
+//! | `limits.address_requests` | requests of one address in all | 6000/6000 |
+//! | `limits.address`, `limits.account` | sign-ins from one address, to one account | 60/120, 10/10 |
+//! | `limits.signals` | signaling messages of one account, over all its sockets; ten times as many of a host | 1000/1000 |
 //! | `limits.relay_bytes` | the same, bytes | 262144/3932160 |
 //! | `monitoring.token` | who shows it may read `/metrics`; at least 16 characters | none |
 //! | `monitoring.allow` | addresses that may read `/metrics` | `[]`: this machine only |
@@ -53,9 +61,11 @@ use std::{
 
 use serde::Deserialize;
 use serde_json::Value;
+use warp_coordinator_core::client_address::Network;
 use warp_protocol::{Secret, identity::MAX_VALIDITY, rest::IceServer};
 
 use crate::{
+    api_keys::ApiKeysConfig,
     cluster::{ClusterConfig, ClusterPart},
     game_accounts::GameAccountsConfig,
     hosts_config::{HostsConfig, HostsPart},
@@ -64,6 +74,7 @@ use crate::{
     monitoring::config::{MonitoringConfig, MonitoringPart},
     npc::{NpcConfig, NpcPart},
     passwords::PasswordCost,
+    security_config::{ApiKeyPart, KeysPart, is_production, trusted_proxies},
     store::{DatabaseUrl, DatabaseUrlError},
     turn::{DEFAULT_TTL, TurnConfig},
 };
@@ -138,6 +149,12 @@ pub struct CoordinatorConfig {
     pub cluster: Option<ClusterConfig>,
     /// Origins that browsers may call from.
     pub cors_origins: Vec<String>,
+    /// Reverse proxies that are believed when they say whose request it is.
+    pub trusted_proxies: Vec<Network>,
+    /// Keys of the operator's own services.
+    pub api_keys: ApiKeysConfig,
+    /// Weak secrets are refused at the start.
+    pub production: bool,
     /// May people make accounts themselves?
     pub registration: Registration,
     /// Who may host, and when a host is dead.
@@ -178,6 +195,9 @@ impl Default for CoordinatorConfig {
             key_rotation_interval: Duration::from_secs(3600),
             cluster: None,
             cors_origins: Vec::new(),
+            trusted_proxies: Vec::new(),
+            api_keys: ApiKeysConfig::default(),
+            production: false,
             registration: Registration::Open,
             hosts: HostsConfig::default(),
             ping_every: Duration::from_secs(20),
@@ -237,6 +257,15 @@ struct File {
     cluster: Option<ClusterPart>,
     #[serde(default)]
     cors_origins: Vec<String>,
+    #[serde(default)]
+    trusted_proxies: Vec<String>,
+    #[serde(default)]
+    api_keys: Vec<ApiKeyPart>,
+    api_key_header: Option<String>,
+    #[serde(default)]
+    require_api_key: bool,
+    #[serde(default)]
+    production: bool,
     #[serde(default)]
     registration: Registration,
     #[serde(default)]
@@ -300,6 +329,8 @@ struct LimitsPart {
     account: Option<Rate>,
     signals: Option<Rate>,
     relay_bytes: Option<Rate>,
+    requests: Option<Rate>,
+    address_requests: Option<Rate>,
 }
 
 impl CoordinatorConfig {
@@ -441,12 +472,26 @@ impl File {
             .require_certificates
             .unwrap_or(config.require_certificates);
         config.cors_origins = self.cors_origins;
+        let refuse = |path: &str, why: String| wrong(json, path, why);
+        config.trusted_proxies = trusted_proxies(&self.trusted_proxies, &refuse)?;
+        let keys = KeysPart {
+            keys: self.api_keys,
+            header: self.api_key_header,
+            required: self.require_api_key,
+        };
+        config.api_keys = keys.checked(base, &refuse)?;
+        config.production = self.production || is_production();
         config.registration = self.registration;
         config.limits = RateLimits {
             address: self.limits.address.unwrap_or(config.limits.address),
             account: self.limits.account.unwrap_or(config.limits.account),
             signals: self.limits.signals.unwrap_or(config.limits.signals),
             relay_bytes: self.limits.relay_bytes.unwrap_or(config.limits.relay_bytes),
+            requests: self.limits.requests.unwrap_or(config.limits.requests),
+            address_requests: self
+                .limits
+                .address_requests
+                .unwrap_or(config.limits.address_requests),
         };
         Ok(config)
     }
@@ -525,7 +570,8 @@ pub(crate) fn wrong(json: &Value, path: &str, why: impl fmt::Display) -> ConfigE
     let database = path.starts_with("database");
     let accounts = path.starts_with("accounts");
     let cluster = path == "cluster.redis";
-    let secret = bare || database || accounts || cluster || names.iter().any(|name| path.contains(name));
+    let secret =
+        bare || database || accounts || cluster || names.iter().any(|name| path.contains(name));
     let value = match look_up(json, path) {
         None => "missing".to_owned(),
         // The whole of a server stands here when one of its keys is missing.
@@ -542,8 +588,15 @@ pub(crate) fn wrong(json: &Value, path: &str, why: impl fmt::Display) -> ConfigE
     };
     let hint = match path {
         "listen" => "; allowed is an address with a port, such as 127.0.0.1:8001",
-        "limits" | "limits.address" | "limits.account" | "limits.signals"
-        | "limits.relay_bytes" => "; allowed is {\"burst\": 1 or more, \"per_minute\": 1 or more}",
+        "limits"
+        | "limits.address"
+        | "limits.account"
+        | "limits.signals"
+        | "limits.relay_bytes"
+        | "limits.requests"
+        | "limits.address_requests" => {
+            "; allowed is {\"burst\": 1 or more, \"per_minute\": 1 or more}"
+        }
         _ => "",
     };
     ConfigError::Value {

@@ -59,6 +59,18 @@ pub enum DataDirError {
     NoRandomness,
 }
 
+/// The secrets in the directory, whether or not they are there yet.
+pub(crate) fn secret_files(dir: &Path) -> Vec<PathBuf> {
+    let names = [
+        JWT_KEY,
+        ENDPOINT_KEY,
+        IDENTITY_KEY,
+        ENDPOINT_TOKEN,
+        crate::store::DATABASE,
+    ];
+    names.map(|name| dir.join(name)).to_vec()
+}
+
 /// Makes the directory where it is missing.
 pub(crate) fn prepare(dir: &Path) -> Result<(), DataDirError> {
     let mut builder = fs::DirBuilder::new();

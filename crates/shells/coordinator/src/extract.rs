@@ -1,17 +1,18 @@
 //! What handlers take from a request. Each refuses with an [`warp_protocol::rest::ErrorBody`]: 400 for
 //! what is not well formed, 422 for fields that are missing or hold what they cannot.
 
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 
 use axum::{
     extract::{FromRequest, FromRequestParts, Path, Query, Request},
-    http::{StatusCode, header, request::Parts},
+    http::{HeaderValue, StatusCode, header, request::Parts},
 };
 use bytes::Bytes;
 use serde::{
     Deserialize,
     de::{DeserializeOwned, IgnoredAny},
 };
+use warp_coordinator_core::bans::Banned;
 use warp_protocol::{ProblemCode, Secret, rest::AccountRole};
 
 use crate::{
@@ -142,14 +143,19 @@ pub(crate) struct Caller {
     pub(crate) role: AccountRole,
     /// When the access token was issued, unix seconds.
     pub(crate) issued: i64,
+    /// Where the request comes from.
+    pub(crate) from: Option<IpAddr>,
 }
 
 impl FromRequestParts<App> for Caller {
     type Rejection = Refused;
 
     async fn from_request_parts(parts: &mut Parts, app: &App) -> Result<Self, Refused> {
-        let token = bearer(parts)?.ok_or_else(not_signed_in)?;
-        caller_of(app, &token)
+        let caller = match parts.extensions.get::<Self>() {
+            Some(checked) => checked.clone(),
+            None => caller_of(app, &bearer(parts)?.ok_or_else(not_signed_in)?)?,
+        };
+        present(app, parts, caller).await
     }
 }
 
@@ -183,7 +189,7 @@ impl FromRequestParts<App> for SocketCaller {
                 query.token.ok_or_else(not_signed_in)?
             }
         };
-        caller_of(app, &token).map(Self)
+        present(app, parts, caller_of(app, &token)?).await.map(Self)
     }
 }
 
@@ -191,23 +197,67 @@ fn bearer(parts: &Parts) -> Result<Option<Secret>, Refused> {
     let Some(value) = parts.headers.get(header::AUTHORIZATION) else {
         return Ok(None);
     };
-    value
-        .to_str()
-        .ok()
-        .and_then(|text| text.split_once(' '))
-        .filter(|(scheme, _)| scheme.eq_ignore_ascii_case("bearer"))
-        .map(|(_, token)| Some(Secret::new(token.trim())))
-        .ok_or_else(not_signed_in)
+    bearer_of(value).map(Some).ok_or_else(not_signed_in)
+}
+
+/// The account of a request's access token, if it is a valid one. The check of a token in the header is
+/// kept for the handler.
+pub(crate) fn signed_in(app: &App, request: &mut Request) -> Option<i64> {
+    let value = request.headers().get(header::AUTHORIZATION);
+    if let Some(token) = value.and_then(bearer_of) {
+        let caller = caller_of(app, &token).ok()?;
+        let account = caller.account;
+        request.extensions_mut().insert(caller);
+        return Some(account);
+    }
+    let in_query = Query::<TokenQuery>::try_from_uri(request.uri()).ok()?;
+    let caller = caller_of(app, &in_query.0.token?).ok()?;
+    Some(caller.account)
+}
+
+fn bearer_of(value: &HeaderValue) -> Option<Secret> {
+    let (scheme, token) = value.to_str().ok()?.split_once(' ')?;
+    let token = token.trim();
+    scheme
+        .eq_ignore_ascii_case("bearer")
+        .then(|| Secret::new(token))
+}
+
+/// The caller as of now: from where, and where the token says that it is somebody with rights, with
+/// those that the database says.
+async fn present(app: &App, parts: &Parts, mut caller: Caller) -> Result<Caller, Refused> {
+    let address: Option<&ClientAddr> = parts.extensions.get();
+    caller.from = address.map(|ClientAddr(address)| address.ip());
+    if caller.role < AccountRole::Gm {
+        return Ok(caller);
+    }
+    let account = app.store.account_by_id(caller.account).await?;
+    let from = app.store.tokens_from(caller.account).await?;
+    match account {
+        Some(account) if from.is_some_and(|from| from == 0 || caller.issued > from) => {
+            caller.role = caller.role.min(account.role);
+            Ok(caller)
+        }
+        _ => {
+            let text = "the account's sign-ins were revoked; sign in again with the password";
+            Err(Refused::new(ProblemCode::TokenExpired, text))
+        }
+    }
 }
 
 /// Whose access token it is.
+///
+/// # Errors
+/// `token-expired`, or `banned`.
 pub(crate) fn caller_of(app: &App, token: &Secret) -> Result<Caller, Refused> {
     let (account, claims) = app.tokens.check(token.reveal())?;
+    app.bans.check(&Banned::Account(account))?;
     Ok(Caller {
         account,
         name: claims.name,
         role: claims.role,
         issued: claims.iat,
+        from: None,
     })
 }
 
@@ -228,7 +278,8 @@ impl<S: Send + Sync> FromRequestParts<S> for Upgrade {
         use axum::extract::ws::WebSocketUpgrade;
         <WebSocketUpgrade as FromRequestParts<S>>::from_request_parts(parts, state)
             .await
-            .map(Self)
+            // Chosen where it is offered: beside it an API key may stand, which is not said back.
+            .map(|upgrade| Self(upgrade.protocols([crate::api_keys::SUBPROTOCOL])))
             .map_err(|rejection| {
                 let text = "this route is a WebSocket; ask for an upgrade";
                 let status = axum::response::IntoResponse::into_response(rejection).status();

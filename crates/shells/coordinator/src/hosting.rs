@@ -11,7 +11,7 @@ use std::{
     collections::{BTreeMap, HashMap},
     net::SocketAddr,
     sync::Arc,
-    time::{Duration, Instant},
+    time::{Duration, Instant, SystemTime},
 };
 
 use parking_lot::Mutex;
@@ -56,6 +56,8 @@ pub(crate) struct Hosting {
     carriers: Mutex<HashMap<String, CarrierStop>>,
     /// Start of the time that the fleet counts in.
     start: Instant,
+    /// The same by the wall clock.
+    started_at: SystemTime,
     deadlines_changed: Notify,
     /// There are sessions to be stored.
     sessions_changed: Notify,
@@ -145,6 +147,7 @@ impl Hosting {
             config,
             carriers: Mutex::new(HashMap::new()),
             start: Instant::now(),
+            started_at: SystemTime::now(),
             deadlines_changed: Notify::new(),
             sessions_changed: Notify::new(),
             storing: tokio::sync::Mutex::default(),
@@ -382,6 +385,18 @@ impl Hosting {
     /// Takes a host out.
     pub(crate) fn remove(&self, host_id: &str) {
         self.with(|state, now| state.fleet.remove(now, host_id));
+    }
+
+    /// Moves a session off its hosts, to others or to the endpoint. False: no host could carry it
+    /// anyway.
+    pub(crate) fn move_session(&self, session_id: &str, to_endpoint: bool) -> bool {
+        self.with(|state, now| state.fleet.move_session(now, session_id, to_endpoint))
+    }
+
+    /// The hosts that a session may go over.
+    pub(crate) fn hosts_of(&self, session_id: &str) -> Vec<String> {
+        let offers = self.state.lock().fleet.assigned(session_id);
+        offers.into_iter().map(|offer| offer.host_id).collect()
     }
 
     /// Takes out what a revocation ends.

@@ -42,6 +42,8 @@ pub(crate) enum Closing {
     Replaced,
     /// It does not read what is sent to it.
     TooSlow,
+    /// Its account or device was banned.
+    Banned,
 }
 
 enum Mailbox {
@@ -115,19 +117,15 @@ pub(crate) struct SocketSeat {
 }
 
 impl Hub {
-    pub(crate) fn new(limits: RoomsLimits) -> Arc<Self> {
+    /// `counters`: what is counted here.
+    pub(crate) fn new(limits: RoomsLimits, counters: SignalCounters) -> Arc<Self> {
         Arc::new(Self {
             state: Mutex::new(State {
                 rooms: Rooms::new(limits),
                 mailboxes: HashMap::new(),
-                counters: SignalCounters::default(),
+                counters,
             }),
         })
-    }
-
-    /// What is counted here.
-    pub(crate) fn counters(&self) -> SignalCounters {
-        self.state.lock().counters.clone()
     }
 
     /// Opens a room for the peers that a grant names.
@@ -217,6 +215,16 @@ impl Hub {
             state.carry_out(vec![Output::Deliver { conn, signal }]);
         }
         conn.is_some()
+    }
+
+    /// Closes the socket of a peer id, if there is one.
+    pub(crate) fn expel(&self, peer_id: &str, why: Closing) {
+        let mut state = self.state.lock();
+        if let Some(conn) = state.rooms.conn_of(peer_id) {
+            state.shut(conn, why);
+            let out = state.rooms.disconnect(conn);
+            state.carry_out(out);
+        }
     }
 
     /// Whether a peer is in a room.
@@ -382,7 +390,7 @@ mod tests {
     }
 
     fn hub() -> Arc<Hub> {
-        let hub = Hub::new(RoomsLimits::default());
+        let hub = Hub::new(RoomsLimits::default(), SignalCounters::default());
         hub.open("s", &["a", "b"]).unwrap();
         hub
     }

@@ -4,7 +4,7 @@
 use std::{
     collections::{BTreeMap, HashMap},
     sync::{Arc, OnceLock},
-    time::{Duration, Instant},
+    time::Instant,
 };
 
 use axum::http::StatusCode;
@@ -12,23 +12,24 @@ use parking_lot::Mutex;
 use tokio::sync::Notify;
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 use warp_coordinator_core::{
-    NewSession, Revoked, RoomsLimits, Session, Sessions, SessionsFull, SessionsLimits,
+    NewSession, Revoked, RoomsLimits, Session, Sessions, SessionsFull, SessionsLimits, bans::Banned,
 };
 use warp_protocol::{
     ProblemCode,
     identity::PublicKey,
     rest::IceServer,
     signal::{EndedReason, ServerSignal},
+    stream::reset,
     zone::ZoneFile,
 };
 
 use crate::{
+    CoordinatorConfig,
     authority::Authority,
     cluster::Tenure,
     endpoint_port::{EndpointPort, Grantee, Granting, SignalPort},
     hosting::Hosting,
-    hosts_config::HostsConfig,
-    hub::{Hub, Seat},
+    hub::{Closing, Hub, Seat},
     monitoring::metrics::Metrics,
     problem::{Refused, internal},
     relays::Relays,
@@ -116,20 +117,20 @@ impl Live {
         endpoint: EndpointPort,
         authority: Arc<Authority>,
         tenure: Tenure,
-        unused: Duration,
-        hosts: HostsConfig,
+        config: &CoordinatorConfig,
         tasks: TaskTracker,
+        metrics: Metrics,
     ) -> Arc<Self> {
-        let hub = Hub::new(RoomsLimits::default());
+        let hub = Hub::new(RoomsLimits::default(), metrics.signals());
         let hosting = Hosting::new(
             Arc::clone(&hub),
             endpoint.clone(),
             authority,
-            hosts,
+            config.hosts,
             tasks.clone(),
         );
         Arc::new(Self {
-            metrics: Metrics::new(hub.counters()),
+            metrics,
             endings: Mutex::default(),
             hub,
             endpoint,
@@ -137,7 +138,7 @@ impl Live {
             hosting,
             tenure,
             sessions: Mutex::new(Sessions::new(SessionsLimits {
-                unused,
+                unused: config.unused_session,
                 ..SessionsLimits::default()
             })),
             carriers: Mutex::new(HashMap::new()),
@@ -328,6 +329,16 @@ impl Live {
         unknown_session()
     }
 
+    /// All sessions, by their ids.
+    pub(crate) fn sessions(&self) -> Vec<Session> {
+        self.sessions.lock().all()
+    }
+
+    /// A session, whoever has it.
+    pub(crate) fn session(&self, session_id: &str) -> Option<Session> {
+        self.sessions.lock().get(session_id).cloned()
+    }
+
     /// Whether another session of the same device stands where this one stood.
     pub(crate) fn is_replaced(
         &self,
@@ -405,16 +416,37 @@ impl Live {
     /// The endpoint goes first, so that the launcher hears the reason over the link; when it has
     /// let go of the session, everything else follows.
     pub(crate) fn end_revoked(&self, by: &Revoked) -> usize {
+        let (why, code) = (EndedReason::Revoked, reset::DEVICE_REVOKED);
+        self.end_those(by, why, code, close::SESSION_ENDED)
+    }
+
+    /// Ends what a ban ends: sessions, hosts and sockets of the account or device. Gives how many
+    /// sessions.
+    pub(crate) fn end_banned(&self, whom: &Banned) -> usize {
+        let by = match whom {
+            Banned::Device(key) => Revoked::Device(key.clone()),
+            Banned::Account(account) => Revoked::Account {
+                account: *account,
+                at: u64::MAX,
+            },
+        };
+        for peer in self.sessions.lock().peers_of(&by) {
+            self.hub.expel(&peer, Closing::Banned);
+        }
+        self.end_those(&by, EndedReason::Banned, reset::BANNED, close::BANNED)
+    }
+
+    fn end_those(&self, by: &Revoked, reason: EndedReason, code: u32, close: u16) -> usize {
         let ids = self.sessions.lock().revoked(by);
         for id in &ids {
-            tracing::info!(session = %id, "session ends: its device was revoked");
+            tracing::info!(session = %id, code, "session ends: its device or account was revoked or banned");
             if let Some(carrier) = self.carriers.lock().get(id) {
-                carrier.close_with(close::SESSION_ENDED);
+                carrier.close_with(close);
             }
             let mut endings = self.endings.lock();
-            endings.insert(id.clone(), EndedReason::Revoked);
+            endings.insert(id.clone(), reason);
             drop(endings);
-            self.endpoint_of(id).revoke_device(id);
+            self.endpoint_of(id).end_with(id, code);
         }
         self.hosting.end_revoked(by);
         let hosted: Vec<_> = self.hosted.lock().values().cloned().collect();

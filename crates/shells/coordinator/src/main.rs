@@ -6,6 +6,9 @@
 // Standard output is what this program answers with; standard error is where it says what failed.
 #![allow(clippy::print_stdout, clippy::print_stderr)]
 
+mod admin_cli;
+mod doctor_cli;
+
 use std::{
     io::{BufRead, Read, Write},
     net::SocketAddr,
@@ -97,6 +100,22 @@ enum Command {
         #[command(flatten)]
         place: Place,
     },
+    /// Bans of accounts and devices. Works while the coordinator runs.
+    #[command(subcommand)]
+    Ban(admin_cli::BanCommand),
+    /// Sessions of the coordinator that runs.
+    #[command(subcommand)]
+    Session(admin_cli::SessionCommand),
+    /// Hosts of the coordinator that runs.
+    #[command(subcommand)]
+    Host(admin_cli::HostCommand),
+    /// Print the audit log, the oldest first: when, who, from where, what, on what, outcome, before,
+    /// after.
+    Audit(admin_cli::AuditArgs),
+    /// Look whether everything is as it has to be: configuration, secrets, data directory, database,
+    /// clock, listener, certificate, endpoint; and with --zone the way from login to a map of the
+    /// zone's game servers. Exit code 0: it is; 1: something is not, and what to change is said.
+    Doctor(doctor_cli::DoctorArgs),
     /// Print the coordinator's public key, which launchers pin (`coordinator.public_key`).
     Key {
         #[command(flatten)]
@@ -136,6 +155,25 @@ enum UserCommand {
         password_stdin: bool,
         /// What the account may do.
         #[arg(long, value_enum, default_value = "player")]
+        role: Role,
+        #[command(flatten)]
+        place: Place,
+    },
+    /// List the accounts: name, role, whether it is banned, when it was made (unix seconds).
+    List {
+        /// One JSON array instead of lines.
+        #[arg(long)]
+        json: bool,
+        #[command(flatten)]
+        place: Place,
+    },
+    /// Change what an account may do. In force at once where it may do less; where it may do more,
+    /// with its next refresh.
+    Role {
+        /// Name of the account.
+        name: String,
+        /// What it may do from now on.
+        #[arg(value_enum)]
         role: Role,
         #[command(flatten)]
         place: Place,
@@ -291,6 +329,23 @@ async fn run(command: Command) -> Result<(), Failure> {
             println!("{name}");
             Ok(())
         }
+        Command::User(UserCommand::List { json, place }) => {
+            admin_cli::list_users(json, &place).await
+        }
+        Command::User(UserCommand::Role { name, role, place }) => {
+            admin_cli::set_role(&name, role, &place).await
+        }
+        Command::Ban(command) => admin_cli::ban(command).await,
+        Command::Session(command) => admin_cli::session(command).await,
+        Command::Host(command) => admin_cli::host(command).await,
+        Command::Doctor(arguments) => match doctor_cli::run(arguments).await? {
+            true => Ok(()),
+            false => Err(Failure::new(
+                ProblemCode::Internal,
+                "something is not as it has to be; what stands above says what to change",
+            )),
+        },
+        Command::Audit(arguments) => admin_cli::audit(arguments).await,
         Command::User(UserCommand::RevokeDevices { name, place }) => {
             revoke(&place, &RevokeRequest::Account(name)).await
         }

@@ -63,7 +63,8 @@ fn status_of(code: ProblemCode) -> StatusCode {
         | P::CertificateMissing
         | P::CertificateInvalid
         | P::CertificateExpired
-        | P::DeviceRevoked => StatusCode::FORBIDDEN,
+        | P::DeviceRevoked
+        | P::Banned => StatusCode::FORBIDDEN,
         P::TooManyRequests => StatusCode::TOO_MANY_REQUESTS,
         P::CoordinatorFault | P::EndpointUnreachable => StatusCode::SERVICE_UNAVAILABLE,
         P::NotFound | P::UnknownZone | P::UnknownSession => StatusCode::NOT_FOUND,

@@ -21,8 +21,10 @@ use warp_protocol::{
 use crate::{
     AdminError, CoordinatorConfig, EndpointMode, Offline,
     api::router,
+    api_keys::ApiKeys,
     app::{App, Shared},
     authority::Authority,
+    bans::{Bans, enforce_bans, follow_bans},
     cluster::{Cluster, ClusterError, Tenure},
     data_dir::{self, DataDirError},
     endpoint_port::EndpointPort,
@@ -32,13 +34,18 @@ use crate::{
     live::Live,
     monitoring::{
         health::Health,
+        metrics::Metrics,
         snapshot::Rates,
         viewers::{self, Viewers},
     },
     npc::{self, Npcs},
+    orders::follow_orders,
     passwords::Hasher,
-    server::{Server, TlsError, tls},
+    production::weaknesses,
+    rate_limits::{RequestLimits, SignalLimits},
+    server::Server,
     store::{Store, StoreError},
+    tls::{TlsError, tls},
     tokens::{AccessTokens, unix_micros, unix_now},
 };
 
@@ -80,6 +87,9 @@ pub enum StartError {
     /// Certificate or key.
     #[error("TLS: {0}")]
     Tls(#[from] TlsError),
+    /// This is production, and secrets are weak; each is named, with what to do.
+    #[error("not fit for production: {}", .0.join("; "))]
+    Weak(Vec<String>),
     /// The address cannot be listened on.
     #[error("cannot listen on {address}: {source}")]
     Listen {
@@ -104,7 +114,7 @@ impl StartError {
                 ProblemCode::PortInUse
             }
             Self::Listen { .. } => ProblemCode::PortRefused,
-            Self::Tls(_) => ProblemCode::ConfigValue,
+            Self::Tls(_) | Self::Weak(_) => ProblemCode::ConfigValue,
             Self::DataDir(_) | Self::KeyFile { .. } | Self::Store(_) => {
                 ProblemCode::CoordinatorFault
             }
@@ -139,8 +149,20 @@ impl Coordinator {
     /// # Errors
     /// See [`StartError`].
     pub async fn start(config: CoordinatorConfig) -> Result<Running, StartError> {
-        let tls = config.tls.as_ref().map(tls).transpose()?;
+        // Boxed, so that the futures of those who embed a coordinator stay small.
+        Box::pin(Self::begin(config)).await
+    }
+
+    async fn begin(config: CoordinatorConfig) -> Result<Running, StartError> {
         data_dir::prepare(&config.data_dir)?;
+        if config.production {
+            let weak = weaknesses(&config);
+            if !weak.is_empty() {
+                return Err(StartError::Weak(weak));
+            }
+        }
+        let tls = config.tls.as_ref().map(tls).transpose()?;
+        let (tls, certificate) = tls.unzip();
         let signing = data_dir::jwt_key(&config.data_dir)?;
         let authority = Arc::new(authority(&config)?);
         let endpoint_token = match config.endpoint_mode {
@@ -155,6 +177,8 @@ impl Coordinator {
         let hasher = Hasher::new(config.password_cost, (cores / 2).max(1))
             .await
             .map_err(internal)?;
+        let api_keys = ApiKeys::new(&config.api_keys).map_err(internal)?;
+        let trusted = config.trusted_proxies.clone().into();
         let (listen, cost) = (config.listen, config.password_cost);
         let at = |source| StartError::Listen {
             address: listen,
@@ -168,9 +192,9 @@ impl Coordinator {
             endpoint,
             Arc::clone(&authority),
             Tenure::default(),
-            config.unused_session,
-            config.hosts,
+            &config,
             tasks.clone(),
+            Metrics::new(),
         );
         let app = App::new(Shared {
             metrics: live.metrics.clone(),
@@ -184,6 +208,13 @@ impl Coordinator {
             authority,
             endpoint_token,
             revoked_up_to: tokio::sync::Mutex::new(0),
+            bans: Bans::default(),
+            api_keys: Arc::new(api_keys),
+            requests: Arc::new(RequestLimits::new(
+                config.limits.requests,
+                config.limits.address_requests,
+            )),
+            signals: Arc::new(SignalLimits::new(config.limits.signals)),
             syncing: tokio::sync::Mutex::new(()),
             by_address: KeyedLimit::new(config.limits.address),
             by_account: KeyedLimit::new(config.limits.account),
@@ -196,16 +227,16 @@ impl Coordinator {
             tasks: tasks.clone(),
             config,
         });
-        // Hosts register anew with this process, so their sessions with the one before are over.
-        app.store.fail_open_sessions(unix_micros()).await?;
-        // Before anybody is let in: what is switched off stays off.
-        sync_fleet(&app).await?;
         let router = match &app.config.cluster {
             None => {
+                take_over(&app).await?;
                 follow(&app);
                 router(app.clone())
             }
             Some(cluster) => {
+                // Tokens are looked at on every node, whoever owns the live state.
+                enforce_bans(&app).await?;
+                tasks.spawn(follow_bans(app.clone()));
                 let token = app.endpoint_token.as_ref().map_or("", Secret::reveal);
                 let identity = app.authority.key();
                 let keys = [
@@ -220,10 +251,14 @@ impl Coordinator {
             listener,
             tls,
             router,
+            trusted,
             stop: stop.clone(),
             tasks: tasks.clone(),
         };
         tasks.spawn(server.run());
+        if let Some(certificate) = certificate {
+            tasks.spawn(certificate.follow(stop.clone()));
+        }
         tasks.spawn(forget_expired(app.clone()));
         tracing::info!(url, key = %app.authority.key(), "coordinator started");
         Ok(Running {
@@ -246,7 +281,7 @@ impl Running {
     /// # Errors
     /// The zone breaks a rule, or the database.
     pub async fn put_zone(&self, zone: &ZoneFile) -> Result<(), AdminError> {
-        self.admin.put_zone(zone, None).await
+        Box::pin(self.admin.put_zone(zone, None)).await
     }
 
     /// Enters a zone or replaces it, with this status.
@@ -258,7 +293,7 @@ impl Running {
         zone: &ZoneFile,
         status: ZoneStatus,
     ) -> Result<(), AdminError> {
-        self.admin.put_zone(zone, Some(status)).await
+        Box::pin(self.admin.put_zone(zone, Some(status))).await
     }
 
     /// Sees to it that the account exists with this password and role.
@@ -271,7 +306,7 @@ impl Running {
         password: Secret,
         role: AccountRole,
     ) -> Result<(), AdminError> {
-        self.admin.ensure_user(name, password, role).await
+        Box::pin(self.admin.ensure_user(name, password, role)).await
     }
 
     /// What each host has brought to the endpoint and taken, by its room.
@@ -401,6 +436,19 @@ async fn forget_expired(app: App) {
     }
 }
 
+/// Readies the database and what is known of it for a live state that begins with nothing. Before
+/// anybody is let in: what is switched off stays off, and who is banned stays out.
+///
+/// # Errors
+/// The database.
+pub(crate) async fn take_over(app: &App) -> Result<(), StoreError> {
+    // Hosts register anew, so their sessions with the process of before are over.
+    app.store.fail_open_sessions(unix_micros()).await?;
+    sync_fleet(app).await?;
+    enforce_bans(app).await?;
+    Ok(())
+}
+
 /// Starts what looks after the live state until the end.
 pub(crate) fn follow(app: &App) {
     let (hosting, live) = (Arc::clone(&app.live.hosting), Arc::clone(&app.live));
@@ -409,6 +457,9 @@ pub(crate) fn follow(app: &App) {
     app.tasks.spawn(async move { live.expire(expiring).await });
     app.tasks.spawn(follow_revocations(app.clone()));
     app.tasks.spawn(follow_fleet(app.clone()));
+    app.tasks.spawn(follow_bans(app.clone()));
+    app.tasks.spawn(follow_orders(app.clone()));
+    app.tasks.spawn(keep_stored(app.clone()));
     app.tasks.spawn(viewers::watch(app.clone()));
     npc::start(app);
 }

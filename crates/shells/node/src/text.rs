@@ -58,6 +58,10 @@ fn explain(code: ProblemCode) -> (&'static str, &'static str) {
             "this device was revoked",
             "Sign in again with the password: it becomes a new device.",
         ),
+        C::Banned => (
+            "this account or device is banned",
+            "The details say why and until when; ask the operator if you think it is a mistake.",
+        ),
         C::CoordinatorUnproven => (
             "the coordinator did not prove its key",
             "Do not sign in over this network; check coordinator.rest_api_url and its version.",
@@ -344,6 +348,7 @@ pub(crate) fn event(event: &Event) -> Option<String> {
             let why = match reason {
                 EndedReason::Staff => "staff ended it",
                 EndedReason::Revoked => "this device was revoked",
+                EndedReason::Banned => "this account or device is banned",
                 EndedReason::Unused => "nothing was attached to it",
                 EndedReason::Endpoint => "the zone's endpoint ended it",
                 EndedReason::Stopped => "the coordinator stops",

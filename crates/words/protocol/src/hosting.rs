@@ -315,7 +315,7 @@ pub enum HostsReason {
     Gone,
     /// Another is better by far, or there is room on it.
     Better,
-    /// The zone's policy, or the fleet's switch.
+    /// The zone's policy, the fleet's switch, or an operator who moves the session.
     Policy,
 }
 

@@ -7,6 +7,7 @@
 //! * decoders take hostile bytes: they refuse, they never panic, and they never allocate a size
 //!   that the other side names.
 
+pub mod admin;
 pub mod carrier;
 pub mod contract;
 pub mod endpoint;

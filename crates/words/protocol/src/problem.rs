@@ -36,6 +36,8 @@ pub enum ProblemCode {
     CertificateExpired,
     /// The device was revoked; sign in with the password, which makes it a new one.
     DeviceRevoked,
+    /// The account or the device is banned; the detail says why and until when.
+    Banned,
     /// The coordinator did not prove its key.
     CoordinatorUnproven,
     /// The coordinator's key is not the one that it had before.

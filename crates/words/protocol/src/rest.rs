@@ -4,6 +4,7 @@
 //! |---|---|---|
 //! | POST auth/register | [`Credentials`] | 201 [`Tokens`] |
 //! | POST auth/login | [`Credentials`] | 200 [`Tokens`] |
+//! | POST auth/token | [`TokenRequest`] | 200 [`Tokens`] |
 //! | POST auth/refresh | [`RefreshRequest`] | 200 [`Tokens`], the old refresh token is used up |
 //! | POST auth/logout | [`RefreshRequest`] | 204 |
 //! | GET zones/ | | 200 `[ZoneView]` |
@@ -32,7 +33,8 @@
 //! | GET link/ws?session_id= | WebSocket, binary frames, [`crate::carrier`] | |
 //! | GET relay/ws?session_id=&peer_id=&to= | WebSocket, binary frames, [`crate::relay`] | |
 //!
-//! All but register, login, refresh and identity want `Authorization: Bearer <access token>`.
+//! The routes of operators and game masters stand in [`crate::admin`]. All but register, login, token,
+//! refresh and identity want `Authorization: Bearer <access token>`.
 //! Every refusal is an [`ErrorBody`].
 
 use serde::{Deserialize, Serialize};
@@ -101,6 +103,23 @@ pub struct Tokens {
     pub expires_in: u64,
     /// Whose they are.
     pub account: AccountView,
+}
+
+/// A request for tokens, as in the older contract.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
+pub struct TokenRequest {
+    /// Name of the account.
+    pub player_id: String,
+    /// Of no use; older clients send it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub user_id: Option<String>,
+    /// An API key that is good for tokens; it may stand in the header as well.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub api_key: Option<Secret>,
+    /// The account's password.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub password: Option<Secret>,
 }
 
 /// A refresh token, to be traded or revoked.

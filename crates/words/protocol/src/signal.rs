@@ -129,6 +129,8 @@ pub enum EndedReason {
     Endpoint,
     /// Its device or account was revoked.
     Revoked,
+    /// Its account or device is banned.
+    Banned,
     /// Staff ended it.
     Staff,
     /// It could not be set up.
@@ -147,6 +149,7 @@ impl EndedReason {
             Self::Unused => "unused",
             Self::Endpoint => "endpoint",
             Self::Revoked => "revoked",
+            Self::Banned => "banned",
             Self::Staff => "staff",
             Self::Fault => "fault",
             Self::Stopped => "stopped",
@@ -157,6 +160,7 @@ impl EndedReason {
     pub fn code(self) -> ProblemCode {
         match self {
             Self::Revoked => ProblemCode::DeviceRevoked,
+            Self::Banned => ProblemCode::Banned,
             Self::Fault => ProblemCode::CoordinatorFault,
             Self::Endpoint => ProblemCode::LinkLost,
             Self::Staff => ProblemCode::Forbidden,

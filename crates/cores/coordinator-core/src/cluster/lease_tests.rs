@@ -114,7 +114,7 @@ impl Store {
                 let mine = self.held.is_some_and(|(by, _)| by == node);
                 let forgotten = self.held.is_none()
                     && (last < fence || self.last.is_some_and(|(_, by)| by == node));
-                if !mine && !(forgotten && last <= fence) {
+                if !(mine || forgotten && last <= fence) {
                     return held();
                 }
                 self.held = Some((node, now + lease));

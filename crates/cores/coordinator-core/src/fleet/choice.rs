@@ -119,7 +119,7 @@ impl Fleet {
         instead_of: Option<usize>,
         mode: Mode,
     ) -> Option<Picked> {
-        let session = self.sessions.get(session_id)?;
+        let session = self.sessions.get(session_id).filter(|s| !s.held)?;
         let SessionRef {
             zone_id, account, ..
         } = &session.who;

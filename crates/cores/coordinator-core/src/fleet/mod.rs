@@ -29,6 +29,9 @@
 //!   [`FleetLimits::rounds`] evaluations is moved to another one, or to the endpoint where the zone
 //!   lets it carry players.
 //! * A host can be kept out of a zone ([`Fleet::hold`]): it has no lease there until it is let in again.
+//! * A session that an operator moves leaves the hosts that it has, which carry it on for the grace. It
+//!   is given others and not those again for [`FleetLimits::shun`]; or, moved to the endpoint, none
+//!   until it ends or is moved again.
 //! * A slot of a host is never given twice.
 //! * All tables are bounded ([`FleetLimits`]). What there is to do is to be taken out with
 //!   [`Fleet::poll`] after each call; nothing is dropped from it.
@@ -40,6 +43,7 @@ mod choice;
 mod hosts;
 mod leases;
 mod model;
+mod moves;
 mod policy;
 mod reports;
 pub mod score;
@@ -109,6 +113,8 @@ struct Session {
     ways: [Option<Place>; WAYS],
     /// Hosts that this member found bad, and until when it is not given them.
     avoid: BTreeMap<String, Duration>,
+    /// An operator wants it on the endpoint: it is given no host.
+    held: bool,
 }
 
 #[derive(Debug, Clone, PartialEq)]
@@ -185,6 +191,7 @@ impl Fleet {
             who,
             ways: [None, None],
             avoid: BTreeMap::new(),
+            held: false,
         };
         self.sessions.insert(session_id.clone(), session);
         self.fill_session(now, &session_id, choice::Mode::Best, HostsReason::First);

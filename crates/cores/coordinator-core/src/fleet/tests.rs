@@ -133,6 +133,46 @@ pub(super) fn told(out: &[FleetOutput], session: &str) -> Vec<(Vec<String>, Host
         .collect()
 }
 
+#[test]
+fn an_operator_moves_a_session_to_another_host_and_to_the_endpoint() {
+    let mut fleet = fleet(&[
+        ("a", 10.0, 20),
+        ("b", 12.0, 20),
+        ("c", 14.0, 20),
+        ("d", 15.0, 20),
+    ]);
+    fleet.join(at(1.0), session("s", 9));
+    drain(&mut fleet);
+    let before = names(&fleet, "s");
+    assert_eq!(before.len(), 2);
+
+    assert!(fleet.move_session(at(2.0), "s", false));
+    let after = names(&fleet, "s");
+    assert_eq!(after.len(), 2);
+    assert!(after.iter().all(|name| !before.contains(name)), "{after:?}");
+    let out = drain(&mut fleet);
+    assert_eq!(told(&out, "s"), [(after.clone(), HostsReason::Policy)]);
+    // The old hosts carry on for the grace.
+    assert!(!kinds(&out).contains(&"unroute"));
+
+    assert!(fleet.move_session(at(3.0), "s", true));
+    assert!(names(&fleet, "s").is_empty());
+    let all = [("a", 10.0), ("b", 12.0), ("c", 14.0), ("d", 15.0)];
+    let out = pass(&mut fleet, 3.0, 60.0, &all);
+    assert_eq!(
+        kinds(&out)
+            .iter()
+            .filter(|kind| **kind == "unroute")
+            .count(),
+        4
+    );
+    // Nothing gives it a host behind the operator's back.
+    assert!(names(&fleet, "s").is_empty());
+    assert!(fleet.move_session(at(61.0), "s", false));
+    assert_eq!(names(&fleet, "s").len(), 2);
+    assert!(!fleet.move_session(at(62.0), "nobody", true));
+}
+
 fn kinds(out: &[FleetOutput]) -> Vec<&'static str> {
     out.iter()
         .filter_map(|output| match output {

@@ -2,15 +2,23 @@
 
 use std::net::SocketAddr;
 
-use axum::{Json, extract::State, http::StatusCode};
+use axum::{
+    Json,
+    extract::State,
+    http::{HeaderMap, StatusCode},
+};
 use warp_coordinator_core::{check_name, check_password};
 use warp_protocol::{
     ProblemCode, Secret,
-    rest::{AccountRole, AccountView, Credentials, MAX_PASSWORD, RefreshRequest, Tokens},
+    rest::{
+        AccountRole, AccountView, Credentials, MAX_PASSWORD, RefreshRequest, TokenRequest, Tokens,
+    },
 };
 
 use crate::{
+    api_keys::ApiScope,
     app::App,
+    bans::check_now,
     config::Registration,
     extract::{Body, Caller, ClientAddr},
     limits::bucket_of,
@@ -106,6 +114,7 @@ pub(crate) async fn login(
         tracing::info!(name = credentials.username, "sign-in refused");
         return Err(wrong());
     };
+    check_now(&app, account.id, None).await?;
     tracing::info!(account = account.id, name = account.name, "signed in");
     let view = AccountView {
         name: account.name,
@@ -152,6 +161,52 @@ async fn owner_goes_on(app: &App, hash: &[u8], now: i64) -> Result<Option<Accoun
     }
 }
 
+/// The route of the older contract: with a password it is a sign-in; with an API key of scope `tokens`
+/// it gives tokens of an account that exists, to an operator's own service.
+pub(crate) async fn token(
+    State(app): State<App>,
+    ClientAddr(from): ClientAddr,
+    headers: HeaderMap,
+    Body(request): Body<TokenRequest>,
+) -> Result<Json<Tokens>, Refused> {
+    if let Some(password) = request.password {
+        let credentials = Credentials {
+            username: request.player_id,
+            password,
+        };
+        return login(State(app), ClientAddr(from), Body(credentials)).await;
+    }
+    limit_address(&app, from)?;
+    let shown = request.api_key.or_else(|| app.api_keys.shown(&headers));
+    let key = shown.as_ref();
+    let key = key.and_then(|key| app.api_keys.name_of(key, ApiScope::Tokens));
+    let Some(key) = key else {
+        let text = "give the account's `password`, or an API key that is good for tokens";
+        return Err(Refused::new(ProblemCode::NotSignedIn, text));
+    };
+    let unknown = || Refused::new(ProblemCode::NotFound, "there is no account of that name");
+    check_name(&request.player_id).map_err(|_| unknown())?;
+    let account = app.store.account(&request.player_id).await?;
+    let account = account.ok_or_else(unknown)?;
+    if account.role >= AccountRole::Gm {
+        // A shop's key is not to become the operator's rights.
+        let text = "accounts with rights over others sign in with their password";
+        return Err(Refused::new(ProblemCode::Forbidden, text));
+    }
+    check_now(&app, account.id, None).await?;
+    tracing::info!(
+        account = account.id,
+        name = account.name,
+        key,
+        "tokens for an API key"
+    );
+    let view = AccountView {
+        name: account.name,
+        role: account.role,
+    };
+    first_tokens(&app, account.id, view).await.map(Json)
+}
+
 pub(crate) async fn refresh(
     State(app): State<App>,
     ClientAddr(from): ClientAddr,
@@ -166,6 +221,8 @@ pub(crate) async fn refresh(
     let hash = refresh_hash(&request.refresh_token);
     let account = owner_goes_on(&app, &hash, next.issued_at).await?;
     let account = account.ok_or_else(expired)?;
+    // Before it is used up: when a ban has ended, the launcher goes on with it.
+    check_now(&app, account.id, None).await?;
     match app.store.rotate(&hash, &next).await? {
         Rotation::Done { .. } => {}
         Rotation::Unknown => return Err(expired()),

@@ -12,8 +12,11 @@ use warp_protocol::{
 };
 
 use crate::{
+    admin::short,
     app::App,
+    audit::{Done, Who, audited},
     authority::Applicant,
+    bans::check_now,
     extract::{Body, Caller, QueryOf},
     problem::{Refused, invalid},
     running::enforce_revocations,
@@ -56,6 +59,7 @@ pub(crate) async fn certificate(
     };
     app.authority.check_proof(&applicant, &request)?;
     let key = request.device_key;
+    check_now(&app, caller.account, Some(&key)).await?;
     if app.store.is_device_revoked(&key).await? {
         return Err(revoked(&app));
     }
@@ -93,8 +97,14 @@ pub(crate) async fn revoke(
     Body(request): Body<RevokeRequest>,
 ) -> Result<Json<RevokeAnswer>, Refused> {
     operators_only(&caller)?;
-    let accounts = revoke_in(&app.store, &request).await?;
-    tracing::info!(by = caller.name, ?request, ?accounts, "revoked");
+    let target = revoked_target(&request);
+    let who = Who::from(&caller);
+    let accounts = audited(&app.store, &who, ("revoke", target), async {
+        let accounts = revoke_in(&app.store, &request).await?;
+        let after = serde_json::json!({"accounts": accounts});
+        Ok(Done::changed(accounts, (), after))
+    });
+    let accounts = accounts.await?;
     let sessions_ended = enforce_revocations(&app).await?;
     Ok(Json(RevokeAnswer {
         accounts,
@@ -126,6 +136,14 @@ pub(crate) fn operators_only(caller: &Caller) -> Result<(), Refused> {
     Err(Refused::new(ProblemCode::Forbidden, text))
 }
 
+/// Whom a revocation is of, for the audit log.
+pub(crate) fn revoked_target(request: &RevokeRequest) -> String {
+    match request {
+        RevokeRequest::Account(name) => format!("account {}", short(name)),
+        RevokeRequest::Device(text) => format!("device {}", short(text)),
+    }
+}
+
 /// Enters a revocation. Gives the accounts whose kept sign-ins ended.
 ///
 /// # Errors
@@ -150,7 +168,11 @@ pub(crate) async fn revoke_in(
     }
 }
 
-async fn device(store: &Store, text: &str) -> Result<PublicKey, Refused> {
+/// The device that a text names: a key, or a certificate's serial.
+///
+/// # Errors
+/// `bad-request` for what is neither, `not-found`, and the database.
+pub(crate) async fn device(store: &Store, text: &str) -> Result<PublicKey, Refused> {
     if let Some(key) = PublicKey::from_hex(text) {
         return Ok(key);
     }

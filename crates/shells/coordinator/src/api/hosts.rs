@@ -18,7 +18,10 @@ use super::{
     zones::{find, is_revoked, prove_device},
 };
 use crate::{
+    admin::short,
     app::App,
+    audit::{Done, Who, audited},
+    bans::check_now,
     extract::{Body, Caller, ClientAddr, PathId, QueryOf},
     hosting::{Registering, serving::Viewer},
     live::ENDPOINT_PEER,
@@ -112,6 +115,10 @@ pub(crate) async fn register(
     if is_revoked(&app, &caller, &key, issued).await? {
         hosting.remove(&registered.view.host_id);
         return Err(revoked(&app));
+    }
+    if let Err(refused) = check_now(&app, caller.account, Some(&key)).await {
+        hosting.remove(&registered.view.host_id);
+        return Err(refused);
     }
     let shown = shown(&app, &caller, registered.view.clone());
     let grant = HostGrant {
@@ -247,7 +254,14 @@ pub(crate) async fn drain(
     PathId(host_id): PathId,
 ) -> Result<Json<HostResponse>, Refused> {
     may_manage(&app, &caller, &host_id)?;
-    let view = app.live.hosting.drain(&host_id)?;
+    let hosting = &app.live.hosting;
+    let view = if is_owner(&app, &caller, &host_id) {
+        hosting.drain(&host_id)?
+    } else {
+        let act = ("host-drain", format!("host {}", short(&host_id)));
+        let drained = async { hosting.drain(&host_id).map(Done::new) };
+        audited(&app.store, &Who::from(&caller), act, drained).await?
+    };
     Ok(Json(shown(&app, &caller, view)))
 }
 
@@ -258,8 +272,23 @@ pub(crate) async fn remove(
 ) -> Result<StatusCode, Refused> {
     may_manage(&app, &caller, &host_id)?;
     tracing::info!(host = host_id, by = caller.name, "host is removed");
-    app.live.hosting.remove(&host_id);
+    if is_owner(&app, &caller, &host_id) {
+        app.live.hosting.remove(&host_id);
+        return Ok(StatusCode::NO_CONTENT);
+    }
+    let act = ("host-remove", format!("host {}", short(&host_id)));
+    let removed = async {
+        app.live.hosting.remove(&host_id);
+        Ok(Done::new(()))
+    };
+    audited(&app.store, &Who::from(&caller), act, removed).await?;
     Ok(StatusCode::NO_CONTENT)
+}
+
+/// Whether it is the caller's own host, so that nobody's rights are used.
+fn is_owner(app: &App, caller: &Caller, host_id: &str) -> bool {
+    let hosting = &app.live.hosting;
+    hosting.may_manage(host_id, caller.account, false).is_ok()
 }
 
 fn may_manage(app: &App, caller: &Caller, host_id: &str) -> Result<(), Refused> {

@@ -1,6 +1,7 @@
 //! The routes. Those of [`warp_protocol::rest`] stand under `/api/v1/` and, as in the older
 //! documents, under `/api/`; `/`, `/health`, `/openapi.json` and `/docs` stand at the top.
 
+mod admin;
 mod auth;
 mod devices;
 mod health;
@@ -28,6 +29,10 @@ use axum::{
 use tower_http::{catch_panic::CatchPanicLayer, cors::CorsLayer};
 use warp_protocol::{
     ProblemCode,
+    admin::{
+        AccountInfo, AuditEntry, BanRequest, BanView, DeviceInfo, MoveRequest, RoleRequest,
+        SessionInfo,
+    },
     contract::{
         Done, HostRegistered, HostResponse, HostStats, SessionCreate, SessionMetrics,
         SessionPlayer, SessionResponse, SignalingStats, TOTAL_COUNT, ZoneCreate, ZoneResponse,
@@ -35,20 +40,22 @@ use warp_protocol::{
     hosting::{HostHeartbeat, HostRegister},
     rest::{
         CertificateAnswer, CertificateRequest, Credentials, FleetSwitch, GuestRequest,
-        IdentityProof, JoinRequest, NoticeRequest, NoticeSent, NpcStates, NpcStatesTaken, RefreshRequest, RefusalCount, RevokeAnswer, RevokeRequest,
-        SessionGrant, Tokens,
+        IdentityProof, JoinRequest, NoticeRequest, NoticeSent, NpcStates, NpcStatesTaken,
+        RefreshRequest, RefusalCount, RevokeAnswer, RevokeRequest, SessionGrant, TokenRequest,
+        Tokens,
     },
 };
 
 pub(crate) use auth::{NewAccount, make_account};
-pub(crate) use devices::revoke_in;
+pub(crate) use devices::{device as device_in, revoke_in, revoked_target};
 pub(crate) use zones::{find, prove_device};
 
 use crate::{
+    CoordinatorConfig, api_keys,
     app::App,
     monitoring::requests,
     problem::{Refused, internal},
-    ws,
+    rate_limits, ws,
 };
 use table::{Route, Who, delete, get, patch, post};
 
@@ -94,6 +101,11 @@ fn routes() -> Vec<Route> {
             .body::<RefreshRequest>()
             .answers::<Tokens>(200)
             .refuses(&[401, 429]),
+        post("auth/token", auth::token)
+            .says("Signs in with a password, or gives an operator's service tokens for its API key")
+            .body::<TokenRequest>()
+            .answers::<Tokens>(200)
+            .refuses(&[401, 403, 404, 429]),
         post("auth/logout", auth::logout)
             .says("Ends a sign-in")
             .who(SignedIn)
@@ -125,6 +137,7 @@ fn routes() -> Vec<Route> {
     all.extend(host_routes());
     all.extend(session_routes());
     all.extend(monitoring_routes());
+    all.extend(admin_routes());
     all.extend([
         get("relay/ws", ws::relay::open)
             .says("Datagrams between two members of a room")
@@ -396,14 +409,74 @@ fn monitoring_routes() -> Vec<Route> {
     ]
 }
 
+fn admin_routes() -> Vec<Route> {
+    use Who::SignedIn;
+    vec![
+        get("bans/", admin::bans)
+            .says("Bans, the newest first; game masters and operators")
+            .who(SignedIn)
+            .lists::<BanView>()
+            .refuses(&[403]),
+        post("bans/", admin::ban)
+            .says("Bans an account or a device; operators only")
+            .who(SignedIn)
+            .body::<BanRequest>()
+            .answers::<BanView>(201)
+            .refuses(&[403, 404, 409]),
+        delete("bans/{id}", admin::unban)
+            .says("Ends a ban; operators only")
+            .who(SignedIn)
+            .answers::<BanView>(200)
+            .refuses(&[403, 404, 409]),
+        get("accounts/", admin::accounts)
+            .says("Accounts by name; operators only")
+            .who(SignedIn)
+            .lists::<AccountInfo>()
+            .refuses(&[403]),
+        patch("accounts/{name}/role", admin::role)
+            .says("Changes a role; operators only")
+            .who(SignedIn)
+            .body::<RoleRequest>()
+            .answers::<AccountInfo>(200)
+            .refuses(&[403, 404]),
+        get("accounts/{name}/devices", admin::devices_of)
+            .says("Devices of an account; operators only")
+            .who(SignedIn)
+            .answers_array::<DeviceInfo>()
+            .refuses(&[403, 404]),
+        get("audit/", admin::audit)
+            .says("The audit log, the oldest first; operators only")
+            .who(SignedIn)
+            .query::<admin::Since>()
+            .lists::<AuditEntry>()
+            .refuses(&[403]),
+        get("links/", admin::sessions)
+            .says("Session links of players; game masters and operators")
+            .who(SignedIn)
+            .lists::<SessionInfo>()
+            .refuses(&[403]),
+        post("links/{session_id}/move", admin::move_session)
+            .says("Moves a session link to the endpoint or to other hosts; game masters and operators")
+            .who(SignedIn)
+            .body::<MoveRequest>()
+            .answers::<SessionInfo>(200)
+            .refuses(&[403, 404, 409]),
+    ]
+}
+
 /// The router of all routes.
 pub(crate) fn router(app: App) -> Router {
-    let cors = cors(&app.config.cors_origins);
+    let cors = cors(&app.config);
     table::router(routes())
         .fallback(not_found)
         .method_not_allowed_fallback(method_not_allowed)
         .layer(DefaultBodyLimit::max(MAX_BODY))
         .layer(middleware::from_fn(in_time))
+        .layer(middleware::from_fn_with_state(app.clone(), api_keys::check))
+        .layer(middleware::from_fn_with_state(
+            app.clone(),
+            rate_limits::limit,
+        ))
         .layer(cors)
         .layer(CatchPanicLayer::custom(panicked))
         .layer(middleware::from_fn_with_state(
@@ -413,13 +486,23 @@ pub(crate) fn router(app: App) -> Router {
         .with_state(app)
 }
 
-fn cors(origins: &[String]) -> CorsLayer {
-    let origins: Vec<HeaderValue> = origins.iter().filter_map(|o| o.parse().ok()).collect();
+fn cors(config: &CoordinatorConfig) -> CorsLayer {
+    let origins = config.cors_origins.iter();
+    let origins: Vec<HeaderValue> = origins.filter_map(|o| o.parse().ok()).collect();
     CorsLayer::new()
         .allow_origin(origins)
         .allow_methods([Method::GET, Method::POST, Method::PATCH, Method::DELETE])
-        .allow_headers([header::AUTHORIZATION, header::CONTENT_TYPE])
-        .expose_headers([HeaderName::from_static(TOTAL_COUNT)])
+        .allow_headers([
+            header::AUTHORIZATION,
+            header::CONTENT_TYPE,
+            config.api_keys.header.clone(),
+        ])
+        .expose_headers(
+            [HeaderName::from_static(TOTAL_COUNT)]
+                .into_iter()
+                .chain(rate_limits::HEADERS)
+                .collect::<Vec<_>>(),
+        )
         .max_age(Duration::from_secs(600))
 }
 

@@ -3,6 +3,7 @@
 
 use axum::{Json, extract::State};
 use serde::Deserialize;
+use serde_json::json;
 use warp_protocol::{
     ProblemCode,
     contract::ZoneResponse,
@@ -15,7 +16,9 @@ use super::{
     zones::{find, respond},
 };
 use crate::{
+    admin::short,
     app::App,
+    audit::{Done, Who, audited},
     extract::{Body, Caller, PathId, QueryOf},
     problem::{Refused, invalid},
     running::sync_fleet,
@@ -40,10 +43,15 @@ pub(crate) async fn zone_status(
         let text = "`new_status` is enabled, disabled or maintenance";
         return Err(invalid(text));
     };
-    let (zone, _) = find(&app, &zone_id).await?;
-    let now = crate::tokens::unix_now();
-    app.store.put_zone(&zone, Some(status), now).await?;
-    tracing::info!(zone = zone_id, by = caller.name, ?status, "zone status set");
+    let act = ("zone-status", format!("zone {}", short(&zone_id)));
+    audited(&app.store, &Who::from(&caller), act, async {
+        let (zone, before) = find(&app, &zone_id).await?;
+        let now = crate::tokens::unix_now();
+        app.store.put_zone(&zone, Some(status), now).await?;
+        let (before, after) = (json!({"status": before}), json!({"status": status}));
+        Ok(Done::changed((), before, after))
+    })
+    .await?;
     after(&app, &zone_id).await
 }
 
@@ -82,11 +90,16 @@ async fn set_p2p(
     enabled: bool,
 ) -> Result<Json<ZoneResponse>, Refused> {
     staff_only(&caller)?;
-    let (mut zone, _) = find(&app, &zone_id).await?;
-    zone.p2p_enabled = enabled;
-    let now = crate::tokens::unix_now();
-    app.store.put_zone(&zone, None, now).await?;
-    tracing::info!(zone = zone_id, by = caller.name, enabled, "zone's P2P set");
+    let act = ("zone-p2p", format!("zone {}", short(&zone_id)));
+    audited(&app.store, &Who::from(&caller), act, async {
+        let (mut zone, _) = find(&app, &zone_id).await?;
+        let before = json!({"p2p_enabled": zone.p2p_enabled});
+        zone.p2p_enabled = enabled;
+        let now = crate::tokens::unix_now();
+        app.store.put_zone(&zone, None, now).await?;
+        Ok(Done::changed((), before, json!({"p2p_enabled": enabled})))
+    })
+    .await?;
     after(&app, &zone_id).await
 }
 
@@ -107,14 +120,19 @@ pub(crate) async fn set_fleet(
     Body(FleetSwitch { enabled }): Body<FleetSwitch>,
 ) -> Result<Json<FleetSwitch>, Refused> {
     operators_only(&caller)?;
-    app.store.set_p2p(enabled).await?;
-    tracing::info!(by = caller.name, enabled, "P2P of all zones set");
+    let act = ("fleet-p2p", "all zones".to_owned());
+    audited(&app.store, &Who::from(&caller), act, async {
+        let before = json!({"enabled": app.store.p2p().await?});
+        app.store.set_p2p(enabled).await?;
+        Ok(Done::changed((), before, json!({"enabled": enabled})))
+    })
+    .await?;
     sync_fleet(&app).await?;
     let enabled = app.live.hosting.is_on();
     Ok(Json(FleetSwitch { enabled }))
 }
 
-pub(super) fn staff_only(caller: &Caller) -> Result<(), Refused> {
+pub(crate) fn staff_only(caller: &Caller) -> Result<(), Refused> {
     if caller.role >= AccountRole::Gm {
         return Ok(());
     }

@@ -9,7 +9,7 @@ use warp_protocol::{
     ProblemCode,
     contract::{ZoneCreate, ZoneResponse},
     identity::{Certificate, PublicKey},
-    rest::{GuestRequest, IceServer, JoinRequest, SessionGrant},
+    rest::{AccountRole, GuestRequest, IceServer, JoinRequest, SessionGrant},
     signal::EndedReason,
     zone::{ZoneFile, ZoneStatus, ZoneView, is_map_name},
 };
@@ -20,7 +20,10 @@ use super::{
     paging::{Page, Paging},
 };
 use crate::{
+    admin,
     app::App,
+    audit::Who,
+    bans::check_now,
     extract::{Body, Caller, PathId, QueryOf},
     hosting::serving::{number_of, persist},
     live::{ENDPOINT_PEER, peer_id_of},
@@ -182,6 +185,11 @@ pub(crate) async fn join(
         app.live.end_for(&session_id, EndedReason::Revoked, why);
         return Err(revoked(&app));
     }
+    if let Err(refused) = check_now(&app, caller.account, Some(&key)).await {
+        app.live
+            .end(&session_id, "its account or device was banned");
+        return Err(refused);
+    }
     let grant = SessionGrant {
         session_id,
         peer_id,
@@ -199,7 +207,12 @@ pub(crate) async fn end_session(
     caller: Caller,
     PathId(session_id): PathId,
 ) -> Result<StatusCode, Refused> {
-    app.live.owned(&session_id, caller.account)?;
+    let owned = app.live.owned(&session_id, caller.account);
+    if owned.is_err() && caller.role >= AccountRole::Gm {
+        admin::end_session(&app, &Who::from(&caller), &session_id).await?;
+        return Ok(StatusCode::NO_CONTENT);
+    }
+    owned?;
     let why = "its player left";
     app.live.end_for(&session_id, EndedReason::Left, why);
     Ok(StatusCode::NO_CONTENT)
@@ -289,6 +302,7 @@ pub(crate) async fn prove_device(
     key: &PublicKey,
     certificate: Option<&str>,
 ) -> Result<Option<(Certificate, Vec<u8>)>, Refused> {
+    check_now(app, caller.account, Some(key)).await?;
     let proven = app
         .authority
         .check_certificate(certificate, key, caller.account)?;

@@ -8,8 +8,8 @@
 //!   rest is answered where it arrives. Redis is in the way of neither.
 //! * An owner whose lease has run out stops granting by its own clock. What is open stays open, in case
 //!   nobody else has owned it meanwhile; when somebody has, all its sockets are closed (1012).
-//! * Whatever changes zones, the switch of P2P or revocations says so to all; they look by themselves
-//!   too, every few seconds.
+//! * Whatever changes zones, the switch of P2P, revocations or bans says so to all; they look by
+//!   themselves too, every few seconds.
 
 mod config;
 mod forward;
@@ -26,14 +26,13 @@ use std::{
 };
 
 use axum::{
-    Json, Router,
+    Router,
     extract::{Request, State},
-    http::{Method, StatusCode},
+    http::Method,
     response::{IntoResponse, Response},
 };
 use futures_util::StreamExt;
 use parking_lot::{Mutex, RwLock};
-use serde_json::json;
 use tokio::{
     net::TcpListener,
     sync::{Notify, watch},
@@ -41,7 +40,7 @@ use tokio::{
 };
 use tokio_util::sync::CancellationToken;
 use tower_service::Service;
-use warp_coordinator_core::cluster::{Answer, Ask, Change, Lease, LeaseTimes, needs_owner};
+use warp_coordinator_core::cluster::{Answer, Ask, Change, Lease, LeaseTimes, ServedBy, served_by};
 use warp_protocol::{ProblemCode, Secret};
 
 pub use config::ClusterConfig;
@@ -51,8 +50,10 @@ pub(crate) use tenure::Tenure;
 use crate::{
     api::router,
     app::App,
+    bans::enforce_bans,
+    hosting::serving::persist,
     problem::Refused,
-    running::{enforce_revocations, follow, sync_fleet},
+    running::{enforce_revocations, follow, sync_fleet, take_over},
     server::Server,
     tokens::random_hex,
 };
@@ -70,6 +71,9 @@ const START_TIME: Duration = Duration::from_secs(5);
 
 /// Pause before something that failed is tried again.
 const AGAIN: Duration = Duration::from_millis(500);
+
+/// Longest that an owner that stops takes for storing the sessions of its hosts.
+const STORE_TIME: Duration = Duration::from_millis(300);
 
 /// A node cannot join its cluster.
 #[derive(Debug, thiserror::Error)]
@@ -133,7 +137,7 @@ pub(crate) struct Cluster {
     /// Who owns the live state, as far as is known here.
     owner: watch::Sender<Option<NodeView>>,
     /// Redis has not answered the last call.
-    is_alone: AtomicBool,
+    is_alone: Arc<AtomicBool>,
     hurry: Notify,
 }
 
@@ -192,12 +196,22 @@ impl Cluster {
             tenure: Tenure::of_node(start, config.lease),
             term: RwLock::default(),
             owner: watch::channel(None).0,
-            is_alone: AtomicBool::new(false),
+            is_alone: Arc::new(AtomicBool::new(false)),
             hurry: Notify::new(),
+        });
+        let is_alone = Arc::clone(&cluster.is_alone);
+        base.health.add("redis", move || {
+            let is_alone = is_alone.load(Ordering::SeqCst);
+            std::future::ready(match is_alone {
+                true => Err("the cluster's Redis does not answer".to_owned()),
+                false => Ok(()),
+            })
         });
         let for_nodes = Server {
             listener,
             tls: None,
+            // Whose request it is is sealed in it.
+            trusted: Arc::default(),
             router: Router::new()
                 .fallback(arrived)
                 .with_state(Arc::clone(&cluster)),
@@ -237,8 +251,14 @@ impl Cluster {
                 () = sleep_until((self.start + next).into()) => {}
             }
         }
+        if let Some(app) = self.end_term() {
+            // While they are still this node's to write.
+            let stored = tokio::time::timeout(STORE_TIME, persist(&app)).await;
+            if !matches!(stored, Ok(Ok(()))) {
+                tracing::info!("the last sessions of hosts could not be stored");
+            }
+        }
         self.tenure.set(None, None);
-        self.end_term();
         if let Err(error) = self.store.leave(&self.presence).await {
             tracing::info!(%error, "the lease could not be given back; it runs out");
         }
@@ -272,7 +292,7 @@ impl Cluster {
                 }
                 Change::Lost => {
                     tracing::warn!("this node no longer owns the live state");
-                    self.end_term();
+                    drop(self.end_term());
                 }
             }
         }
@@ -312,8 +332,7 @@ impl Cluster {
         self.term.write().replace(term);
         let cluster = Arc::clone(self);
         self.base.tasks.spawn(async move {
-            // Before anybody is let in: what is switched off stays off.
-            while let Err(error) = sync_fleet(&app).await {
+            while let Err(error) = take_over(&app).await {
                 tracing::warn!(%error, "the owner waits for the database");
                 tokio::select! {
                     () = stop.cancelled() => return,
@@ -330,13 +349,20 @@ impl Cluster {
         });
     }
 
-    fn end_term(&self) {
-        let term = self.term.write().take();
-        if let Some(term) = term {
-            // Its sockets are closed with 1012; sessions stay at the endpoint.
-            term.stop.cancel();
-            term.app.live.end_all();
-        }
+    /// Gives what was owned.
+    fn end_term(&self) -> Option<App> {
+        let term = self.term.write().take()?;
+        // Its sockets are closed with 1012; sessions stay at the endpoint.
+        term.stop.cancel();
+        term.app.live.end_all();
+        Some(term.app)
+    }
+
+    /// What knows the figures of this process.
+    fn with_figures(&self) -> Router {
+        let term = self.term.read();
+        let owner = term.as_ref().and_then(|term| term.router.as_ref());
+        owner.unwrap_or(&self.anywhere).clone()
     }
 
     fn own(&self) -> Own {
@@ -391,9 +417,15 @@ impl Cluster {
         if news == News::Lease {
             return self.hurry.notify_one();
         }
+        // What fails here is looked at again by itself.
+        if let Err(error) = enforce_bans(&self.base).await {
+            tracing::warn!(%error, "bans could not be looked up");
+        }
         let app = self.term.read().as_ref().map(|term| term.app.clone());
         let Some(app) = app else { return };
-        // What fails here is looked at again by itself.
+        if let Err(error) = enforce_bans(&app).await {
+            tracing::warn!(%error, "bans could not be looked up");
+        }
         if let Err(error) = sync_fleet(&app).await {
             tracing::warn!(%error, "zones and the switch of P2P could not be looked up");
         }
@@ -405,18 +437,13 @@ impl Cluster {
 
 /// A client's request.
 async fn dispatch(State(cluster): State<Arc<Cluster>>, request: Request) -> Response {
-    let path = request.uri().path();
-    if path == "/health" && cluster.is_alone.load(Ordering::SeqCst) {
-        let body = json!({
-            "status": "unhealthy",
-            "redis": "down",
-            "detail": "the cluster's Redis does not answer",
-            "code": ProblemCode::CoordinatorFault,
-        });
-        return (StatusCode::SERVICE_UNAVAILABLE, Json(body)).into_response();
-    }
-    if !needs_owner(path) || request.method() == Method::OPTIONS {
-        return call(cluster.anywhere.clone(), request).await;
+    match served_by(request.uri().path()) {
+        _ if request.method() == Method::OPTIONS => {
+            return call(cluster.anywhere.clone(), request).await;
+        }
+        ServedBy::AnyNode => return call(cluster.anywhere.clone(), request).await,
+        ServedBy::ThisNode => return call(cluster.with_figures(), request).await,
+        ServedBy::Owner => {}
     }
     match cluster.own() {
         Own::Yes(router) => call(router, request).await,
@@ -494,7 +521,8 @@ fn secret(config: &ClusterConfig) -> Result<Secret, ClusterError> {
     Ok(Secret::new(text))
 }
 
-/// Tells the cluster's nodes that zones, the switch of P2P or revocations have changed in the database.
+/// Tells the cluster's nodes that zones, the switch of P2P, revocations or bans have changed in the
+/// database.
 /// Where that fails, they find out by themselves within some seconds.
 pub async fn announce(config: &ClusterConfig) {
     let said = match ClusterStore::new(&config.redis) {

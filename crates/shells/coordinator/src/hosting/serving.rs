@@ -6,7 +6,7 @@
 
 use std::{
     net::{IpAddr, SocketAddr},
-    time::{Duration, SystemTime},
+    time::Duration,
 };
 
 use sha2::{Digest, Sha256};
@@ -292,15 +292,15 @@ impl Hosting {
 
     /// One of them.
     pub(crate) fn shown_one(&self, host: HostView, viewer: Viewer) -> HostResponse {
-        let (now, wall) = (self.start.elapsed(), SystemTime::now());
         let state = self.state.lock();
         let id = &host.host_id;
         let place = state.places.get(id);
         let from = place
             .filter(|place| viewer.staff || place.account == viewer.account)
             .map(|place| place.from);
-        let silent = now.saturating_sub(state.fleet.heard(id).unwrap_or(now));
-        let heard = wall.checked_sub(silent).unwrap_or(wall);
+        let heard = state.fleet.heard(id).unwrap_or_default();
+        // Of one clock, so that it is the same whenever somebody asks.
+        let heard = self.started_at + heard;
         HostResponse {
             id: number_of("host", id),
             player_id: host.player_name.clone(),
@@ -340,6 +340,11 @@ async fn store_changes(app: App) -> Result<(), StoreError> {
     // One at a time, so that an older state never overwrites a newer one.
     let _one = hosting.storing.lock().await;
     loop {
+        if !app.tenure.holds() {
+            // Another node may have failed these sessions, and they are not to come back. Where none
+            // has, they are stored when this one may act again.
+            return Err(StoreError::NotOwner);
+        }
         let changes = hosting.state.lock().sessions.take_changes();
         if changes.is_empty() {
             return Ok(());
@@ -365,7 +370,9 @@ pub(crate) async fn keep_stored(app: App) {
             },
         }
         if let Err(error) = persist(&app).await {
-            tracing::warn!(%error, "sessions could not be stored; it is tried again");
+            if !matches!(error, StoreError::NotOwner) {
+                tracing::warn!(%error, "sessions could not be stored; it is tried again");
+            }
             hosting.sessions_changed.notify_one();
         }
         tokio::time::sleep(WRITE_PAUSE).await;

@@ -116,6 +116,55 @@ impl Store {
     }
 
     /// Changes password and role; an account of a game's table becomes one of ours. Refresh tokens that were given out before are revoked.
+    /// Changes the role alone: nobody has to sign in again. False if there is no such account.
+    pub(crate) async fn set_role(&self, id: i64, role: AccountRole) -> Result<bool, StoreError> {
+        let set = sql("UPDATE accounts SET role = $1 WHERE id = $2");
+        let changed = self.execute(set.bind(role_name(role)).bind(id)).await?;
+        Ok(changed > 0)
+    }
+
+    /// Some of all accounts by name, with the time (unix seconds) that each was made, and how many
+    /// there are.
+    pub(crate) async fn accounts(
+        &self,
+        limit: i64,
+        offset: i64,
+    ) -> Result<(Vec<(Account, i64)>, i64), StoreError> {
+        let query = sql(
+            "SELECT id, name, role, password, game_id, game_fingerprint, created_at FROM accounts
+             ORDER BY lower(name), id LIMIT $1 OFFSET $2",
+        )
+        .bind(limit)
+        .bind(offset);
+        type Row = (
+            i64,
+            String,
+            String,
+            String,
+            Option<i64>,
+            Option<Vec<u8>>,
+            i64,
+        );
+        let rows = self.all::<Row>(query).await?;
+        let accounts =
+            rows.into_iter()
+                .map(|(id, name, role, password, game, fingerprint, made)| {
+                    let columns = (id, name, role, password, game, fingerprint);
+                    Ok((account_of(columns)?, made))
+                });
+        let accounts: Result<Vec<_>, StoreError> = accounts.collect();
+        let count = self.count(sql("SELECT count(*) FROM accounts")).await?;
+        Ok((accounts?, count))
+    }
+
+    /// When an account was made, unix seconds.
+    pub(crate) async fn account_made_at(&self, id: i64) -> Result<Option<i64>, StoreError> {
+        let query = sql("SELECT created_at FROM accounts WHERE id = $1").bind(id);
+        let row = self.optional::<(i64,)>(query).await?;
+        Ok(row.map(|(made,)| made))
+    }
+
+    /// Changes password and role. Refresh tokens that were given out before are revoked.
     pub(crate) async fn change_account(
         &self,
         id: i64,

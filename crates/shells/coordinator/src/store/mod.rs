@@ -12,9 +12,12 @@
 //! * Nothing is cached: what another process writes counts at once.
 
 mod accounts;
+mod audit;
 mod backup;
+mod bans;
 mod copy;
 mod devices;
+mod orders;
 mod refresh;
 mod sessions;
 mod settings;
@@ -37,6 +40,7 @@ use sqlx::{
 pub(crate) use accounts::Account;
 pub use backup::BackupError;
 pub(crate) use backup::{Hold, restore};
+pub(crate) use bans::{BansVersion, NewBan};
 pub use copy::CopyError;
 pub(crate) use copy::copy;
 pub use devices::DeviceView;
@@ -94,6 +98,9 @@ pub enum StoreError {
         "the database did not answer within {0:?}; is it down, or is another program holding it?"
     )]
     Slow(Duration),
+    /// In a cluster: what would be written is another node's.
+    #[error("this node does not own the sessions just now")]
+    NotOwner,
     /// It refused.
     #[error("the database failed: {0}")]
     Failed(#[from] sqlx::Error),
@@ -209,6 +216,12 @@ impl Store {
     /// Gives the first row, if there is one.
     async fn optional<T: Row>(&self, query: Sql) -> Result<Option<T>, StoreError> {
         self.connection().await?.optional(query).await
+    }
+
+    /// Gives the number that a query counts.
+    async fn count(&self, query: Sql) -> Result<i64, StoreError> {
+        let row = self.optional::<(i64,)>(query).await?;
+        Ok(row.map_or(0, |(count,)| count))
     }
 
     /// Gives all rows.

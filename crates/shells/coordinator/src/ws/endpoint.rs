@@ -388,6 +388,12 @@ impl Conversation<'_> {
             app.live.end(&session_id, "its device was revoked");
             return Ok(false);
         }
+        let session = app.live.session(&session_id);
+        if session.is_some_and(|session| app.bans.of_session(&session.grant).is_some()) {
+            self.remote.revoke(&session_id, Some(reset::BANNED));
+            app.live.end(&session_id, "its account or device is banned");
+            return Ok(false);
+        }
         Ok(true)
     }
 

@@ -9,7 +9,7 @@
 //! * Text frames are JSON objects. Whatever else comes is answered with an `error` signal, and the
 //!   socket lives on; only a message above 64 KiB closes it (1009). One above 256 KiB is not read to
 //!   its end, so its sender may see a reset instead of the code.
-//! * Messages beyond the rate are not carried out; each is answered with `too-many-requests`.
+//! * Messages beyond the rate, which an account has for all its sockets together, are not carried out; each is answered with `too-many-requests`.
 //! * A socket that has said nothing for the idle time, not even a pong, is closed (1011).
 
 use std::{ops::ControlFlow, time::Duration};
@@ -41,7 +41,6 @@ use crate::{
     app::App,
     extract::{QueryOf, SocketCaller, Upgrade},
     hub::{Closing, HOST_MAILBOX, MAILBOX, Seat, SocketSeat},
-    limits::socket_limit,
     live::unknown_session,
     monitoring::metrics::SocketKind,
     problem::Refused,
@@ -87,7 +86,9 @@ pub(crate) async fn open(
     // Not yet seated: a client that asks and never finishes the handshake takes no seat.
     let tasks = app.tasks.clone();
     let span = Span::current();
-    let run = move |socket| tasks.track_future(run(app, socket, params, who).instrument(span));
+    let account = caller.account;
+    let run =
+        move |socket| tasks.track_future(run(app, socket, params, who, account).instrument(span));
     Ok(upgrade
         .max_message_size(MAX_READ)
         .max_frame_size(MAX_READ)
@@ -193,7 +194,7 @@ impl Who {
     }
 }
 
-async fn run(app: App, mut socket: WebSocket, params: Params, who: Who) {
+async fn run(app: App, mut socket: WebSocket, params: Params, who: Who, account: i64) {
     let Params {
         peer_id,
         session_id,
@@ -223,7 +224,7 @@ async fn run(app: App, mut socket: WebSocket, params: Params, who: Who) {
     if let Who::Host { host_id, .. } = &who {
         app.live.hosting.attached(host_id, &peer_id, socket_of_host);
     }
-    let code = converse(&app, &mut socket, seat, &who).await;
+    let code = converse(&app, &mut socket, seat, (&who, account)).await;
     if let Who::Host { host_id, .. } = &who {
         app.live.hosting.detached(host_id, socket_of_host);
     }
@@ -234,17 +235,18 @@ async fn run(app: App, mut socket: WebSocket, params: Params, who: Who) {
 }
 
 /// Runs the socket. Gives the code to close it with, or none if it is gone already.
-async fn converse(app: &App, socket: &mut WebSocket, seat: SocketSeat, who: &Who) -> Option<u16> {
+async fn converse(
+    app: &App,
+    socket: &mut WebSocket,
+    seat: SocketSeat,
+    (who, account): (&Who, i64),
+) -> Option<u16> {
     let SocketSeat {
         seat,
         mut inbox,
         mut closing,
     } = seat;
-    let rate = app.config.limits.signals;
-    let limit = socket_limit(match who {
-        Who::Launcher { .. } => rate,
-        Who::Host { .. } => rate.times(10),
-    });
+    let limit = app.signals.of(account, matches!(who, Who::Host { .. }));
     let mut pings = tokio::time::interval(app.config.ping_every);
     pings.set_missed_tick_behavior(MissedTickBehavior::Delay);
     let mut heard = Instant::now();
@@ -366,5 +368,6 @@ fn code_of(closing: Closing) -> u16 {
     match closing {
         Closing::Replaced => close::REPLACED,
         Closing::TooSlow => close::TOO_SLOW,
+        Closing::Banned => close::BANNED,
     }
 }

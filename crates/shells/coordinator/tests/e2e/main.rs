@@ -1,6 +1,8 @@
 //! The coordinator over real sockets, and its binary as a real process.
 
 #[cfg(test)]
+mod admin;
+#[cfg(test)]
 mod binary;
 #[cfg(test)]
 mod common;
@@ -16,6 +18,8 @@ mod endpoints;
 #[cfg(target_os = "linux")]
 mod game_accounts;
 #[cfg(test)]
+mod guard;
+#[cfg(test)]
 mod hosts;
 #[cfg(test)]
 mod hosts_policy;
@@ -29,7 +33,8 @@ mod monitoring;
 mod npcs;
 #[cfg(test)]
 mod openapi;
-#[cfg(all(test, target_os = "linux"))]
+#[cfg(test)]
+#[cfg(target_os = "linux")]
 mod postgres;
 #[cfg(test)]
 mod relay;

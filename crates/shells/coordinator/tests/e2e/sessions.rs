@@ -10,6 +10,7 @@ use warp_protocol::rest::AccountRole;
 use crate::common::{Client, Server, Socket, config, next_of, refused, send, text, within};
 use crate::hosts::{
     Volunteer, beat, beats, easy, quick, register, registration, staff, until, volunteer,
+    volunteer_with,
 };
 
 /// A host in `prontera` that can be chosen, a game master, and a player who is not there yet.
@@ -441,7 +442,6 @@ async fn a_lost_host_fails_its_session_and_a_closed_zone_ends_it() {
 #[tokio::test]
 async fn an_idle_session_fails_by_cleanup_and_a_busy_one_stays() {
     let scene = scene().await;
-    let client = scene.client();
     scene.create(&scene.gm).await;
     for wrong in ["0", "-1", "x", "10081", "99999999999"] {
         let path = format!("sessions/cleanup?timeout_minutes={wrong}");
@@ -451,61 +451,33 @@ async fn an_idle_session_fails_by_cleanup_and_a_busy_one_stays() {
             "bad-request",
         );
     }
-    let (_, done) = scene
-        .post("sessions/cleanup?timeout_minutes=1", &scene.gm, None)
-        .await;
-    assert_eq!(
-        done["message"], "0 idle sessions have failed",
-        "it is not old enough"
-    );
+    let path = "sessions/cleanup?timeout_minutes=1";
+    let (_, done) = scene.post(path, &scene.gm, None).await;
+    assert_eq!(done["message"], "0 idle sessions have failed", "too young");
 
-    // A short idle time of its own: whoever plays stays.
+    // Where no time is left at all, only who plays keeps a session.
     let server = quick(|config| config.hosts.session_idle = Duration::ZERO).await;
-    let client_2 = &server.client;
+    server.running.put_zone(&easy("geffen")).await.unwrap();
+    let client = &server.client;
     let gm = staff(&server, "gina", AccountRole::Gm).await;
-    for (name, id) in [("alice", "a"), ("carol", "c")] {
-        let host = volunteer(client_2, name, id).await;
-        let socket = host.attach(client_2).await;
-        // Its socket is open for the rest of the test.
-        tokio::spawn(async move {
-            let _open = socket;
-            std::future::pending::<()>().await;
-        });
-        beats(
-            client_2,
-            &host.token,
-            id,
-            beat(if id == "a" { 5.0 } else { 60.0 }),
-        )
+    let both = |body: &mut Value| body["zones"] = json!(["prontera", "geffen"]);
+    let host = volunteer_with(client, "alice", "a", both).await;
+    let _socket = host.attach(client).await;
+    let bob = client.player("bob").await;
+    client.granted(&bob, 1).await;
+    let idle = json!({"host_id": "a", "zone_id": "geffen"});
+    let made = client
+        .call(Method::POST, "sessions/", Some(&gm), Some(idle))
         .await;
-    }
-    let mut full = easy("prontera");
-    full.max_players = 9;
-    server.running.put_zone(&full).await.unwrap();
-    let bob = client_2.player("bob").await;
-    client_2.granted(&bob, 1).await;
-    let body = json!({"host_id": "c", "zone_id": "prontera"});
-    let path = "sessions/zone/prontera/active";
-    let (_, before) = client_2.get(path, &bob).await;
-    let busy = before.as_array().unwrap().len();
-    assert!(busy >= 1, "{before}");
-    let second = busy == 2;
-    if !second {
-        client_2
-            .call(Method::POST, "sessions/", Some(&gm), Some(body))
-            .await;
-    }
-    let done = client_2
+    assert_eq!(made.0, StatusCode::CREATED, "{}", made.1);
+    let done = client
         .call(Method::POST, "sessions/cleanup", Some(&gm), None)
         .await;
-    let failed = usize::from(!second);
-    assert_eq!(
-        done.1["message"],
-        format!("{failed} idle sessions have failed")
-    );
-    let (_, after) = client_2.get(path, &bob).await;
-    assert_eq!(after.as_array().unwrap().len(), busy, "{after}");
-    let _ = client;
+    assert_eq!(done.1["message"], "1 idle sessions have failed");
+    let (_, all) = client.get("sessions/", &bob).await;
+    let seen = |n: usize| (text(&all[n]["zone_id"]), text(&all[n]["status"]));
+    assert_eq!(seen(0), ("geffen".into(), "failed".into()));
+    assert_eq!(seen(1), ("prontera".into(), "active".into()));
 }
 
 /// A14.
