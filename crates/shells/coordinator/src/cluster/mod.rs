@@ -303,6 +303,7 @@ impl Cluster {
         match self.store.beat(&self.presence, ask).await {
             Ok(beat) => {
                 if self.is_alone.swap(false, Ordering::SeqCst) {
+                    self.base.health.outdated();
                     tracing::info!("Redis answers again");
                 }
                 self.owner.send_if_modified(|owner| {
@@ -314,6 +315,7 @@ impl Cluster {
             }
             Err(error) => {
                 if !self.is_alone.swap(true, Ordering::SeqCst) {
+                    self.base.health.outdated();
                     tracing::warn!(%error, "Redis does not do what it should");
                 }
                 None
