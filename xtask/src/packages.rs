@@ -55,6 +55,7 @@ pub(crate) const E2E: &[Package] = &[
     tool("tcpdump", "tcpdump"),
     tool("gnome-keyring", "gnome-keyring-daemon"),
     tool("dbus-x11", "dbus-launch"),
+    tool("redis-server", "redis-server"),
 ];
 /// For the group with network namespaces, and for the benchmarks.
 pub(crate) const NETLAB: &[Package] = &[

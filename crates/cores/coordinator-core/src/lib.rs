@@ -4,6 +4,7 @@
 //! * [`rooms`]: who is in which signaling room, and who gets what.
 //! * [`sessions`]: which account holds which session, and until when an unused one lasts.
 //! * [`fleet`]: volunteer hosts, their leases, and which session goes over which host.
+//! * [`cluster`]: which of several coordinators owns the live state, and until when.
 //! * [`game_account`]: an account of a game server's table, and whether it may sign in.
 //! * [`npcs`]: what is known of NPCs, and what of it is to be told.
 //! * [`host_sessions`]: which host serves which zone, from when to when.
@@ -17,6 +18,7 @@
 pub mod access;
 pub mod bans;
 pub mod client_address;
+pub mod cluster;
 pub mod fleet;
 pub mod frame;
 pub mod game_account;

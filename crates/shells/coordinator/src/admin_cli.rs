@@ -10,7 +10,7 @@ use warp_protocol::{
     admin::{BanRequest, BanView, MoveTo},
 };
 
-use crate::{Failure, Place, Role, open};
+use crate::{Failure, Place, Role, open, tell_nodes};
 
 #[derive(Subcommand)]
 pub(crate) enum BanCommand {
@@ -157,10 +157,12 @@ pub(crate) async fn ban(command: BanCommand) -> Result<(), Failure> {
                 until: lasts.map(|lasts| now().saturating_add(lasts)),
             };
             let ban = with(&place, async |offline| offline.ban(&request).await).await?;
+            tell_nodes(&place).await;
             print(&format!("{}\n", ban.id));
         }
         BanCommand::Lift { id, place } => {
             let ban = with(&place, async |offline| offline.unban(id).await).await?;
+            tell_nodes(&place).await;
             print(&format!("{}\n", whom_of(&ban)));
         }
         BanCommand::List { json, place } => {

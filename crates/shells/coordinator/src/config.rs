@@ -20,6 +20,10 @@
 //! | `hosts.silent_seconds` | without a heartbeat for so long it is not there; at least twice `heartbeat_seconds`, at most 600 | 15 |
 //! | `endpoint.mode` | `embedded`: the endpoint lives in the coordinator; `remote`: it is `warp-endpoint`, which outlives it | `embedded` |
 //! | `endpoint.key_rotation_interval_seconds` | after so long the endpoint renews the keys of a session link, 60 to 86400 | 3600 |
+//! | `cluster.redis` | `redis://[user:password@]host:port/[number]` of a cluster; see docs/cluster.md | none: one machine |
+//! | `cluster.node_url`, `cluster.listen` | where other nodes reach this one, `http://host:port`; address to listen on for them | `listen`: that of `node_url` |
+//! | `cluster.secret_file` | file with the secret of all nodes, relative to the file | |
+//! | `cluster.lease_seconds` | after so long without a sign of life another node takes over, 2 to 60 | 3 |
 //! | `cors_origins` | origins of browser clients, such as `https://play.example` | `[]` |
 //! | `trusted_proxies` | reverse proxies whose `X-Forwarded-For` or `Forwarded` counts: `["10.0.0.0/8", "::1"]` | `[]`: nobody's |
 //! | `api_keys` | keys of your own services: `[{"name", "key_file" or "env", "scopes": ["client", "tokens"]}]` | `[]` |
@@ -62,6 +66,7 @@ use warp_protocol::{Secret, identity::MAX_VALIDITY, rest::IceServer};
 
 use crate::{
     api_keys::ApiKeysConfig,
+    cluster::{ClusterConfig, ClusterPart},
     game_accounts::GameAccountsConfig,
     hosts_config::{HostsConfig, HostsPart},
     limits::{Rate, RateLimits},
@@ -140,6 +145,8 @@ pub struct CoordinatorConfig {
     pub endpoint_mode: EndpointMode,
     /// After so long the endpoint renews the keys of a session link.
     pub key_rotation_interval: Duration,
+    /// One of several nodes; `None`: it stands alone.
+    pub cluster: Option<ClusterConfig>,
     /// Origins that browsers may call from.
     pub cors_origins: Vec<String>,
     /// Reverse proxies that are believed when they say whose request it is.
@@ -186,6 +193,7 @@ impl Default for CoordinatorConfig {
             certificate_lifetime: Duration::from_secs(3600),
             endpoint_mode: EndpointMode::default(),
             key_rotation_interval: Duration::from_secs(3600),
+            cluster: None,
             cors_origins: Vec::new(),
             trusted_proxies: Vec::new(),
             api_keys: ApiKeysConfig::default(),
@@ -246,6 +254,7 @@ struct File {
     certificates: CertificatesPart,
     #[serde(default)]
     endpoint: EndpointPart,
+    cluster: Option<ClusterPart>,
     #[serde(default)]
     cors_origins: Vec<String>,
     #[serde(default)]
@@ -446,6 +455,10 @@ impl File {
             )?;
             config.turn = Some(turn.checked(json, ttl)?);
         }
+        if let Some(cluster) = self.cluster {
+            let remote = config.endpoint_mode == EndpointMode::Remote;
+            config.cluster = Some(cluster.checked(json, base, remote)?);
+        }
         config.listen = self.listen.unwrap_or(config.listen);
         config.data_dir = self.data_dir.map_or(config.data_dir, |p| base.join(p));
         config.database = self.database.url;
@@ -543,9 +556,9 @@ fn check_ice(json: &Value, i: usize, server: &IceServer) -> Result<(), ConfigErr
 }
 
 /// A refusal of the value at `path`.
-fn wrong(json: &Value, path: &str, why: impl fmt::Display) -> ConfigError {
+pub(crate) fn wrong(json: &Value, path: &str, why: impl fmt::Display) -> ConfigError {
     // serde's words repeat the value, so they are kept back as well.
-    let holds_secrets = matches!(path, "turn" | "monitoring" | "npc");
+    let holds_secrets = matches!(path, "turn" | "monitoring" | "npc" | "cluster");
     let bare = holds_secrets && look_up(json, path).is_some_and(|v| !v.is_object());
     let names = [
         "credential",
@@ -556,7 +569,9 @@ fn wrong(json: &Value, path: &str, why: impl fmt::Display) -> ConfigError {
     ];
     let database = path.starts_with("database");
     let accounts = path.starts_with("accounts");
-    let secret = bare || database || accounts || names.iter().any(|name| path.contains(name));
+    let cluster = path == "cluster.redis";
+    let secret =
+        bare || database || accounts || cluster || names.iter().any(|name| path.contains(name));
     let value = match look_up(json, path) {
         None => "missing".to_owned(),
         // The whole of a server stands here when one of its keys is missing.
@@ -564,6 +579,7 @@ fn wrong(json: &Value, path: &str, why: impl fmt::Display) -> ConfigError {
             if value
                 .get("credential")
                 .or(value.get("shared_secret"))
+                .or(value.get("redis"))
                 .is_some() =>
         {
             "[secret]".to_owned()

@@ -21,7 +21,7 @@ use zeroize::Zeroizing;
 
 use crate::{
     problem::Refused,
-    remote::{Granted, Remote},
+    remote::{Granted, LEASE, Remote},
 };
 
 /// The endpoint that ends the session links of this coordinator's zones.
@@ -96,6 +96,11 @@ impl EndpointPort {
             },
         });
         Ok(Self::Embedded(endpoint))
+    }
+
+    /// The place of a remote one that has not come yet.
+    pub(crate) fn away() -> Self {
+        Self::Remote(Remote::new(LEASE))
     }
 
     /// The place of a remote one, if that is what this is.

@@ -117,19 +117,15 @@ pub(crate) struct SocketSeat {
 }
 
 impl Hub {
-    pub(crate) fn new(limits: RoomsLimits) -> Arc<Self> {
+    /// `counters`: what is counted here.
+    pub(crate) fn new(limits: RoomsLimits, counters: SignalCounters) -> Arc<Self> {
         Arc::new(Self {
             state: Mutex::new(State {
                 rooms: Rooms::new(limits),
                 mailboxes: HashMap::new(),
-                counters: SignalCounters::default(),
+                counters,
             }),
         })
-    }
-
-    /// What is counted here.
-    pub(crate) fn counters(&self) -> SignalCounters {
-        self.state.lock().counters.clone()
     }
 
     /// Opens a room for the peers that a grant names.
@@ -394,7 +390,7 @@ mod tests {
     }
 
     fn hub() -> Arc<Hub> {
-        let hub = Hub::new(RoomsLimits::default());
+        let hub = Hub::new(RoomsLimits::default(), SignalCounters::default());
         hub.open("s", &["a", "b"]).unwrap();
         hub
     }

@@ -31,6 +31,7 @@ mod app;
 mod audit;
 mod authority;
 mod bans;
+mod cluster;
 pub mod config;
 mod data_dir;
 pub mod doctor;
@@ -64,6 +65,7 @@ mod turn;
 mod ws;
 
 pub use api_keys::{ApiKey, ApiKeysConfig, ApiScope};
+pub use cluster::{ClusterConfig, ClusterError, announce};
 pub use config::{ConfigError, CoordinatorConfig, EndpointMode, Registration, TlsFiles};
 pub use data_dir::DataDirError;
 pub use game_accounts::GameAccountsConfig;

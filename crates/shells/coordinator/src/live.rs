@@ -4,7 +4,7 @@
 use std::{
     collections::{BTreeMap, HashMap},
     sync::{Arc, OnceLock},
-    time::{Duration, Instant},
+    time::Instant,
 };
 
 use axum::http::StatusCode;
@@ -24,10 +24,11 @@ use warp_protocol::{
 };
 
 use crate::{
+    CoordinatorConfig,
     authority::Authority,
+    cluster::Tenure,
     endpoint_port::{EndpointPort, Grantee, Granting, SignalPort},
     hosting::Hosting,
-    hosts_config::HostsConfig,
     hub::{Closing, Hub, Seat},
     monitoring::metrics::Metrics,
     problem::{Refused, internal},
@@ -101,6 +102,7 @@ pub(crate) struct Live {
     carriers: Mutex<HashMap<String, CarrierStop>>,
     pub(crate) relays: Relays,
     pub(crate) hosting: Arc<Hosting>,
+    tenure: Tenure,
     pub(crate) metrics: Metrics,
     /// Why a session ends whose end has begun elsewhere.
     endings: Mutex<HashMap<String, EndedReason>>,
@@ -114,27 +116,29 @@ impl Live {
     pub(crate) fn new(
         endpoint: EndpointPort,
         authority: Arc<Authority>,
-        unused: Duration,
-        hosts: HostsConfig,
+        tenure: Tenure,
+        config: &CoordinatorConfig,
         tasks: TaskTracker,
+        metrics: Metrics,
     ) -> Arc<Self> {
-        let hub = Hub::new(RoomsLimits::default());
+        let hub = Hub::new(RoomsLimits::default(), metrics.signals());
         let hosting = Hosting::new(
             Arc::clone(&hub),
             endpoint.clone(),
             authority,
-            hosts,
+            config.hosts,
             tasks.clone(),
         );
         Arc::new(Self {
-            metrics: Metrics::new(hub.counters()),
+            metrics,
             endings: Mutex::default(),
             hub,
             endpoint,
             hosted: Mutex::default(),
             hosting,
+            tenure,
             sessions: Mutex::new(Sessions::new(SessionsLimits {
-                unused,
+                unused: config.unused_session,
                 ..SessionsLimits::default()
             })),
             carriers: Mutex::new(HashMap::new()),
@@ -243,6 +247,7 @@ impl Live {
         new: NewSession,
         port: impl FnOnce(&NewSession) -> Result<SignalPort, Refused>,
     ) -> Result<(), Refused> {
+        self.tenure.check()?;
         let (session_id, account) = (new.session_id.clone(), new.account);
         let replaced = {
             let mut sessions = self.sessions.lock();

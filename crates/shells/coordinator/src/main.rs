@@ -371,6 +371,7 @@ async fn run(command: Command) -> Result<(), Failure> {
             let set = offline.set_p2p(switch == Switch::On).await;
             offline.close().await;
             set?;
+            tell_nodes(&place).await;
             println!("{}", if switch == Switch::On { "on" } else { "off" });
             Ok(())
         }
@@ -414,6 +415,7 @@ async fn run(command: Command) -> Result<(), Failure> {
             let put = offline.put_zone(&zone, status.map(Into::into)).await;
             offline.close().await;
             put.map_err(|e| Failure::new(e.code(), format!("{}: {e}", file.display())))?;
+            tell_nodes(&place).await;
             println!("{}", zone.zone_id);
             Ok(())
         }
@@ -431,7 +433,9 @@ async fn revoke(place: &Place, request: &RevokeRequest) -> Result<(), Failure> {
     let offline = open(place).await?;
     let revoked = offline.revoke(request).await;
     offline.close().await;
-    for name in revoked? {
+    let revoked = revoked?;
+    tell_nodes(place).await;
+    for name in revoked {
         println!("{name}");
     }
     Ok(())
@@ -505,6 +509,17 @@ fn configuration(place: &Place) -> Result<CoordinatorConfig, Failure> {
         config.database = Some(url.map_err(wrong)?);
     }
     Ok(config)
+}
+
+/// In a cluster: what was written counts at once and not with the nodes' next look.
+async fn tell_nodes(place: &Place) {
+    if let Ok(CoordinatorConfig {
+        cluster: Some(cluster),
+        ..
+    }) = configuration(place)
+    {
+        warp_coordinator::announce(&cluster).await;
+    }
 }
 
 async fn open(place: &Place) -> Result<Offline, Failure> {

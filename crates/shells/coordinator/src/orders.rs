@@ -92,6 +92,10 @@ pub(crate) async fn follow_orders(app: App) {
             () = app.stop.cancelled() => return,
             () = tokio::time::sleep(LOOK_EVERY) => {}
         }
+        if !app.tenure.holds() {
+            // In a cluster another node may own the live state by now.
+            continue;
+        }
         let orders = match app.store.open_orders(unix_now() - waits).await {
             Ok(orders) => orders,
             Err(error) => {

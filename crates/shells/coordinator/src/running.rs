@@ -25,6 +25,7 @@ use crate::{
     app::{App, Shared},
     authority::Authority,
     bans::{Bans, enforce_bans, follow_bans},
+    cluster::{Cluster, ClusterError, Tenure},
     data_dir::{self, DataDirError},
     endpoint_port::EndpointPort,
     game_accounts::GameAccounts,
@@ -33,6 +34,7 @@ use crate::{
     live::Live,
     monitoring::{
         health::Health,
+        metrics::Metrics,
         snapshot::Rates,
         viewers::{self, Viewers},
     },
@@ -41,7 +43,6 @@ use crate::{
     passwords::Hasher,
     production::weaknesses,
     rate_limits::{RequestLimits, SignalLimits},
-    remote::{LEASE, Remote},
     server::Server,
     store::{Store, StoreError},
     tls::{TlsError, tls},
@@ -97,6 +98,9 @@ pub enum StartError {
         /// The system's words.
         source: std::io::Error,
     },
+    /// The cluster that the configuration names.
+    #[error(transparent)]
+    Cluster(#[from] ClusterError),
     /// Something of our own.
     #[error("{0}")]
     Internal(String),
@@ -114,6 +118,11 @@ impl StartError {
             Self::DataDir(_) | Self::KeyFile { .. } | Self::Store(_) => {
                 ProblemCode::CoordinatorFault
             }
+            Self::Cluster(ClusterError::Redis(_) | ClusterError::NoRandomness) => {
+                ProblemCode::CoordinatorFault
+            }
+            Self::Cluster(ClusterError::Listen(_)) => ProblemCode::PortRefused,
+            Self::Cluster(_) => ProblemCode::ConfigValue,
             Self::Internal(_) => ProblemCode::Internal,
         }
     }
@@ -182,46 +191,66 @@ impl Coordinator {
         let live = Live::new(
             endpoint,
             Arc::clone(&authority),
-            config.unused_session,
-            config.hosts,
+            Tenure::default(),
+            &config,
             tasks.clone(),
+            Metrics::new(),
         );
         let app = App::new(Shared {
             metrics: live.metrics.clone(),
-            health: health(&store, &live),
+            health: health(&store, &live, config.cluster.is_none()),
             rates: Rates::default(),
             viewers: Viewers::default(),
             npcs: Npcs::default(),
-            tokens: AccessTokens::new(&signing, config.access_lifetime),
+            tokens: Arc::new(AccessTokens::new(&signing, config.access_lifetime)),
             game_accounts: (config.game_accounts.as_ref())
-                .map(|accounts| GameAccounts::new(accounts, &signing)),
+                .map(|accounts| Arc::new(GameAccounts::new(accounts, &signing))),
             authority,
             endpoint_token,
             revoked_up_to: tokio::sync::Mutex::new(0),
             bans: Bans::default(),
-            api_keys,
-            requests: RequestLimits::new(config.limits.requests, config.limits.address_requests),
-            signals: SignalLimits::new(config.limits.signals),
+            api_keys: Arc::new(api_keys),
+            requests: Arc::new(RequestLimits::new(
+                config.limits.requests,
+                config.limits.address_requests,
+            )),
+            signals: Arc::new(SignalLimits::new(config.limits.signals)),
             syncing: tokio::sync::Mutex::new(()),
             by_address: KeyedLimit::new(config.limits.address),
             by_account: KeyedLimit::new(config.limits.account),
             relayed: KeyedLimit::new(config.limits.relay_bytes),
             store: store.clone(),
             hasher: hasher.clone(),
-            live: live.clone(),
+            live,
+            tenure: Tenure::default(),
             stop: stop.clone(),
             tasks: tasks.clone(),
             config,
         });
-        // Hosts register anew with this process, so their sessions with the one before are over.
-        app.store.fail_open_sessions(unix_micros()).await?;
-        // Before anybody is let in: what is switched off stays off.
-        sync_fleet(&app).await?;
-        enforce_bans(&app).await?;
+        let router = match &app.config.cluster {
+            None => {
+                take_over(&app).await?;
+                follow(&app);
+                router(app.clone())
+            }
+            Some(cluster) => {
+                // Tokens are looked at on every node, whoever owns the live state.
+                enforce_bans(&app).await?;
+                tasks.spawn(follow_bans(app.clone()));
+                let token = app.endpoint_token.as_ref().map_or("", Secret::reveal);
+                let identity = app.authority.key();
+                let keys = [
+                    ("identity.key", identity.raw().as_slice()),
+                    ("jwt.key", signing.as_slice()),
+                    ("endpoint-token", token.as_bytes()),
+                ];
+                Cluster::join(&app, cluster, keys).await?
+            }
+        };
         let server = Server {
             listener,
             tls,
-            router: router(app.clone()),
+            router,
             trusted,
             stop: stop.clone(),
             tasks: tasks.clone(),
@@ -230,17 +259,7 @@ impl Coordinator {
         if let Some(certificate) = certificate {
             tasks.spawn(certificate.follow(stop.clone()));
         }
-        let (hosting, stopped) = (Arc::clone(&live.hosting), stop.clone());
-        tasks.spawn(async move { hosting.watch(stopped).await });
-        tasks.spawn(async move { live.expire(stop).await });
         tasks.spawn(forget_expired(app.clone()));
-        tasks.spawn(follow_revocations(app.clone()));
-        tasks.spawn(follow_fleet(app.clone()));
-        tasks.spawn(viewers::watch(app.clone()));
-        npc::start(&app);
-        tasks.spawn(keep_stored(app.clone()));
-        tasks.spawn(follow_bans(app.clone()));
-        tasks.spawn(follow_orders(app.clone()));
         tracing::info!(url, key = %app.authority.key(), "coordinator started");
         Ok(Running {
             addr,
@@ -363,7 +382,7 @@ fn authority(config: &CoordinatorConfig) -> Result<Authority, StartError> {
 
 fn endpoint(config: &CoordinatorConfig, authority: &Authority) -> Result<EndpointPort, StartError> {
     if config.endpoint_mode == EndpointMode::Remote {
-        return Ok(EndpointPort::Remote(Remote::new(LEASE)));
+        return Ok(EndpointPort::away());
     }
     let (file, der) = data_dir::endpoint_key(&config.data_dir, EndpointPort::new_identity)?;
     let loopback = config.listen.ip().is_loopback();
@@ -376,13 +395,17 @@ fn endpoint(config: &CoordinatorConfig, authority: &Authority) -> Result<Endpoin
 }
 
 /// What the coordinator needs in order to work.
-fn health(store: &Store, live: &Arc<Live>) -> Health {
+/// `endpoint`: it is one of this process; in a cluster it is the owner's.
+pub(crate) fn health(store: &Store, live: &Arc<Live>, endpoint: bool) -> Health {
     let health = Health::default();
     let store = store.clone();
     health.add("database", move || {
         let store = store.clone();
         async move { store.ping().await.map_err(|error| error.to_string()) }
     });
+    if !endpoint {
+        return health;
+    }
     let endpoint = live.endpoint.clone();
     health.add("endpoint", move || {
         let reachable = endpoint.reachable();
@@ -411,6 +434,34 @@ async fn forget_expired(app: App) {
             () = tokio::time::sleep(FORGET_EVERY) => {}
         }
     }
+}
+
+/// Readies the database and what is known of it for a live state that begins with nothing. Before
+/// anybody is let in: what is switched off stays off, and who is banned stays out.
+///
+/// # Errors
+/// The database.
+pub(crate) async fn take_over(app: &App) -> Result<(), StoreError> {
+    // Hosts register anew, so their sessions with the process of before are over.
+    app.store.fail_open_sessions(unix_micros()).await?;
+    sync_fleet(app).await?;
+    enforce_bans(app).await?;
+    Ok(())
+}
+
+/// Starts what looks after the live state until the end.
+pub(crate) fn follow(app: &App) {
+    let (hosting, live) = (Arc::clone(&app.live.hosting), Arc::clone(&app.live));
+    let (watched, expiring) = (app.stop.clone(), app.stop.clone());
+    app.tasks.spawn(async move { hosting.watch(watched).await });
+    app.tasks.spawn(async move { live.expire(expiring).await });
+    app.tasks.spawn(follow_revocations(app.clone()));
+    app.tasks.spawn(follow_fleet(app.clone()));
+    app.tasks.spawn(follow_bans(app.clone()));
+    app.tasks.spawn(follow_orders(app.clone()));
+    app.tasks.spawn(keep_stored(app.clone()));
+    app.tasks.spawn(viewers::watch(app.clone()));
+    npc::start(app);
 }
 
 /// Ends what was revoked since the last look. Gives how many sessions.

@@ -29,6 +29,8 @@ const COORDINATOR: &str = "coordinator.pub";
 const MAX_FILE: u64 = 4096;
 /// Longest that opening the control socket may take.
 const CONNECT_TIME: Duration = Duration::from_secs(10);
+/// The same where there are other nodes to try.
+const NODE_CONNECT_TIME: Duration = Duration::from_secs(3);
 
 /// Warp Launcher's endpoint as a process of its own: it holds the connections to the game server, and
 /// keeps them while the coordinator is away.
@@ -39,9 +41,10 @@ const CONNECT_TIME: Duration = Duration::from_secs(10);
 #[derive(Parser)]
 #[command(name = "warp-endpoint", version, max_term_width = 100)]
 struct Cli {
-    /// The coordinator, such as https://play.example or http://127.0.0.1:8001.
-    #[arg(long, value_name = "URL")]
-    coordinator: String,
+    /// The coordinator, such as https://play.example or http://127.0.0.1:8001. Repeated for the nodes of
+    /// a cluster: when one is gone, the next one is tried.
+    #[arg(long, value_name = "URL", required = true)]
+    coordinator: Vec<String>,
     /// Where its key is kept; made with mode 0700 where it is missing.
     #[arg(long, value_name = "DIR")]
     data: PathBuf,
@@ -127,8 +130,8 @@ fn remote(cli: &Cli) -> Result<(Remote, Option<PathBuf>), String> {
     };
     let secret = token(&text_of(&cli.token_file)?);
     let tls = client_config(cli.ca.as_deref()).map_err(|e| e.to_string())?;
-    let base = cli.coordinator.trim_end_matches('/');
-    let loopback = cli.loopback || is_loopback(base);
+    let bases = cli.coordinator.iter().map(|url| url.trim_end_matches('/'));
+    let loopback = cli.loopback || bases.clone().all(is_loopback);
     let mut out = std::io::stdout();
     // A reader that has gone away is no reason not to serve.
     let _ = writeln!(out, "{}", identity.key()).and_then(|()| out.flush());
@@ -138,9 +141,13 @@ fn remote(cli: &Cli) -> Result<(Remote, Option<PathBuf>), String> {
             bearer_token: Some(secret),
             tls,
             proxy: ProxyPolicy::none(),
-            timeout: CONNECT_TIME,
+            timeout: if cli.coordinator.len() > 1 {
+                NODE_CONNECT_TIME
+            } else {
+                CONNECT_TIME
+            },
         },
-        base: format!("{base}/api/v1"),
+        bases: bases.map(|base| format!("{base}/api/v1")).collect(),
         name: cli.name.clone(),
         identity,
         coordinator_key,

@@ -183,7 +183,7 @@ impl Hosting {
         let webrtc = &self.config.webrtc;
         Ok(Remote::new(RemoteConfig {
             target: self.coordinator.bare_target(),
-            base: self.coordinator.base().to_owned(),
+            bases: vec![self.coordinator.base().to_owned()],
             name: "hosted".to_owned(),
             identity,
             coordinator_key: Some(*trust.coordinator()),

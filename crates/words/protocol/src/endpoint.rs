@@ -216,6 +216,14 @@ pub enum ToEndpoint {
         /// To the endpoint of a hosted zone: what it may dial.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         policy: Option<SignedPolicy>,
+        /// In a cluster: fencing number of the node's tenure. The endpoint refuses one that is smaller
+        /// than the largest that it was told.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        fence: Option<u64>,
+        /// In a cluster: after so long without a word, ms, another node is to be looked for, instead of
+        /// [`SILENT_AFTER`]; the node says at least four times as often that it is there.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        silent_after_ms: Option<u64>,
     },
     /// The zone's policy from now on.
     Policy {

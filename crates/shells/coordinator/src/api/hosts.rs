@@ -88,6 +88,7 @@ pub(crate) async fn register(
     let for_endpoint = servers(format!("endpoint-host-{}", caller.name));
     let endpoint_key = app.live.endpoint.key()?;
     let endpoint_certificate = app.authority.certify_endpoint(endpoint_key)?;
+    app.tenure.check()?;
     let registered = hosting.register(Registering {
         record: HostRecord {
             host_id: request.host_id,

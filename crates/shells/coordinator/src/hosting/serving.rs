@@ -340,6 +340,11 @@ async fn store_changes(app: App) -> Result<(), StoreError> {
     // One at a time, so that an older state never overwrites a newer one.
     let _one = hosting.storing.lock().await;
     loop {
+        if !app.tenure.holds() {
+            // Another node may have failed these sessions, and they are not to come back. Where none
+            // has, they are stored when this one may act again.
+            return Err(StoreError::NotOwner);
+        }
         let changes = hosting.state.lock().sessions.take_changes();
         if changes.is_empty() {
             return Ok(());
@@ -365,7 +370,9 @@ pub(crate) async fn keep_stored(app: App) {
             },
         }
         if let Err(error) = persist(&app).await {
-            tracing::warn!(%error, "sessions could not be stored; it is tried again");
+            if !matches!(error, StoreError::NotOwner) {
+                tracing::warn!(%error, "sessions could not be stored; it is tried again");
+            }
             hosting.sessions_changed.notify_one();
         }
         tokio::time::sleep(WRITE_PAUSE).await;

@@ -6,7 +6,10 @@
 
 use std::{
     collections::BTreeMap,
-    sync::Arc,
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering},
+    },
     time::{Duration, Instant},
 };
 
@@ -53,7 +56,9 @@ impl Status {
 #[derive(Default)]
 pub(crate) struct Health {
     checks: Mutex<Vec<(&'static str, Check)>>,
-    last: tokio::sync::Mutex<Option<(Instant, Report)>>,
+    last: tokio::sync::Mutex<Option<(Instant, u64, Report)>>,
+    /// Counts what makes a report old before its time.
+    changes: AtomicU64,
 }
 
 impl Health {
@@ -68,11 +73,18 @@ impl Health {
         checks.push((name, check));
     }
 
+    /// Something has changed: the next report is a new one.
+    pub(crate) fn outdated(&self) {
+        self.changes.fetch_add(1, Ordering::SeqCst);
+    }
+
     /// What is found now, or was within the last second.
     pub(crate) async fn report(&self) -> Report {
         let mut last = self.last.lock().await;
-        if let Some((at, report)) = last.as_ref()
+        let changes = self.changes.load(Ordering::SeqCst);
+        if let Some((at, of, report)) = last.as_ref()
             && at.elapsed() < FRESH
+            && *of == changes
         {
             return Arc::clone(report);
         }
@@ -81,7 +93,7 @@ impl Health {
             let checked = tokio::time::timeout(CHECK_TIME, check()).await;
             (name, checked)
         }));
-        let before = last.as_ref().map(|(_, report)| Arc::clone(report));
+        let before = last.as_ref().map(|(_, _, report)| Arc::clone(report));
         let mut report = BTreeMap::new();
         for (name, checked) in found.await {
             let status = match &checked {
@@ -97,7 +109,7 @@ impl Health {
             report.insert(name, status);
         }
         let report = Arc::new(report);
-        *last = Some((Instant::now(), Arc::clone(&report)));
+        *last = Some((Instant::now(), changes, Arc::clone(&report)));
         report
     }
 }
@@ -131,7 +143,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn what_works_again_is_seen_within_a_second() {
+    async fn what_works_again_is_seen_within_a_second_and_a_known_change_at_once() {
         let health = Health::default();
         health.add("store", || async { Err(String::new()) });
         assert_eq!(health.report().await["store"], Status::Down);
@@ -139,5 +151,8 @@ mod tests {
         assert_eq!(health.report().await["store"], Status::Down, "still fresh");
         tokio::time::sleep(FRESH).await;
         assert_eq!(health.report().await["store"], Status::Healthy);
+        health.add("store", || async { Err(String::new()) });
+        health.outdated();
+        assert_eq!(health.report().await["store"], Status::Down);
     }
 }

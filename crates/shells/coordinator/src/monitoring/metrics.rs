@@ -143,12 +143,11 @@ pub(super) struct Inner {
 }
 
 impl Metrics {
-    /// `signals` are counted by the hub.
-    pub(crate) fn new(signals: SignalCounters) -> Self {
+    pub(crate) fn new() -> Self {
         super::process::started();
         Self(Arc::new(Inner {
             sockets: Family::default(),
-            signals,
+            signals: SignalCounters::default(),
             messages: Family::default(),
             message_bytes: Family::default(),
             signals_refused: Family::default(),
@@ -165,6 +164,11 @@ impl Metrics {
             npc_changes: Counter::default(),
             zones: Mutex::default(),
         }))
+    }
+
+    /// What the hub counts.
+    pub(crate) fn signals(&self) -> SignalCounters {
+        self.0.signals.clone()
     }
 
     pub(super) fn inner(&self) -> &Inner {

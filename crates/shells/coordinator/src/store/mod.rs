@@ -98,6 +98,9 @@ pub enum StoreError {
         "the database did not answer within {0:?}; is it down, or is another program holding it?"
     )]
     Slow(Duration),
+    /// In a cluster: what would be written is another node's.
+    #[error("this node does not own the sessions just now")]
+    NotOwner,
     /// It refused.
     #[error("the database failed: {0}")]
     Failed(#[from] sqlx::Error),

@@ -109,7 +109,11 @@ async fn run(app: &App, mut socket: WebSocket, caller: Option<Caller>, asked: &[
             return;
         }
     };
-    let entered = match place(app, caller.as_ref(), &proven).await {
+    let placed = match app.tenure.check() {
+        Ok(()) => place(app, caller.as_ref(), &proven).await,
+        Err(refused) => Err(refused),
+    };
+    let entered = match placed {
         Ok(remote) => remote.enters(proven.key).map(|number| (remote, number)),
         Err(refused) => Err(refused),
     };
@@ -244,6 +248,10 @@ impl Conversation<'_> {
                 require_certificates: self.app.authority.required,
                 key_rotation_seconds: config.key_rotation_interval.as_secs(),
                 policy: self.policy(proven),
+                fence: self.app.tenure.fence(),
+                silent_after_ms: self
+                    .silence()
+                    .map(|time| u64::try_from(time.as_millis()).unwrap_or(u64::MAX)),
             });
             let adopting = self.adopt_held(number, proven, stream, out);
             let adopted = timeout(ADOPTION_TIME, adopting).await;
@@ -254,6 +262,12 @@ impl Conversation<'_> {
             Ok(()) => "the endpoint closed it",
             Err(why) => why,
         }
+    }
+
+    /// In a cluster: after how long without a word the endpoint looks for another node.
+    fn silence(&self) -> Option<Duration> {
+        let silence = self.app.tenure.silence()?;
+        Some(silence.min(SILENT_AFTER))
     }
 
     /// What the endpoint of a hosted zone may dial.
@@ -399,7 +413,8 @@ impl Conversation<'_> {
         stream: &mut SplitStream<WebSocket>,
         out: &Arc<Outbound>,
     ) -> Result<(), Why> {
-        let mut alive = tokio::time::interval(ALIVE_EVERY);
+        let every = self.silence().map_or(ALIVE_EVERY, |time| time / 4);
+        let mut alive = tokio::time::interval(every.min(ALIVE_EVERY));
         alive.set_missed_tick_behavior(MissedTickBehavior::Delay);
         let renew_after = (self.app.authority.lifetime() / 2).max(Duration::from_secs(1));
         let mut renew = tokio::time::interval_at(Instant::now() + renew_after, renew_after);

@@ -267,7 +267,11 @@ async fn converse(
             }
             incoming = socket.next() => {
                 heard = Instant::now();
-                match take(app, &limit, incoming, |signal| who.handle(app, &seat, signal)) {
+                let handle = |signal| match app.tenure.check() {
+                    Ok(()) => who.handle(app, &seat, signal),
+                    Err(refused) => Some(error(refused.code(), refused.detail())),
+                };
+                match take(app, &limit, incoming, handle) {
                     ControlFlow::Continue(None) => continue,
                     ControlFlow::Continue(Some(answer)) => counted(app, &answer),
                     ControlFlow::Break(code) => return code,

@@ -2,6 +2,7 @@
 
 use std::collections::HashMap;
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -27,6 +28,8 @@ use crate::{Endpoint, GrantRefused, HostRoute};
 
 /// Longest that one frame may take to be written.
 const WRITE_TIME: Duration = Duration::from_secs(10);
+/// Shortest silence after which a node is taken to be gone, whatever it says.
+const SHORTEST_SILENCE: Duration = Duration::from_secs(2);
 /// How often it is looked which links are up.
 const LOOK_EVERY: Duration = Duration::from_secs(1);
 
@@ -65,6 +68,9 @@ pub enum Broken {
     /// Nobody is signed in, or the device has no certificate.
     #[error("nobody is signed in here, or this device has no certificate")]
     NotSignedIn,
+    /// Another node of the cluster has owned the sessions since this one did.
+    #[error("the node's tenure is over, another one has been served since")]
+    Superseded,
     /// No random numbers, or no signature.
     #[error("the system gives no random numbers, or the key does not sign")]
     Local,
@@ -106,18 +112,22 @@ impl Remote {
         let key = self.check_coordinator(&proof, &nonce)?;
         let hello = self.hello(&key, &ask, claim)?;
         send(&mut sink, Message::text(hello)).await?;
-        let (certificate, required, rotation, policy) =
+        let (certificate, required, rotation, policy, fence, silence) =
             match next_control(&mut stream, STEP_TIME).await? {
                 ToEndpoint::Welcome {
                     certificate,
                     require_certificates,
                     key_rotation_seconds,
                     policy,
+                    fence,
+                    silent_after_ms,
                 } => (
                     certificate,
                     require_certificates,
                     key_rotation_seconds,
                     policy,
+                    fence.unwrap_or(0),
+                    silent_after_ms.map_or(SILENT_AFTER, Duration::from_millis),
                 ),
                 ToEndpoint::Refused { code, message } => {
                     return Err(Broken::Refused { code, message });
@@ -127,6 +137,10 @@ impl Remote {
         self.check_certificate(&key, &certificate)?;
         if self.inner.coordinator.get_or_init(|| key) != &key {
             return Err(Broken::Unproven);
+        }
+        // Only what has proven its key counts.
+        if self.inner.fence.fetch_max(fence, Ordering::SeqCst) > fence {
+            return Err(Broken::Superseded);
         }
         proven(&key);
         self.take_policy(&key, policy.as_ref())?;
@@ -141,6 +155,7 @@ impl Remote {
             endpoint,
             out: &out,
             key,
+            silence: silence.clamp(SHORTEST_SILENCE, SILENT_AFTER),
             feeds: HashMap::new(),
             up: HashMap::new(),
         };
@@ -223,6 +238,8 @@ struct Serving<'a> {
     endpoint: &'a Endpoint,
     out: &'a Arc<Outbound>,
     key: PublicKey,
+    /// The node is gone when nothing was heard for so long.
+    silence: Duration,
     /// Relayed carriers; they end with the socket.
     feeds: HashMap<u32, CarrierFeed>,
     /// What was said of links.
@@ -234,7 +251,7 @@ impl Serving<'_> {
         self.up = self.remote.name_held(self.endpoint, self.out);
         let mut look = tokio::time::interval(LOOK_EVERY);
         look.set_missed_tick_behavior(MissedTickBehavior::Delay);
-        let mut alive = tokio::time::interval(ALIVE_EVERY);
+        let mut alive = tokio::time::interval(ALIVE_EVERY.min(self.silence / 4));
         alive.set_missed_tick_behavior(MissedTickBehavior::Delay);
         let mut heard = tokio::time::Instant::now();
         loop {
@@ -244,7 +261,7 @@ impl Serving<'_> {
                     continue;
                 }
                 _ = alive.tick() => {
-                    if heard.elapsed() >= SILENT_AFTER {
+                    if heard.elapsed() >= self.silence {
                         return Broken::Silent;
                     }
                     self.say_figures();

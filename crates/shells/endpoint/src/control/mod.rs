@@ -7,13 +7,16 @@
 //! socket; so no forwarded datagram of a lease that an earlier run of the coordinator gave finds a
 //! route, whatever its epoch is.
 //!
-//! The socket is opened again after 250 ms, doubling up to 5 s, with jitter.
+//! The socket is opened again after 250 ms, doubling up to 5 s, with jitter. Where several addresses
+//! are given, of the nodes of a cluster, the next one is tried each time, and the pause grows once all
+//! were tried. A node whose tenure is older than one that the endpoint has served is refused.
 
 mod conversation;
 mod hosted;
 mod outbound;
 
 use std::collections::HashMap;
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
@@ -48,8 +51,9 @@ const SHORTEST_WAIT: Duration = Duration::from_millis(250);
 pub struct RemoteConfig {
     /// Where the coordinator is; the token in it is the enrolment token, and the query is added here.
     pub target: WsTarget,
-    /// Base of the coordinator's REST routes: `https://play.example/api/v1`.
-    pub base: String,
+    /// Bases of the coordinator's REST routes, at least one: `https://play.example/api/v1`. Several are
+    /// nodes of one cluster.
+    pub bases: Vec<String>,
     /// Its name in certificates and logs: 1 to 32 ASCII letters, digits, `_`, `-`, `.`.
     pub name: String,
     /// Its key.
@@ -86,6 +90,10 @@ struct Inner {
     config: RemoteConfig,
     /// The first coordinator that proved itself is the only one.
     coordinator: OnceLock<PublicKey>,
+    /// Which of the bases is tried next.
+    next: AtomicUsize,
+    /// Largest fencing number that a node has told.
+    fence: AtomicU64,
     /// Made when the coordinator has said how.
     endpoint: OnceLock<Endpoint>,
     rooms: Mutex<Rooms>,
@@ -114,6 +122,8 @@ impl Remote {
             inner: Arc::new(Inner {
                 config,
                 coordinator,
+                next: AtomicUsize::new(0),
+                fence: AtomicU64::new(0),
                 endpoint: OnceLock::new(),
                 rooms: Mutex::default(),
                 policy: Mutex::default(),
@@ -161,9 +171,15 @@ impl Remote {
             if served {
                 pauses = backoff();
             }
+            let tried = self.inner.next.fetch_add(1, Ordering::Relaxed) + 1;
+            let pause = if tried.is_multiple_of(self.inner.config.bases.len().max(1)) {
+                pauses.next().unwrap_or(LONGEST_WAIT)
+            } else {
+                SHORTEST_WAIT
+            };
             tokio::select! {
                 () = stop.cancelled() => break,
-                () = tokio::time::sleep(pauses.next().unwrap_or(LONGEST_WAIT)) => {}
+                () = tokio::time::sleep(pause) => {}
             }
         }
         if let Some(endpoint) = self.inner.endpoint.get() {
@@ -174,8 +190,10 @@ impl Remote {
     fn target(&self, nonce: &[u8; 16]) -> Result<WsTarget, ConnectError> {
         let config = &self.inner.config;
         let path = format!("endpoints/ws?nonce={}", hex::encode(nonce));
+        let next = self.inner.next.load(Ordering::Relaxed) % config.bases.len().max(1);
+        let base = config.bases.get(next).map_or("", String::as_str);
         Ok(WsTarget {
-            url: ws_url(&config.base, &path)?,
+            url: ws_url(base, &path)?,
             ..config.target.clone()
         })
     }
