@@ -18,6 +18,11 @@
 //! | `hosts.silent_seconds` | without a heartbeat for so long it is not there; at least twice `heartbeat_seconds`, at most 600 | 15 |
 //! | `endpoint.mode` | `embedded`: the endpoint lives in the coordinator; `remote`: it is `warp-endpoint`, which outlives it | `embedded` |
 //! | `endpoint.key_rotation_interval_seconds` | after so long the endpoint renews the keys of a session link, 60 to 86400 | 3600 |
+//! | `capacity.sessions` | sessions at once, 1 to 1000000 | 10000 |
+//! | `capacity.sessions_per_account` | over all devices of the account | 8 |
+//! | `capacity.hosts`, `capacity.hosts_per_account` | hosts that are remembered | 1000, 8 |
+//! | `capacity.connections` | TCP connections at once, sockets included | 32768, at least 3 for each session |
+//! | `capacity.connections_per_address` | of these, from one address (IPv6: one /64); a proxy is one address | 1024 |
 //! | `cors_origins` | origins of browser clients, such as `https://play.example` | `[]` |
 //! | `registration` | `open` or `closed` | `open` |
 //! | `keep_alive.ping_seconds` | 1 to 300 | 20 |
@@ -37,9 +42,11 @@ use std::{
 
 use serde::Deserialize;
 use serde_json::Value;
+use warp_coordinator_core::fleet::FleetLimits;
 use warp_protocol::{Secret, identity::MAX_VALIDITY, rest::IceServer};
 
 use crate::{
+    capacity::{Capacity, CapacityPart},
     hosts_config::{HostsConfig, HostsPart},
     limits::{Rate, RateLimits},
     passwords::PasswordCost,
@@ -112,6 +119,8 @@ pub struct CoordinatorConfig {
     pub cors_origins: Vec<String>,
     /// May people make accounts themselves?
     pub registration: Registration,
+    /// How much it holds at once.
+    pub capacity: Capacity,
     /// Who may host, and when a host is dead.
     pub hosts: HostsConfig,
     /// How often an open signaling socket is pinged.
@@ -142,6 +151,7 @@ impl Default for CoordinatorConfig {
             key_rotation_interval: Duration::from_secs(3600),
             cors_origins: Vec::new(),
             registration: Registration::Open,
+            capacity: Capacity::default(),
             hosts: HostsConfig::default(),
             ping_every: Duration::from_secs(20),
             idle_after: Duration::from_secs(45),
@@ -194,6 +204,8 @@ struct File {
     cors_origins: Vec<String>,
     #[serde(default)]
     registration: Registration,
+    #[serde(default)]
+    capacity: CapacityPart,
     #[serde(default)]
     hosts: HostsPart,
     #[serde(default)]
@@ -328,7 +340,14 @@ impl File {
             least,
             3600,
         )?;
+        config.capacity = self.capacity.checked(|path, why| wrong(json, path, why))?;
         config.hosts = self.hosts.checked(&seconds)?;
+        config.hosts.limits = FleetLimits {
+            sessions: config.capacity.sessions,
+            hosts: config.capacity.hosts,
+            hosts_per_account: config.capacity.hosts_per_account,
+            ..config.hosts.limits
+        };
         for (i, origin) in self.cors_origins.iter().enumerate() {
             if !origin_ok(origin) {
                 let path = format!("cors_origins[{i}]");
@@ -505,6 +524,7 @@ mod tests {
                 "require_certificates": false, "certificates": {"lifetime_seconds": 10},
                 "endpoint": {"key_rotation_interval_seconds": 60},
                 "cors_origins": ["https://play.example"], "registration": "closed",
+                "capacity": {"sessions": 7, "hosts": 5},
                 "hosts": {"who": "role", "heartbeat_seconds": 2, "silent_seconds": 4, "minimum": {"cpu_cores": 4}},
                 "keep_alive": {"ping_seconds": 5, "idle_seconds": 10},
                 "limits": {"account": {"burst": 3, "per_minute": 4}}}"#,

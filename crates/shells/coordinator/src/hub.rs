@@ -1,7 +1,7 @@
 //! The signaling hub: the pure rooms with a mailbox per connection.
 //!
 //! A mailbox holds at most [`MAILBOX`] signals, each of which came in a frame of at most 64 KiB:
-//! 2 MiB per peer at the very worst, some KiB in practice. A socket whose mailbox is full does not
+//! 2 MiB per peer at the very worst, some KiB in practice; an empty one takes a word for each place. A socket whose mailbox is full does not
 //! read: it is disconnected with [`Closing::TooSlow`]. For the endpoint's end of a room the signal
 //! is dropped instead, because the session must not end with a peer that floods it; WebRTC
 //! negotiation starts over by itself.
@@ -43,7 +43,8 @@ pub(crate) enum Closing {
 
 enum Mailbox {
     Socket {
-        tx: mpsc::Sender<ServerSignal>,
+        /// Boxed, because the places of a mailbox are there from its start.
+        tx: mpsc::Sender<Box<ServerSignal>>,
         close: oneshot::Sender<Closing>,
     },
     Service {
@@ -75,7 +76,7 @@ pub(crate) struct Seat {
 /// A socket's side of its seat.
 pub(crate) struct SocketSeat {
     pub(crate) seat: Seat,
-    pub(crate) inbox: mpsc::Receiver<ServerSignal>,
+    pub(crate) inbox: mpsc::Receiver<Box<ServerSignal>>,
     pub(crate) closing: oneshot::Receiver<Closing>,
 }
 
@@ -233,13 +234,9 @@ impl State {
 
     /// Puts a signal into a mailbox. True when the socket has to go because it does not read.
     fn deliver(&self, conn: ConnId, signal: ServerSignal) -> bool {
-        // A closed mailbox is one whose seat is about to be dropped.
-        let is_full = |tx: &mpsc::Sender<ServerSignal>, signal| {
-            matches!(tx.try_send(signal), Err(mpsc::error::TrySendError::Full(_)))
-        };
         match self.mailboxes.get(&conn) {
             None => false,
-            Some(Mailbox::Socket { tx, .. }) => is_full(tx, signal),
+            Some(Mailbox::Socket { tx, .. }) => is_full(tx, Box::new(signal)),
             Some(Mailbox::Service { tx }) => {
                 if is_full(tx, signal) {
                     tracing::debug!(?conn, "a service's mailbox is full, signal dropped");
@@ -255,7 +252,7 @@ impl State {
                 if !is_for_host(&signal, from) {
                     return false;
                 }
-                if waiting >= FORWARDED || is_full(tx, signal) {
+                if waiting >= FORWARDED || is_full(tx, Box::new(signal)) {
                     tracing::debug!(host = to, "a host's mailbox is full, signal dropped");
                 }
                 false
@@ -268,6 +265,12 @@ impl State {
             let _ = close.send(why);
         }
     }
+}
+
+/// Puts something into a mailbox; true when it is full. A closed one is that of a seat which is
+/// about to be dropped.
+fn is_full<T>(tx: &mpsc::Sender<T>, signal: T) -> bool {
+    matches!(tx.try_send(signal), Err(mpsc::error::TrySendError::Full(_)))
 }
 
 /// Whether a host is told of this out of a member's room.
@@ -321,12 +324,12 @@ mod tests {
         b.seat.handle(join());
         a.seat.handle(offer("b"));
         assert!(matches!(
-            b.inbox.recv().await,
-            Some(ServerSignal::SessionJoined { peers, .. }) if peers == ["a"]
+            *b.inbox.recv().await.unwrap(),
+            ServerSignal::SessionJoined { peers, .. } if peers == ["a"]
         ));
-        let Some(ServerSignal::Offer {
+        let ServerSignal::Offer {
             from, timestamp, ..
-        }) = b.inbox.recv().await
+        } = *b.inbox.recv().await.unwrap()
         else {
             panic!("no offer");
         };
@@ -390,7 +393,7 @@ mod tests {
         b.seat.handle(join());
         b.seat.handle(offer("h"));
         a.seat.handle(offer("h"));
-        let Some(ServerSignal::Offer { from, .. }) = host.inbox.recv().await else {
+        let ServerSignal::Offer { from, .. } = *host.inbox.recv().await.unwrap() else {
             panic!("no offer");
         };
         assert_eq!(from, "a");
@@ -406,7 +409,7 @@ mod tests {
         hub.send_to("h", ServerSignal::Drained);
         let mut offers = 0;
         while let Ok(signal) = host.inbox.try_recv() {
-            match signal {
+            match *signal {
                 ServerSignal::Offer { .. } => offers += 1,
                 other => assert_eq!(other, ServerSignal::Drained),
             }

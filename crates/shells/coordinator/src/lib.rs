@@ -21,10 +21,12 @@
 mod api;
 mod app;
 mod authority;
+mod capacity;
 pub mod config;
 mod data_dir;
 mod endpoint_port;
 mod extract;
+mod gate;
 mod hosting;
 mod hosts_config;
 mod hub;
@@ -42,6 +44,7 @@ mod tokens;
 mod turn;
 mod ws;
 
+pub use capacity::{Capacity, raise_descriptor_limit};
 pub use config::{ConfigError, CoordinatorConfig, EndpointMode, Registration, TlsFiles};
 pub use data_dir::DataDirError;
 pub use hosts_config::{HostsConfig, HostsWho};

@@ -11,13 +11,12 @@ use axum::http::StatusCode;
 use parking_lot::Mutex;
 use tokio::sync::Notify;
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
-use warp_coordinator_core::{
-    NewSession, Revoked, RoomsLimits, Session, Sessions, SessionsFull, SessionsLimits,
-};
+use warp_coordinator_core::{NewSession, Revoked, Session, Sessions, SessionsFull};
 use warp_protocol::{ProblemCode, identity::PublicKey, rest::IceServer, zone::ZoneFile};
 
 use crate::{
     authority::Authority,
+    capacity::Capacity,
     endpoint_port::{EndpointPort, Grantee, Granting, SignalPort},
     hosting::Hosting,
     hosts_config::HostsConfig,
@@ -92,11 +91,11 @@ impl Live {
     pub(crate) fn new(
         endpoint: EndpointPort,
         authority: Arc<Authority>,
-        unused: Duration,
+        (capacity, unused): (Capacity, Duration),
         hosts: HostsConfig,
         tasks: TaskTracker,
     ) -> Arc<Self> {
-        let hub = Hub::new(RoomsLimits::default());
+        let hub = Hub::new(capacity.rooms());
         let hosting = Hosting::new(
             Arc::clone(&hub),
             endpoint.clone(),
@@ -109,10 +108,7 @@ impl Live {
             endpoint,
             hosted: Mutex::default(),
             hosting,
-            sessions: Mutex::new(Sessions::new(SessionsLimits {
-                unused,
-                ..SessionsLimits::default()
-            })),
+            sessions: Mutex::new(Sessions::new(capacity.table(unused))),
             carriers: Mutex::new(HashMap::new()),
             relays: Relays::default(),
             start: Instant::now(),

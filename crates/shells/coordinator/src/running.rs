@@ -10,7 +10,7 @@ use std::{
 use tokio::net::TcpListener;
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 use warp_coordinator_core::fleet::FleetCounters;
-use warp_endpoint::{EndpointTrust, HostTraffic, Identity};
+use warp_endpoint::{EndpointLimits, EndpointTrust, HostTraffic, Identity};
 use warp_protocol::{
     ProblemCode, Secret,
     identity::PublicKey,
@@ -25,6 +25,7 @@ use crate::{
     authority::Authority,
     data_dir::{self, DataDirError},
     endpoint_port::EndpointPort,
+    gate::Gate,
     limits::KeyedLimit,
     live::Live,
     passwords::Hasher,
@@ -145,10 +146,11 @@ impl Coordinator {
         let addr = listener.local_addr().map_err(at)?;
         let url = url_of(addr, tls.is_some());
         let (stop, tasks) = (CancellationToken::new(), TaskTracker::new());
+        let gate = Gate::new(config.capacity);
         let live = Live::new(
             endpoint,
             Arc::clone(&authority),
-            config.unused_session,
+            (config.capacity, config.unused_session),
             config.hosts,
             tasks.clone(),
         );
@@ -174,6 +176,7 @@ impl Coordinator {
             listener,
             tls,
             router: router(app.clone()),
+            gate,
             stop: stop.clone(),
             tasks: tasks.clone(),
         };
@@ -308,8 +311,13 @@ fn endpoint(config: &CoordinatorConfig, authority: &Authority) -> Result<Endpoin
         trust: authority.trust(),
         require_certificates: authority.required,
     };
-    EndpointPort::start(&der, loopback, config.key_rotation_interval, trust)
-        .map_err(|_| StartError::KeyFile { file })
+    let mut limits = EndpointLimits {
+        sessions: config.capacity.sessions,
+        hosts: config.capacity.hosts,
+        ..EndpointLimits::default()
+    };
+    limits.link.key_interval = config.key_rotation_interval;
+    EndpointPort::start(&der, loopback, limits, trust).map_err(|_| StartError::KeyFile { file })
 }
 
 async fn forget_expired(app: App) {

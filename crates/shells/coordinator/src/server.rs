@@ -9,17 +9,16 @@ use rustls_pki_types::{CertificateDer, PrivateKeyDer, pem::PemObject};
 use tokio::{
     io::{AsyncRead, AsyncWrite},
     net::{TcpListener, TcpStream},
-    sync::Semaphore,
 };
 use tokio_rustls::{TlsAcceptor, rustls};
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 use tower_service::Service;
 
-use crate::{config::TlsFiles, extract::ClientAddr};
-
-/// Connections at once; what comes beyond is closed at once. Each holds at most 64 KiB of unread
-/// request.
-const MAX_CONNECTIONS: usize = 4096;
+use crate::{
+    config::TlsFiles,
+    extract::ClientAddr,
+    gate::{Admitted, Gate, Pass},
+};
 
 /// Longest that a TLS handshake may take.
 const HANDSHAKE_TIME: Duration = Duration::from_secs(10);
@@ -27,8 +26,8 @@ const HANDSHAKE_TIME: Duration = Duration::from_secs(10);
 /// Longest that the next request's head may take; also how long an idle connection is kept.
 const HEAD_TIME: Duration = Duration::from_secs(30);
 
-/// Unread bytes per connection.
-const READ_BUFFER: usize = 64 * 1024;
+/// Unread bytes per connection: the longest head of a request.
+const READ_BUFFER: usize = 16 * 1024;
 
 /// How long running requests may go on after the end was asked for.
 const DRAIN_TIME: Duration = Duration::from_secs(1);
@@ -78,6 +77,7 @@ pub(crate) struct Server {
     pub(crate) listener: TcpListener,
     pub(crate) tls: Option<TlsAcceptor>,
     pub(crate) router: Router,
+    pub(crate) gate: Arc<Gate>,
     pub(crate) stop: CancellationToken,
     pub(crate) tasks: TaskTracker,
 }
@@ -85,7 +85,6 @@ pub(crate) struct Server {
 impl Server {
     /// Accepts until the stop.
     pub(crate) async fn run(self) {
-        let free = Arc::new(Semaphore::new(MAX_CONNECTIONS));
         loop {
             let accepted = tokio::select! {
                 () = self.stop.cancelled() => return,
@@ -101,15 +100,19 @@ impl Server {
                     continue;
                 }
             };
-            let Ok(permit) = Arc::clone(&free).try_acquire_owned() else {
-                tracing::debug!(%from, "too many connections, this one is closed");
-                continue;
+            let pass = match self.gate.enter(from.ip()) {
+                Ok(pass) => pass,
+                Err(full) => {
+                    // Said if it can be said at once; nothing is read, and nobody is waited for.
+                    if self.tls.is_none() {
+                        let _ = stream.try_write(full.answer());
+                    }
+                    continue;
+                }
             };
             let (tls, router, stop) = (self.tls.clone(), self.router.clone(), self.stop.clone());
-            self.tasks.spawn(async move {
-                serve(stream, from, tls, router, stop).await;
-                drop(permit);
-            });
+            self.tasks
+                .spawn(serve(stream, pass, from, tls, router, stop));
         }
     }
 }
@@ -124,6 +127,7 @@ fn is_of_one_connection(error: &io::Error) -> bool {
 
 async fn serve(
     stream: TcpStream,
+    pass: Pass,
     from: SocketAddr,
     tls: Option<TlsAcceptor>,
     router: Router,
@@ -131,6 +135,7 @@ async fn serve(
 ) {
     // Datagrams of games are small and must not wait for one another.
     let _ = stream.set_nodelay(true);
+    let stream = Admitted::new(stream, pass);
     let Some(tls) = tls else {
         return http(stream, from, router, stop).await;
     };

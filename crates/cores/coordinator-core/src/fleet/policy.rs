@@ -53,6 +53,12 @@ impl Fleet {
         }
     }
 
+    /// Whether there is such a zone.
+    pub fn has_zone(&self, zone_id: &str) -> bool {
+        let zone = self.zones.get(zone_id);
+        zone.is_some_and(|zone| zone.rules.is_some())
+    }
+
     /// Ids of the zones that there are.
     pub fn zone_ids(&self) -> Vec<String> {
         let zones = self.zones.iter();

@@ -162,9 +162,17 @@ pub(crate) async fn best(
     caller: Caller,
     QueryOf(ForZone { zone_id }): QueryOf<ForZone>,
 ) -> Result<Json<HostView>, Refused> {
-    let (zone, _) = find(&app, &zone_id).await?;
+    if zone_id.contains(char::is_control) {
+        let text = "`zone_id` has a control character in it";
+        return Err(Refused::new(ProblemCode::BadRequest, text));
+    }
     let hosting = &app.live.hosting;
-    hosting.put_zone(&zone);
+    // The fleet is brought in line with the database all the time; only a zone that was entered a
+    // moment ago is looked for there.
+    if !hosting.knows_zone(&zone_id) {
+        let (zone, _) = find(&app, &zone_id).await?;
+        hosting.put_zone(&zone);
+    }
     let best = hosting.best(&zone_id, caller.account);
     best.map(Json).ok_or_else(|| {
         let text = "no host could carry a player of this zone now";

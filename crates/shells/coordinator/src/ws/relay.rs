@@ -10,7 +10,7 @@ use serde::Deserialize;
 use tokio_util::sync::CancellationToken;
 use warp_link::CarrierReceiver;
 
-use super::{MAX_READ, close, link::carrier_over};
+use super::{DATAGRAM_BUFFER, MAX_READ, close, link::carrier_over};
 use crate::{
     app::App,
     extract::{Caller, QueryOf, Upgrade},
@@ -74,6 +74,7 @@ pub(crate) async fn open(
     Ok(upgrade
         .max_message_size(MAX_READ)
         .max_frame_size(MAX_READ)
+        .read_buffer_size(DATAGRAM_BUFFER)
         .on_upgrade(run))
 }
 

@@ -45,6 +45,10 @@ use crate::{
     problem::Refused,
 };
 
+/// Bytes that a socket reads at once, held for as long as it lives. Longer messages are read in
+/// pieces, into a buffer of their own.
+const READ_BUFFER: usize = 1024;
+
 /// Longest that one frame may take to be written.
 const WRITE_TIME: Duration = Duration::from_secs(10);
 
@@ -85,6 +89,7 @@ pub(crate) async fn open(
     Ok(upgrade
         .max_message_size(MAX_READ)
         .max_frame_size(MAX_READ)
+        .read_buffer_size(READ_BUFFER)
         .on_upgrade(run))
 }
 
