@@ -89,7 +89,7 @@ pub(crate) fn run(args: &Args) -> Result<Outcome> {
     if load > 1.0 {
         eprintln!("warning: load average {load}: other programs run, the figures mean little");
     }
-    raise_descriptors()?;
+    let descriptors = raise_descriptors()?;
     let span = if args.quick {
         Duration::from_millis(500)
     } else {
@@ -138,6 +138,7 @@ pub(crate) fn run(args: &Args) -> Result<Outcome> {
             vec![1000, 10_000, 20_000]
         };
         for sockets in sizes {
+            let sockets = sockets.min(descriptors);
             let subject = Subject::start(&cores)?;
             let row = runtime.block_on(Box::pin(relay::memory(&subject, sockets)))?;
             outcome.memory.push(row);
@@ -184,21 +185,36 @@ impl Cores {
     }
 }
 
-/// Each socket is a descriptor, here and in what is measured.
-fn raise_descriptors() -> Result<()> {
-    let wanted = 25_000;
+/// Each socket is a descriptor, here and in what is measured, which inherits the limit. Gives how many
+/// sockets fit.
+fn raise_descriptors() -> Result<usize> {
+    // Beside sockets: the database, the runtime, logs.
+    let (wanted, others) = (25_000, 300);
+    let fits = |limit: Option<u64>| {
+        let limit = limit.unwrap_or(wanted).saturating_sub(others);
+        usize::try_from(limit).unwrap_or(usize::MAX)
+    };
+    let enough = |limit: Option<u64>| limit.is_none_or(|limit| limit >= wanted);
     let limit = getrlimit(Resource::Nofile);
-    if limit.current.is_some_and(|current| current < wanted) {
-        let raised = Rlimit {
-            current: Some(limit.maximum.map_or(wanted, |most| most.min(wanted))),
-            maximum: limit.maximum,
-        };
-        setrlimit(Resource::Nofile, raised).context("the limit of open files")?;
-        if raised.current < Some(wanted) {
-            eprintln!("warning: only {:?} open files are allowed", raised.current);
-        }
+    if enough(limit.current) {
+        return Ok(fits(limit.current));
     }
-    Ok(())
+    // Whoever may, raises the hard limit as well.
+    let both = Rlimit {
+        current: Some(wanted),
+        maximum: limit.maximum.map(|most| most.max(wanted)),
+    };
+    if setrlimit(Resource::Nofile, both).is_ok() {
+        return Ok(fits(Some(wanted)));
+    }
+    let current = limit.maximum;
+    setrlimit(Resource::Nofile, Rlimit { current, ..limit }).context("the limit of open files")?;
+    if !enough(current) {
+        eprintln!(
+            "warning: only {current:?} open files are allowed, {wanted} are wanted: fewer sockets"
+        );
+    }
+    Ok(fits(current))
 }
 
 async fn rates(
@@ -211,21 +227,21 @@ async fn rates(
     let many = usize::from(connections);
     let mut rows: Vec<RateRow> = Vec::new();
     let mut asked = Vec::new();
-    let token = subject.token().await?;
-    let hosts = subject.hosts(0..20, &token).await?;
+    let token = subject.token(subject::PLAYER).await?;
+    let volunteer = subject.token(subject::VOLUNTEER).await?;
+    let hosts = subject.hosts(0..20, &volunteer).await?;
     // So that there is one to choose.
-    let _attached = subject.attach(&hosts, &token).await?;
+    let _attached = subject.attach(&hosts, &volunteer).await?;
     let beat = json!({"latency_ms": 12.5, "packet_loss_percent": 0.1, "bandwidth_usage_mbps": 3.5,
                       "current_players": 0, "current_zones": 1});
     let zone = subject::ZONE;
     let get = |path: &str| Request::get(&format!("/api/v1/{path}"), &token);
-    let post = |path: &str, body| Request::post(&format!("/api/v1/{path}"), &token, &body);
     let mut plan = vec![
         ("health", Request::get("/health", ""), Some(1902.0)),
         ("hosts, 20", get("hosts/?limit=1000"), Some(582.0)),
         (
             "heartbeat",
-            post("hosts/bench-0/heartbeat", beat),
+            Request::post("/api/v1/hosts/bench-0/heartbeat", &volunteer, &beat),
             Some(339.0),
         ),
         (
@@ -246,7 +262,7 @@ async fn rates(
         rows.push(row(what, rate, anchor));
     }
     subject
-        .hosts(20..if quick { 100 } else { 1000 }, &token)
+        .hosts(20..if quick { 100 } else { 1000 }, &volunteer)
         .await?;
     for (what, path, anchor) in [
         ("hosts, 1,000", "hosts/?limit=1000", Some(25.0)),

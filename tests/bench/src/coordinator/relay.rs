@@ -12,7 +12,7 @@ use serde::Serialize;
 use serde_json::{Value, json};
 use tokio_tungstenite::tungstenite::Message;
 
-use super::subject::{Session, Socket, Subject};
+use super::subject::{PLAYER, Session, Socket, Subject};
 use crate::stats::Spread;
 
 /// Relays a second at which the delay is measured.
@@ -21,6 +21,8 @@ const STEADY: u32 = 500;
 const DESCRIPTION: usize = 700;
 /// Sockets of the search for the highest rate.
 const CROWD: usize = 200;
+/// A rate below which the search ends in vain.
+const LEAST: u32 = 100;
 /// The delay that is allowed there.
 const MOST: Duration = Duration::from_millis(10);
 /// How long the last relays may be under way.
@@ -111,7 +113,7 @@ async fn until(socket: &mut Socket, kind: &str, session: &str) -> Result<()> {
 
 impl Crowd {
     async fn new(subject: &Subject, sockets: usize) -> Result<Self> {
-        let token = subject.token().await?;
+        let token = subject.token(PLAYER).await?;
         let sessions = subject.sessions(sockets, &token).await?;
         subject.pair(&sessions, &token).await?;
         let (mut opened, opened_per_s) = open(subject, &sessions, &token).await?;
@@ -230,7 +232,8 @@ pub(crate) async fn highest(subject: &Subject, span: Duration) -> Result<Highest
                 }
                 rate = match high {
                     None => low.0 * 2,
-                    Some(high) if high - low.0 <= high / 10 => break,
+                    // Near enough, or a machine on which nothing holds.
+                    Some(high) if high - low.0 <= high / 10 || high <= LEAST => break,
                     Some(high) => u32::midpoint(low.0, high),
                 };
             }
@@ -246,7 +249,7 @@ pub(crate) async fn highest(subject: &Subject, span: Duration) -> Result<Highest
 
 /// What idle sockets cost.
 pub(crate) async fn memory(subject: &Subject, sockets: usize) -> Result<Memory> {
-    let token = subject.token().await?;
+    let token = subject.token(PLAYER).await?;
     let empty = subject.memory()?;
     let sessions = subject.sessions(sockets, &token).await?;
     let before = subject.memory()?;

@@ -22,7 +22,9 @@ use super::http::{Connection, Rate, Request, measure_with, once};
 use crate::program::{Program, ours};
 
 pub(crate) const ZONE: &str = "bench";
-const NAME: &str = "bench";
+/// Who plays, and who hosts: nobody is given a host of his own.
+pub(crate) const PLAYER: &str = "player";
+pub(crate) const VOLUNTEER: &str = "volunteer";
 const PASSWORD: &str = "correct horse";
 /// How long starting may take.
 const PATIENCE: Duration = Duration::from_secs(30);
@@ -82,10 +84,12 @@ impl Subject {
         let zone = zone.to_str().context("a path")?;
         let put = Program::start("zone put", command(&["zone", "put", zone]))?;
         put.succeed(PATIENCE)?;
-        let add = command(&["user", "add", NAME, "--password-stdin"]);
-        let mut add = Program::start("user add", add)?;
-        add.line(PASSWORD)?;
-        add.succeed(PATIENCE)?;
+        for name in [PLAYER, VOLUNTEER] {
+            let add = command(&["user", "add", name, "--password-stdin"]);
+            let mut add = Program::start("user add", add)?;
+            add.line(PASSWORD)?;
+            add.succeed(PATIENCE)?;
+        }
         let file = file.to_str().context("a path")?;
         let serve = command(&["serve", "--listen", "127.0.0.1:0", "--config", file]);
         let program = cores.on_subject(|| Program::start("the coordinator", serve))?;
@@ -109,30 +113,30 @@ impl Subject {
             .parse()?)
     }
 
-    fn sign_in() -> Request {
-        let body = json!({"username": NAME, "password": PASSWORD});
+    fn sign_in(name: &str) -> Request {
+        let body = json!({"username": name, "password": PASSWORD});
         Request::post("/api/v1/auth/login", "", &body)
     }
 
-    async fn tokens(&self) -> Result<Value> {
-        let (status, tokens) = once(self.address, &Self::sign_in()).await?;
+    async fn tokens(&self, name: &str) -> Result<Value> {
+        let (status, tokens) = once(self.address, &Self::sign_in(name)).await?;
         ensure!(status == 200, "sign-in: {tokens}");
         Ok(tokens)
     }
 
-    /// An access token.
-    pub(crate) async fn token(&self) -> Result<String> {
-        text(&self.tokens().await?["access_token"])
+    /// An access token of this account.
+    pub(crate) async fn token(&self, name: &str) -> Result<String> {
+        text(&self.tokens(name).await?["access_token"])
     }
 
-    /// Registers hosts `bench-N`; gives their peer ids.
+    /// Registers the volunteer's hosts `bench-N`; gives their peer ids.
     pub(crate) async fn hosts(&self, numbers: Range<usize>, token: &str) -> Result<Vec<String>> {
         let nonce = format!("/api/v1/identity?nonce={}", "00".repeat(16));
         let (_, proof) = once(self.address, &Request::get(&nonce, "")).await?;
         let proof: IdentityProof = serde_json::from_value(proof)?;
         let device = Identity::from_pkcs8_der(&warp_endpoint::generate_identity_der())?;
         let key = device.key();
-        let message = device_message(&proof.public_key, NAME, &key, proof.time);
+        let message = device_message(&proof.public_key, VOLUNTEER, &key, proof.time);
         let request = CertificateRequest {
             device_key: key,
             time: proof.time,
@@ -223,7 +227,7 @@ impl Subject {
     }
 
     pub(crate) async fn sign_ins(&self, connections: usize, span: Duration) -> Result<Rate> {
-        let requests = vec![Self::sign_in(); connections];
+        let requests = vec![Self::sign_in(PLAYER); connections];
         measure_with(self.address, requests, span, |_, _| Ok(None)).await
     }
 
@@ -235,7 +239,7 @@ impl Subject {
         };
         let mut requests = Vec::new();
         for _ in 0..connections {
-            requests.push(trade(&self.tokens().await?));
+            requests.push(trade(&self.tokens(PLAYER).await?));
         }
         let next = move |_, body: &[u8]| Ok(Some(trade(&serde_json::from_slice(body)?)));
         measure_with(self.address, requests, span, next).await
