@@ -236,6 +236,46 @@ fn an_answer_of_another_session_is_refused() {
     plays_over_wss_only(&case, &node);
 }
 
+#[test]
+fn an_older_policy_does_not_count_after_a_newer_one() {
+    let case = Case::new();
+    // The first policy comes again behind each later one.
+    let first = Mutex::new(None);
+    case.mitm.meddle(move |message| {
+        let json = message.json.clone();
+        if !is(&json, "policy") || message.towards != Towards::Launcher {
+            return vec![json];
+        }
+        let older = first.lock().unwrap().get_or_insert(json.clone()).clone();
+        if older == json {
+            vec![json]
+        } else {
+            vec![json, older]
+        }
+    });
+    let node = case.node_with(json!({"p2p": {"prefer_wait_ms": 15_000}}));
+    let (mut at, _) = node.event_from(0, "state", PLAY, |event| event["path"] == "direct");
+    // They are dated to the second, so two seconds of play lie between them.
+    for _ in 0..3 {
+        (at, _) = node.event_from(at, "metrics", PLAY, |_| true);
+    }
+    println!("{}", case.house.admin(&["p2p", "off"]));
+    let (at, _) = node.event_from(at, "moved", PLAY, |event| event["to"] == "wss");
+    node.wait_line(0, "the older policy", PLAY, |line| {
+        let fits = line.text.contains("an older policy came after a newer one");
+        fits.then_some(())
+    });
+    let mut client = case
+        .house
+        .client(bridge(&node), "test1", &["--seconds", "2"]);
+    good_end(&mut client, PLAY);
+    for line in node.lines().split_off(at) {
+        let event = line.event.unwrap_or_default();
+        assert_ne!(event["to"], "direct", "{event}");
+        assert_ne!(event["metrics"]["path"], "direct", "{event}");
+    }
+}
+
 /// What Mallory would put in the endpoint's place.
 fn certificate(key: PublicKey, issuer: &Identity, now: u64) -> Certificate {
     Certificate {

@@ -104,6 +104,28 @@ impl Lab {
         rules.collect()
     }
 
+    /// Gives the machine behind `link` another address; its own is gone.
+    fn readdress(&self, machine: &Namespace, link: &LinkEmulator) {
+        let (own, other) = (link.address_b(), link.address_a());
+        let [a, b, c, _] = own.octets();
+        let new = Ipv4Addr::new(a, b, c, 77);
+        let device = link.interface_b();
+        ip(
+            &self.servers,
+            &format!("route add {new}/32 dev {}", link.interface_a()),
+        );
+        ip(
+            machine,
+            &format!("addr del {own} peer {other}/32 dev {device}"),
+        );
+        ip(
+            machine,
+            &format!("addr add {new}/32 peer {other} dev {device}"),
+        );
+        // Where the address goes, the routes through it go.
+        ip(machine, &format!("route replace default dev {device}"));
+    }
+
     fn pass(rules: Vec<DropRule>) {
         for rule in rules {
             assert!(rule.dropped().unwrap() > 0);
@@ -211,25 +233,7 @@ fn another_address_has_all_carriers_made_anew_for_the_same_streams() {
     };
     goes_on(lab.node(), lab.node().mark(), |path| path == "direct");
     let from = lab.node().mark();
-    let (own, other) = (lab.uplink.address_b(), lab.uplink.address_a());
-    let [a, b, c, _] = own.octets();
-    let new = Ipv4Addr::new(a, b, c, 77);
-    let device = lab.uplink.interface_b();
-    ip(
-        &lab.servers,
-        &format!("route add {new}/32 dev {}", lab.uplink.interface_a()),
-    );
-    ip(
-        &lab.players,
-        &format!("addr del {own} peer {other}/32 dev {device}"),
-    );
-    ip(
-        &lab.players,
-        &format!("addr add {new}/32 peer {other} dev {device}"),
-    );
-    // Where the address goes, the routes through it go.
-    let default = format!("route replace default dev {device}");
-    ip(&lab.players, &default);
+    lab.readdress(&lab.players, &lab.uplink);
     let line = |what: &'static str, from: usize| {
         lab.node().wait_line(from, what, LONG, |line| {
             let fits = line.source == Source::Err && line.text.contains(what);
@@ -248,6 +252,29 @@ fn another_address_has_all_carriers_made_anew_for_the_same_streams() {
         println!("{moved}");
     }
     lab.all.finish("another uplink address");
+}
+
+#[test]
+fn hosts_with_another_address_are_there_again() {
+    let Some(mut lab) = Lab::new(&NOT_DIRECT) else {
+        return;
+    };
+    let (path, _) = lab.all.host_in_use(lab.node());
+    let from = lab.node().mark();
+    let marks: Vec<usize> = lab.all.hosts.iter().map(Process::mark).collect();
+    lab.readdress(&lab.hosts, &lab.to_hosts);
+    let (at, _) = until_left(lab.node(), from, &path);
+    goes_on(lab.node(), at, |now| now == "wss");
+    for (host, from) in lab.all.hosts.iter().zip(marks) {
+        for what in ["the network is another one", "connected to the endpoint"] {
+            host.wait_line(from, what, LONG, |line| {
+                line.text.contains(what).then_some(())
+            });
+        }
+    }
+    let at = until_ready(lab.node(), at, &lab.all.kinds);
+    goes_on(lab.node(), at, |now| now.starts_with("host"));
+    lab.all.finish("another address of the hosts");
 }
 
 #[test]

@@ -8,7 +8,7 @@ use std::time::Duration;
 use serde_json::{Value, json};
 
 use crate::digests::compare_all;
-use crate::house::{House, NodePlan, Place, Plan, bridge, good_end, merge, on_map};
+use crate::house::{House, NODE, NodePlan, Place, Plan, bridge, good_end, merge, on_map};
 use crate::process::{PATIENCE, Process, Source, is};
 
 /// How long something may take that waits for reports, leases and new connections.
@@ -30,6 +30,7 @@ pub struct Hosted {
     /// Coordinator with the endpoint, and the practice server.
     pub house: House,
     host_place: Place,
+    host_program: &'static str,
     /// Paths that a launcher has when all is well.
     pub kinds: Vec<&'static str>,
 }
@@ -47,6 +48,18 @@ impl Hosted {
     /// Two hosts in `host_place`, and so many players, whose launchers have all of `paths`
     /// (`p2p.paths`) proven and carry a client each.
     pub fn new(plan: Plan<'_>, host_place: Place, players: usize, paths: &[&str]) -> Self {
+        Self::with_programs(plan, host_place, &[NODE; 2][..players], NODE, paths)
+    }
+
+    /// The same with a program for each player, and one for the hosts: `warp-node`, or what takes its
+    /// arguments.
+    pub fn with_programs(
+        plan: Plan<'_>,
+        host_place: Place,
+        players: &[&str],
+        host_program: &'static str,
+        paths: &[&str],
+    ) -> Self {
         let house = House::with(plan);
         for user in PLAYERS.iter().skip(1).chain(&HOSTS) {
             house.add_user(user);
@@ -67,11 +80,12 @@ impl Hosted {
             hosts: Vec::new(),
             house,
             host_place,
+            host_program,
             kinds,
         };
         all.add_host();
         all.add_host();
-        for user in &PLAYERS[..players] {
+        for (user, program) in PLAYERS.iter().zip(players) {
             let mut config = json!({"p2p": {"paths": paths}});
             merge(
                 &mut config,
@@ -79,6 +93,7 @@ impl Hosted {
             );
             all.nodes.push(all.house.node(&NodePlan {
                 user,
+                program,
                 config,
                 ..NodePlan::default()
             }));
@@ -101,9 +116,11 @@ impl Hosted {
 
     /// Starts the next host and waits until it serves.
     pub fn add_host(&mut self) {
-        let host = self
-            .house
-            .host(HOSTS[self.hosts.len()], &self.host_place.clone());
+        let host = self.house.host(
+            HOSTS[self.hosts.len()],
+            &self.host_place.clone(),
+            self.host_program,
+        );
         host.event_from(0, "host-state", LONG, |event| {
             let host = &event["host"];
             host["state"] == "serving" && host["signaling"] == true && host["upstream"] == "webrtc"

@@ -16,6 +16,8 @@ use tempfile::TempDir;
 use crate::process::{PATIENCE, Process, Source};
 use crate::relay::Relay;
 
+/// The launcher in a terminal.
+pub const NODE: &str = "warp-node";
 /// Id of the zone.
 pub const ZONE: &str = "practice";
 /// Password of every account that [`House::add_user`] makes.
@@ -103,6 +105,8 @@ pub struct NodePlan<'a> {
     pub game: bool,
     /// So many of them.
     pub clients: u32,
+    /// What is started: `warp-node`, or what takes its arguments.
+    pub program: &'a str,
 }
 
 impl Default for NodePlan<'_> {
@@ -115,6 +119,7 @@ impl Default for NodePlan<'_> {
             config: json!({}),
             game: false,
             clients: 1,
+            program: NODE,
         }
     }
 }
@@ -338,7 +343,7 @@ impl House {
         self.nodes.set(number);
         let file = self.dir.path().join(format!("p2p_config-{number}.json"));
         std::fs::write(&file, config).expect("a file can be written");
-        let mut command = (self.players)(&program("warp-node"));
+        let mut command = (self.players)(&program(plan.program));
         command.args(["play", "--json", "--user", plan.user, "--zone", plan.zone]);
         command.arg("--password-stdin").arg("--config").arg(file);
         if !plan.game {
@@ -368,11 +373,12 @@ impl House {
         process
     }
 
-    /// Starts `warp-node host --json` for the house's zone in `place`, with an upload of 100 Mbit/s.
-    pub fn host(&self, user: &str, place: &Place) -> Process {
+    /// Starts `warp-node host --json`, or a program that takes its arguments, for the house's zone in
+    /// `place`, with an upload of 100 Mbit/s.
+    pub fn host(&self, user: &str, place: &Place, started: &str) -> Process {
         let file = self.dir.path().join(format!("host-{user}.json"));
         std::fs::write(&file, self.node_config().to_string()).expect("a file can be written");
-        let mut command = place(&program("warp-node"));
+        let mut command = place(&program(started));
         command.args(["host", "--json", "--user", user, "--zone", ZONE]);
         command.args(["--password-stdin", "--upload-mbps", "100", "--config"]);
         command.arg(file).env("WARP_LOG", "info");

@@ -9,7 +9,10 @@
 //! - [`LinkEmulator`]: a cable with properties, in user space, for TCP and UDP alike, because
 //!   kernels without the `netem` module have no other.
 //!
-//! All of it needs root, `ip` and (for [`Namespace::drop_incoming`]) `nft`. A test asks
+//! Beside it: real database servers, [`Postgres`] and [`MariaDb`], which need neither root nor
+//! namespaces.
+//!
+//! The network needs root, `ip` and (for [`Namespace::drop_incoming`]) `nft`. A test asks
 //! [`available`] first and prints `SKIPPED: reason` where it says no:
 //!
 //! ```no_run
@@ -34,6 +37,7 @@
 #![cfg(target_os = "linux")]
 
 mod capture;
+mod databases;
 mod emulator;
 mod namespace;
 mod nat;
@@ -41,6 +45,7 @@ mod profile;
 mod queue;
 mod veth;
 
+pub use databases::{MariaDb, Postgres};
 pub use emulator::{Count, Counters, Direction, LinkEmulator};
 pub use namespace::{DropRule, Namespace, available};
 pub use nat::{Home, Internet, Nat, NatKind, Port, Router, route, route_default};

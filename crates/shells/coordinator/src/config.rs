@@ -4,6 +4,7 @@
 //! |---|---|---|
 //! | `listen` | address to listen on | `127.0.0.1:8001` |
 //! | `data_dir` | database and keys, relative to the file | `warp-coordinator-data` in the current directory |
+//! | `database.url` | `postgres://USER:PASSWORD@HOST/DATABASE?sslmode=...`; the environment variable `WARP_DATABASE_URL` wins over it | none: SQLite in `data_dir` |
 //! | `tls.cert`, `tls.key` | PEM files, relative to the file | none: plain HTTP |
 //! | `ice_servers` | `[{"urls": ["stun:host:3478"], "username"?, "credential"?}]` | `[]` |
 //! | `turn.urls`, `turn.shared_secret` | a coturn with `use-auth-secret`: `["turn:host:3478"]` and its `static-auth-secret` | none |
@@ -50,6 +51,7 @@ use crate::{
     hosts_config::{HostsConfig, HostsPart},
     limits::{Rate, RateLimits},
     passwords::PasswordCost,
+    store::{DatabaseUrl, DatabaseUrlError},
     turn::{DEFAULT_TTL, TurnConfig},
 };
 
@@ -97,6 +99,8 @@ pub struct CoordinatorConfig {
     pub listen: SocketAddr,
     /// Database and keys; made with mode 0700 where it is missing.
     pub data_dir: PathBuf,
+    /// A PostgreSQL database; without it data is in a SQLite file in `data_dir`.
+    pub database: Option<DatabaseUrl>,
     /// TLS, or plain HTTP.
     pub tls: Option<TlsFiles>,
     /// Handed to launchers of zones with P2P, and used by the endpoint.
@@ -140,6 +144,7 @@ impl Default for CoordinatorConfig {
         Self {
             listen: SocketAddr::from((Ipv4Addr::LOCALHOST, DEFAULT_PORT)),
             data_dir: PathBuf::from(DEFAULT_DATA_DIR),
+            database: None,
             tls: None,
             ice_servers: Vec::new(),
             turn: None,
@@ -189,6 +194,8 @@ pub enum ConfigError {
 struct File {
     listen: Option<SocketAddr>,
     data_dir: Option<PathBuf>,
+    #[serde(default)]
+    database: DatabasePart,
     tls: Option<TlsFiles>,
     #[serde(default)]
     ice_servers: Vec<IceServer>,
@@ -212,6 +219,11 @@ struct File {
     keep_alive: KeepAlivePart,
     #[serde(default)]
     limits: LimitsPart,
+}
+
+#[derive(Default, Deserialize)]
+struct DatabasePart {
+    url: Option<DatabaseUrl>,
 }
 
 #[derive(Default, Deserialize)]
@@ -370,6 +382,7 @@ impl File {
         }
         config.listen = self.listen.unwrap_or(config.listen);
         config.data_dir = self.data_dir.map_or(config.data_dir, |p| base.join(p));
+        config.database = self.database.url;
         config.tls = self.tls.map(|tls| TlsFiles {
             cert: base.join(tls.cert),
             key: base.join(tls.key),
@@ -452,7 +465,8 @@ fn check_ice(json: &Value, i: usize, server: &IceServer) -> Result<(), ConfigErr
 fn wrong(json: &Value, path: &str, why: impl fmt::Display) -> ConfigError {
     // serde's words repeat the value, so they are kept back as well.
     let bare_turn = path == "turn" && look_up(json, path).is_some_and(|v| !v.is_object());
-    let secret = path.contains("credential") || path.contains("secret") || bare_turn;
+    let database = path.starts_with("database");
+    let secret = path.contains("credential") || path.contains("secret") || bare_turn || database;
     let value = match look_up(json, path) {
         None => "missing".to_owned(),
         // The whole of a server stands here when one of its keys is missing.
@@ -475,7 +489,9 @@ fn wrong(json: &Value, path: &str, why: impl fmt::Display) -> ConfigError {
     ConfigError::Value {
         path: path.to_owned(),
         value: if secret { "[secret]".into() } else { value },
-        allowed: if secret {
+        allowed: if database {
+            DatabaseUrlError.to_string()
+        } else if secret {
             "allowed is text".into()
         } else {
             format!("{why}{hint}")

@@ -5,7 +5,8 @@
 //! * The routes are those of [`warp_protocol::rest`], under `/api/v1/` and under `/api/`, with
 //!   `GET /health` and `GET /` beside them. Every refusal is an
 //!   [`ErrorBody`](warp_protocol::rest::ErrorBody).
-//! * Data lives in one directory: a SQLite file and three key files (see [`config`] for where).
+//! * Data lives in one directory: a SQLite file and three key files (see [`config`] for where). With
+//!   `database.url` the SQLite file is a PostgreSQL database instead.
 //! * Access tokens say who somebody is for 15 minutes; refresh tokens work once and last 7 days.
 //!   A refresh token that comes a second time ends its sign-in on all its copies.
 //! * Devices are certified by the identity key for an hour; a session needs such a certificate,
@@ -53,7 +54,7 @@ pub use offline::{AdminError, Offline};
 pub use passwords::PasswordCost;
 pub use running::{Coordinator, Running, StartError, public_key};
 pub use server::TlsError;
-pub use store::{DeviceView, StoreError};
+pub use store::{DatabaseUrl, DatabaseUrlError, DeviceView, StoreError};
 pub use turn::TurnConfig;
 pub use warp_coordinator_core::fleet::{FleetCounters, FleetLimits, HostMinimum};
 pub use warp_endpoint::HostTraffic;

@@ -14,13 +14,17 @@ use std::{
 };
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
-use warp_coordinator::{AdminError, Coordinator, CoordinatorConfig, Offline, PasswordCost};
+use warp_coordinator::{AdminError, Coordinator, CoordinatorConfig, Offline};
 use warp_observe::{Observe, ObserveConfig};
 use warp_protocol::{
     ProblemCode, Secret,
     rest::{AccountRole, MAX_PASSWORD, RevokeRequest},
     zone::{ZoneFile, ZoneStatus},
 };
+
+/// Environment variable with the address of a PostgreSQL database; it wins over the configuration
+/// file. There is no option for it: whoever lists the processes would see the password.
+const DATABASE_URL: &str = "WARP_DATABASE_URL";
 
 /// Largest zone file, bytes.
 const MAX_ZONE_FILE: u64 = 1024 * 1024;
@@ -377,12 +381,18 @@ fn configuration(place: &Place) -> Result<CoordinatorConfig, Failure> {
     if let Some(data) = &place.data {
         config.data_dir.clone_from(data);
     }
+    if let Some(url) = std::env::var_os(DATABASE_URL) {
+        let url = url.into_string().unwrap_or_default().parse();
+        let wrong =
+            |e| Failure::of_configuration(ProblemCode::ConfigValue, format!("{DATABASE_URL}: {e}"));
+        config.database = Some(url.map_err(wrong)?);
+    }
     Ok(config)
 }
 
 async fn open(place: &Place) -> Result<Offline, Failure> {
     let config = configuration(place)?;
-    Ok(Offline::open(&config.data_dir, PasswordCost::Standard).await?)
+    Ok(Offline::open(&config).await?)
 }
 
 /// The first line of standard input, without its end.

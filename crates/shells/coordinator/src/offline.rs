@@ -1,6 +1,4 @@
-//! What an operator does to the data directory, whether or not a coordinator runs on it.
-
-use std::path::Path;
+//! What an operator does to the database, whether or not a coordinator runs on it.
 
 use tokio::sync::OnceCell;
 use warp_protocol::{
@@ -10,6 +8,7 @@ use warp_protocol::{
 };
 
 use crate::{
+    CoordinatorConfig,
     api::{NewAccount, make_account, revoke_in},
     data_dir::{self, DataDirError},
     passwords::{Hasher, PasswordCost},
@@ -60,7 +59,7 @@ impl From<Refused> for AdminError {
     }
 }
 
-/// The database of a data directory, opened for an operator's commands. A coordinator may be
+/// The database of a coordinator, opened for an operator's commands. A coordinator may be
 /// running on it: it sees the changes at once.
 pub struct Offline {
     store: Store,
@@ -70,16 +69,16 @@ pub struct Offline {
 }
 
 impl Offline {
-    /// Opens `data_dir`, making it where it is missing.
+    /// Opens the database of a configuration, making the data directory where it is missing.
     ///
     /// # Errors
     /// The directory or the database cannot be used.
-    pub async fn open(data_dir: &Path, cost: PasswordCost) -> Result<Self, AdminError> {
-        data_dir::prepare(data_dir)?;
-        let store = Store::open(data_dir).await?;
+    pub async fn open(config: &CoordinatorConfig) -> Result<Self, AdminError> {
+        data_dir::prepare(&config.data_dir)?;
+        let store = Store::open(&config.data_dir, config.database.as_ref()).await?;
         Ok(Self {
             store,
-            cost,
+            cost: config.password_cost,
             hasher: OnceCell::new(),
         })
     }

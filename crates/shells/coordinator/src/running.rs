@@ -130,7 +130,7 @@ impl Coordinator {
             EndpointMode::Remote => Some(data_dir::endpoint_token(&config.data_dir)?),
         };
         let endpoint = endpoint(&config, &authority)?;
-        let store = Store::open(&config.data_dir).await?;
+        let store = Store::open(&config.data_dir, config.database.as_ref()).await?;
         let internal =
             |refused: crate::problem::Refused| StartError::Internal(refused.detail().to_owned());
         let cores = std::thread::available_parallelism().map_or(1, usize::from);

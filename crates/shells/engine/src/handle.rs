@@ -9,6 +9,7 @@ use warp_engine_core::command::Command;
 use warp_engine_core::config::Config;
 use warp_engine_core::event::Event;
 use warp_engine_core::snapshot::Snapshot;
+use warp_link::WrapCarrier;
 use warp_protocol::{Problem, ProblemCode};
 
 use crate::run::Engine;
@@ -51,6 +52,9 @@ pub struct EngineOptions {
     pub programs: Option<PathBuf>,
     /// Called with what `/p2p debug` asks for.
     pub set_debug: Box<dyn Fn(bool) + Send>,
+    /// Put around each carrier of its links and of its host; `None`: nothing. For tests of launchers
+    /// and hosts that do not keep to the rules.
+    pub wrap_carriers: Option<WrapCarrier>,
 }
 
 impl EngineOptions {
@@ -64,6 +68,7 @@ impl EngineOptions {
             },
             programs: None,
             set_debug: Box::new(|_| {}),
+            wrap_carriers: None,
         }
     }
 }

@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use reqwest::Method;
+use tokio::sync::watch;
 use tokio::task::AbortHandle;
 use tokio_util::sync::{CancellationToken, DropGuard};
 use warp_endpoint::WebRtcOptions;
@@ -14,6 +15,7 @@ use warp_engine_core::config::Config;
 use warp_engine_core::machine::Outcome;
 use warp_host::{Access, Certified, HostConfig, HostHandle};
 use warp_host_core::{HostState, HostStatusView};
+use warp_link::WrapCarrier;
 use warp_link::websocket::{ConnectError, WsTarget};
 use warp_protocol::hosting::{HostGrant, HostHeartbeat, HostRegister};
 use warp_protocol::identity::RefusedReason;
@@ -21,6 +23,7 @@ use warp_protocol::zone::ZoneView;
 use warp_protocol::{Problem, ProblemCode, Secret};
 
 use crate::coordinator::Coordinator;
+use crate::network;
 use crate::outbox::Outbox;
 
 /// Digits of the device key in a host's id.
@@ -30,16 +33,22 @@ const ID_DIGITS: usize = 16;
 pub(crate) struct Hosting {
     coordinator: Arc<Coordinator>,
     config: Config,
+    wrap: Option<WrapCarrier>,
     running: Option<(HostHandle, AbortHandle)>,
     /// The endpoint of a hosted zone, if this engine is one.
     endpoint: Option<DropGuard>,
 }
 
 impl Hosting {
-    pub(crate) fn new(coordinator: Arc<Coordinator>, config: Config) -> Self {
+    pub(crate) fn new(
+        coordinator: Arc<Coordinator>,
+        config: Config,
+        wrap: Option<WrapCarrier>,
+    ) -> Self {
         Self {
             coordinator,
             config,
+            wrap,
             running: None,
             endpoint: None,
         }
@@ -82,8 +91,8 @@ impl Hosting {
             connect_timeout: Duration::from_millis(webrtc.connection_timeout_ms),
             ..HostConfig::new(host_id, zones)
         };
-        let access = Arc::new(OverCoordinator(self.coordinator.clone()));
-        let host = HostHandle::start(access, config);
+        let access = Arc::new(OverCoordinator::new(self.coordinator.clone()));
+        let host = HostHandle::start_wrapped(access, config, self.wrap.clone());
         let mut view = host.view();
         let telling = tokio::spawn(async move {
             loop {
@@ -186,7 +195,7 @@ impl Hosting {
             hosted: Some(Hosted {
                 zone_id: zone.to_owned(),
                 upstreams,
-                access: Arc::new(OverCoordinator(self.coordinator.clone())),
+                access: Arc::new(OverCoordinator::new(self.coordinator.clone())),
             }),
         }))
     }
@@ -211,12 +220,24 @@ impl Hosting {
     }
 }
 
-struct OverCoordinator(Arc<Coordinator>);
+struct OverCoordinator {
+    coordinator: Arc<Coordinator>,
+    network: watch::Receiver<u64>,
+}
+
+impl OverCoordinator {
+    fn new(coordinator: Arc<Coordinator>) -> Self {
+        Self {
+            network: network::watch(coordinator.clone()),
+            coordinator,
+        }
+    }
+}
 
 #[async_trait]
 impl HostedAccess for OverCoordinator {
     fn token(&self) -> Option<Secret> {
-        self.0.access_token()
+        self.coordinator.access_token()
     }
 
     async fn renew(&self) {
@@ -226,7 +247,7 @@ impl HostedAccess for OverCoordinator {
     }
 
     async fn certificate(&self) -> Option<String> {
-        self.0.certificate().await.ok().flatten()
+        self.coordinator.certificate().await.ok().flatten()
     }
 }
 
@@ -235,11 +256,11 @@ impl Access for OverCoordinator {
     async fn certified(&self) -> Result<Certified, Problem> {
         let missing = || {
             let reason = RefusedReason::CertificateMissing;
-            self.0.proof.refuse(reason, "hosting")
+            self.coordinator.proof.refuse(reason, "hosting")
         };
-        let certificate = self.0.certificate().await?.ok_or_else(missing)?;
-        let identity = self.0.proof.device().ok_or_else(missing)?;
-        let (trust, now) = self.0.trust().ok_or_else(missing)?;
+        let certificate = self.coordinator.certificate().await?.ok_or_else(missing)?;
+        let identity = self.coordinator.proof.device().ok_or_else(missing)?;
+        let (trust, now) = self.coordinator.trust().ok_or_else(missing)?;
         Ok(Certified {
             identity,
             certificate,
@@ -249,44 +270,56 @@ impl Access for OverCoordinator {
     }
 
     fn unix_now(&self) -> Option<u64> {
-        self.0.trust().map(|(_, now)| now)
+        self.coordinator.trust().map(|(_, now)| now)
     }
 
     async fn zones(&self) -> Result<Vec<ZoneView>, Problem> {
-        self.0.zones().await
+        self.coordinator.zones().await
     }
 
     async fn register(&self, body: &HostRegister) -> Result<HostGrant, Problem> {
         let route = "hosts/register";
-        self.0.authorised(Method::POST, route, Some(body)).await
+        self.coordinator
+            .authorised(Method::POST, route, Some(body))
+            .await
     }
 
     async fn heartbeat(&self, host_id: &str, body: &HostHeartbeat) -> Result<(), Problem> {
         let route = format!("hosts/{host_id}/heartbeat");
-        self.0.tell(Method::POST, &route, Some(body)).await
+        self.coordinator
+            .tell(Method::POST, &route, Some(body))
+            .await
     }
 
     async fn drain(&self, host_id: &str) -> Result<(), Problem> {
         let route = format!("hosts/{host_id}/drain");
-        self.0.tell(Method::POST, &route, None::<&()>).await
+        self.coordinator
+            .tell(Method::POST, &route, None::<&()>)
+            .await
     }
 
     async fn leave(&self, host_id: &str) -> Result<(), Problem> {
         let route = format!("hosts/{host_id}");
-        self.0.tell(Method::DELETE, &route, None::<&()>).await
+        self.coordinator
+            .tell(Method::DELETE, &route, None::<&()>)
+            .await
     }
 
     fn signaling_target(&self, peer_id: &str, session_id: &str) -> WsTarget {
-        self.0.seat_target(peer_id, session_id)
+        self.coordinator.seat_target(peer_id, session_id)
     }
 
     fn link_target(&self, session_id: &str) -> Result<WsTarget, ConnectError> {
-        self.0.link_target(session_id)
+        self.coordinator.link_target(session_id)
+    }
+
+    fn network(&self) -> watch::Receiver<u64> {
+        self.network.clone()
     }
 
     async fn renew_token(&self) -> Result<(), Problem> {
-        let stale = self.0.access_token();
+        let stale = self.coordinator.access_token();
         let stale = stale.ok_or_else(|| Problem::new(ProblemCode::NotSignedIn, "hosting"))?;
-        self.0.renew(&stale).await.map(drop)
+        self.coordinator.renew(&stale).await.map(drop)
     }
 }

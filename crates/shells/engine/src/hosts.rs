@@ -31,6 +31,8 @@ pub(crate) async fn follow(
         let (paths, named) = (paths.clone(), named.clone());
         tokio::spawn(async move { Way::new(paths, kind).keep(named).await });
     }
+    // When the newest policy was signed: an older one is old news, or somebody's replay.
+    let mut newest = 0;
     loop {
         let event = tokio::select! {
             event = told.recv() => event,
@@ -44,7 +46,7 @@ pub(crate) async fn follow(
                 tracing::info!(?ids, ?reason, "hosts of the session");
                 names.send_replace(now);
             }
-            Some(RoomEvent::Policy(policy)) => paths.on_policy(&policy),
+            Some(RoomEvent::Policy(policy)) => paths.on_policy(&policy, &mut newest),
             Some(RoomEvent::Ended(code)) => paths.on_ended(code),
             None => return,
         }
@@ -199,7 +201,7 @@ impl Way {
                 let (carrier, peer) = *opened;
                 tracing::info!(path = %self.kind, "carrier open");
                 let sender = carrier.tx.clone();
-                self.paths.link.attach(self.kind, carrier);
+                self.paths.attach(self.kind, carrier);
                 self.open = Some(Open {
                     peer,
                     carrier: sender,
@@ -293,12 +295,20 @@ fn chance() -> f64 {
 
 impl Paths {
     /// What is allowed in the zone from now on. The ways follow by the hosts that are named.
-    fn on_policy(&self, policy: &warp_protocol::hosting::SignedPolicy) {
+    /// `newest`: when the newest policy was signed, unix seconds.
+    fn on_policy(&self, policy: &warp_protocol::hosting::SignedPolicy, newest: &mut u64) {
         match self
             .coordinator
             .check_policy(policy, &self.grant.zone.zone.zone_id)
         {
+            Ok(policy) if policy.issued < *newest => {
+                tracing::warn!(
+                    zone = policy.zone_id,
+                    "an older policy came after a newer one"
+                );
+            }
             Ok(policy) => {
+                *newest = policy.issued;
                 let p2p = policy.p2p;
                 if !p2p && *self.p2p.borrow() {
                     self.leave_peers();

@@ -8,6 +8,7 @@ use tokio_util::task::TaskTracker;
 use warp_engine_core::config::Config;
 use warp_engine_core::event::ConsoleAnswer;
 use warp_engine_core::machine::{LinkId, Outcome};
+use warp_link::WrapCarrier;
 use warp_link_driver::LinkHandle;
 use warp_protocol::rest::{IceServer, SessionGrant};
 use warp_protocol::{Problem, ProblemCode};
@@ -29,6 +30,7 @@ struct Held {
 pub(crate) struct Links {
     coordinator: Arc<Coordinator>,
     config: Config,
+    wrap: Option<WrapCarrier>,
     outbox: Outbox,
     /// Counts up when the network is another one.
     network: watch::Receiver<u64>,
@@ -38,11 +40,27 @@ pub(crate) struct Links {
 }
 
 impl Links {
-    pub(crate) fn new(coordinator: Arc<Coordinator>, config: Config, outbox: Outbox) -> Self {
+    /// The same without any link, for outcomes of another play.
+    pub(crate) fn anew(&self, outbox: Outbox) -> Self {
+        Self::new(
+            self.coordinator.clone(),
+            self.config.clone(),
+            self.wrap.clone(),
+            outbox,
+        )
+    }
+
+    pub(crate) fn new(
+        coordinator: Arc<Coordinator>,
+        config: Config,
+        wrap: Option<WrapCarrier>,
+        outbox: Outbox,
+    ) -> Self {
         Self {
             network: network::watch(coordinator.clone()),
             coordinator,
             config,
+            wrap,
             outbox,
             held: BTreeMap::new(),
             ended: (0, 0),
@@ -85,6 +103,7 @@ impl Links {
             self.coordinator.clone(),
             &self.config,
             grant,
+            self.wrap.clone(),
             (&self.outbox, self.network.clone()),
         )?;
         let handle = session.paths.link.clone();

@@ -17,7 +17,7 @@ use warp_engine_core::config::Config;
 use warp_engine_core::view::LinkState;
 use warp_link::peer::PeerConfig;
 use warp_link::websocket::{ConnectError, connect};
-use warp_link::{Carrier, CloseReason};
+use warp_link::{Carrier, CarrierUse, CloseReason, WrapCarrier};
 use warp_link_driver::{LinkHandle, LinkNotice};
 use warp_protocol::carrier::PathKind;
 use warp_protocol::identity::RefusedReason;
@@ -36,6 +36,8 @@ const HANDOVER: Duration = Duration::from_millis(400);
 pub(crate) struct Paths {
     pub(crate) coordinator: Arc<Coordinator>,
     pub(crate) config: Config,
+    /// Put around each carrier.
+    pub(crate) wrap: Option<WrapCarrier>,
     pub(crate) grant: SessionGrant,
     pub(crate) link: LinkHandle,
     /// The session's signaling socket.
@@ -116,6 +118,14 @@ impl Paths {
             .build()
     }
 
+    pub(crate) fn attach(&self, kind: PathKind, carrier: Carrier) {
+        let carrier = match &self.wrap {
+            Some(wrap) => wrap(CarrierUse::Link(kind), carrier),
+            None => carrier,
+        };
+        self.link.attach(kind, carrier);
+    }
+
     pub(crate) fn note(&self, kind: PathKind, error: &dyn std::fmt::Display) {
         tracing::info!(path = %kind, %error, "the path did not open");
         *self.last_failure.lock() = Some(format!("{kind}: {error}"));
@@ -160,7 +170,7 @@ impl Paths {
                     worked = true;
                     let closed = carrier.tx.clone();
                     let notices = self.link.notices();
-                    self.link.attach(kind, carrier);
+                    self.attach(kind, carrier);
                     if let Some(older) = older.take() {
                         older.close().await;
                     }

@@ -85,10 +85,11 @@ impl Engine {
             sender: outcomes.clone(),
         };
         let config = options.config;
-        let links = Links::new(coordinator.clone(), config.clone(), outbox(0));
+        let wrap = options.wrap_carriers;
+        let links = Links::new(coordinator.clone(), config.clone(), wrap.clone(), outbox(0));
         let programs = options.programs;
         let games = Instances::new(config.game.clone(), programs.clone(), outbox(0));
-        let hosting = Hosting::new(coordinator.clone(), config.clone());
+        let hosting = Hosting::new(coordinator.clone(), config.clone(), wrap);
         Ok(Self {
             machine: Machine::new(Settings::of(&config)),
             config,
@@ -389,7 +390,7 @@ impl Engine {
             self.play += 1;
             let outbox = self.outbox(self.play);
             self.held = Held {
-                links: Links::new(self.coordinator.clone(), self.config.clone(), outbox),
+                links: self.held.links.anew(outbox),
                 router: None,
                 bridge: None,
                 failovers: 0,

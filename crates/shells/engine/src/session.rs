@@ -11,6 +11,7 @@ use tokio_util::task::TaskTracker;
 use warp_engine_core::config::Config;
 use warp_engine_core::machine::{LinkId, Outcome};
 use warp_engine_core::view::LinkState;
+use warp_link::WrapCarrier;
 use warp_link_core::{CloseReason, Link, LinkEvent};
 use warp_link_driver::{LinkEnd, LinkNotice, LinkNotices};
 use warp_protocol::carrier::PathKind;
@@ -42,6 +43,7 @@ impl Session {
         coordinator: Arc<Coordinator>,
         config: &Config,
         grant: SessionGrant,
+        wrap: Option<WrapCarrier>,
         (outbox, network): (&Outbox, watch::Receiver<u64>),
     ) -> Result<Self, Problem> {
         let refused = |why: String| {
@@ -87,6 +89,7 @@ impl Session {
             room,
             network,
             p2p,
+            wrap,
             config: config.clone(),
             grant,
             link,

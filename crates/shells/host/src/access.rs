@@ -1,6 +1,7 @@
 //! What a host needs of the coordinator, and of who it is there.
 
 use async_trait::async_trait;
+use tokio::sync::watch;
 use warp_link::websocket::{ConnectError, WsTarget};
 use warp_link_core::{Identity, Trust};
 use warp_protocol::Problem;
@@ -41,6 +42,16 @@ pub trait Access: Send + Sync + 'static {
     fn signaling_target(&self, peer_id: &str, session_id: &str) -> WsTarget;
     /// The link socket of a place.
     fn link_target(&self, session_id: &str) -> Result<WsTarget, ConnectError>;
+    /// Counts up when this machine is on another network, or has slept: sockets of before may be dead
+    /// without a word.
+    fn network(&self) -> watch::Receiver<u64>;
     /// A socket was refused for its token: gets a new one.
     async fn renew_token(&self) -> Result<(), Problem>;
+}
+
+/// Waits until the network is another one.
+pub(crate) async fn changed(network: &mut watch::Receiver<u64>) {
+    if network.changed().await.is_err() {
+        std::future::pending::<()>().await;
+    }
 }

@@ -8,6 +8,7 @@ use tokio::sync::{mpsc, watch};
 use tokio::time::{Instant as TokioInstant, MissedTickBehavior, sleep_until};
 use tokio_util::sync::{CancellationToken, DropGuard};
 use warp_host_core::{Act, ForwarderConfig, HostState, HostStatusView, Life, Phase, Policies};
+use warp_link::WrapCarrier;
 use warp_link::peer::PeerConfig;
 use warp_protocol::Problem;
 use warp_protocol::hosting::{HostGrant, HostHardware, HostHeartbeat, MemberVerdict};
@@ -65,6 +66,15 @@ impl std::fmt::Debug for HostHandle {
 impl HostHandle {
     /// Starts a host on the current tokio runtime.
     pub fn start(access: Arc<dyn Access>, config: HostConfig) -> Self {
+        Self::start_wrapped(access, config, None)
+    }
+
+    /// The same with something around each of its carriers.
+    pub fn start_wrapped(
+        access: Arc<dyn Access>,
+        config: HostConfig,
+        wrap: Option<WrapCarrier>,
+    ) -> Self {
         let (orders, inbox) = mpsc::channel(WAITING);
         let (told, view) = watch::channel(HostStatusView {
             host_id: config.host_id.clone(),
@@ -74,7 +84,7 @@ impl HostHandle {
         });
         let stop = CancellationToken::new();
         let gone = CancellationToken::new();
-        let host = Host::new(access, config, told);
+        let host = Host::new(access, config, wrap, told);
         let (stopped, freed) = (stop.clone(), gone.clone().drop_guard());
         tokio::spawn(async move {
             // The guard goes last, also when the host panics.
@@ -152,14 +162,16 @@ impl Host {
     fn new(
         access: Arc<dyn Access>,
         config: HostConfig,
+        wrap: Option<WrapCarrier>,
         told: watch::Sender<HostStatusView>,
     ) -> Self {
         let (outcomes, inbox) = mpsc::channel(WAITING);
-        let plane = Plane::new(ForwarderConfig {
+        let rules = ForwarderConfig {
             max_members: config.members() as usize,
             upload_mbps: config.upload_mbps,
             ..ForwarderConfig::default()
-        });
+        };
+        let plane = Plane::wrapped(rules, wrap);
         Self {
             access,
             hardware: read_hardware(config.upload_mbps),

@@ -9,7 +9,7 @@ use bytes::Bytes;
 use parking_lot::Mutex;
 use tokio_util::sync::CancellationToken;
 use warp_host_core::{Flood, Forwarder, ForwarderConfig, MemberCounts, ServeRefused, Totals};
-use warp_link::{Carrier, CarrierReceiver, CarrierSender};
+use warp_link::{Carrier, CarrierReceiver, CarrierSender, CarrierUse, WrapCarrier};
 use warp_protocol::hosting::Member;
 
 /// Datagrams of a carrier that are passed on with one look at the rules.
@@ -23,6 +23,7 @@ pub struct Plane {
     received_bytes: AtomicU64,
     /// For want of a carrier, or by one that was full.
     undelivered: AtomicU64,
+    wrap: Option<WrapCarrier>,
 }
 
 struct Inner {
@@ -58,7 +59,13 @@ impl std::fmt::Debug for Plane {
 impl Plane {
     /// Without members and without an endpoint.
     pub fn new(config: ForwarderConfig) -> Arc<Self> {
+        Self::wrapped(config, None)
+    }
+
+    /// The same with something around each carrier.
+    pub(crate) fn wrapped(config: ForwarderConfig, wrap: Option<WrapCarrier>) -> Arc<Self> {
         Arc::new(Self {
+            wrap,
             inner: Mutex::new(Inner {
                 forwarder: Forwarder::new(config, Instant::now()),
                 members: HashMap::new(),
@@ -68,6 +75,13 @@ impl Plane {
             received_bytes: AtomicU64::new(0),
             undelivered: AtomicU64::new(0),
         })
+    }
+
+    fn wrap(&self, purpose: CarrierUse, carrier: Carrier) -> Carrier {
+        match &self.wrap {
+            Some(wrap) => wrap(purpose, carrier),
+            None => carrier,
+        }
     }
 
     /// Carries a member, or one that it carries under another epoch from now on.
@@ -95,7 +109,7 @@ impl Plane {
         carrier: Carrier,
         stop: CancellationToken,
     ) {
-        let Carrier { tx, rx } = carrier;
+        let Carrier { tx, rx } = self.wrap(CarrierUse::Member, carrier);
         let number = self.carriers.fetch_add(1, Ordering::Relaxed);
         let peer_id: Arc<str> = peer_id.into();
         let older = {
@@ -125,7 +139,7 @@ impl Plane {
     /// Takes the carrier to the endpoint in place of the one before, until it ends or `stop` is
     /// cancelled.
     pub fn attach_upstream(self: &Arc<Self>, carrier: Carrier, stop: CancellationToken) {
-        let Carrier { tx, rx } = carrier;
+        let Carrier { tx, rx } = self.wrap(CarrierUse::Endpoint, carrier);
         let number = self.carriers.fetch_add(1, Ordering::Relaxed);
         let older = self.inner.lock().upstream.replace((number, tx));
         if let Some((_, older)) = older {

@@ -1,18 +1,23 @@
-//! The signaling socket of a place, opened again whenever it ends.
+//! The signaling socket of a place, opened again whenever it ends, and when the network is another one.
+//!
+//! A socket whose address is gone says nothing, not even that it broke. So it is pinged, and one on
+//! which nothing was heard for [`QUIET`] has ended.
 
 use std::sync::Arc;
 use std::time::Duration;
 
+use bytes::Bytes;
 use futures_util::{SinkExt, StreamExt};
 use ring::rand::{SecureRandom, SystemRandom};
 use tokio::sync::{mpsc, watch};
+use tokio::time::Instant;
 use tokio_tungstenite::tungstenite::Message;
 use tokio_tungstenite::tungstenite::protocol::WebSocketConfig;
 use tokio_util::sync::CancellationToken;
 use warp_link::websocket::{ConnectError, Socket, connect_socket};
 use warp_protocol::signal::{ClientSignal, MAX_SIGNAL, ServerSignal};
 
-use crate::access::Access;
+use crate::access::{Access, changed};
 
 /// Messages that wait each way: a member's connection takes about ten, and twenty members may come at
 /// once.
@@ -20,6 +25,10 @@ pub(crate) const SIGNALS: usize = 256;
 /// First wait before the socket is opened again; it doubles up to [`LAST_WAIT`].
 const FIRST_WAIT: Duration = Duration::from_millis(500);
 const LAST_WAIT: Duration = Duration::from_secs(30);
+/// Time between two pings.
+const PING_EVERY: Duration = Duration::from_secs(15);
+/// Nothing was heard for so long, not even an answer to a ping: the socket is dead.
+const QUIET: Duration = Duration::from_secs(45);
 
 /// What a seat tells.
 #[derive(Debug)]
@@ -78,13 +87,18 @@ struct Work {
 impl Work {
     async fn run(mut self) {
         let mut wait = FIRST_WAIT;
+        let mut network = self.access.network();
         loop {
+            network.mark_unchanged();
             match self.connect().await {
                 Ok(mut socket) => {
                     wait = FIRST_WAIT;
                     while self.said.try_recv().is_ok() {}
                     self.open.send_replace(true);
-                    let why = self.sit(&mut socket).await;
+                    let why = tokio::select! {
+                        why = self.sit(&mut socket) => why,
+                        () = changed(&mut network) => "the network is another one",
+                    };
                     self.open.send_replace(false);
                     tracing::info!(why, "the signaling socket ended");
                 }
@@ -107,7 +121,10 @@ impl Work {
                     }
                 }
             }
-            tokio::time::sleep(wait.mul_f64(1.0 - chance() / 4.0)).await;
+            tokio::select! {
+                () = tokio::time::sleep(wait.mul_f64(1.0 - chance() / 4.0)) => {}
+                () = changed(&mut network) => wait = FIRST_WAIT,
+            }
             wait = (wait * 2).min(LAST_WAIT);
         }
     }
@@ -124,8 +141,18 @@ impl Work {
 
     /// Until the socket ends; gives why.
     async fn sit(&mut self, socket: &mut Socket) -> &'static str {
+        let mut pings = tokio::time::interval(PING_EVERY);
+        let mut heard = Instant::now();
         loop {
             tokio::select! {
+                _ = pings.tick() => {
+                    if heard.elapsed() >= QUIET {
+                        return "nothing was heard on it";
+                    }
+                    if socket.send(Message::Ping(Bytes::new())).await.is_err() {
+                        return "it broke";
+                    }
+                }
                 signal = self.said.recv() => {
                     let Some(signal) = signal else { return "nobody says anything any more" };
                     // A message of texts and numbers always has a JSON form.
@@ -135,6 +162,7 @@ impl Work {
                     }
                 }
                 message = socket.next() => {
+                    heard = Instant::now();
                     let signal = match message {
                         Some(Ok(message)) => read(&message),
                         Some(Err(_)) => return "it broke",

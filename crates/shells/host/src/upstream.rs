@@ -18,7 +18,7 @@ use warp_link_core::descriptions::{Offered, check_answer, sign_offer};
 use warp_protocol::identity::{PublicKey, RefusedReason};
 use warp_protocol::signal::{ClientSignal, ServerSignal, SignedDescription};
 
-use crate::access::Access;
+use crate::access::{Access, changed};
 use crate::plane::Plane;
 use crate::seat::chance;
 
@@ -105,16 +105,22 @@ impl Upstream {
 
     async fn keep(&mut self) {
         let mut wait = FIRST_WAIT;
+        let mut network = self.access.network();
         loop {
-            match Box::pin(self.open_webrtc()).await {
+            network.mark_unchanged();
+            let opened = tokio::select! {
+                opened = Box::pin(self.open_webrtc()) => opened,
+                () = changed(&mut network) => continue,
+            };
+            match opened {
                 Ok(open) => {
                     wait = FIRST_WAIT;
-                    Box::pin(self.stay(open)).await;
+                    Box::pin(self.stay(open, &mut network)).await;
                     tracing::info!("the WebRTC connection to the endpoint ended");
                 }
                 Err(error) => {
                     tracing::info!(%error, "no WebRTC connection to the endpoint");
-                    match self.over_websocket().await {
+                    match self.over_websocket(&mut network).await {
                         Ok(()) => wait = FIRST_WAIT,
                         Err(error) => {
                             tracing::info!(code = error.code(), %error, "no link socket either");
@@ -126,7 +132,10 @@ impl Upstream {
                     }
                 }
             }
-            tokio::time::sleep(wait.mul_f64(1.0 - chance() / 4.0)).await;
+            tokio::select! {
+                () = tokio::time::sleep(wait.mul_f64(1.0 - chance() / 4.0)) => {}
+                () = changed(&mut network) => wait = FIRST_WAIT,
+            }
             wait = (wait * 2).min(LAST_WAIT);
         }
     }
@@ -136,7 +145,7 @@ impl Upstream {
     }
 
     /// Has an open connection carry until it ends.
-    async fn stay(&mut self, open: Open) {
+    async fn stay(&mut self, open: Open, network: &mut watch::Receiver<u64>) {
         let Open {
             offerer,
             carrier,
@@ -151,6 +160,8 @@ impl Upstream {
         loop {
             tokio::select! {
                 () = closed(&mut states) => break,
+                // ICE would take half a minute to find out.
+                () = changed(network) => break,
                 more = candidates.next(), if local => match more {
                     Some(candidate) => self.say(candidate),
                     None => local = false,
@@ -166,8 +177,12 @@ impl Upstream {
         offerer.close().await;
     }
 
-    /// Has a WebSocket carry until it ends, or until it is time to try the better way again.
-    async fn over_websocket(&mut self) -> Result<(), ConnectError> {
+    /// Has a WebSocket carry until it ends, until it is time to try the better way again, or until the
+    /// network is another one.
+    async fn over_websocket(
+        &mut self,
+        network: &mut watch::Receiver<u64>,
+    ) -> Result<(), ConnectError> {
         let open = self.wss.take_if(|tx| tx.close_reason().is_none());
         let tx = if let Some(tx) = open {
             tx
@@ -181,9 +196,13 @@ impl Upstream {
             tracing::info!("connected to the endpoint over a WebSocket");
             tx
         };
-        match tokio::time::timeout(BETTER_EVERY, tx.closed()).await {
-            Ok(_) => self.tell(None, None),
-            Err(_) => self.wss = Some(tx),
+        tokio::select! {
+            _ = tx.closed() => self.tell(None, None),
+            () = changed(network) => {
+                tx.close();
+                self.tell(None, None);
+            }
+            () = tokio::time::sleep(BETTER_EVERY) => self.wss = Some(tx),
         }
         Ok(())
     }

@@ -245,7 +245,12 @@ impl House {
                             }
                         }
                         message = socket.next() => {
-                            let Some(Ok(Message::Text(text))) = message else { return };
+                            let text = match message {
+                                Some(Ok(Message::Text(text))) => text,
+                                // It answers itself.
+                                Some(Ok(Message::Ping(_))) => continue,
+                                _ => return,
+                            };
                             let signal: ClientSignal = serde_json::from_str(&text).unwrap();
                             match relayed(signal.clone(), "host".into()) {
                                 (to, signal) if to == "endpoint" => {
@@ -531,6 +536,10 @@ impl Access for Ours {
 
     fn link_target(&self, _session_id: &str) -> Result<WsTarget, ConnectError> {
         Ok(self.target("link"))
+    }
+
+    fn network(&self) -> watch::Receiver<u64> {
+        watch::channel(0).1
     }
 
     async fn renew_token(&self) -> Result<(), Problem> {

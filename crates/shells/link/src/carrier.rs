@@ -16,6 +16,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use bytes::Bytes;
 use tokio_util::sync::CancellationToken;
+use warp_protocol::carrier::PathKind;
 
 use crate::queue::{DatagramQueue, Refused};
 
@@ -287,6 +288,22 @@ impl Carrier {
         (Carrier::new(core.clone()), CarrierFeed { core })
     }
 }
+
+/// What a carrier is for, at the end that is asked.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum CarrierUse {
+    /// A way of a session link, at the launcher.
+    Link(PathKind),
+    /// From and to a member, at a host.
+    Member,
+    /// From and to the endpoint, at a host.
+    Endpoint,
+}
+
+/// Puts something around each new carrier of a program. Ours put nothing around them; a tester who
+/// wants a launcher or a host that does not keep to the rules does it here, where the datagrams are
+/// as somebody has them who changed the program.
+pub type WrapCarrier = Arc<dyn Fn(CarrierUse, Carrier) -> Carrier + Send + Sync>;
 
 /// The other end of [`Carrier::through`]. Dropping it ends the carrier with [`CloseReason::Remote`].
 #[derive(Debug)]

@@ -24,7 +24,7 @@ mod pump;
 mod queue;
 
 pub use carrier::{
-    Carrier, CarrierFeed, CarrierReceiver, CarrierSender, CarrierStats, CloseReason, MAX_DATAGRAM,
-    QUEUE_BYTES, SendRefused,
+    Carrier, CarrierFeed, CarrierReceiver, CarrierSender, CarrierStats, CarrierUse, CloseReason,
+    MAX_DATAGRAM, QUEUE_BYTES, SendRefused, WrapCarrier,
 };
 pub use pump::Inbound;

@@ -4,11 +4,13 @@
 //! of the accounts behind it, and voids their access tokens for certificates. So whoever has a
 //! stolen device has nothing to get a new certificate with; the owner signs in with the password.
 
-use sqlx::Row;
 use warp_coordinator_core::Revoked;
 use warp_protocol::identity::{Certificate, PublicKey, Serial};
 
-use super::{Store, StoreError, bounded, corrupt};
+use super::{
+    Store, StoreError, corrupt,
+    sql::{Transaction, sql},
+};
 
 /// Revocations that are read at once.
 const BATCH: i64 = 256;
@@ -33,33 +35,23 @@ impl Store {
         account: i64,
         certificate: &Certificate,
     ) -> Result<(), StoreError> {
-        bounded(async {
-            sqlx::query(
-                "INSERT INTO certificates (serial, account_id, device_key, issued_at, expires_at)
-                 VALUES (?, ?, ?, ?, ?)",
-            )
-            .bind(&certificate.serial.0[..])
-            .bind(account)
-            .bind(&certificate.key.raw()[..])
-            .bind(seconds(certificate.issued))
-            .bind(seconds(certificate.expires))
-            .execute(&self.pool)
-            .await?;
-            Ok(())
-        })
-        .await
+        let insert = sql(
+            "INSERT INTO certificates (serial, account_id, device_key, issued_at, expires_at)
+             VALUES ($1, $2, $3, $4, $5)",
+        )
+        .bind(&certificate.serial.0[..])
+        .bind(account)
+        .bind(&certificate.key.raw()[..])
+        .bind(seconds(certificate.issued))
+        .bind(seconds(certificate.expires));
+        self.execute(insert).await.map(drop)
     }
 
     /// True when the device was revoked.
     pub(crate) async fn is_device_revoked(&self, key: &PublicKey) -> Result<bool, StoreError> {
-        bounded(async {
-            let found = sqlx::query("SELECT 1 FROM revocations WHERE device_key = ? LIMIT 1")
-                .bind(&key.raw()[..])
-                .fetch_optional(&self.pool)
-                .await?;
-            Ok(found.is_some())
-        })
-        .await
+        let query =
+            sql("SELECT id FROM revocations WHERE device_key = $1 LIMIT 1").bind(&key.raw()[..]);
+        Ok(self.optional::<(i64,)>(query).await?.is_some())
     }
 
     /// True when what was issued to the account at `issued` (unix seconds) was revoked since.
@@ -68,41 +60,26 @@ impl Store {
         account: i64,
         issued: u64,
     ) -> Result<bool, StoreError> {
-        bounded(async {
-            let found = sqlx::query(
-                "SELECT 1 FROM revocations WHERE account_id = ? AND revoked_at >= ? LIMIT 1",
-            )
-            .bind(account)
-            .bind(seconds(issued))
-            .fetch_optional(&self.pool)
-            .await?;
-            Ok(found.is_some())
-        })
-        .await
+        let query =
+            sql("SELECT id FROM revocations WHERE account_id = $1 AND revoked_at >= $2 LIMIT 1")
+                .bind(account)
+                .bind(seconds(issued));
+        Ok(self.optional::<(i64,)>(query).await?.is_some())
     }
 
     /// Access tokens of the account count for certificates if they were issued after this.
     pub(crate) async fn tokens_from(&self, account: i64) -> Result<Option<i64>, StoreError> {
-        bounded(async {
-            let row = sqlx::query("SELECT tokens_from FROM accounts WHERE id = ?")
-                .bind(account)
-                .fetch_optional(&self.pool)
-                .await?;
-            row.map(|row| row.try_get(0)).transpose()
-        })
-        .await
+        let query = sql("SELECT tokens_from FROM accounts WHERE id = $1").bind(account);
+        let row = self.optional::<(i64,)>(query).await?;
+        Ok(row.map(|(from,)| from))
     }
 
     /// The device that a certificate was issued to.
     pub(crate) async fn device_of(&self, serial: &Serial) -> Result<Option<PublicKey>, StoreError> {
-        bounded(async {
-            let row = sqlx::query("SELECT device_key FROM certificates WHERE serial = ?")
-                .bind(&serial.0[..])
-                .fetch_optional(&self.pool)
-                .await?;
-            row.map(|row| key_of(row.try_get(0)?)).transpose()
-        })
-        .await
+        let query =
+            sql("SELECT device_key FROM certificates WHERE serial = $1").bind(&serial.0[..]);
+        let row = self.optional::<(Vec<u8>,)>(query).await?;
+        row.map(|(key,)| key_of(key)).transpose()
     }
 
     /// Revokes a device for ever, known or not. Gives the names of the accounts that it was
@@ -112,44 +89,34 @@ impl Store {
         key: &PublicKey,
         now: i64,
     ) -> Result<Vec<String>, StoreError> {
-        bounded(async {
-            let mut tx = self.pool.begin_with("BEGIN IMMEDIATE").await?;
-            sqlx::query("INSERT INTO revocations (device_key, revoked_at) VALUES (?, ?)")
-                .bind(&key.raw()[..])
-                .bind(now)
-                .execute(&mut *tx)
-                .await?;
-            let rows = sqlx::query(
-                "SELECT id, name FROM accounts WHERE id IN
-                     (SELECT account_id FROM certificates WHERE device_key = ?) ORDER BY name",
-            )
+        let mut tx = self.begin().await?;
+        tx.hold_revocations().await?;
+        let revoke = sql("INSERT INTO revocations (device_key, revoked_at) VALUES ($1, $2)")
             .bind(&key.raw()[..])
-            .fetch_all(&mut *tx)
-            .await?;
-            let mut names = Vec::with_capacity(rows.len());
-            for row in rows {
-                void_sign_ins(&mut tx, row.try_get(0)?, now).await?;
-                names.push(row.try_get(1)?);
-            }
-            tx.commit().await?;
-            Ok(names)
-        })
-        .await
+            .bind(now);
+        tx.execute(revoke).await?;
+        let query = sql("SELECT id, name FROM accounts WHERE id IN
+                 (SELECT account_id FROM certificates WHERE device_key = $1) ORDER BY name")
+        .bind(&key.raw()[..]);
+        let mut names = Vec::new();
+        for (account, name) in tx.all::<(i64, String)>(query).await? {
+            void_sign_ins(&mut tx, account, now).await?;
+            names.push(name);
+        }
+        tx.commit().await?;
+        Ok(names)
     }
 
     /// Revokes what the account was issued until now, and ends its kept sign-ins.
     pub(crate) async fn revoke_devices_of(&self, account: i64, now: i64) -> Result<(), StoreError> {
-        bounded(async {
-            let mut tx = self.pool.begin_with("BEGIN IMMEDIATE").await?;
-            sqlx::query("INSERT INTO revocations (account_id, revoked_at) VALUES (?, ?)")
-                .bind(account)
-                .bind(now)
-                .execute(&mut *tx)
-                .await?;
-            void_sign_ins(&mut tx, account, now).await?;
-            tx.commit().await
-        })
-        .await
+        let mut tx = self.begin().await?;
+        tx.hold_revocations().await?;
+        let revoke = sql("INSERT INTO revocations (account_id, revoked_at) VALUES ($1, $2)")
+            .bind(account)
+            .bind(now);
+        tx.execute(revoke).await?;
+        void_sign_ins(&mut tx, account, now).await?;
+        tx.commit().await
     }
 
     /// Revocations after the one with this id, oldest first, with the id of each; some at a time.
@@ -157,94 +124,76 @@ impl Store {
         &self,
         id: i64,
     ) -> Result<Vec<(i64, Revoked)>, StoreError> {
-        bounded(async {
-            let rows = sqlx::query(
-                "SELECT id, device_key, account_id, revoked_at FROM revocations
-                 WHERE id > ? ORDER BY id LIMIT ?",
-            )
-            .bind(id)
-            .bind(BATCH)
-            .fetch_all(&self.pool)
-            .await?;
-            rows.iter().map(revocation_of).collect()
-        })
-        .await
+        let query = sql(
+            "SELECT id, device_key, account_id, revoked_at FROM revocations
+             WHERE id > $1 ORDER BY id LIMIT $2",
+        )
+        .bind(id)
+        .bind(BATCH);
+        let rows = self.all(query).await?;
+        rows.into_iter().map(revocation_of).collect()
     }
 
     /// The devices that were certified for an account, the newest first.
     pub(crate) async fn devices_of(&self, account: i64) -> Result<Vec<DeviceView>, StoreError> {
-        bounded(async {
-            // SQLite takes the other columns from the row that has the maximum.
-            let rows = sqlx::query(
-                "SELECT device_key, serial, max(issued_at) AS issued_at,
-                     EXISTS (SELECT 1 FROM revocations r
-                             WHERE r.device_key = c.device_key
-                                OR (r.account_id = c.account_id AND r.revoked_at >= c.issued_at))
-                         AS revoked
-                 FROM certificates c WHERE account_id = ?
-                 GROUP BY device_key ORDER BY issued_at DESC",
-            )
-            .bind(account)
-            .fetch_all(&self.pool)
-            .await?;
-            rows.iter().map(device_view).collect()
-        })
-        .await
+        // Of each device the certificate that none is newer than.
+        let query = sql("SELECT device_key, serial, issued_at,
+                 EXISTS (SELECT 1 FROM revocations r
+                         WHERE r.device_key = c.device_key
+                            OR (r.account_id = c.account_id AND r.revoked_at >= c.issued_at))
+             FROM certificates c
+             WHERE account_id = $1 AND NOT EXISTS (
+                 SELECT 1 FROM certificates n
+                 WHERE n.account_id = c.account_id AND n.device_key = c.device_key
+                   AND (n.issued_at, n.serial) > (c.issued_at, c.serial))
+             ORDER BY issued_at DESC")
+        .bind(account);
+        let rows = self.all(query).await?;
+        rows.into_iter().map(device_view).collect()
     }
 
     /// Forgets certificates that expired before `then`. Gives how many.
     pub(crate) async fn forget_certificates(&self, then: i64) -> Result<u64, StoreError> {
-        bounded(async {
-            let done = sqlx::query("DELETE FROM certificates WHERE expires_at <= ?")
-                .bind(then)
-                .execute(&self.pool)
-                .await?;
-            Ok(done.rows_affected())
-        })
-        .await
+        let forget = sql("DELETE FROM certificates WHERE expires_at <= $1").bind(then);
+        self.execute(forget).await
     }
 }
 
-async fn void_sign_ins(
-    tx: &mut sqlx::SqliteConnection,
-    account: i64,
-    now: i64,
-) -> Result<(), sqlx::Error> {
-    sqlx::query("UPDATE accounts SET tokens_from = ? WHERE id = ?")
-        .bind(now)
-        .bind(account)
-        .execute(&mut *tx)
-        .await?;
-    sqlx::query("UPDATE refresh_tokens SET revoked = 1 WHERE account_id = ?")
-        .bind(account)
-        .execute(&mut *tx)
-        .await?;
+async fn void_sign_ins(tx: &mut Transaction, account: i64, now: i64) -> Result<(), StoreError> {
+    tx.hold_account(account).await?;
+    let void = sql("UPDATE accounts SET tokens_from = $1 WHERE id = $2");
+    tx.execute(void.bind(now).bind(account)).await?;
+    let revoke = sql("UPDATE refresh_tokens SET revoked = 1 WHERE account_id = $1");
+    tx.execute(revoke.bind(account)).await?;
     Ok(())
 }
 
-fn revocation_of(row: &sqlx::sqlite::SqliteRow) -> Result<(i64, Revoked), sqlx::Error> {
-    let device: Option<Vec<u8>> = row.try_get("device_key")?;
-    let revoked = match device {
-        Some(raw) => Revoked::Device(key_of(raw)?.spki()),
-        None => Revoked::Account {
-            account: row.try_get("account_id")?,
-            at: u64::try_from(row.try_get::<i64, _>("revoked_at")?).unwrap_or(0),
+fn revocation_of(
+    (id, device, account, at): (i64, Option<Vec<u8>>, Option<i64>, i64),
+) -> Result<(i64, Revoked), StoreError> {
+    let revoked = match (device, account) {
+        (Some(raw), _) => Revoked::Device(key_of(raw)?.spki()),
+        (None, Some(account)) => Revoked::Account {
+            account,
+            at: u64::try_from(at).unwrap_or(0),
         },
+        (None, None) => return Err(corrupt("revocation").into()),
     };
-    Ok((row.try_get("id")?, revoked))
+    Ok((id, revoked))
 }
 
-fn device_view(row: &sqlx::sqlite::SqliteRow) -> Result<DeviceView, sqlx::Error> {
-    let serial: Vec<u8> = row.try_get("serial")?;
+fn device_view(
+    (key, serial, issued_at, revoked): (Vec<u8>, Vec<u8>, i64, bool),
+) -> Result<DeviceView, StoreError> {
     Ok(DeviceView {
-        key: key_of(row.try_get("device_key")?)?,
+        key: key_of(key)?,
         serial: Serial(serial.try_into().map_err(|_| corrupt("serial"))?),
-        issued_at: row.try_get("issued_at")?,
-        revoked: row.try_get("revoked")?,
+        issued_at,
+        revoked,
     })
 }
 
-fn key_of(raw: Vec<u8>) -> Result<PublicKey, sqlx::Error> {
+fn key_of(raw: Vec<u8>) -> Result<PublicKey, StoreError> {
     let raw = raw.try_into().map_err(|_| corrupt("device key"))?;
     Ok(PublicKey::from_raw(raw))
 }
@@ -274,9 +223,7 @@ mod tests {
         }
     }
 
-    async fn store() -> (tempfile::TempDir, Store, [i64; 2]) {
-        let dir = tempfile::tempdir().unwrap();
-        let store = Store::open(dir.path()).await.unwrap();
+    async fn accounts(store: &Store) -> [i64; 2] {
         let mut accounts = [0; 2];
         for (place, name) in ["alice", "bob"].into_iter().enumerate() {
             let made = store.add_account(name, AccountRole::Player, "$phc", 0);
@@ -290,8 +237,16 @@ mod tests {
             let started = store.start_family(accounts[place], &family, &token);
             started.await.unwrap();
         }
-        (dir, store, accounts)
+        accounts
     }
+
+    crate::store::testing::on_both!(
+        a_revoked_device_is_so_for_ever_and_ends_the_sign_ins_of_its_accounts,
+        an_accounts_revocation_counts_for_what_was_issued_until_then,
+        revocations_are_followed_by_their_ids_and_old_certificates_forgotten,
+        the_newest_certificate_of_each_device_is_listed,
+        revocations_come_into_sight_in_the_order_of_their_ids,
+    );
 
     async fn may_refresh(store: &Store, place: u8) -> bool {
         let next = NewRefresh {
@@ -303,9 +258,8 @@ mod tests {
         matches!(done, Rotation::Done { .. })
     }
 
-    #[tokio::test]
-    async fn a_revoked_device_is_so_for_ever_and_ends_the_sign_ins_of_its_accounts() {
-        let (_dir, store, [alice, bob]) = store().await;
+    async fn a_revoked_device_is_so_for_ever_and_ends_the_sign_ins_of_its_accounts(store: &Store) {
+        let [alice, bob] = accounts(store).await;
         for (serial, account, key) in [(1, alice, 1), (2, alice, 2), (3, bob, 3)] {
             let certificate = certificate(serial, key, 10);
             store.add_certificate(account, &certificate).await.unwrap();
@@ -319,17 +273,16 @@ mod tests {
         assert!(!store.is_account_revoked(alice, 10).await.unwrap());
         assert_eq!(store.tokens_from(alice).await.unwrap(), Some(50));
         assert_eq!(store.tokens_from(bob).await.unwrap(), Some(0));
-        assert!(!may_refresh(&store, 0).await);
-        assert!(may_refresh(&store, 1).await);
+        assert!(!may_refresh(store, 0).await);
+        assert!(may_refresh(store, 1).await);
         let devices = store.devices_of(alice).await.unwrap();
         let revoked: Vec<_> = devices.iter().map(|d| (*d.key.raw(), d.revoked)).collect();
         assert_eq!(revoked.len(), 2);
         assert!(revoked.contains(&([1; 32], true)) && revoked.contains(&([2; 32], false)));
     }
 
-    #[tokio::test]
-    async fn an_accounts_revocation_counts_for_what_was_issued_until_then() {
-        let (_dir, store, [alice, bob]) = store().await;
+    async fn an_accounts_revocation_counts_for_what_was_issued_until_then(store: &Store) {
+        let [alice, bob] = accounts(store).await;
         let certificate = certificate(1, 1, 10);
         store.add_certificate(alice, &certificate).await.unwrap();
         store.revoke_devices_of(alice, 50).await.unwrap();
@@ -340,12 +293,11 @@ mod tests {
         }
         assert!(!store.is_device_revoked(&certificate.key).await.unwrap());
         assert!(store.devices_of(alice).await.unwrap()[0].revoked);
-        assert!(!may_refresh(&store, 0).await);
+        assert!(!may_refresh(store, 0).await);
     }
 
-    #[tokio::test]
-    async fn revocations_are_followed_by_their_ids_and_old_certificates_forgotten() {
-        let (_dir, store, [alice, _]) = store().await;
+    async fn revocations_are_followed_by_their_ids_and_old_certificates_forgotten(store: &Store) {
+        let [alice, _] = accounts(store).await;
         assert!(store.revocations_after(0).await.unwrap().is_empty());
         let key = PublicKey::from_raw([1; 32]);
         store.revoke_device(&key, 5).await.unwrap();
@@ -366,5 +318,40 @@ mod tests {
         assert_eq!(store.forget_certificates(109).await.unwrap(), 0);
         assert_eq!(store.forget_certificates(110).await.unwrap(), 1);
         assert_eq!(store.device_of(&Serial([1; 16])).await.unwrap(), None);
+    }
+
+    async fn the_newest_certificate_of_each_device_is_listed(store: &Store) {
+        let [alice, _] = accounts(store).await;
+        for (serial, key, issued) in [(1, 1, 10), (2, 1, 30), (3, 2, 20), (4, 1, 20)] {
+            let certificate = certificate(serial, key, issued);
+            store.add_certificate(alice, &certificate).await.unwrap();
+        }
+        let devices = store.devices_of(alice).await.unwrap();
+        let listed: Vec<_> = devices
+            .iter()
+            .map(|d| (d.serial.0[0], d.issued_at))
+            .collect();
+        assert_eq!(listed, [(2, 30), (3, 20)]);
+    }
+
+    async fn revocations_come_into_sight_in_the_order_of_their_ids(store: &Store) {
+        let [alice, bob] = accounts(store).await;
+        let mut revoking = tokio::task::JoinSet::new();
+        for n in 0..40 {
+            let store = store.clone();
+            let account = if n % 2 == 0 { alice } else { bob };
+            revoking.spawn(async move { store.revoke_devices_of(account, n).await.unwrap() });
+        }
+        // Follows them as a running coordinator does, while they are being entered.
+        let (mut last, mut seen) = (0, 0);
+        while seen < 40 {
+            let done = revoking.is_empty();
+            for (id, _) in store.revocations_after(last).await.unwrap() {
+                (last, seen) = (id, seen + 1);
+            }
+            assert!(seen == 40 || !done, "{} were passed over", 40 - seen);
+            while revoking.try_join_next().is_some() {}
+            tokio::task::yield_now().await;
+        }
     }
 }

@@ -1,43 +1,90 @@
-//! The database: one SQLite file, `coordinator.sqlite` in the data directory.
+//! The database: one SQLite file, `coordinator.sqlite` in the data directory, or a PostgreSQL
+//! database, where the configuration names one.
 //!
-//! * WAL, so that `warp-coordinator user add` and `zone put` work while the server runs.
-//! * Every call ends within [`QUERY_TIME`]: a database that is locked or gone makes requests fail
-//!   with `coordinator-fault`, it never makes them hang.
+//! * One set of queries for both, see [`sql`]; a set of migrations for each, with the same numbers,
+//!   tables and columns.
+//! * Several processes may work on it at once: SQLite's file is in WAL mode, so that
+//!   `warp-coordinator user add` and `zone put` work while the server runs; several coordinators
+//!   may share a PostgreSQL database.
+//! * Every call ends within [`SQLITE_TIME`] or [`POSTGRES_TIME`]: a database that is locked, frozen
+//!   or gone makes requests fail with `coordinator-fault`, it never makes them hang. When it is
+//!   back it is used again, without a restart.
 //! * Nothing is cached: what another process writes counts at once.
 
 mod accounts;
 mod devices;
 mod refresh;
 mod settings;
+pub(crate) mod sql;
+#[cfg(test)]
+pub(crate) mod testing;
+#[cfg(test)]
+mod tests;
+mod url;
 mod zones;
 
 use std::{path::Path, time::Duration};
 
-use sqlx::sqlite::{
-    SqliteConnectOptions, SqliteJournalMode, SqlitePool, SqlitePoolOptions, SqliteSynchronous,
+use sqlx::{
+    migrate::Migrator,
+    postgres::{PgConnectOptions, PgPoolOptions},
+    sqlite::{SqliteConnectOptions, SqliteJournalMode, SqlitePoolOptions, SqliteSynchronous},
 };
 
 pub use devices::DeviceView;
 pub(crate) use refresh::{NewRefresh, Rotation};
+use sql::{Connection, Pool, Row, Sql, Transaction, sql};
+pub use url::{DatabaseUrl, DatabaseUrlError};
 
 /// Name of the file in the data directory.
 pub(crate) const DATABASE: &str = "coordinator.sqlite";
 
-/// Longest that a call may take in all, the wait for a connection included.
-const QUERY_TIME: Duration = Duration::from_secs(5);
+/// Longest that a call to SQLite may take in all, the wait for a connection included.
+const SQLITE_TIME: Duration = Duration::from_secs(5);
 
-/// How long SQLite waits for another writer; well below [`QUERY_TIME`].
+/// How long SQLite waits for another writer; well below [`SQLITE_TIME`].
 const BUSY_TIME: Duration = Duration::from_secs(2);
 
-/// Connections; SQLite has one writer, the others read.
-const CONNECTIONS: u32 = 4;
+/// Connections to SQLite, which has one writer; the others read.
+const SQLITE_CONNECTIONS: u32 = 4;
+
+/// Longest that a call to PostgreSQL may take in all, the wait for a connection included. Whoever
+/// asks is told within 2 s that it does not answer.
+const POSTGRES_TIME: Duration = Duration::from_millis(1500);
+
+/// What PostgreSQL itself ends statements and waits for locks after, ms; below [`POSTGRES_TIME`],
+/// so that what nobody waits for any more does not go on there.
+const STATEMENT_TIME: &str = "1400";
+
+/// What PostgreSQL ends a transaction after whose coordinator has gone silent, ms.
+const IDLE_TRANSACTION_TIME: &str = "5000";
+
+/// Connections to PostgreSQL from one coordinator; its default is to take 100 in all.
+const POSTGRES_CONNECTIONS: u32 = 10;
+
+/// Longest that it may take to connect at the start.
+const START_TIME: Duration = Duration::from_secs(10);
+
+/// Longest that bringing PostgreSQL's tables up to date may take.
+const MIGRATION_TIME: Duration = Duration::from_secs(300);
+
+/// Longest that a health check waits.
+const PING_TIME: Duration = Duration::from_secs(1);
+
+/// SQLite's migrations.
+static SQLITE_MIGRATIONS: Migrator = sqlx::migrate!("./migrations");
+
+/// PostgreSQL's.
+static POSTGRES_MIGRATIONS: Migrator = sqlx::migrate!("./migrations/postgres");
 
 /// The database did not do what it was asked to.
 #[derive(Debug, thiserror::Error)]
 pub enum StoreError {
     /// It did not answer in time.
-    #[error("the database did not answer within {QUERY_TIME:?}; is another program holding it?")]
-    Slow,
+    #[error(
+        "the database did not answer within {0:?}; is it down, or is another program holding it?"
+    )]
+    Slow(Duration),
     /// It refused.
     #[error("the database failed: {0}")]
     Failed(#[from] sqlx::Error),
@@ -54,14 +101,25 @@ pub enum StoreError {
 /// A handle on the database; clones share it.
 #[derive(Debug, Clone)]
 pub(crate) struct Store {
-    pool: SqlitePool,
+    pool: Pool,
+    limit: Duration,
 }
 
 impl Store {
-    /// Opens the database in `data_dir`, making and migrating it where that is needed.
-    pub(crate) async fn open(data_dir: &Path) -> Result<Self, StoreError> {
-        let file = data_dir.join(DATABASE);
-        crate::data_dir::prepare_database(&file)?;
+    /// Opens the PostgreSQL database `url`, or without it the SQLite file in `data_dir`, making the
+    /// file and bringing the tables up to date where that is needed.
+    pub(crate) async fn open(
+        data_dir: &Path,
+        url: Option<&DatabaseUrl>,
+    ) -> Result<Self, StoreError> {
+        match url {
+            None => Self::open_sqlite(&data_dir.join(DATABASE)).await,
+            Some(url) => Self::open_postgres(url).await,
+        }
+    }
+
+    async fn open_sqlite(file: &Path) -> Result<Self, StoreError> {
+        crate::data_dir::prepare_database(file)?;
         let options = SqliteConnectOptions::new()
             .filename(file)
             .journal_mode(SqliteJournalMode::Wal)
@@ -70,40 +128,94 @@ impl Store {
             .foreign_keys(true)
             .busy_timeout(BUSY_TIME);
         let pool = SqlitePoolOptions::new()
-            .max_connections(CONNECTIONS)
-            .acquire_timeout(QUERY_TIME)
+            .max_connections(SQLITE_CONNECTIONS)
+            .acquire_timeout(SQLITE_TIME)
             .connect_with(options)
             .await?;
-        let migrator = sqlx::migrate!();
         // Two processes may start on a new directory at once; the one that comes second finds the
         // tables made and succeeds when it looks again.
-        if migrator.run(&pool).await.is_err() {
-            migrator.run(&pool).await?;
+        if SQLITE_MIGRATIONS.run(&pool).await.is_err() {
+            SQLITE_MIGRATIONS.run(&pool).await?;
         }
-        Ok(Self { pool })
+        Ok(Self {
+            pool: Pool::Sqlite(pool),
+            limit: SQLITE_TIME,
+        })
     }
 
-    /// Asks the database for something small, within `limit`.
-    pub(crate) async fn ping(&self, limit: Duration) -> Result<(), StoreError> {
-        let ask = sqlx::query("SELECT count(*) FROM zones").execute(&self.pool);
-        tokio::time::timeout(limit, ask)
-            .await
-            .map_err(|_| StoreError::Slow)??;
-        Ok(())
+    async fn open_postgres(url: &DatabaseUrl) -> Result<Self, StoreError> {
+        let options = url.options().application_name("warp-coordinator");
+        migrate_postgres(options.clone()).await?;
+        let options = options.options([
+            ("statement_timeout", STATEMENT_TIME),
+            ("lock_timeout", STATEMENT_TIME),
+            ("idle_in_transaction_session_timeout", IDLE_TRANSACTION_TIME),
+        ]);
+        let pool = PgPoolOptions::new()
+            .max_connections(POSTGRES_CONNECTIONS)
+            .acquire_timeout(POSTGRES_TIME)
+            .connect_lazy_with(options);
+        Ok(Self {
+            pool: Pool::Postgres(pool),
+            limit: POSTGRES_TIME,
+        })
     }
 
-    /// Waits for running calls and closes the file.
+    /// Asks the database for something small, within 1 s.
+    pub(crate) async fn ping(&self) -> Result<(), StoreError> {
+        let mut connection = self.pool.connection(PING_TIME).await?;
+        let ask = sql("SELECT count(*) FROM zones");
+        connection.optional::<(i64,)>(ask).await.map(drop)
+    }
+
+    /// Waits for running calls and closes the database.
     pub(crate) async fn close(&self) {
         self.pool.close().await;
     }
+
+    /// A connection for several statements of one call.
+    async fn connection(&self) -> Result<Connection, StoreError> {
+        self.pool.connection(self.limit).await
+    }
+
+    /// Begins a transaction.
+    async fn begin(&self) -> Result<Transaction, StoreError> {
+        Transaction::begin(self.connection().await?).await
+    }
+
+    /// Runs a statement. Gives how many rows it changed.
+    async fn execute(&self, statement: Sql) -> Result<u64, StoreError> {
+        self.connection().await?.execute(statement).await
+    }
+
+    /// Gives the first row, if there is one.
+    async fn optional<T: Row>(&self, query: Sql) -> Result<Option<T>, StoreError> {
+        self.connection().await?.optional(query).await
+    }
+
+    /// Gives all rows.
+    async fn all<T: Row>(&self, query: Sql) -> Result<Vec<T>, StoreError> {
+        self.connection().await?.all(query).await
+    }
 }
 
-/// Runs a call within [`QUERY_TIME`].
-async fn bounded<T>(call: impl Future<Output = Result<T, sqlx::Error>>) -> Result<T, StoreError> {
-    match tokio::time::timeout(QUERY_TIME, call).await {
-        Ok(done) => Ok(done?),
-        Err(_) => Err(StoreError::Slow),
-    }
+/// Brings the tables up to date. Of several coordinators that start at once one does it and the
+/// others wait.
+async fn migrate_postgres(options: PgConnectOptions) -> Result<(), StoreError> {
+    // A pool of its own: without the time limits of the other one.
+    let pool = PgPoolOptions::new()
+        .max_connections(1)
+        .acquire_timeout(START_TIME)
+        .connect_with(options)
+        .await
+        .map_err(|error| match error {
+            sqlx::Error::PoolTimedOut => StoreError::Slow(START_TIME),
+            error => StoreError::Failed(error),
+        })?;
+    let migrated = tokio::time::timeout(MIGRATION_TIME, POSTGRES_MIGRATIONS.run(&pool));
+    let migrated = migrated.await.map_err(|_| StoreError::Slow(MIGRATION_TIME));
+    let _ = tokio::time::timeout(PING_TIME, pool.close()).await;
+    Ok(migrated??)
 }
 
 /// A column holds what no version of ours writes.

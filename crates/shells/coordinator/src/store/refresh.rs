@@ -4,9 +4,10 @@
 //! time has been copied by somebody: nobody can tell which side is the owner's, so the whole family
 //! ends and both sides have to sign in.
 
-use sqlx::Row;
-
-use super::{Store, StoreError, bounded};
+use super::{
+    Store, StoreError,
+    sql::{Sql, sql},
+};
 
 /// Sign-ins of one account that are remembered; older ones end.
 const FAMILIES_PER_ACCOUNT: i64 = 32;
@@ -46,22 +47,29 @@ impl Store {
         family: &[u8],
         token: &NewRefresh,
     ) -> Result<(), StoreError> {
-        bounded(async {
-            let mut tx = self.pool.begin_with("BEGIN IMMEDIATE").await?;
-            insert(&mut tx, account, family, token).await?;
-            sqlx::query(
-                "DELETE FROM refresh_tokens WHERE account_id = ?1 AND family NOT IN (
-                     SELECT family FROM refresh_tokens WHERE account_id = ?1
-                     GROUP BY family ORDER BY max(issued_at) DESC, family = ?2 DESC LIMIT ?3)",
-            )
-            .bind(account)
-            .bind(family)
-            .bind(FAMILIES_PER_ACCOUNT)
-            .execute(&mut *tx)
-            .await?;
-            tx.commit().await
-        })
-        .await
+        let mut tx = self.begin().await?;
+        tx.hold_account(account).await?;
+        tx.execute(insertion(account, family, token)).await?;
+        let forget = sql(
+            "DELETE FROM refresh_tokens WHERE account_id = $1 AND family NOT IN (
+                 SELECT family FROM refresh_tokens WHERE account_id = $1
+                 GROUP BY family ORDER BY max(issued_at) DESC, family = $2 DESC LIMIT $3)",
+        )
+        .bind(account)
+        .bind(family)
+        .bind(FAMILIES_PER_ACCOUNT);
+        tx.execute(forget).await?;
+        tx.commit().await
+    }
+
+    /// Whose the token with `hash` is, used or not; `None`: never issued, expired or revoked.
+    pub(crate) async fn owner_of(&self, hash: &[u8], now: i64) -> Result<Option<i64>, StoreError> {
+        let query = sql("SELECT account_id FROM refresh_tokens
+             WHERE hash = $1 AND revoked = 0 AND expires_at > $2")
+        .bind(hash)
+        .bind(now);
+        let row = self.optional::<(i64,)>(query).await?;
+        Ok(row.map(|(account,)| account))
     }
 
     /// Trades the token with `hash` for `next`.
@@ -70,90 +78,66 @@ impl Store {
         hash: &[u8],
         next: &NewRefresh,
     ) -> Result<Rotation, StoreError> {
-        bounded(async {
-            // Two trades of one token must not both see it unused: the second waits here.
-            let mut tx = self.pool.begin_with("BEGIN IMMEDIATE").await?;
-            let found = sqlx::query(
-                "SELECT family, account_id, used_at FROM refresh_tokens
-                 WHERE hash = ? AND revoked = 0 AND expires_at > ?",
-            )
-            .bind(hash)
-            .bind(next.issued_at)
-            .fetch_optional(&mut *tx)
-            .await?;
-            let Some(row) = found else {
-                return Ok(Rotation::Unknown);
-            };
-            let family: Vec<u8> = row.try_get("family")?;
-            let account: i64 = row.try_get("account_id")?;
-            let outcome = if row.try_get::<Option<i64>, _>("used_at")?.is_some() {
-                sqlx::query("UPDATE refresh_tokens SET revoked = 1 WHERE family = ?")
-                    .bind(&family)
-                    .execute(&mut *tx)
-                    .await?;
+        let Some(account) = self.owner_of(hash, next.issued_at).await? else {
+            return Ok(Rotation::Unknown);
+        };
+        // Two trades of one token must not both see it unused, and nobody may revoke a family while
+        // its next token is entered: whoever comes second waits here.
+        let mut tx = self.begin().await?;
+        tx.hold_account(account).await?;
+        let query = sql("SELECT family, used_at FROM refresh_tokens
+             WHERE hash = $1 AND revoked = 0 AND expires_at > $2")
+        .bind(hash)
+        .bind(next.issued_at);
+        let outcome = match tx.optional::<(Vec<u8>, Option<i64>)>(query).await? {
+            None => Rotation::Unknown,
+            Some((family, Some(_))) => {
+                let revoke = sql("UPDATE refresh_tokens SET revoked = 1 WHERE family = $1");
+                tx.execute(revoke.bind(family)).await?;
                 Rotation::Reused { account }
-            } else {
-                sqlx::query("UPDATE refresh_tokens SET used_at = ? WHERE hash = ?")
+            }
+            Some((family, None)) => {
+                let used = sql("UPDATE refresh_tokens SET used_at = $1 WHERE hash = $2")
                     .bind(next.issued_at)
-                    .bind(hash)
-                    .execute(&mut *tx)
-                    .await?;
-                insert(&mut tx, account, &family, next).await?;
+                    .bind(hash);
+                tx.execute(used).await?;
+                tx.execute(insertion(account, &family, next)).await?;
                 Rotation::Done { account }
-            };
-            tx.commit().await?;
-            Ok(outcome)
-        })
-        .await
+            }
+        };
+        tx.commit().await?;
+        Ok(outcome)
     }
 
     /// Ends the family of a token, if it is that account's.
     pub(crate) async fn revoke_family(&self, account: i64, hash: &[u8]) -> Result<(), StoreError> {
-        bounded(async {
-            sqlx::query(
-                "UPDATE refresh_tokens SET revoked = 1 WHERE account_id = ?
-                 AND family = (SELECT family FROM refresh_tokens WHERE hash = ?)",
-            )
-            .bind(account)
-            .bind(hash)
-            .execute(&self.pool)
-            .await?;
-            Ok(())
-        })
-        .await
+        let mut tx = self.begin().await?;
+        tx.hold_account(account).await?;
+        let revoke = sql("UPDATE refresh_tokens SET revoked = 1 WHERE account_id = $1
+             AND family = (SELECT family FROM refresh_tokens WHERE hash = $2)")
+        .bind(account)
+        .bind(hash);
+        tx.execute(revoke).await?;
+        tx.commit().await
     }
 
     /// Forgets tokens that have expired. Gives how many.
     pub(crate) async fn forget_expired(&self, now: i64) -> Result<u64, StoreError> {
-        bounded(async {
-            let done = sqlx::query("DELETE FROM refresh_tokens WHERE expires_at <= ?")
-                .bind(now)
-                .execute(&self.pool)
-                .await?;
-            Ok(done.rows_affected())
-        })
-        .await
+        let forget = sql("DELETE FROM refresh_tokens WHERE expires_at <= $1").bind(now);
+        self.execute(forget).await
     }
 }
 
-async fn insert(
-    tx: &mut sqlx::SqliteConnection,
-    account: i64,
-    family: &[u8],
-    token: &NewRefresh,
-) -> Result<(), sqlx::Error> {
-    sqlx::query(
+fn insertion(account: i64, family: &[u8], token: &NewRefresh) -> Sql {
+    sql(
         "INSERT INTO refresh_tokens (hash, family, account_id, issued_at, expires_at)
-         VALUES (?, ?, ?, ?, ?)",
+         VALUES ($1, $2, $3, $4, $5)",
     )
-    .bind(&token.hash)
+    .bind(token.hash.as_slice())
     .bind(family)
     .bind(account)
     .bind(token.issued_at)
     .bind(token.expires_at)
-    .execute(tx)
-    .await?;
-    Ok(())
 }
 
 #[cfg(test)]
@@ -169,20 +153,21 @@ mod tests {
         }
     }
 
-    async fn store() -> (tempfile::TempDir, Store, i64) {
-        let dir = tempfile::tempdir().unwrap();
-        let store = Store::open(dir.path()).await.unwrap();
-        let account = store
-            .add_account("alice", AccountRole::Player, "$phc", 0)
-            .await
-            .unwrap()
-            .unwrap();
-        (dir, store, account)
+    async fn alice(store: &Store) -> i64 {
+        let made = store.add_account("alice", AccountRole::Player, "$phc", 0);
+        made.await.unwrap().unwrap()
     }
 
-    #[tokio::test]
-    async fn a_token_works_once_and_its_reuse_ends_the_family() {
-        let (_dir, store, account) = store().await;
+    crate::store::testing::on_both!(
+        a_token_works_once_and_its_reuse_ends_the_family,
+        a_trade_of_one_token_by_many_at_once_succeeds_once,
+        a_revocation_beside_trades_leaves_no_token_that_works,
+        expired_tokens_are_unknown_and_forgotten,
+        logout_ends_only_ones_own_family_and_old_sign_ins_are_dropped,
+    );
+
+    async fn a_token_works_once_and_its_reuse_ends_the_family(store: &Store) {
+        let account = alice(store).await;
         store
             .start_family(account, b"f", &token(1, 0))
             .await
@@ -202,29 +187,57 @@ mod tests {
         }
     }
 
-    #[tokio::test]
-    async fn a_trade_of_one_token_by_many_at_once_succeeds_once() {
-        let (_dir, store, account) = store().await;
+    async fn a_trade_of_one_token_by_many_at_once_succeeds_once(store: &Store) {
+        let account = alice(store).await;
         store
             .start_family(account, b"f", &token(1, 0))
             .await
             .unwrap();
         let mut trades = tokio::task::JoinSet::new();
-        for n in 10..14 {
+        for n in 10..26 {
             let store = store.clone();
             trades.spawn(async move { store.rotate(&[1; 32], &token(n, 1)).await.unwrap() });
         }
         let outcomes = trades.join_all().await;
-        let done = outcomes
-            .iter()
-            .filter(|o| matches!(o, Rotation::Done { .. }))
-            .count();
-        assert_eq!(done, 1, "{outcomes:?}");
+        let count = |which: fn(&Rotation) -> bool| outcomes.iter().filter(|o| which(o)).count();
+        assert_eq!(
+            count(|o| matches!(o, Rotation::Done { .. })),
+            1,
+            "{outcomes:?}"
+        );
+        // The second one ended the family; the others found nothing any more.
+        assert_eq!(
+            count(|o| matches!(o, Rotation::Reused { .. })),
+            1,
+            "{outcomes:?}"
+        );
+        for n in 10..26 {
+            let next = store.rotate(&[n; 32], &token(100 + n, 2)).await.unwrap();
+            assert_eq!(next, Rotation::Unknown, "token {n} of an ended family");
+        }
     }
 
-    #[tokio::test]
-    async fn expired_tokens_are_unknown_and_forgotten() {
-        let (_dir, store, account) = store().await;
+    async fn a_revocation_beside_trades_leaves_no_token_that_works(store: &Store) {
+        let account = alice(store).await;
+        for round in 0..20_u8 {
+            let first = token(round, 0);
+            store.start_family(account, &[round], &first).await.unwrap();
+            let next = token(100 + round, 1);
+            let (traded, revoked) = tokio::join!(
+                store.rotate(&first.hash, &next),
+                store.revoke_devices_of(account, 1)
+            );
+            revoked.unwrap();
+            let traded = traded.unwrap();
+            for hash in [&first.hash, &next.hash] {
+                let left = store.owner_of(hash, 2).await.unwrap();
+                assert_eq!(left, None, "round {round}: {traded:?}");
+            }
+        }
+    }
+
+    async fn expired_tokens_are_unknown_and_forgotten(store: &Store) {
+        let account = alice(store).await;
         store
             .start_family(account, b"f", &token(1, 0))
             .await
@@ -237,9 +250,8 @@ mod tests {
         assert_eq!(store.forget_expired(100).await.unwrap(), 1);
     }
 
-    #[tokio::test]
-    async fn logout_ends_only_ones_own_family_and_old_sign_ins_are_dropped() {
-        let (_dir, store, account) = store().await;
+    async fn logout_ends_only_ones_own_family_and_old_sign_ins_are_dropped(store: &Store) {
+        let account = alice(store).await;
         let other = store
             .add_account("bob", AccountRole::Player, "$phc", 0)
             .await

@@ -1,6 +1,11 @@
 //! A coordinator on a free port with its own data directory, and a client for it.
 
-use std::{path::Path, time::Duration};
+use std::{
+    collections::BTreeMap,
+    path::{Path, PathBuf},
+    sync::Mutex,
+    time::Duration,
+};
 
 use futures_util::{SinkExt, StreamExt};
 use reqwest::{Method, StatusCode};
@@ -10,7 +15,9 @@ use tokio_tungstenite::{
     MaybeTlsStream, WebSocketStream,
     tungstenite::{Message, client::IntoClientRequest},
 };
-use warp_coordinator::{Coordinator, CoordinatorConfig, PasswordCost, Rate, RateLimits, Running};
+use warp_coordinator::{
+    Coordinator, CoordinatorConfig, DatabaseUrl, PasswordCost, Rate, RateLimits, Running,
+};
 use warp_link_core::Identity;
 use warp_protocol::{
     identity::device_message,
@@ -36,12 +43,36 @@ pub(crate) struct Client {
     pub(crate) http: reqwest::Client,
 }
 
+/// The database of a coordinator whose data is in `dir`: SQLite, or with `WARP_TEST_DATABASE=postgres`
+/// a PostgreSQL database of its own.
+fn database(dir: &Path) -> Option<DatabaseUrl> {
+    if std::env::var_os("WARP_TEST_DATABASE").is_none_or(|which| which != "postgres") {
+        return None;
+    }
+    static MADE: Mutex<BTreeMap<PathBuf, DatabaseUrl>> = Mutex::new(BTreeMap::new());
+    let mut made = MADE.lock().unwrap();
+    let url = made.entry(dir.to_owned()).or_insert_with(new_postgres);
+    Some(url.clone())
+}
+
+#[cfg(target_os = "linux")]
+fn new_postgres() -> DatabaseUrl {
+    let server = warp_lab::Postgres::shared().expect("WARP_TEST_DATABASE=postgres");
+    server.database().parse().unwrap()
+}
+
+#[cfg(not(target_os = "linux"))]
+fn new_postgres() -> DatabaseUrl {
+    panic!("the tests start PostgreSQL on Linux only")
+}
+
 /// A free port, cheap hashes, and limits that tests do not meet unless they lower them.
 pub(crate) fn config(dir: &Path) -> CoordinatorConfig {
     let plenty = Rate::new(100_000, 100_000);
     CoordinatorConfig {
         listen: "127.0.0.1:0".parse().unwrap(),
         data_dir: dir.to_owned(),
+        database: database(dir),
         password_cost: PasswordCost::TestOnly,
         limits: RateLimits {
             address: plenty,
@@ -114,14 +145,15 @@ impl Client {
         self.call(Method::GET, path, Some(token), None).await
     }
 
+    /// Asks for an account with password `sesame`.
+    pub(crate) async fn register_as(&self, name: &str) -> (StatusCode, Value) {
+        let body = json!({"username": name, "password": "sesame"});
+        self.post("auth/register", body).await
+    }
+
     /// Registers a player with password `sesame`; gives the answer.
     pub(crate) async fn register(&self, name: &str) -> Value {
-        let (status, body) = self
-            .post(
-                "auth/register",
-                json!({"username": name, "password": "sesame"}),
-            )
-            .await;
+        let (status, body) = self.register_as(name).await;
         assert_eq!(status, StatusCode::CREATED, "{body}");
         body
     }

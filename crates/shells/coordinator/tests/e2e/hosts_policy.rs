@@ -2,7 +2,7 @@
 
 use reqwest::{Method, StatusCode};
 use serde_json::{Value, json};
-use warp_coordinator::{Coordinator, Offline, PasswordCost};
+use warp_coordinator::{Coordinator, Offline};
 use warp_link_core::verify;
 use warp_protocol::{
     hosting::{SignedPolicy, ZonePolicy, policy_message},
@@ -146,7 +146,8 @@ async fn a_zones_p2p_is_switched_by_its_staff_and_reaches_everybody() {
     assert_eq!(view["p2p_enabled"], true);
     m.is_on().await;
     // What another process writes counts within seconds.
-    let offline = Offline::open(m.server.dir.path(), PasswordCost::TestOnly);
+    let place = config(m.server.dir.path());
+    let offline = Offline::open(&place);
     let offline = offline.await.unwrap();
     let mut changed = easy("prontera");
     changed.p2p_enabled = false;
@@ -190,7 +191,8 @@ async fn one_switch_sends_everybody_back_to_the_server_and_outlives_a_restart() 
     switch(&client, &admin, true).await;
     m.is_on().await;
     // By another process, as `warp-coordinator p2p off` does.
-    let offline = Offline::open(m.server.dir.path(), PasswordCost::TestOnly);
+    let place = config(m.server.dir.path());
+    let offline = Offline::open(&place);
     let offline = offline.await.unwrap();
     offline.set_p2p(false).await.unwrap();
     offline.close().await;

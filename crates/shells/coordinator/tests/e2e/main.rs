@@ -14,6 +14,8 @@ mod hosts;
 mod hosts_policy;
 #[cfg(test)]
 mod hosts_rooms;
+#[cfg(all(test, target_os = "linux"))]
+mod postgres;
 #[cfg(test)]
 mod relay;
 #[cfg(test)]
