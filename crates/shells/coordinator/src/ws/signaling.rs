@@ -85,7 +85,11 @@ pub(crate) async fn open(
     }
     // Not yet seated: a client that asks and never finishes the handshake takes no seat.
     let tasks = app.tasks.clone();
-    let run = move |socket| tasks.track_future(run(app, socket, params, who));
+    // In a task of its own: that of the handshake ends, and with it the memory that only it needed.
+    let run = move |socket| {
+        tasks.spawn(run(app, socket, params, who));
+        std::future::ready(())
+    };
     Ok(upgrade
         .max_message_size(MAX_READ)
         .max_frame_size(MAX_READ)

@@ -41,7 +41,11 @@ async fn two_coordinators_on_one_database_are_one() {
     first.1.put_zone(&zone("prontera")).await.unwrap();
     let alice = first.2.register("Alice").await;
     let again = json!({"username": "ALICE", "password": "sesame"});
-    refused(&second.2.post("auth/register", again).await, 409, "name-taken");
+    refused(
+        &second.2.post("auth/register", again).await,
+        409,
+        "name-taken",
+    );
     // The other one knows account and zone; players join and talk there.
     let (status, body) = second.2.login("alice", "sesame").await;
     assert_eq!(status, StatusCode::OK, "{body}");
