@@ -106,7 +106,7 @@ fn meddle(mood: &Mood, datagram: &Bytes) -> Vec<(Duration, Bytes)> {
     let same = |after: u64| (ms(after), datagram.clone());
     match now {
         Mischief::Good => vec![same(0)],
-        Mischief::Drop if number % 2 == 0 => Vec::new(),
+        Mischief::Drop if number.is_multiple_of(2) => Vec::new(),
         Mischief::Drop => vec![same(0)],
         Mischief::Delay => vec![same(150)],
         Mischief::Reorder => vec![same(rng.random_range(0..120))],
