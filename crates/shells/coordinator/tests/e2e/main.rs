@@ -14,7 +14,8 @@ mod hosts;
 mod hosts_policy;
 #[cfg(test)]
 mod hosts_rooms;
-#[cfg(all(test, target_os = "linux"))]
+#[cfg(test)]
+#[cfg(target_os = "linux")]
 mod postgres;
 #[cfg(test)]
 mod relay;
