@@ -132,6 +132,35 @@ fn two_players_play_whole_sessions_over_webrtc() {
     }
 }
 
+#[cfg(target_os = "linux")]
+#[test]
+fn a_player_signs_in_joins_and_plays_with_the_coordinator_on_postgres() {
+    let server = match warp_lab::Postgres::start() {
+        Ok(server) => server,
+        Err(reason) => return println!("SKIPPED: {reason}"),
+    };
+    let url = server.database();
+    // Coordinator and subcommands alike.
+    let on_postgres = move |program: &std::path::Path| {
+        let mut command = std::process::Command::new(program);
+        command.env("WARP_DATABASE_URL", &url);
+        command
+    };
+    let house = House::with(Plan {
+        servers: std::sync::Arc::new(on_postgres),
+        ..Plan::default()
+    });
+    let node = house.node(&NodePlan::default());
+    let arguments = ["--seconds", "4", "--rate", "10", "--change-every", "1"];
+    let mut client = house.client(bridge(&node), "test1", &arguments);
+    let summary = good_end(&mut client, PLAY);
+    print_gap(client.name(), &summary);
+    let compared = compare_all(&[&client], &[&node], &house.server, &house.coordinator);
+    assert!(compared.connections >= 4, "{compared:?}");
+    stayed_on(&node, "direct");
+    assert!(!house.data().join("coordinator.sqlite").exists());
+}
+
 #[test]
 fn console_lines_are_answered_and_failover_moves_the_game_and_back() {
     let house = House::new();

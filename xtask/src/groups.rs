@@ -55,6 +55,8 @@ pub(crate) struct Needs {
     pub(crate) examples: bool,
     /// Debian packages beside those for building.
     pub(crate) packages: &'static [Package],
+    /// Debian packages that some of its tests want, and skip themselves without.
+    pub(crate) welcome: &'static [Package],
 }
 
 impl Group {
@@ -106,13 +108,17 @@ impl Group {
             Group::Unit => Needs {
                 workspace: true,
                 examples: true,
+                welcome: packages::DATABASES,
                 ..Needs::default()
             },
             Group::Fuzz => Needs {
                 packages: packages::FUZZ,
                 ..Needs::default()
             },
-            Group::E2e => with(packages::E2E),
+            Group::E2e => Needs {
+                welcome: packages::DATABASES,
+                ..with(packages::E2E)
+            },
             Group::Netlab => with(packages::NETLAB),
             Group::Browser => with(packages::BROWSER),
             Group::Window => with(packages::WINDOW),

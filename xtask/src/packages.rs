@@ -34,6 +34,13 @@ pub(crate) const BUILD: &[Package] = &[
     tool("build-essential", "cc"),
     tool("pkg-config", "pkg-config"),
 ];
+/// The databases that tests of the coordinator start; without one its tests skip themselves.
+pub(crate) const DATABASES: &[Package] = &[
+    tool("postgresql", "postgres"),
+    tool("redis-server", "redis-server"),
+    tool("mariadb-server", "mariadbd"),
+    tool("procps", "pgrep"),
+];
 /// For building and starting the window.
 pub(crate) const BUILD_WINDOW: &[Package] = &[
     tool("build-essential", "cc"),
@@ -85,12 +92,19 @@ pub(crate) fn missing(wanted: &[Package]) -> Vec<&'static str> {
 fn is_installed(package: &Package) -> bool {
     if package
         .program
-        .is_some_and(|name| exec::which(name).is_some())
+        .is_some_and(|name| exec::which(name).is_some() || is_of_postgres(name))
     {
         return true;
     }
     exec::capture(Command::new("dpkg-query").args(["-W", "-f", "${Status}", package.name]))
         .is_ok_and(|status| status.trim() == "install ok installed")
+}
+
+/// Debian keeps PostgreSQL's server where PATH does not lead.
+fn is_of_postgres(program: &str) -> bool {
+    let versions = std::fs::read_dir("/usr/lib/postgresql");
+    let mut versions = versions.into_iter().flatten().flatten();
+    versions.any(|version| version.path().join("bin").join(program).is_file())
 }
 
 /// The command that installs `names`, as a person would type it.

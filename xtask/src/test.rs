@@ -122,11 +122,13 @@ impl Runner<'_> {
     /// What must be there before `group`; an outcome ends the group already.
     fn prepare(&mut self, group: Group) -> Result<Option<Outcome>> {
         let needs = group.needs();
-        let wanted = wanted_packages(group);
+        let wanted = needed_packages(group);
+        let welcome = [&wanted[..], needs.welcome].concat();
         // In a run of everything the setup group has installed what can be installed.
         if self.only_named
             && group != Group::Setup
-            && let Err(NotInstalled::Failed(error)) = packages::install(&packages::missing(&wanted))
+            && let Err(NotInstalled::Failed(error)) =
+                packages::install(&packages::missing(&welcome))
         {
             return Err(error.context("system packages"));
         }
@@ -291,7 +293,8 @@ impl Runner<'_> {
         }
         let mut wanted = Vec::new();
         for group in groups.iter().filter(|group| group.exists(self.workspace)) {
-            wanted.extend(wanted_packages(*group));
+            wanted.extend(needed_packages(*group));
+            wanted.extend(group.needs().welcome);
         }
         match packages::install(&packages::missing(&wanted)) {
             Ok(()) => {}
@@ -310,7 +313,7 @@ impl Runner<'_> {
     }
 }
 
-fn wanted_packages(group: Group) -> Vec<Package> {
+fn needed_packages(group: Group) -> Vec<Package> {
     let needs = group.needs();
     let build = if needs.workspace {
         packages::BUILD_WINDOW

@@ -15,6 +15,7 @@
 mod bystander;
 mod connections;
 mod owners;
+mod requests;
 mod sign_in;
 mod site;
 mod sockets;

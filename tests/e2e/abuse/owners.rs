@@ -155,7 +155,7 @@ async fn nobody_acts_as_somebody_else() {
         ),
     ];
     for path in foreign {
-        let (status, body) = client.socket(&path, &thief.token).await.err().expect(&path);
+        let (status, body) = client.socket(&path, &thief.token).await.expect_err(&path);
         let code = body["code"].as_str().unwrap_or_default();
         assert!(
             matches!(
@@ -190,7 +190,7 @@ async fn the_control_socket_of_endpoints_opens_to_the_right_token_only() {
     for number in 0..200 {
         let path = format!("endpoints/ws?nonce={nonce}");
         let guess = format!("{number:064x}");
-        let (status, body) = client.socket(&path, &guess).await.err().expect("refused");
+        let (status, body) = client.socket(&path, &guess).await.expect_err("refused");
         assert_eq!(
             (status, &body["code"]),
             (401, &json!("token-expired")),
@@ -198,7 +198,7 @@ async fn the_control_socket_of_endpoints_opens_to_the_right_token_only() {
         );
     }
     let bad_nonce = client.socket("endpoints/ws?nonce=1", &player.token).await;
-    let (status, body) = bad_nonce.err().expect("refused");
+    let (status, body) = bad_nonce.expect_err("refused");
     assert_eq!(
         (status, &body["code"]),
         (400, &json!("bad-request")),

@@ -33,10 +33,14 @@ pub(crate) struct Site {
 }
 
 impl Site {
-    /// With these keys in its configuration.
+    /// With these keys in its configuration. How many requests an account or an address may send is
+    /// no matter unless they say so: the bystander asks more often than a player does, and what an
+    /// attacker is refused for is to be the attack.
     pub(crate) fn new(config: Value) -> Self {
+        let plenty = json!({"burst": 1_000_000, "per_minute": 1_000_000});
         let mut all = json!({
             "keep_alive": {"ping_seconds": 1, "idle_seconds": 5},
+            "limits": {"requests": plenty, "address_requests": plenty},
         });
         merge(&mut all, &config);
         let house = House::with(Plan {

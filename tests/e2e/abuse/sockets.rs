@@ -138,13 +138,13 @@ async fn floods_of_sockets_take_one_place_each_and_leave_none_behind() {
     for number in 0..500 {
         let path = format!("signaling/ws?peer_id=somebody{number}");
         let refused = client.socket(&path, &player.token).await;
-        let (status, body) = refused.err().expect("refused");
+        let (status, body) = refused.expect_err("refused");
         assert_eq!(
             (status, &body["code"]),
             (403, &json!("forbidden")),
             "{body}"
         );
-        let (status, body) = client.socket(&path, "").await.err().expect("refused");
+        let (status, body) = client.socket(&path, "").await.expect_err("refused");
         assert_eq!(status, 401, "{body}");
     }
     let after = site.memory();

@@ -300,6 +300,7 @@ impl MariaDb {
                 &socket,
                 &port,
                 "--bind-address=127.0.0.1",
+                "--skip-name-resolve",
                 "--innodb-flush-log-at-trx-commit=0",
                 "--innodb-buffer-pool-size=16M",
                 "--skip-log-bin",

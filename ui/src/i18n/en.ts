@@ -341,6 +341,20 @@ export const en: Texts = {
     notKept: "You will have to sign in again next time",
     notKeptTodo:
       "This system has no secret store that works, so the sign-in is kept until the launcher closes. Install or unlock one (for instance GNOME Keyring) to stay signed in.",
+    staff: (from, zone) =>
+      zone === null ? `Said by ${from} to all players.` : `Said by ${from} to the players of ${zone}.`,
+    sessionEnded: (zone) => `The session in ${zone} has ended`,
+  },
+  endedReason: {
+    ended: "Play again to join the zone anew.",
+    left: "This launcher left it.",
+    replaced: "This launcher joined the zone anew.",
+    unused: "No path reached the server in time. Play again.",
+    endpoint: "The zone's server side ended it. Play again in a moment.",
+    revoked: "This device was revoked. Sign in with the password again.",
+    staff: "Staff of the server ended it. Ask them for the reason.",
+    fault: "The coordinator has a fault. Try again in a moment.",
+    stopped: "The coordinator is being restarted. Play again in a moment.",
   },
   problem: {
     "wrong-password": {
@@ -390,6 +404,10 @@ export const en: Texts = {
     "device-revoked": {
       what: "This device was revoked",
       todo: "Sign out and sign in again with your password; the launcher becomes a new device.",
+    },
+    banned: {
+      what: "You are banned from this server",
+      todo: "The details say why and until when; if you think it is a mistake, ask the server's operator.",
     },
     "coordinator-unproven": {
       what: "The server did not prove that it is itself",
@@ -454,6 +472,10 @@ export const en: Texts = {
     "zone-lost": {
       what: "The connection to the zone of your map was lost",
       todo: "New connections go through the zone that you chose. If the game was disconnected, sign in to it again.",
+    },
+    conflict: {
+      what: "That does not fit the present state",
+      todo: "Look at it again; somebody else may have changed it.",
     },
     "no-host": {
       what: "No player's computer can carry this zone just now",

@@ -3,6 +3,7 @@
 
 import type {
   AccountRole,
+  EndedReason,
   Figure,
   HostState,
   Level,
@@ -291,7 +292,11 @@ export interface Texts {
     levelTodo: string;
     notKept: string;
     notKeptTodo: string;
+    /** Who of the staff said it; `zone` is null when it is for all players. */
+    staff: (from: string, zone: string | null) => string;
+    sessionEnded: (zone: string) => string;
   };
+  endedReason: Record<EndedReason, string>;
   problem: Record<ProblemCode, ProblemText>;
   state: Record<LinkState, Named>;
   path: Record<PathKind, Named>;

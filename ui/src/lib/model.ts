@@ -3,6 +3,7 @@
 
 import type {
   ConsoleAnswer,
+  EndedReason,
   Event,
   Figure,
   GameView,
@@ -105,7 +106,10 @@ export type NoticeBody =
   | { kind: "problem"; problem: Problem }
   | { kind: "stepped-down"; stream: number; level: string; reason: string }
   | ({ kind: "level" } & LevelChange)
-  | { kind: "not-kept" };
+  | { kind: "not-kept" }
+  /** What staff of the server says; `zone` is null when it is for all. */
+  | { kind: "staff"; text: string; from: string; zone: string | null; timestamp: string }
+  | { kind: "session-ended"; zone: string; reason: EndedReason };
 
 export interface Notice {
   id: number;
@@ -168,6 +172,7 @@ const SIGN_IN_CODES: ReadonlySet<ProblemCode> = new Set<ProblemCode>([
   "certificate-invalid",
   "certificate-expired",
   "device-revoked",
+  "banned",
   "coordinator-unproven",
   "coordinator-key-changed",
   "coordinator-unreachable",
@@ -249,6 +254,12 @@ export function fold(before: Model, event: Event, at: number): Model {
       return aside(model, { kind: event.event, client: event.client, ms: event.ms });
     case "reentry-failed":
       return aside(model, { kind: event.event, client: event.client, reason: event.reason });
+    case "notice": {
+      const { text, from, zone, timestamp } = event;
+      return notice(model, { kind: "staff", text, from, zone, timestamp });
+    }
+    case "session-ended":
+      return notice(model, { kind: "session-ended", zone: event.zone, reason: event.reason });
     case "version-known": {
       const { version, ciphered, certain } = event;
       const known = { version, ciphered, certain };

@@ -12,7 +12,7 @@
 //! kept beside the sessions, so that a join costs the same in a full table as in an empty one.
 
 use std::{
-    collections::{BTreeSet, HashMap},
+    collections::{BTreeMap, BTreeSet, HashMap},
     time::Duration,
 };
 
@@ -272,6 +272,47 @@ impl Sessions {
     pub fn revoked(&self, by: &Revoked) -> Vec<String> {
         let ended = self.by_id.values().filter(|s| by.ends(&s.grant));
         ended.map(|s| s.grant.session_id.clone()).collect()
+    }
+
+    /// How many sessions there are, and how many of them something has attached to.
+    pub fn tally(&self) -> (usize, usize) {
+        let used = self.by_id.values().filter(|s| s.due.is_none()).count();
+        (self.by_id.len(), used)
+    }
+
+    /// Sessions of each zone that has any.
+    pub fn by_zone(&self) -> BTreeMap<String, u32> {
+        let mut zones = BTreeMap::new();
+        for session in self.by_id.values() {
+            let count = zones.entry(session.grant.zone_id.clone()).or_insert(0_u32);
+            *count = count.saturating_add(1);
+        }
+        zones
+    }
+
+    /// Peer ids of the sessions of a zone, or of all.
+    pub fn peers(&self, zone_id: Option<&str>) -> Vec<String> {
+        let sessions = self.by_id.values();
+        let wanted = sessions.filter(|s| zone_id.is_none_or(|zone| s.grant.zone_id == zone));
+        wanted.map(|s| s.grant.peer_id.clone()).collect()
+    }
+
+    /// Peer ids of the same.
+    pub fn peers_of(&self, by: &Revoked) -> Vec<String> {
+        let ended = self.by_id.values().filter(|s| by.ends(&s.grant));
+        ended.map(|s| s.grant.peer_id.clone()).collect()
+    }
+
+    /// The session, whoever has it.
+    pub fn get(&self, session_id: &str) -> Option<&Session> {
+        self.by_id.get(session_id)
+    }
+
+    /// All sessions, by their ids.
+    pub fn all(&self) -> Vec<Session> {
+        let mut all: Vec<Session> = self.by_id.values().cloned().collect();
+        all.sort_by(|a, b| a.grant.session_id.cmp(&b.grant.session_id));
+        all
     }
 
     /// Ids of all sessions, in no order.

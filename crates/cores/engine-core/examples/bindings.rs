@@ -39,6 +39,7 @@ use warp_protocol::{
     Problem, ProblemCode,
     carrier::PathKind,
     rest::{AccountRole, AccountView, MAX_NAME, MAX_PASSWORD, MIN_PASSWORD},
+    signal::EndedReason,
     stream::ServerRole,
     zone::{GameServer, ReadLevel, ZoneFile, ZoneStatus, ZoneView},
 };
@@ -504,6 +505,17 @@ fn events() -> Result<Vec<Event>, Box<dyn Error>> {
         state(LinkState::Reconnecting, None, None),
         Event::Problem {
             problem: Problem::new(ProblemCode::LinkLost, "prontera").with_detail("held for 30 s"),
+        },
+        Event::Notice {
+            text: "The server restarts in ten minutes.".into(),
+            from: "gm-anna".into(),
+            zone: None,
+            timestamp: "2026-01-01T12:00:00Z".into(),
+        },
+        Event::SessionEnded {
+            zone: "geffen".into(),
+            reason: EndedReason::Staff,
+            code: EndedReason::Staff.code(),
         },
         Event::ClientGone { client: 1 },
         Event::ZoneLeft {

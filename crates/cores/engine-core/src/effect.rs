@@ -344,6 +344,8 @@ pub enum Outcome {
         /// Them.
         metrics: Box<Metrics>,
     },
+    /// The coordinator told something that a person is to see.
+    Told(Event),
     /// An event of the bridge that is told as it is.
     Bridge(Event),
     /// A server sent a client to a map.

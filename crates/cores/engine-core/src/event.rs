@@ -5,7 +5,8 @@ use std::net::SocketAddr;
 use serde::{Deserialize, Serialize};
 use warp_host_core::HostStatusView;
 use warp_protocol::{
-    Problem, carrier::PathKind, rest::AccountView, stream::ServerRole, zone::ZoneView,
+    Problem, ProblemCode, carrier::PathKind, rest::AccountView, signal::EndedReason,
+    stream::ServerRole, zone::ZoneView,
 };
 use warp_reach_core::Diagnosis;
 
@@ -217,6 +218,26 @@ pub enum Event {
     ZoneLeft {
         /// Zone id.
         zone: String,
+    },
+    /// Staff of the server says something to the players.
+    Notice {
+        /// What.
+        text: String,
+        /// Account name of who says it.
+        from: String,
+        /// To the players of this zone; `None`: to all.
+        zone: Option<String>,
+        /// When it was said, RFC 3339.
+        timestamp: String,
+    },
+    /// The coordinator ended a session, and not because this launcher asked for it.
+    SessionEnded {
+        /// Its zone.
+        zone: String,
+        /// Why.
+        reason: EndedReason,
+        /// What a person is told.
+        code: ProblemCode,
     },
     /// The bridge found out, from what the clients of this zone sent, which version they speak.
     VersionKnown {

@@ -148,6 +148,8 @@ pub struct Machine {
     over: bool,
     numbers: Numbers,
     hosting: Hosting,
+    /// What staff said last.
+    last_notice: Option<Event>,
     snapshot: Snapshot,
     effects: VecDeque<Effect>,
 }
@@ -166,6 +168,7 @@ impl Machine {
             statuses: BTreeMap::new(),
             shown: LinkId::CHOSEN,
             diagnosing: false,
+            last_notice: None,
             reentry: settings.reentry,
             rejoin: None,
             ending: None,
@@ -368,6 +371,17 @@ impl Machine {
         matches!(self.play, Play::Bridging { .. } | Play::Playing { .. })
     }
 
+    /// A notice to all players comes once for each session; it is told once.
+    fn on_told(&mut self, event: Event) {
+        if matches!(event, Event::Notice { .. }) {
+            if self.last_notice.as_ref() == Some(&event) {
+                return;
+            }
+            self.last_notice = Some(event.clone());
+        }
+        self.emit(event);
+    }
+
     /// An effect is done, or something happened.
     pub fn on_outcome(&mut self, now: Duration, outcome: Outcome) {
         match outcome {
@@ -428,6 +442,7 @@ impl Machine {
                 metrics,
             } => self.on_measured(asked, link, metrics),
             Outcome::Bridge(event) => self.emit(event),
+            Outcome::Told(event) => self.on_told(event),
             Outcome::GameCommand {
                 connection,
                 client,

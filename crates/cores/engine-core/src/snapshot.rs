@@ -143,6 +143,8 @@ impl Snapshot {
             | Event::SteppedDown { .. }
             | Event::LevelChanged { .. }
             | Event::VersionKnown { .. }
+            | Event::Notice { .. }
+            | Event::SessionEnded { .. }
             | Event::Console { .. }
             | Event::Diagnosed { .. }
             | Event::Problem { .. } => {}

@@ -152,7 +152,9 @@ impl Life {
         if code.may_pass() {
             let wait = self.wait(chance).min(self.heartbeat_every);
             self.due = Some((now + wait, Act::Heartbeat));
-        } else if code.needs_sign_in() || code == ProblemCode::Forbidden {
+        } else if code.needs_sign_in()
+            || matches!(code, ProblemCode::Forbidden | ProblemCode::Banned)
+        {
             self.stop(now);
         } else {
             // It was forgotten: the coordinator started anew, or heard nothing for too long.

@@ -46,7 +46,9 @@ impl Again {
         outcome: Result<UpEnd, Broken>,
     ) -> bool {
         let lost = match outcome {
-            Err(Broken::Server(code)) => code != reset_code::DEVICE_REVOKED,
+            Err(Broken::Server(code)) => {
+                ![reset_code::DEVICE_REVOKED, reset_code::BANNED].contains(&code)
+            }
             Err(Broken::ServerClosed | Broken::Link) => true,
             Err(Broken::Client | Broken::Framing | Broken::Stopped) | Ok(_) => false,
         };

@@ -28,7 +28,7 @@ pub struct Capacity {
     pub hosts_per_account: usize,
     /// TCP connections at once, sockets included. Each may hold some 10 KiB of a request.
     pub connections: usize,
-    /// Of these, from one address (IPv6: from one /64).
+    /// Of these, from one address (IPv6: from one /64) that is no trusted proxy's.
     pub connections_per_address: usize,
 }
 

@@ -5,6 +5,7 @@
 //! | `listen` | address to listen on | `127.0.0.1:8001` |
 //! | `data_dir` | database and keys, relative to the file | `warp-coordinator-data` in the current directory |
 //! | `database.url` | `postgres://USER:PASSWORD@HOST/DATABASE?sslmode=...`; the environment variable `WARP_DATABASE_URL` wins over it | none: SQLite in `data_dir` |
+//! | `accounts.rathena` | accounts of a game server's table may sign in: `url` (`mysql://USER:PASSWORD@HOST/DATABASE`), `table` (`login`), `md5` (`false`), `roles` (`{"99": "admin"}`); see docs/accounts.md | none |
 //! | `tls.cert`, `tls.key` | PEM files, relative to the file | none: plain HTTP |
 //! | `ice_servers` | `[{"urls": ["stun:host:3478"], "username"?, "credential"?}]` | `[]` |
 //! | `turn.urls`, `turn.shared_secret` | a coturn with `use-auth-secret`: `["turn:host:3478"]` and its `static-auth-secret` | none |
@@ -23,13 +24,31 @@
 //! | `capacity.sessions_per_account` | over all devices of the account | 8 |
 //! | `capacity.hosts`, `capacity.hosts_per_account` | hosts that are remembered | 1000, 8 |
 //! | `capacity.connections` | TCP connections at once, sockets included | 32768, at least 3 for each session |
-//! | `capacity.connections_per_address` | of these, from one address (IPv6: one /64); a proxy is one address | 1024 |
+//! | `capacity.connections_per_address` | of these, from one address (IPv6: one /64); `trusted_proxies` are exempt | 1024 |
 //! | `cors_origins` | origins of browser clients, such as `https://play.example` | `[]` |
+//! | `trusted_proxies` | reverse proxies whose `X-Forwarded-For` or `Forwarded` counts: `["10.0.0.0/8", "::1"]` | `[]`: nobody's |
+//! | `api_keys` | keys of your own services: `[{"name", "key_file" or "env", "scopes": ["client", "tokens"]}]` | `[]` |
+//! | `api_key_header` | the header that a key is shown in | `X-API-Key` |
+//! | `require_api_key` | every client has to show a key of scope `client` | `false` |
+//! | `production` | refuse to start with weak or readable secrets; `WARP_ENV=production` does the same | `false` |
 //! | `registration` | `open` or `closed` | `open` |
 //! | `keep_alive.ping_seconds` | 1 to 300 | 20 |
 //! | `keep_alive.idle_seconds` | at least twice `ping_seconds`, at most 3600 | 45 |
-//! | `limits.address`, `limits.account`, `limits.signals` | `{"burst", "per_minute"}` | 60/120, 10/10, 200/3000 |
+//! | `limits.requests` | requests of one account, or of one address without a sign-in, per class of route: `{"burst", "per_minute"}` | 100/100 |
+//! | `limits.address_requests` | requests of one address in all | 6000/6000 |
+//! | `limits.address`, `limits.account` | sign-ins from one address, to one account | 60/120, 10/10 |
+//! | `limits.signals` | signaling messages of one account, over all its sockets; ten times as many of a host | 1000/1000 |
 //! | `limits.relay_bytes` | the same, bytes | 262144/3932160 |
+//! | `monitoring.token` | who shows it may read `/metrics`; at least 16 characters | none |
+//! | `monitoring.allow` | addresses that may read `/metrics` | `[]`: this machine only |
+//! | `monitoring.open_on_loopback` | the dashboard without a sign-in, for this machine | `false` |
+//! | `npc.url`, `npc.api_key` | AI service that is asked for states of NPCs | none |
+//! | `npc.poll_seconds` | how often, 1 to 3600 | 5 |
+//! | `npc.zones` | `{"zone": ["npc-id"]}`, at most 64 for each zone | `{}` |
+//! | `npc.push_token` | what the AI service shows when it pushes states; at least 16 characters | none |
+//! | `log.format` | `text` or `json` | `text` |
+//! | `log.file` | file that `serve` logs to instead of standard error, relative to the file; the day is added to its name, which ends with `.log` | none |
+//! | `log.keep` | how many days' files are kept, 1 to 365 | 14 |
 //!
 //! Unknown keys are warned about by name. A wrong value is refused with its path, the value and
 //! what is allowed.
@@ -43,14 +62,20 @@ use std::{
 
 use serde::Deserialize;
 use serde_json::Value;
-use warp_coordinator_core::fleet::FleetLimits;
+use warp_coordinator_core::{client_address::Network, fleet::FleetLimits};
 use warp_protocol::{Secret, identity::MAX_VALIDITY, rest::IceServer};
 
 use crate::{
+    api_keys::ApiKeysConfig,
     capacity::{Capacity, CapacityPart},
+    game_accounts::GameAccountsConfig,
     hosts_config::{HostsConfig, HostsPart},
     limits::{Rate, RateLimits},
+    log_config::{LogConfig, LogPart},
+    monitoring::config::{MonitoringConfig, MonitoringPart},
+    npc::{NpcConfig, NpcPart},
     passwords::PasswordCost,
+    security_config::{ApiKeyPart, KeysPart, is_production, trusted_proxies},
     store::{DatabaseUrl, DatabaseUrlError},
     turn::{DEFAULT_TTL, TurnConfig},
 };
@@ -101,6 +126,8 @@ pub struct CoordinatorConfig {
     pub data_dir: PathBuf,
     /// A PostgreSQL database; without it data is in a SQLite file in `data_dir`.
     pub database: Option<DatabaseUrl>,
+    /// Accounts of a game server's table may sign in.
+    pub game_accounts: Option<GameAccountsConfig>,
     /// TLS, or plain HTTP.
     pub tls: Option<TlsFiles>,
     /// Handed to launchers of zones with P2P, and used by the endpoint.
@@ -121,6 +148,12 @@ pub struct CoordinatorConfig {
     pub key_rotation_interval: Duration,
     /// Origins that browsers may call from.
     pub cors_origins: Vec<String>,
+    /// Reverse proxies that are believed when they say whose request it is.
+    pub trusted_proxies: Vec<Network>,
+    /// Keys of the operator's own services.
+    pub api_keys: ApiKeysConfig,
+    /// Weak secrets are refused at the start.
+    pub production: bool,
     /// May people make accounts themselves?
     pub registration: Registration,
     /// How much it holds at once.
@@ -135,6 +168,12 @@ pub struct CoordinatorConfig {
     pub unused_session: Duration,
     /// Rate limits.
     pub limits: RateLimits,
+    /// Who may see the figures.
+    pub monitoring: MonitoringConfig,
+    /// Where states of NPCs come from.
+    pub npc: NpcConfig,
+    /// How the program logs; a launcher that embeds the coordinator logs as it likes.
+    pub log: LogConfig,
     /// Password hashing; anything but the default is for tests.
     pub password_cost: PasswordCost,
 }
@@ -145,6 +184,7 @@ impl Default for CoordinatorConfig {
             listen: SocketAddr::from((Ipv4Addr::LOCALHOST, DEFAULT_PORT)),
             data_dir: PathBuf::from(DEFAULT_DATA_DIR),
             database: None,
+            game_accounts: None,
             tls: None,
             ice_servers: Vec::new(),
             turn: None,
@@ -155,6 +195,9 @@ impl Default for CoordinatorConfig {
             endpoint_mode: EndpointMode::default(),
             key_rotation_interval: Duration::from_secs(3600),
             cors_origins: Vec::new(),
+            trusted_proxies: Vec::new(),
+            api_keys: ApiKeysConfig::default(),
+            production: false,
             registration: Registration::Open,
             capacity: Capacity::default(),
             hosts: HostsConfig::default(),
@@ -162,6 +205,9 @@ impl Default for CoordinatorConfig {
             idle_after: Duration::from_secs(45),
             unused_session: Duration::from_secs(60),
             limits: RateLimits::default(),
+            monitoring: MonitoringConfig::default(),
+            npc: NpcConfig::default(),
+            log: LogConfig::default(),
             password_cost: PasswordCost::Standard,
         }
     }
@@ -196,6 +242,8 @@ struct File {
     data_dir: Option<PathBuf>,
     #[serde(default)]
     database: DatabasePart,
+    #[serde(default)]
+    accounts: AccountsPart,
     tls: Option<TlsFiles>,
     #[serde(default)]
     ice_servers: Vec<IceServer>,
@@ -210,6 +258,15 @@ struct File {
     #[serde(default)]
     cors_origins: Vec<String>,
     #[serde(default)]
+    trusted_proxies: Vec<String>,
+    #[serde(default)]
+    api_keys: Vec<ApiKeyPart>,
+    api_key_header: Option<String>,
+    #[serde(default)]
+    require_api_key: bool,
+    #[serde(default)]
+    production: bool,
+    #[serde(default)]
     registration: Registration,
     #[serde(default)]
     capacity: CapacityPart,
@@ -219,11 +276,22 @@ struct File {
     keep_alive: KeepAlivePart,
     #[serde(default)]
     limits: LimitsPart,
+    #[serde(default)]
+    monitoring: MonitoringPart,
+    #[serde(default)]
+    npc: NpcPart,
+    #[serde(default)]
+    log: LogPart,
 }
 
 #[derive(Default, Deserialize)]
 struct DatabasePart {
     url: Option<DatabaseUrl>,
+}
+
+#[derive(Default, Deserialize)]
+struct AccountsPart {
+    rathena: Option<GameAccountsConfig>,
 }
 
 #[derive(Default, Deserialize)]
@@ -263,6 +331,8 @@ struct LimitsPart {
     account: Option<Rate>,
     signals: Option<Rate>,
     relay_bytes: Option<Rate>,
+    requests: Option<Rate>,
+    address_requests: Option<Rate>,
 }
 
 impl CoordinatorConfig {
@@ -360,6 +430,20 @@ impl File {
             hosts_per_account: config.capacity.hosts_per_account,
             ..config.hosts.limits
         };
+        let refuse = |path: &str, allowed: String| match wrong(json, path, &allowed) {
+            // Our own words repeat no value.
+            ConfigError::Value { path, value, .. } => ConfigError::Value {
+                path,
+                value,
+                allowed,
+            },
+            other => other,
+        };
+        let monitoring = self.monitoring.checked();
+        config.monitoring = monitoring.map_err(|(path, allowed)| refuse(path, allowed))?;
+        config.npc = self.npc.checked(&seconds, &refuse)?;
+        let log = self.log.checked(base);
+        config.log = log.map_err(|(path, allowed)| refuse(path, allowed))?;
         for (i, origin) in self.cors_origins.iter().enumerate() {
             if !origin_ok(origin) {
                 let path = format!("cors_origins[{i}]");
@@ -383,6 +467,7 @@ impl File {
         config.listen = self.listen.unwrap_or(config.listen);
         config.data_dir = self.data_dir.map_or(config.data_dir, |p| base.join(p));
         config.database = self.database.url;
+        config.game_accounts = self.accounts.rathena;
         config.tls = self.tls.map(|tls| TlsFiles {
             cert: base.join(tls.cert),
             key: base.join(tls.key),
@@ -392,12 +477,26 @@ impl File {
             .require_certificates
             .unwrap_or(config.require_certificates);
         config.cors_origins = self.cors_origins;
+        let refuse = |path: &str, why: String| wrong(json, path, why);
+        config.trusted_proxies = trusted_proxies(&self.trusted_proxies, &refuse)?;
+        let keys = KeysPart {
+            keys: self.api_keys,
+            header: self.api_key_header,
+            required: self.require_api_key,
+        };
+        config.api_keys = keys.checked(base, &refuse)?;
+        config.production = self.production || is_production();
         config.registration = self.registration;
         config.limits = RateLimits {
             address: self.limits.address.unwrap_or(config.limits.address),
             account: self.limits.account.unwrap_or(config.limits.account),
             signals: self.limits.signals.unwrap_or(config.limits.signals),
             relay_bytes: self.limits.relay_bytes.unwrap_or(config.limits.relay_bytes),
+            requests: self.limits.requests.unwrap_or(config.limits.requests),
+            address_requests: self
+                .limits
+                .address_requests
+                .unwrap_or(config.limits.address_requests),
         };
         Ok(config)
     }
@@ -464,9 +563,18 @@ fn check_ice(json: &Value, i: usize, server: &IceServer) -> Result<(), ConfigErr
 /// A refusal of the value at `path`.
 fn wrong(json: &Value, path: &str, why: impl fmt::Display) -> ConfigError {
     // serde's words repeat the value, so they are kept back as well.
-    let bare_turn = path == "turn" && look_up(json, path).is_some_and(|v| !v.is_object());
+    let holds_secrets = matches!(path, "turn" | "monitoring" | "npc");
+    let bare = holds_secrets && look_up(json, path).is_some_and(|v| !v.is_object());
+    let names = [
+        "credential",
+        "secret",
+        "api_key",
+        "push_token",
+        "monitoring.token",
+    ];
     let database = path.starts_with("database");
-    let secret = path.contains("credential") || path.contains("secret") || bare_turn || database;
+    let accounts = path.starts_with("accounts");
+    let secret = bare || database || accounts || names.iter().any(|name| path.contains(name));
     let value = match look_up(json, path) {
         None => "missing".to_owned(),
         // The whole of a server stands here when one of its keys is missing.
@@ -482,8 +590,15 @@ fn wrong(json: &Value, path: &str, why: impl fmt::Display) -> ConfigError {
     };
     let hint = match path {
         "listen" => "; allowed is an address with a port, such as 127.0.0.1:8001",
-        "limits" | "limits.address" | "limits.account" | "limits.signals"
-        | "limits.relay_bytes" => "; allowed is {\"burst\": 1 or more, \"per_minute\": 1 or more}",
+        "limits"
+        | "limits.address"
+        | "limits.account"
+        | "limits.signals"
+        | "limits.relay_bytes"
+        | "limits.requests"
+        | "limits.address_requests" => {
+            "; allowed is {\"burst\": 1 or more, \"per_minute\": 1 or more}"
+        }
         _ => "",
     };
     ConfigError::Value {
@@ -491,6 +606,8 @@ fn wrong(json: &Value, path: &str, why: impl fmt::Display) -> ConfigError {
         value: if secret { "[secret]".into() } else { value },
         allowed: if database {
             DatabaseUrlError.to_string()
+        } else if accounts {
+            GameAccountsConfig::allowed(&why)
         } else if secret {
             "allowed is text".into()
         } else {
@@ -543,7 +660,12 @@ mod tests {
                 "capacity": {"sessions": 7, "hosts": 5},
                 "hosts": {"who": "role", "heartbeat_seconds": 2, "silent_seconds": 4, "minimum": {"cpu_cores": 4}},
                 "keep_alive": {"ping_seconds": 5, "idle_seconds": 10},
-                "limits": {"account": {"burst": 3, "per_minute": 4}}}"#,
+                "limits": {"account": {"burst": 3, "per_minute": 4}},
+                "monitoring": {"token": "sixteen letters!", "allow": ["192.0.2.9", "2001:db8::9"],
+                               "open_on_loopback": true},
+                "npc": {"url": "http://127.0.0.1:8000", "api_key": "k", "poll_seconds": 7,
+                        "zones": {"prontera": ["smith"]}, "push_token": "sixteen letters!"},
+                "log": {"format": "json", "file": "logs/warp.log", "keep": 30}}"#,
         )
         .unwrap();
         assert!(unknown.is_empty(), "{unknown:?}");
@@ -566,6 +688,13 @@ mod tests {
         assert_eq!(config.idle_after.as_secs(), 10);
         assert_eq!(config.limits.account, Rate::new(3, 4));
         assert_eq!(config.limits.address, RateLimits::default().address);
+        assert_eq!(config.monitoring.allow.len(), 2);
+        assert!(config.monitoring.token.is_some() && config.monitoring.open_on_loopback);
+        assert_eq!(config.npc.poll.as_secs(), 7);
+        assert_eq!(config.npc.zones["prontera"], ["smith"]);
+        let file = Path::new("/etc/warp/logs/warp.log");
+        assert_eq!(config.log.file.as_deref(), Some(file));
+        assert_eq!(config.log.keep, 30);
     }
 
     #[test]
@@ -681,6 +810,37 @@ mod tests {
                 "0",
                 "nonzero",
             ),
+            (
+                r#"{"monitoring": {"token": "too short"}}"#,
+                "monitoring.token",
+                "[secret]",
+                "at least 16",
+            ),
+            (
+                r#"{"npc": {"push_token": "too short"}}"#,
+                "npc.push_token",
+                "[secret]",
+                "at least 16",
+            ),
+            (
+                r#"{"npc": {"url": "ftp://a"}}"#,
+                "npc.url",
+                "\"ftp://a\"",
+                "http://",
+            ),
+            (
+                r#"{"npc": {"zones": {"z": [""]}}}"#,
+                "npc.zones.z",
+                r#"[""]"#,
+                "at most 64 ids",
+            ),
+            (
+                r#"{"log": {"file": "coordinator"}}"#,
+                "log.file",
+                "\"coordinator\"",
+                ".log",
+            ),
+            (r#"{"log": {"keep": 0}}"#, "log.keep", "0", "1 to 365"),
             (r#"[]"#, ".", "[]", "struct"),
         ] {
             match read(text) {

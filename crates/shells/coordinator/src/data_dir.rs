@@ -3,6 +3,7 @@
 //! | file | holds |
 //! |---|---|
 //! | `coordinator.sqlite` (with `-wal`, `-shm`) | accounts, refresh tokens, zones |
+//! | `coordinator.lock` | nothing; locked by whoever works on the database |
 //! | `jwt.key` | 32 random bytes that access tokens are signed with; delete it to void them all |
 //! | `endpoint.key` | the endpoint's Ed25519 key, PKCS#8 DER |
 //! | `endpoint-token` | 64 hex digits that a remote endpoint shows when it connects; made where `endpoint.mode` is `remote` |
@@ -58,6 +59,18 @@ pub enum DataDirError {
     NoRandomness,
 }
 
+/// The secrets in the directory, whether or not they are there yet.
+pub(crate) fn secret_files(dir: &Path) -> Vec<PathBuf> {
+    let names = [
+        JWT_KEY,
+        ENDPOINT_KEY,
+        IDENTITY_KEY,
+        ENDPOINT_TOKEN,
+        crate::store::DATABASE,
+    ];
+    names.map(|name| dir.join(name)).to_vec()
+}
+
 /// Makes the directory where it is missing.
 pub(crate) fn prepare(dir: &Path) -> Result<(), DataDirError> {
     let mut builder = fs::DirBuilder::new();
@@ -74,6 +87,15 @@ pub(crate) fn prepare_database(path: &Path) -> Result<(), DataDirError> {
         Err(e) if e.kind() != io::ErrorKind::AlreadyExists => Err(io_at(path)(e)),
         _ => Ok(()),
     }
+}
+
+/// Opens a file that is only there to be locked.
+pub(crate) fn lock_file(path: &Path) -> Result<fs::File, DataDirError> {
+    let mut options = OpenOptions::new();
+    options.read(true).write(true).create(true).truncate(false);
+    #[cfg(unix)]
+    std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600);
+    options.open(path).map_err(io_at(path))
 }
 
 /// The key that access tokens are signed with.
@@ -183,7 +205,7 @@ fn private_file(path: &Path) -> io::Result<fs::File> {
     options.open(path)
 }
 
-fn io_at(path: &Path) -> impl FnOnce(io::Error) -> DataDirError {
+pub(crate) fn io_at(path: &Path) -> impl FnOnce(io::Error) -> DataDirError {
     let path = path.to_owned();
     move |source| DataDirError::Io { path, source }
 }

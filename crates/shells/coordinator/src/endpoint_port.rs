@@ -15,7 +15,6 @@ use warp_protocol::{
     endpoint::{GRANT_TIME, HostSpec, SessionHolder, SessionSpec},
     identity::{PublicKey, RefusedReason},
     rest::IceServer,
-    stream::reset,
     zone::ZoneFile,
 };
 use zeroize::Zeroizing;
@@ -287,11 +286,11 @@ impl EndpointPort {
         }
     }
 
-    /// Ends a session because its device was revoked.
-    pub(crate) fn revoke_device(&self, session_id: &str) {
+    /// Ends a session with a code of [`warp_protocol::stream::reset`] that tells the launcher why.
+    pub(crate) fn end_with(&self, session_id: &str, code: u32) {
         match self {
-            Self::Embedded(endpoint) => endpoint.end(session_id, reset::DEVICE_REVOKED),
-            Self::Remote(remote) => remote.revoke(session_id, Some(reset::DEVICE_REVOKED)),
+            Self::Embedded(endpoint) => endpoint.end(session_id, code),
+            Self::Remote(remote) => remote.revoke(session_id, Some(code)),
         }
     }
 

@@ -1,16 +1,24 @@
-//! What handlers take from a request. Each refuses with an [`warp_protocol::rest::ErrorBody`].
+//! What handlers take from a request. Each refuses with an [`warp_protocol::rest::ErrorBody`]: 400 for
+//! what is not well formed, 422 for fields that are missing or hold what they cannot.
 
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 
 use axum::{
-    Json,
-    extract::{FromRequest, FromRequestParts, Path, Query, Request, rejection::JsonRejection},
-    http::{header, request::Parts},
+    extract::{FromRequest, FromRequestParts, Path, Query, Request},
+    http::{HeaderValue, StatusCode, header, request::Parts},
 };
-use serde::{Deserialize, de::DeserializeOwned};
+use bytes::Bytes;
+use serde::{
+    Deserialize,
+    de::{DeserializeOwned, IgnoredAny},
+};
+use warp_coordinator_core::bans::Banned;
 use warp_protocol::{ProblemCode, Secret, rest::AccountRole};
 
-use crate::{app::App, problem::Refused};
+use crate::{
+    app::App,
+    problem::{Refused, invalid},
+};
 
 /// Where a request comes from; the server puts it into every request.
 #[derive(Debug, Clone, Copy)]
@@ -28,35 +36,55 @@ impl<S: Sync> FromRequestParts<S> for ClientAddr {
     }
 }
 
-/// A JSON body.
+/// A JSON body: an object.
 pub(crate) struct Body<T>(pub(crate) T);
 
 impl<T: DeserializeOwned, S: Send + Sync> FromRequest<S> for Body<T> {
     type Rejection = Refused;
 
     async fn from_request(request: Request, state: &S) -> Result<Self, Refused> {
-        match Json::<T>::from_request(request, state).await {
-            Ok(Json(body)) => Ok(Self(body)),
-            Err(rejection) => Err(refuse_json(&rejection)),
+        let is_json = request
+            .headers()
+            .get(header::CONTENT_TYPE)
+            .and_then(|value| value.to_str().ok())
+            .is_some_and(is_json);
+        if !is_json {
+            let text = "the request wants `content-type: application/json`";
+            return Err(bad(text).with_status(StatusCode::UNSUPPORTED_MEDIA_TYPE));
         }
+        let body = Bytes::from_request(request, state).await;
+        let body = body.map_err(|rejection| match rejection.status() {
+            status @ StatusCode::PAYLOAD_TOO_LARGE => {
+                bad("the request's body is too large").with_status(status)
+            }
+            _ => bad("the request's body could not be read"),
+        })?;
+        // To serde an array can be an object, field by field.
+        let is_object = body.iter().find(|byte| !byte.is_ascii_whitespace()) == Some(&b'{');
+        let read = serde_json::from_slice(&body).ok().filter(|_| is_object);
+        read.map(Self).ok_or_else(|| {
+            // serde's words may repeat a value, and a value here may be a password. Nor is its
+            // own distinction used: to it an object without its only key is not JSON.
+            match serde_json::from_slice::<IgnoredAny>(&body) {
+                Ok(_) => {
+                    invalid("the request's JSON does not have the fields that this route wants")
+                }
+                Err(_) => bad("the request's body is not valid JSON"),
+            }
+        })
     }
 }
 
-fn refuse_json(rejection: &JsonRejection) -> Refused {
-    let status = rejection.status();
-    let bad = |text: &str| Refused::new(ProblemCode::BadRequest, text);
-    match rejection {
-        JsonRejection::MissingJsonContentType(_) => {
-            bad("the request wants `content-type: application/json`").with_status(status)
-        }
-        // serde's words may repeat a value, and a value here may be a password.
-        JsonRejection::JsonDataError(_) => {
-            bad("the request's JSON does not have the fields that this route wants")
-        }
-        JsonRejection::JsonSyntaxError(_) => bad("the request's body is not valid JSON"),
-        _ if status.as_u16() == 413 => bad("the request's body is too large").with_status(status),
-        _ => bad("the request's body could not be read"),
-    }
+/// `application/json` or `application/...+json`, with whatever parameters.
+fn is_json(content_type: &str) -> bool {
+    let essence = content_type.split(';').next().unwrap_or_default();
+    let essence = essence.trim().to_ascii_lowercase();
+    let subtype = essence.strip_prefix("application/");
+    subtype.is_some_and(|subtype| subtype == "json" || subtype.ends_with("+json"))
+}
+
+fn bad(text: &str) -> Refused {
+    Refused::new(ProblemCode::BadRequest, text)
 }
 
 /// A part of the path.
@@ -78,6 +106,23 @@ impl<S: Send + Sync> FromRequestParts<S> for PathId {
     }
 }
 
+/// Two parts of the path.
+pub(crate) struct PathIds(pub(crate) String, pub(crate) String);
+
+impl<S: Send + Sync> FromRequestParts<S> for PathIds {
+    type Rejection = Refused;
+
+    async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, Refused> {
+        let Path((first, second)) =
+            <Path<(String, String)> as FromRequestParts<S>>::from_request_parts(parts, state)
+                .await
+                .map_err(|_| {
+                    Refused::new(ProblemCode::BadRequest, "the path is not valid UTF-8")
+                })?;
+        Ok(Self(first, second))
+    }
+}
+
 /// The query.
 pub(crate) struct QueryOf<T>(pub(crate) T);
 
@@ -89,7 +134,7 @@ impl<T: DeserializeOwned, S: Send + Sync> FromRequestParts<S> for QueryOf<T> {
             .await
             .map_err(|_| {
                 let text = "the query lacks a parameter, or one of them is not understood";
-                Refused::new(ProblemCode::BadRequest, text)
+                invalid(text)
             })?;
         Ok(Self(query))
     }
@@ -103,14 +148,19 @@ pub(crate) struct Caller {
     pub(crate) role: AccountRole,
     /// When the access token was issued, unix seconds.
     pub(crate) issued: i64,
+    /// Where the request comes from.
+    pub(crate) from: Option<IpAddr>,
 }
 
 impl FromRequestParts<App> for Caller {
     type Rejection = Refused;
 
     async fn from_request_parts(parts: &mut Parts, app: &App) -> Result<Self, Refused> {
-        let token = bearer(parts)?.ok_or_else(not_signed_in)?;
-        caller_of(app, &token)
+        let caller = match parts.extensions.get::<Self>() {
+            Some(checked) => checked.clone(),
+            None => caller_of(app, &bearer(parts)?.ok_or_else(not_signed_in)?)?,
+        };
+        present(app, parts, caller).await
     }
 }
 
@@ -144,7 +194,7 @@ impl FromRequestParts<App> for SocketCaller {
                 query.token.ok_or_else(not_signed_in)?
             }
         };
-        caller_of(app, &token).map(Self)
+        present(app, parts, caller_of(app, &token)?).await.map(Self)
     }
 }
 
@@ -152,23 +202,67 @@ fn bearer(parts: &Parts) -> Result<Option<Secret>, Refused> {
     let Some(value) = parts.headers.get(header::AUTHORIZATION) else {
         return Ok(None);
     };
-    value
-        .to_str()
-        .ok()
-        .and_then(|text| text.split_once(' '))
-        .filter(|(scheme, _)| scheme.eq_ignore_ascii_case("bearer"))
-        .map(|(_, token)| Some(Secret::new(token.trim())))
-        .ok_or_else(not_signed_in)
+    bearer_of(value).map(Some).ok_or_else(not_signed_in)
+}
+
+/// The account of a request's access token, if it is a valid one. The check of a token in the header is
+/// kept for the handler.
+pub(crate) fn signed_in(app: &App, request: &mut Request) -> Option<i64> {
+    let value = request.headers().get(header::AUTHORIZATION);
+    if let Some(token) = value.and_then(bearer_of) {
+        let caller = caller_of(app, &token).ok()?;
+        let account = caller.account;
+        request.extensions_mut().insert(caller);
+        return Some(account);
+    }
+    let in_query = Query::<TokenQuery>::try_from_uri(request.uri()).ok()?;
+    let caller = caller_of(app, &in_query.0.token?).ok()?;
+    Some(caller.account)
+}
+
+fn bearer_of(value: &HeaderValue) -> Option<Secret> {
+    let (scheme, token) = value.to_str().ok()?.split_once(' ')?;
+    let token = token.trim();
+    scheme
+        .eq_ignore_ascii_case("bearer")
+        .then(|| Secret::new(token))
+}
+
+/// The caller as of now: from where, and where the token says that it is somebody with rights, with
+/// those that the database says.
+async fn present(app: &App, parts: &Parts, mut caller: Caller) -> Result<Caller, Refused> {
+    let address: Option<&ClientAddr> = parts.extensions.get();
+    caller.from = address.map(|ClientAddr(address)| address.ip());
+    if caller.role < AccountRole::Gm {
+        return Ok(caller);
+    }
+    let account = app.store.account_by_id(caller.account).await?;
+    let from = app.store.tokens_from(caller.account).await?;
+    match account {
+        Some(account) if from.is_some_and(|from| from == 0 || caller.issued > from) => {
+            caller.role = caller.role.min(account.role);
+            Ok(caller)
+        }
+        _ => {
+            let text = "the account's sign-ins were revoked; sign in again with the password";
+            Err(Refused::new(ProblemCode::TokenExpired, text))
+        }
+    }
 }
 
 /// Whose access token it is.
+///
+/// # Errors
+/// `token-expired`, or `banned`.
 pub(crate) fn caller_of(app: &App, token: &Secret) -> Result<Caller, Refused> {
     let (account, claims) = app.tokens.check(token.reveal())?;
+    app.bans.check(&Banned::Account(account))?;
     Ok(Caller {
         account,
         name: claims.name,
         role: claims.role,
         issued: claims.iat,
+        from: None,
     })
 }
 
@@ -189,7 +283,8 @@ impl<S: Send + Sync> FromRequestParts<S> for Upgrade {
         use axum::extract::ws::WebSocketUpgrade;
         <WebSocketUpgrade as FromRequestParts<S>>::from_request_parts(parts, state)
             .await
-            .map(Self)
+            // Chosen where it is offered: beside it an API key may stand, which is not said back.
+            .map(|upgrade| Self(upgrade.protocols([crate::api_keys::SUBPROTOCOL])))
             .map_err(|rejection| {
                 let text = "this route is a WebSocket; ask for an upgrade";
                 let status = axum::response::IntoResponse::into_response(rejection).status();

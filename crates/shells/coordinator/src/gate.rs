@@ -1,5 +1,7 @@
 //! Who may hold a connection: at most so many in all, and so many from one address.
 //!
+//! A trusted proxy brings many clients over one address: its connections count among all only.
+//!
 //! A connection counts from its acceptance to the end of its socket, whatever it becomes in between:
 //! a request that comes slowly, an idle one, a WebSocket. Whoever is turned away is counted, and the
 //! log says so at most once in [`TOLD_EVERY`].
@@ -22,6 +24,7 @@ use tokio::{
     io::{AsyncRead, AsyncWrite, ReadBuf},
     time::Sleep,
 };
+use warp_coordinator_core::client_address::Network;
 
 use crate::{capacity::Capacity, limits::bucket_of};
 
@@ -46,13 +49,13 @@ impl Full {
         match self {
             Self::All => {
                 b"HTTP/1.1 503 Service Unavailable\r\ncontent-type: application/json\r\n\
-                content-length: 94\r\nretry-after: 5\r\nconnection: close\r\n\r\n\
-                {\"detail\":\"the coordinator has as many connections as it may\",\"code\":\"coordinator-fault\"}    "
+                content-length: 89\r\nretry-after: 5\r\nconnection: close\r\n\r\n\
+                {\"detail\":\"the coordinator has as many connections as it may\",\"code\":\"coordinator-fault\"}"
             }
             Self::Address => {
                 b"HTTP/1.1 429 Too Many Requests\r\ncontent-type: application/json\r\n\
-                content-length: 94\r\nretry-after: 5\r\nconnection: close\r\n\r\n\
-                {\"detail\":\"too many connections from your address at once\",\"code\":\"too-many-requests\"}       "
+                content-length: 86\r\nretry-after: 5\r\nconnection: close\r\n\r\n\
+                {\"detail\":\"too many connections from your address at once\",\"code\":\"too-many-requests\"}"
             }
         }
     }
@@ -71,15 +74,18 @@ struct State {
 pub(crate) struct Gate {
     connections: usize,
     per_address: usize,
+    /// Whose connections do not count for their address.
+    trusted: Arc<[Network]>,
     state: Mutex<State>,
     refused: AtomicU64,
 }
 
 impl Gate {
-    pub(crate) fn new(capacity: Capacity) -> Arc<Self> {
+    pub(crate) fn new(capacity: Capacity, trusted: Arc<[Network]>) -> Arc<Self> {
         Arc::new(Self {
             connections: capacity.connections,
             per_address: capacity.connections_per_address,
+            trusted,
             state: Mutex::default(),
             refused: AtomicU64::new(0),
         })
@@ -87,10 +93,11 @@ impl Gate {
 
     /// Lets a connection in, until its pass is dropped.
     pub(crate) fn enter(self: &Arc<Self>, from: IpAddr) -> Result<Pass, Full> {
+        let counted = !self.trusted.iter().any(|network| network.contains(from));
         let address = bucket_of(from);
         let mut state = self.state.lock();
         let there = state.by_address.get(&address).copied().unwrap_or(0);
-        let full = if there >= self.per_address {
+        let full = if counted && there >= self.per_address {
             Some(Full::Address)
         } else if state.open >= self.connections {
             Some(Full::All)
@@ -110,10 +117,12 @@ impl Gate {
             return Err(full);
         }
         state.open += 1;
-        *state.by_address.entry(address).or_default() += 1;
+        if counted {
+            *state.by_address.entry(address).or_default() += 1;
+        }
         Ok(Pass {
             gate: Arc::clone(self),
-            address,
+            address: counted.then_some(address),
         })
     }
 }
@@ -121,17 +130,21 @@ impl Gate {
 /// A connection's place; dropping it gives it up.
 pub(crate) struct Pass {
     gate: Arc<Gate>,
-    address: IpAddr,
+    /// Whom it counts for.
+    address: Option<IpAddr>,
 }
 
 impl Drop for Pass {
     fn drop(&mut self) {
         let mut state = self.gate.state.lock();
         state.open -= 1;
-        if let Some(there) = state.by_address.get_mut(&self.address) {
+        let Some(address) = self.address else {
+            return;
+        };
+        if let Some(there) = state.by_address.get_mut(&address) {
             *there -= 1;
             if *there == 0 {
-                state.by_address.remove(&self.address);
+                state.by_address.remove(&address);
             }
         }
     }
@@ -223,12 +236,14 @@ mod tests {
     use super::*;
     use tokio::io::AsyncWriteExt;
 
+    /// `10.0.0.0/8` is trusted.
     fn gate(connections: usize, connections_per_address: usize) -> Arc<Gate> {
-        Gate::new(Capacity {
+        let capacity = Capacity {
             connections,
             connections_per_address,
             ..Capacity::default()
-        })
+        };
+        Gate::new(capacity, ["10.0.0.0/8".parse().unwrap()].into())
     }
 
     #[test]
@@ -243,6 +258,25 @@ mod tests {
         drop(first);
         assert!(gate.enter(one).is_ok());
         assert_eq!(gate.refused.load(Ordering::Relaxed), 2);
+    }
+
+    #[test]
+    fn a_trusted_proxy_is_bounded_by_all_places_only() {
+        let gate = gate(3, 1);
+        // As a listener on IPv6 names it, too.
+        let proxy: [IpAddr; 2] = [
+            [10, 0, 0, 1].into(),
+            std::net::Ipv4Addr::new(10, 0, 0, 1).to_ipv6_mapped().into(),
+        ];
+        let stranger: IpAddr = [127, 0, 0, 1].into();
+        let held: Vec<_> = [proxy[0], proxy[1], stranger]
+            .map(|ip| gate.enter(ip).ok().unwrap())
+            .into();
+        assert_eq!(gate.enter(proxy[0]).err(), Some(Full::All));
+        assert_eq!(gate.enter(stranger).err(), Some(Full::Address));
+        drop(held);
+        assert_eq!(gate.state.lock().open, 0);
+        assert!(gate.state.lock().by_address.is_empty());
     }
 
     #[test]

@@ -5,19 +5,24 @@
 //! next one decides. Inside it the hub's and the endpoint's locks are taken, never the other way.
 
 mod outputs;
+pub(crate) mod serving;
 
 use std::{
     collections::{BTreeMap, HashMap},
+    net::SocketAddr,
     sync::Arc,
-    time::{Duration, Instant},
+    time::{Duration, Instant, SystemTime},
 };
 
 use parking_lot::Mutex;
 use tokio::sync::Notify;
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 use warp_coordinator_core::{
-    ConnId, Fleet, NewSession, Revoked,
-    fleet::{FleetCounters, HostFilter, HostRecord, HostRefused, Report, SessionRef, ZoneRules},
+    ConnId, Fleet, HostSessions, NewSession, Revoked,
+    fleet::{
+        FleetCounters, FleetTally, HostFilter, HostRecord, HostRefused, Report, SessionRef,
+        ZoneRules,
+    },
 };
 use warp_protocol::{
     ProblemCode,
@@ -34,6 +39,7 @@ use crate::{
     hosts_config::HostsConfig,
     hub::{Hub, Seat},
     live::{CarrierStop, ENDPOINT_PEER},
+    monitoring::recent::Recent,
     problem::{Refused, internal},
     tokens::{random_hex, unix_now},
     ws::close,
@@ -50,8 +56,16 @@ pub(crate) struct Hosting {
     carriers: Mutex<HashMap<String, CarrierStop>>,
     /// Start of the time that the fleet counts in.
     start: Instant,
+    /// The same by the wall clock.
+    started_at: SystemTime,
     deadlines_changed: Notify,
+    /// There are sessions to be stored.
+    sessions_changed: Notify,
+    /// Held while they are.
+    storing: tokio::sync::Mutex<()>,
     tasks: TaskTracker,
+    /// What happened last, for whoever watches.
+    pub(crate) recent: Recent,
 }
 
 struct State {
@@ -65,6 +79,10 @@ struct State {
     /// The same by the host and the member's peer id.
     members: HashMap<(String, String), (String, u32)>,
     policies: BTreeMap<String, (ZonePolicy, SignedPolicy)>,
+    /// Sessions of the contract; see [`serving`].
+    sessions: HostSessions,
+    /// Players that each zone holds.
+    zone_limits: HashMap<String, u32>,
 }
 
 /// Where a host is.
@@ -75,6 +93,8 @@ struct HostPlace {
     device_key: PublicKey,
     /// When its certificate was issued, unix seconds.
     certified: u64,
+    /// Where it registered from.
+    from: SocketAddr,
     /// Its signaling socket.
     socket: Option<ConnId>,
 }
@@ -90,6 +110,8 @@ pub(crate) struct Registering {
     /// When it expires, unix seconds.
     pub(crate) expires: u64,
     pub(crate) ice_servers: Vec<IceServer>,
+    /// Where it asks from.
+    pub(crate) from: SocketAddr,
 }
 
 /// A host that has registered.
@@ -119,25 +141,39 @@ impl Hosting {
                 seats: HashMap::new(),
                 members: HashMap::new(),
                 policies: BTreeMap::new(),
+                sessions: HostSessions::default(),
+                zone_limits: HashMap::new(),
             }),
             config,
             carriers: Mutex::new(HashMap::new()),
             start: Instant::now(),
+            started_at: SystemTime::now(),
             deadlines_changed: Notify::new(),
+            sessions_changed: Notify::new(),
+            storing: tokio::sync::Mutex::default(),
             tasks,
+            recent: Recent::default(),
         })
     }
 
     /// Enters what is known of zones and the switch. The same again does nothing.
     pub(crate) fn put_zone(&self, zone: &ZoneFile) {
         let rules = self.rules(zone);
-        self.with(|state, now| state.fleet.put_zone(now, rules));
+        self.with(|state, now| {
+            let limit = (zone.zone_id.clone(), zone.max_players);
+            state.zone_limits.extend([limit]);
+            state.fleet.put_zone(now, rules);
+        });
     }
 
     /// Brings everything in line with what is stored.
     pub(crate) fn sync(&self, zones: &[&ZoneFile], p2p_on: bool) {
         let all: Vec<ZoneRules> = zones.iter().map(|zone| self.rules(zone)).collect();
         self.with(|state, now| {
+            let limits = zones
+                .iter()
+                .map(|zone| (zone.zone_id.clone(), zone.max_players));
+            state.zone_limits = limits.collect();
             state.fleet.switch(now, p2p_on);
             for gone in state.fleet.zone_ids() {
                 if all.iter().all(|rules| rules.zone_id != gone) {
@@ -226,6 +262,7 @@ impl Hosting {
             certified,
             expires,
             ice_servers,
+            from,
         } = new;
         let (host_id, account) = (record.host_id.clone(), record.account);
         let device_key = record.device_key;
@@ -252,6 +289,7 @@ impl Hosting {
                 account,
                 device_key,
                 certified,
+                from,
                 socket: state.places.get(&host_id).and_then(|place| place.socket),
             };
             state.places.insert(host_id.clone(), place);
@@ -354,6 +392,18 @@ impl Hosting {
         self.with(|state, now| state.fleet.remove(now, host_id));
     }
 
+    /// Moves a session off its hosts, to others or to the endpoint. False: no host could carry it
+    /// anyway.
+    pub(crate) fn move_session(&self, session_id: &str, to_endpoint: bool) -> bool {
+        self.with(|state, now| state.fleet.move_session(now, session_id, to_endpoint))
+    }
+
+    /// The hosts that a session may go over.
+    pub(crate) fn hosts_of(&self, session_id: &str) -> Vec<String> {
+        let offers = self.state.lock().fleet.assigned(session_id);
+        offers.into_iter().map(|offer| offer.host_id).collect()
+    }
+
     /// Takes out what a revocation ends.
     pub(crate) fn end_revoked(&self, by: &Revoked) {
         let ends = |place: &HostPlace| match by {
@@ -399,6 +449,16 @@ impl Hosting {
 
     pub(crate) fn counters(&self) -> FleetCounters {
         self.state.lock().fleet.counters()
+    }
+
+    /// How the fleet stands now.
+    pub(crate) fn tally(&self) -> FleetTally {
+        self.state.lock().fleet.tally()
+    }
+
+    /// Whether there is such a zone.
+    pub(crate) fn has_zone(&self, zone_id: &str) -> bool {
+        self.state.lock().fleet.has_zone(zone_id)
     }
 
     /// The host and the room that a peer id belongs to, if it is that account's.
@@ -526,6 +586,9 @@ impl Hosting {
         let mut state = self.state.lock();
         let decided = decide(&mut state, self.start.elapsed());
         self.carry_out(&mut state);
+        if state.sessions.has_changes() {
+            self.sessions_changed.notify_one();
+        }
         drop(state);
         self.deadlines_changed.notify_one();
         decided

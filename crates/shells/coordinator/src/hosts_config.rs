@@ -25,7 +25,7 @@ impl HostsWho {
 }
 
 /// Hosts.
-#[derive(Debug, Clone, Copy, PartialEq, Default)]
+#[derive(Debug, Clone, Copy, PartialEq)]
 pub struct HostsConfig {
     /// Who may.
     pub who: HostsWho,
@@ -33,6 +33,19 @@ pub struct HostsConfig {
     pub minimum: HostMinimum,
     /// Times and bounds.
     pub limits: FleetLimits,
+    /// A session of the contract that nobody is in and nothing happens to fails after so long.
+    pub session_idle: Duration,
+}
+
+impl Default for HostsConfig {
+    fn default() -> Self {
+        Self {
+            who: HostsWho::default(),
+            minimum: HostMinimum::default(),
+            limits: FleetLimits::default(),
+            session_idle: Duration::from_secs(30 * 60),
+        }
+    }
 }
 
 /// `hosts` in the file.
@@ -42,6 +55,7 @@ pub(crate) struct HostsPart {
     who: HostsWho,
     heartbeat_seconds: Option<u64>,
     silent_seconds: Option<u64>,
+    session_idle_seconds: Option<u64>,
     #[serde(default)]
     minimum: MinimumPart,
 }
@@ -64,6 +78,11 @@ impl HostsPart {
         let heartbeat = seconds(path, self.heartbeat_seconds, default, 1, 60)?;
         let (path, least) = ("hosts.silent_seconds", heartbeat.as_secs() * 2);
         let silent = seconds(path, self.silent_seconds, heartbeat * 3, least, 600)?;
+        let (path, default) = (
+            "hosts.session_idle_seconds",
+            HostsConfig::default().session_idle,
+        );
+        let session_idle = seconds(path, self.session_idle_seconds, default, 60, 7 * 24 * 3600)?;
         let HostMinimum {
             cpu_cores,
             cpu_frequency_mhz,
@@ -82,6 +101,7 @@ impl HostsPart {
                 silent,
                 ..FleetLimits::default()
             },
+            session_idle,
         })
     }
 }

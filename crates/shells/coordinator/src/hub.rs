@@ -13,6 +13,7 @@
 use std::{
     collections::{HashMap, VecDeque},
     sync::Arc,
+    time::Instant,
 };
 
 use parking_lot::Mutex;
@@ -22,6 +23,8 @@ use warp_protocol::{
     hosting::MAX_MEMBERS,
     signal::{ClientSignal, ServerSignal},
 };
+
+use crate::monitoring::metrics::SignalCounters;
 
 /// Signals that wait for one peer.
 pub(crate) const MAILBOX: usize = 32;
@@ -39,12 +42,14 @@ pub(crate) enum Closing {
     Replaced,
     /// It does not read what is sent to it.
     TooSlow,
+    /// Its account or device was banned.
+    Banned,
 }
 
 enum Mailbox {
     Socket {
         /// Boxed, because the places of a mailbox are there from its start.
-        tx: mpsc::Sender<Box<ServerSignal>>,
+        tx: mpsc::Sender<Box<Waiting>>,
         close: oneshot::Sender<Closing>,
     },
     Service {
@@ -60,6 +65,7 @@ enum Mailbox {
 struct State {
     rooms: Rooms,
     mailboxes: HashMap<ConnId, Mailbox>,
+    counters: SignalCounters,
 }
 
 /// All rooms of this process.
@@ -73,10 +79,41 @@ pub(crate) struct Seat {
     conn: ConnId,
 }
 
+/// A signal in a mailbox, and since when.
+struct Waiting {
+    signal: ServerSignal,
+    since: Instant,
+}
+
+/// What a socket is sent; how long that waited is counted.
+pub(crate) struct Inbox {
+    rx: mpsc::Receiver<Box<Waiting>>,
+    counters: SignalCounters,
+}
+
+impl Inbox {
+    /// The next signal; none when the hub has let go of the socket.
+    pub(crate) async fn recv(&mut self) -> Option<ServerSignal> {
+        let waiting = self.rx.recv().await?;
+        Some(self.take(*waiting))
+    }
+
+    #[cfg(test)]
+    fn try_recv(&mut self) -> Result<ServerSignal, mpsc::error::TryRecvError> {
+        let waiting = self.rx.try_recv()?;
+        Ok(self.take(*waiting))
+    }
+
+    fn take(&self, Waiting { signal, since }: Waiting) -> ServerSignal {
+        self.counters.taken(&signal, since.elapsed());
+        signal
+    }
+}
+
 /// A socket's side of its seat.
 pub(crate) struct SocketSeat {
     pub(crate) seat: Seat,
-    pub(crate) inbox: mpsc::Receiver<Box<ServerSignal>>,
+    pub(crate) inbox: Inbox,
     pub(crate) closing: oneshot::Receiver<Closing>,
 }
 
@@ -86,8 +123,14 @@ impl Hub {
             state: Mutex::new(State {
                 rooms: Rooms::new(limits),
                 mailboxes: HashMap::new(),
+                counters: SignalCounters::default(),
             }),
         })
+    }
+
+    /// What is counted here.
+    pub(crate) fn counters(&self) -> SignalCounters {
+        self.state.lock().counters.clone()
     }
 
     /// Opens a room for the peers that a grant names.
@@ -118,16 +161,17 @@ impl Hub {
         peer_id: &str,
         mailbox: usize,
     ) -> Result<SocketSeat, RoomsRefused> {
-        let (tx, inbox) = mpsc::channel(mailbox);
+        let (tx, rx) = mpsc::channel(mailbox);
         let (close, closing) = oneshot::channel();
         let mut state = self.state.lock();
         let (conn, out) = state.rooms.connect(peer_id)?;
         state.mailboxes.insert(conn, Mailbox::Socket { tx, close });
         state.carry_out(out);
+        let counters = state.counters.clone();
         drop(state);
         Ok(SocketSeat {
             seat: self.seat(conn),
-            inbox,
+            inbox: Inbox { rx, counters },
             closing,
         })
     }
@@ -167,17 +211,39 @@ impl Hub {
         Ok(self.seat(conn))
     }
 
-    /// Sends to the socket of a peer id, if there is one, whichever room it is in.
-    pub(crate) fn send_to(&self, peer_id: &str, signal: ServerSignal) {
+    /// Sends to the socket of a peer id, if there is one, whichever room it is in. Tells whether there
+    /// was.
+    pub(crate) fn send_to(&self, peer_id: &str, signal: ServerSignal) -> bool {
+        let mut state = self.state.lock();
+        let conn = state.rooms.conn_of(peer_id);
+        if let Some(conn) = conn {
+            state.carry_out(vec![Output::Deliver { conn, signal }]);
+        }
+        conn.is_some()
+    }
+
+    /// Closes the socket of a peer id, if there is one.
+    pub(crate) fn expel(&self, peer_id: &str, why: Closing) {
         let mut state = self.state.lock();
         if let Some(conn) = state.rooms.conn_of(peer_id) {
-            state.carry_out(vec![Output::Deliver { conn, signal }]);
+            state.shut(conn, why);
+            let out = state.rooms.disconnect(conn);
+            state.carry_out(out);
         }
     }
 
     /// Whether a peer is in a room.
     pub(crate) fn is_in(&self, session_id: &str, peer_id: &str) -> bool {
         self.state.lock().rooms.is_in(session_id, peer_id)
+    }
+
+    /// Open sockets, and rooms that somebody may enter.
+    pub(crate) fn counts(&self) -> (u64, u64) {
+        let state = self.state.lock();
+        let socket = |mailbox: &&Mailbox| matches!(mailbox, Mailbox::Socket { .. });
+        let sockets = state.mailboxes.values().filter(socket).count();
+        let (_, rooms) = state.rooms.counts();
+        (sockets as u64, rooms as u64)
     }
 
     fn seat(self: &Arc<Self>, conn: ConnId) -> Seat {
@@ -234,16 +300,36 @@ impl State {
 
     /// Puts a signal into a mailbox. True when the socket has to go because it does not read.
     fn deliver(&self, conn: ConnId, signal: ServerSignal) -> bool {
-        match self.mailboxes.get(&conn) {
-            None => false,
-            Some(Mailbox::Socket { tx, .. }) => is_full(tx, Box::new(signal)),
-            Some(Mailbox::Service { tx }) => {
-                if is_full(tx, signal) {
+        let waiting_now = |signal| {
+            let since = Instant::now();
+            Box::new(Waiting { signal, since })
+        };
+        let Some(mailbox) = self.mailboxes.get(&conn) else {
+            return false;
+        };
+        let relayed = self.counters.of(&signal);
+        let count = || {
+            if let Some(counter) = relayed {
+                counter.inc();
+            }
+        };
+        match mailbox {
+            Mailbox::Socket { tx, .. } => {
+                let full = is_full(tx, waiting_now(signal));
+                if !full {
+                    count();
+                }
+                full
+            }
+            Mailbox::Service { tx } => {
+                if !is_full(tx, signal) {
+                    count();
+                } else {
                     tracing::debug!(?conn, "a service's mailbox is full, signal dropped");
                 }
                 false
             }
-            Some(Mailbox::Forward { to, from }) => {
+            Mailbox::Forward { to, from } => {
                 let host = self.rooms.conn_of(to).and_then(|c| self.mailboxes.get(&c));
                 let Some(Mailbox::Socket { tx, .. }) = host else {
                     return false;
@@ -252,7 +338,9 @@ impl State {
                 if !is_for_host(&signal, from) {
                     return false;
                 }
-                if waiting >= FORWARDED || is_full(tx, Box::new(signal)) {
+                if waiting < FORWARDED && !is_full(tx, waiting_now(signal)) {
+                    count();
+                } else {
                     tracing::debug!(host = to, "a host's mailbox is full, signal dropped");
                 }
                 false
@@ -324,12 +412,12 @@ mod tests {
         b.seat.handle(join());
         a.seat.handle(offer("b"));
         assert!(matches!(
-            *b.inbox.recv().await.unwrap(),
+            b.inbox.recv().await.unwrap(),
             ServerSignal::SessionJoined { peers, .. } if peers == ["a"]
         ));
         let ServerSignal::Offer {
             from, timestamp, ..
-        } = *b.inbox.recv().await.unwrap()
+        } = b.inbox.recv().await.unwrap()
         else {
             panic!("no offer");
         };
@@ -393,7 +481,7 @@ mod tests {
         b.seat.handle(join());
         b.seat.handle(offer("h"));
         a.seat.handle(offer("h"));
-        let ServerSignal::Offer { from, .. } = *host.inbox.recv().await.unwrap() else {
+        let ServerSignal::Offer { from, .. } = host.inbox.recv().await.unwrap() else {
             panic!("no offer");
         };
         assert_eq!(from, "a");
@@ -409,7 +497,7 @@ mod tests {
         hub.send_to("h", ServerSignal::Drained);
         let mut offers = 0;
         while let Ok(signal) = host.inbox.try_recv() {
-            match *signal {
+            match signal {
                 ServerSignal::Offer { .. } => offers += 1,
                 other => assert_eq!(other, ServerSignal::Drained),
             }

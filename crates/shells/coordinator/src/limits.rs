@@ -67,10 +67,14 @@ pub struct RateLimits {
     pub address: Rate,
     /// Sign-ins to one account, from wherever.
     pub account: Rate,
-    /// Messages on one signaling socket.
+    /// Signaling messages of one account, over all its sockets.
     pub signals: Rate,
     /// Bytes that the relay takes from one account, over all its sockets.
     pub relay_bytes: Rate,
+    /// Requests of one account, or of one address without a sign-in, per class of route.
+    pub requests: Rate,
+    /// Requests of one address in all.
+    pub address_requests: Rate,
 }
 
 impl Default for RateLimits {
@@ -78,9 +82,12 @@ impl Default for RateLimits {
         Self {
             address: Rate::new(60, 120),
             account: Rate::new(10, 10),
-            signals: Rate::new(200, 3000),
+            signals: Rate::new(1000, 1000),
             // 64 KiB a second: twenty times a player's game traffic.
             relay_bytes: Rate::new(256 * 1024, 60 * 64 * 1024),
+            requests: Rate::new(100, 100),
+            // A hundred a second: a cybercafe, and no flood.
+            address_requests: Rate::new(6000, 6000),
         }
     }
 }
@@ -137,7 +144,7 @@ impl<K: Hash + Eq + Clone> KeyedLimit<K> {
     }
 }
 
-/// The limit of one socket.
+/// The limit of the signaling sockets of one account.
 pub(crate) fn socket_limit(rate: Rate) -> DefaultDirectRateLimiter {
     RateLimiter::direct(rate.quota())
 }

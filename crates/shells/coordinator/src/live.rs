@@ -2,7 +2,7 @@
 //! carrier of each, made together and ended together.
 
 use std::{
-    collections::HashMap,
+    collections::{BTreeMap, HashMap},
     sync::{Arc, OnceLock},
     time::{Duration, Instant},
 };
@@ -11,8 +11,15 @@ use axum::http::StatusCode;
 use parking_lot::Mutex;
 use tokio::sync::Notify;
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
-use warp_coordinator_core::{NewSession, Revoked, Session, Sessions, SessionsFull};
-use warp_protocol::{ProblemCode, identity::PublicKey, rest::IceServer, zone::ZoneFile};
+use warp_coordinator_core::{NewSession, Revoked, Session, Sessions, SessionsFull, bans::Banned};
+use warp_protocol::{
+    ProblemCode,
+    identity::PublicKey,
+    rest::IceServer,
+    signal::{EndedReason, ServerSignal},
+    stream::reset,
+    zone::ZoneFile,
+};
 
 use crate::{
     authority::Authority,
@@ -20,7 +27,8 @@ use crate::{
     endpoint_port::{EndpointPort, Grantee, Granting, SignalPort},
     hosting::Hosting,
     hosts_config::HostsConfig,
-    hub::{Hub, Seat},
+    hub::{Closing, Hub, Seat},
+    monitoring::metrics::Metrics,
     problem::{Refused, internal},
     relays::Relays,
     remote::{HOSTED_LEASE, Owner, Remote},
@@ -29,6 +37,17 @@ use crate::{
 
 /// Peer id of the endpoint, in every room.
 pub(crate) const ENDPOINT_PEER: &str = "endpoint";
+
+/// The peer id of a player in its session's room; `random` makes it one of a kind.
+pub(crate) fn peer_id_of(player: &str, random: &str) -> String {
+    format!("player-{player}-{random}")
+}
+
+/// The player that a peer id of [`peer_id_of`] belongs to.
+pub(crate) fn player_of(peer_id: &str) -> &str {
+    let named = peer_id.strip_prefix("player-").unwrap_or(peer_id);
+    named.rsplit_once('-').map_or(named, |(player, _)| player)
+}
 
 /// Stops the WebSocket carrier of a session, with the close code to send.
 #[derive(Clone)]
@@ -81,6 +100,9 @@ pub(crate) struct Live {
     carriers: Mutex<HashMap<String, CarrierStop>>,
     pub(crate) relays: Relays,
     pub(crate) hosting: Arc<Hosting>,
+    pub(crate) metrics: Metrics,
+    /// Why a session ends whose end has begun elsewhere.
+    endings: Mutex<HashMap<String, EndedReason>>,
     /// Start of the time that the table counts in.
     start: Instant,
     deadlines_changed: Notify,
@@ -104,6 +126,8 @@ impl Live {
             tasks.clone(),
         );
         Arc::new(Self {
+            metrics: Metrics::new(hub.counters()),
+            endings: Mutex::default(),
             hub,
             endpoint,
             hosted: Mutex::default(),
@@ -224,7 +248,8 @@ impl Live {
         };
         if let Some(older) = replaced {
             let why = "replaced by a newer one of the same device";
-            self.tear_down(&older, why, close::SESSION_ENDED);
+            let reason = EndedReason::Replaced;
+            self.tear_down(&older, reason, why, close::SESSION_ENDED);
         }
         let made = self
             .hub
@@ -236,7 +261,7 @@ impl Live {
         let made = made.and_then(|()| port(&new));
         let made = made.and_then(|port| self.seat_endpoint(&session_id, port));
         if let Err(refused) = made {
-            self.end(&session_id, "it could not be made");
+            self.end_for(&session_id, EndedReason::Fault, "it could not be made");
             return Err(refused);
         }
         tracing::info!(
@@ -271,7 +296,7 @@ impl Live {
         let (live, id) = (Arc::clone(self), session_id.to_owned());
         self.tasks.spawn(async move {
             pump(seat, from_endpoint).await;
-            live.end(&id, "the endpoint ended it");
+            live.end_for(&id, EndedReason::Endpoint, "the endpoint ended it");
         });
         Ok(())
     }
@@ -293,6 +318,16 @@ impl Live {
             return Refused::new(ProblemCode::CoordinatorFault, text).retry_after(1);
         }
         unknown_session()
+    }
+
+    /// All sessions, by their ids.
+    pub(crate) fn sessions(&self) -> Vec<Session> {
+        self.sessions.lock().all()
+    }
+
+    /// A session, whoever has it.
+    pub(crate) fn session(&self, session_id: &str) -> Option<Session> {
+        self.sessions.lock().get(session_id).cloned()
     }
 
     /// Whether another session of the same device stands where this one stood.
@@ -338,9 +373,33 @@ impl Live {
         self.sessions.lock().players_in(zone_id)
     }
 
+    /// How many sessions there are, and how many of them something has attached to.
+    pub(crate) fn tally(&self) -> (usize, usize) {
+        self.sessions.lock().tally()
+    }
+
+    /// Sessions of each zone that has any.
+    pub(crate) fn by_zone(&self) -> BTreeMap<String, u32> {
+        self.sessions.lock().by_zone()
+    }
+
+    /// Sends to the launchers in a zone, or to all. Gives to how many.
+    pub(crate) fn tell(&self, zone_id: Option<&str>, signal: &ServerSignal) -> usize {
+        let peers = self.sessions.lock().peers(zone_id);
+        let told = peers
+            .iter()
+            .filter(|peer| self.hub.send_to(peer, signal.clone()));
+        told.count()
+    }
+
     /// Ends a session. Does nothing if it has ended.
     pub(crate) fn end(&self, session_id: &str, why: &str) {
-        self.end_with(session_id, why, close::SESSION_ENDED);
+        self.end_for(session_id, EndedReason::Ended, why);
+    }
+
+    /// The same with what its launcher is told.
+    pub(crate) fn end_for(&self, session_id: &str, reason: EndedReason, why: &str) {
+        self.end_with(session_id, reason, why, close::SESSION_ENDED);
     }
 
     /// Ends what a revocation ends. Gives how many.
@@ -348,13 +407,37 @@ impl Live {
     /// The endpoint goes first, so that the launcher hears the reason over the link; when it has
     /// let go of the session, everything else follows.
     pub(crate) fn end_revoked(&self, by: &Revoked) -> usize {
+        let (why, code) = (EndedReason::Revoked, reset::DEVICE_REVOKED);
+        self.end_those(by, why, code, close::SESSION_ENDED)
+    }
+
+    /// Ends what a ban ends: sessions, hosts and sockets of the account or device. Gives how many
+    /// sessions.
+    pub(crate) fn end_banned(&self, whom: &Banned) -> usize {
+        let by = match whom {
+            Banned::Device(key) => Revoked::Device(key.clone()),
+            Banned::Account(account) => Revoked::Account {
+                account: *account,
+                at: u64::MAX,
+            },
+        };
+        for peer in self.sessions.lock().peers_of(&by) {
+            self.hub.expel(&peer, Closing::Banned);
+        }
+        self.end_those(&by, EndedReason::Banned, reset::BANNED, close::BANNED)
+    }
+
+    fn end_those(&self, by: &Revoked, reason: EndedReason, code: u32, close: u16) -> usize {
         let ids = self.sessions.lock().revoked(by);
         for id in &ids {
-            tracing::info!(session = %id, "session ends: its device was revoked");
+            tracing::info!(session = %id, code, "session ends: its device or account was revoked or banned");
             if let Some(carrier) = self.carriers.lock().get(id) {
-                carrier.close_with(close::SESSION_ENDED);
+                carrier.close_with(close);
             }
-            self.endpoint_of(id).revoke_device(id);
+            let mut endings = self.endings.lock();
+            endings.insert(id.clone(), reason);
+            drop(endings);
+            self.endpoint_of(id).end_with(id, code);
         }
         self.hosting.end_revoked(by);
         let hosted: Vec<_> = self.hosted.lock().values().cloned().collect();
@@ -371,17 +454,29 @@ impl Live {
         ids.len()
     }
 
-    fn end_with(&self, session_id: &str, why: &str, code: u16) {
+    fn end_with(&self, session_id: &str, reason: EndedReason, why: &str, code: u16) {
         let session = self.sessions.lock().remove(session_id);
         if let Some(session) = session {
-            self.tear_down(&session, why, code);
+            self.tear_down(&session, reason, why, code);
         }
     }
 
     /// Ends all that belongs to a session which is out of the table.
-    fn tear_down(&self, session: &Session, why: &str, code: u16) {
+    fn tear_down(&self, session: &Session, reason: EndedReason, why: &str, code: u16) {
         let id = &session.grant.session_id;
+        let begun = self.endings.lock().remove(id);
+        let reason = begun.unwrap_or(reason);
         tracing::info!(session = %id, why, "session ended");
+        self.metrics.session_ended(reason);
+        // While the coordinator stops the session may go on at a remote endpoint; the sockets close with
+        // a code of their own then.
+        if code != close::RESTART {
+            let signal = ServerSignal::SessionEnded {
+                code: reason.code(),
+                reason,
+            };
+            self.hub.send_to(&session.grant.peer_id, signal);
+        }
         // Before the endpoint lets go of it, so that it is closed with this code.
         let carrier = self.carriers.lock().remove(id);
         if let Some(carrier) = carrier {
@@ -459,7 +554,8 @@ impl Live {
                 if self.endpoint_of(&id).is_linked(&id) || self.relays.serve(&id) {
                     self.sessions.lock().mark_live(&id);
                 } else {
-                    self.end(&id, "nothing attached to it in time");
+                    let why = "nothing attached to it in time";
+                    self.end_for(&id, EndedReason::Unused, why);
                 }
             }
         }
@@ -474,7 +570,8 @@ impl Live {
         self.hosting.end_all();
         let ids = self.sessions.lock().ids();
         for id in ids {
-            self.end_with(&id, "the coordinator stops", close::RESTART);
+            let why = "the coordinator stops";
+            self.end_with(&id, EndedReason::Stopped, why, close::RESTART);
         }
     }
 }

@@ -6,6 +6,9 @@
 // Standard output is what this program answers with; standard error is where it says what failed.
 #![allow(clippy::print_stdout, clippy::print_stderr)]
 
+mod admin_cli;
+mod doctor_cli;
+
 use std::{
     io::{BufRead, Read, Write},
     net::SocketAddr,
@@ -14,8 +17,8 @@ use std::{
 };
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
-use warp_coordinator::{AdminError, Coordinator, CoordinatorConfig, Offline};
-use warp_observe::{Observe, ObserveConfig};
+use warp_coordinator::{AdminError, Coordinator, CoordinatorConfig, LogConfig, LogFormat, Offline};
+use warp_observe::{LogFile, Observe, ObserveConfig};
 use warp_protocol::{
     ProblemCode, Secret,
     rest::{AccountRole, MAX_PASSWORD, RevokeRequest},
@@ -71,6 +74,48 @@ enum Command {
         #[command(flatten)]
         place: Place,
     },
+    /// Write a backup of the SQLite database, with mode 0600. Works while the coordinator runs: what
+    /// it had answered before is in it. The keys in the data directory are not; keep a copy of them.
+    Backup {
+        /// The backup.
+        file: PathBuf,
+        /// Replace the file if it exists.
+        #[arg(long)]
+        force: bool,
+        #[command(flatten)]
+        place: Place,
+    },
+    /// Make a backup the SQLite database. It is checked first, and the database of before is kept
+    /// beside it; its path is printed. The coordinator must be stopped.
+    Restore {
+        /// The backup.
+        file: PathBuf,
+        #[command(flatten)]
+        place: Place,
+    },
+    /// Copy the SQLite database in the data directory to the configured PostgreSQL database, which
+    /// has to be empty, and print each table with its number of rows. The coordinator must be
+    /// stopped; the SQLite database stays as it is.
+    Migrate {
+        #[command(flatten)]
+        place: Place,
+    },
+    /// Bans of accounts and devices. Works while the coordinator runs.
+    #[command(subcommand)]
+    Ban(admin_cli::BanCommand),
+    /// Sessions of the coordinator that runs.
+    #[command(subcommand)]
+    Session(admin_cli::SessionCommand),
+    /// Hosts of the coordinator that runs.
+    #[command(subcommand)]
+    Host(admin_cli::HostCommand),
+    /// Print the audit log, the oldest first: when, who, from where, what, on what, outcome, before,
+    /// after.
+    Audit(admin_cli::AuditArgs),
+    /// Look whether everything is as it has to be: configuration, secrets, data directory, database,
+    /// clock, listener, certificate, endpoint; and with --zone the way from login to a map of the
+    /// zone's game servers. Exit code 0: it is; 1: something is not, and what to change is said.
+    Doctor(doctor_cli::DoctorArgs),
     /// Print the coordinator's public key, which launchers pin (`coordinator.public_key`).
     Key {
         #[command(flatten)]
@@ -110,6 +155,25 @@ enum UserCommand {
         password_stdin: bool,
         /// What the account may do.
         #[arg(long, value_enum, default_value = "player")]
+        role: Role,
+        #[command(flatten)]
+        place: Place,
+    },
+    /// List the accounts: name, role, whether it is banned, when it was made (unix seconds).
+    List {
+        /// One JSON array instead of lines.
+        #[arg(long)]
+        json: bool,
+        #[command(flatten)]
+        place: Place,
+    },
+    /// Change what an account may do. In force at once where it may do less; where it may do more,
+    /// with its next refresh.
+    Role {
+        /// Name of the account.
+        name: String,
+        /// What it may do from now on.
+        #[arg(value_enum)]
         role: Role,
         #[command(flatten)]
         place: Place,
@@ -211,7 +275,7 @@ impl From<AdminError> for Failure {
 
 fn main() -> ExitCode {
     let cli = Cli::parse();
-    let done = start_logging().and_then(|_observe| {
+    let done = start_logging(&cli.command).and_then(|_observe| {
         let runtime = tokio::runtime::Builder::new_multi_thread()
             .enable_all()
             .build()
@@ -232,9 +296,23 @@ fn main() -> ExitCode {
     }
 }
 
-fn start_logging() -> Result<Observe, Failure> {
-    warp_observe::init(ObserveConfig::default())
-        .map_err(|e| Failure::of_configuration(ProblemCode::ConfigValue, e))
+/// Of `serve` as its configuration says; the other commands are for somebody at a terminal. A wrong
+/// configuration is told when it is read for good.
+fn start_logging(command: &Command) -> Result<Observe, Failure> {
+    let log = match command {
+        Command::Serve { place, .. } => place.config.as_deref().and_then(|file| {
+            let read = CoordinatorConfig::from_file(file);
+            read.ok().map(|(config, _)| config.log)
+        }),
+        _ => None,
+    };
+    let LogConfig { format, file, keep } = log.unwrap_or_default();
+    let config = ObserveConfig {
+        json: format == LogFormat::Json,
+        file: file.map(|path| LogFile { path, keep }),
+        ..ObserveConfig::default()
+    };
+    warp_observe::init(config).map_err(|e| Failure::of_configuration(ProblemCode::ConfigValue, e))
 }
 
 async fn run(command: Command) -> Result<(), Failure> {
@@ -251,6 +329,23 @@ async fn run(command: Command) -> Result<(), Failure> {
             println!("{name}");
             Ok(())
         }
+        Command::User(UserCommand::List { json, place }) => {
+            admin_cli::list_users(json, &place).await
+        }
+        Command::User(UserCommand::Role { name, role, place }) => {
+            admin_cli::set_role(&name, role, &place).await
+        }
+        Command::Ban(command) => admin_cli::ban(command).await,
+        Command::Session(command) => admin_cli::session(command).await,
+        Command::Host(command) => admin_cli::host(command).await,
+        Command::Doctor(arguments) => match doctor_cli::run(arguments).await? {
+            true => Ok(()),
+            false => Err(Failure::new(
+                ProblemCode::Internal,
+                "something is not as it has to be; what stands above says what to change",
+            )),
+        },
+        Command::Audit(arguments) => admin_cli::audit(arguments).await,
         Command::User(UserCommand::RevokeDevices { name, place }) => {
             revoke(&place, &RevokeRequest::Account(name)).await
         }
@@ -277,6 +372,29 @@ async fn run(command: Command) -> Result<(), Failure> {
             offline.close().await;
             set?;
             println!("{}", if switch == Switch::On { "on" } else { "off" });
+            Ok(())
+        }
+        Command::Backup { file, force, place } => {
+            let config = configuration(&place)?;
+            warp_coordinator::back_up(&config, &file, force).await?;
+            println!("{}", file.display());
+            Ok(())
+        }
+        Command::Restore { file, place } => {
+            let config = configuration(&place)?;
+            if let Some(kept) = warp_coordinator::restore(&config, &file).await? {
+                println!("{}", kept.display());
+            }
+            Ok(())
+        }
+        Command::Migrate { place } => {
+            let config = configuration(&place)?;
+            let mut text = String::new();
+            for (table, rows) in warp_coordinator::migrate(&config).await? {
+                text += &format!("{table}\t{rows}\n");
+            }
+            // A reader that has gone away (`| head`) is no failure.
+            let _ = std::io::stdout().write_all(text.as_bytes());
             Ok(())
         }
         Command::Key { place } => {

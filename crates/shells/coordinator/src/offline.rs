@@ -1,16 +1,22 @@
 //! What an operator does to the database, whether or not a coordinator runs on it.
 
+use serde_json::json;
 use tokio::sync::OnceCell;
 use warp_protocol::{
     ProblemCode, Secret,
+    admin::{AccountInfo, AuditEntry, BanRequest, BanView, MoveTo, SessionInfo},
+    hosting::HostView,
     rest::{AccountRole, RevokeRequest},
     zone::{ZoneFile, ZoneRule, ZoneStatus},
 };
 
 use crate::{
     CoordinatorConfig,
-    api::{NewAccount, make_account, revoke_in},
+    admin::{self, short},
+    api::{NewAccount, make_account, revoke_in, revoked_target},
+    audit::{Done, Who, audited},
     data_dir::{self, DataDirError},
+    orders::{Wanted, order},
     passwords::{Hasher, PasswordCost},
     problem::Refused,
     store::{DeviceView, Store, StoreError},
@@ -64,6 +70,8 @@ impl From<Refused> for AdminError {
 pub struct Offline {
     store: Store,
     cost: PasswordCost,
+    /// Whoever runs the command; none: it is this process's own doing, which no log is kept of.
+    who: Option<Who>,
     /// Made when it is needed: zones need none, and making it takes a hash.
     hasher: OnceCell<Hasher>,
 }
@@ -79,6 +87,7 @@ impl Offline {
         Ok(Self {
             store,
             cost: config.password_cost,
+            who: Some(Who::command_line()),
             hasher: OnceCell::new(),
         })
     }
@@ -88,6 +97,7 @@ impl Offline {
         Self {
             store,
             cost,
+            who: None,
             hasher: OnceCell::new_with(Some(hasher)),
         }
     }
@@ -112,8 +122,28 @@ impl Offline {
             password,
             role,
         };
-        make_account(&self.store, self.hasher().await?, new).await?;
-        Ok(())
+        let act = ("account-add", format!("account {}", short(name)));
+        self.audited(act, async {
+            make_account(&self.store, self.hasher().await?, new).await?;
+            Ok(Done::changed((), (), json!({"role": role})))
+        })
+        .await
+    }
+
+    /// Acts, and enters it in the audit log where somebody has asked for it.
+    async fn audited<T>(
+        &self,
+        act: (&'static str, String),
+        work: impl Future<Output = Result<Done<T>, Refused>>,
+    ) -> Result<T, AdminError> {
+        match &self.who {
+            Some(who) => Ok(audited(&self.store, who, act, work).await?),
+            None => Ok(work.await?.answer),
+        }
+    }
+
+    fn who(&self) -> Who {
+        self.who.clone().unwrap_or_else(Who::command_line)
     }
 
     /// Sees to it that the account exists with this password and role. Where something changes,
@@ -131,7 +161,7 @@ impl Offline {
             return self.add_user(name, password, role).await;
         };
         warp_coordinator_core::check_password(&password).map_err(Refused::from)?;
-        let stored = Some(account.password);
+        let stored = account.password;
         let hasher = self.hasher().await?;
         let same = hasher.verify(password.clone(), stored).await?;
         if same && account.role == role {
@@ -153,8 +183,15 @@ impl Offline {
         status: Option<ZoneStatus>,
     ) -> Result<(), AdminError> {
         zone.check()?;
-        self.store.put_zone(zone, status, unix_now()).await?;
-        Ok(())
+        let act = ("zone-put", format!("zone {}", short(&zone.zone_id)));
+        self.audited(act, async {
+            let view = |(zone, status)| json!({"zone": zone, "status": status});
+            let before = self.store.zone(&zone.zone_id).await?.map(view);
+            self.store.put_zone(zone, status, unix_now()).await?;
+            let after = self.store.zone(&zone.zone_id).await?.map(view);
+            Ok(Done::changed((), before, after))
+        })
+        .await
     }
 
     /// All zones: higher `p2p_priority` first, then by name.
@@ -171,7 +208,12 @@ impl Offline {
     /// # Errors
     /// The database.
     pub async fn set_p2p(&self, on: bool) -> Result<(), AdminError> {
-        Ok(self.store.set_p2p(on).await?)
+        self.audited(("fleet-p2p", "all zones".to_owned()), async {
+            let before = json!({"enabled": self.store.p2p().await?});
+            self.store.set_p2p(on).await?;
+            Ok(Done::changed((), before, json!({"enabled": on})))
+        })
+        .await
     }
 
     /// Revokes a device for ever, by its key or a certificate's serial, or what an account was issued.
@@ -181,7 +223,111 @@ impl Offline {
     /// # Errors
     /// `not-found`, `bad-request`, or the database.
     pub async fn revoke(&self, request: &RevokeRequest) -> Result<Vec<String>, AdminError> {
-        Ok(revoke_in(&self.store, request).await?)
+        self.audited(("revoke", revoked_target(request)), async {
+            let accounts = revoke_in(&self.store, request).await?;
+            let after = json!({"accounts": accounts});
+            Ok(Done::changed(accounts, (), after))
+        })
+        .await
+    }
+
+    /// Bans an account or a device. In force within some seconds, wherever a coordinator runs on this
+    /// database.
+    ///
+    /// # Errors
+    /// `bad-request`, `not-found`, or the database.
+    pub async fn ban(&self, request: &BanRequest) -> Result<BanView, AdminError> {
+        Ok(admin::ban(&self.store, &self.who(), request).await?)
+    }
+
+    /// Lifts a ban, by its number.
+    ///
+    /// # Errors
+    /// `not-found`, or the database.
+    pub async fn unban(&self, id: i64) -> Result<BanView, AdminError> {
+        Ok(admin::unban(&self.store, &self.who(), id).await?)
+    }
+
+    /// All bans that ever were, the newest first.
+    ///
+    /// # Errors
+    /// The database.
+    pub async fn bans(&self) -> Result<Vec<BanView>, AdminError> {
+        Ok(self.store.bans(i64::MAX, 0).await?.0)
+    }
+
+    /// All accounts by name.
+    ///
+    /// # Errors
+    /// The database.
+    pub async fn accounts(&self) -> Result<Vec<AccountInfo>, AdminError> {
+        Ok(admin::accounts(&self.store, i64::MAX, 0).await?.0)
+    }
+
+    /// Changes a role.
+    ///
+    /// # Errors
+    /// `not-found`, or the database.
+    pub async fn set_role(&self, name: &str, role: AccountRole) -> Result<AccountInfo, AdminError> {
+        Ok(admin::set_role(&self.store, &self.who(), name, role).await?)
+    }
+
+    /// The audit log from `since` (unix seconds) on, the oldest first.
+    ///
+    /// # Errors
+    /// The database.
+    pub async fn audit(&self, since: i64) -> Result<Vec<AuditEntry>, AdminError> {
+        let (mut entries, _) = self.store.audit(since, i64::MAX, 0).await?;
+        entries.reverse();
+        Ok(entries)
+    }
+
+    /// The sessions of the coordinator that runs on this database.
+    ///
+    /// # Errors
+    /// `coordinator-unreachable` where none answers within 10 s.
+    pub async fn sessions(&self) -> Result<Vec<SessionInfo>, AdminError> {
+        Ok(order(&self.store, self.who(), Wanted::Sessions).await?)
+    }
+
+    /// Ends a session there.
+    ///
+    /// # Errors
+    /// `unknown-session`, `coordinator-unreachable`.
+    pub async fn end_session(&self, session_id: &str) -> Result<(), AdminError> {
+        let wanted = Wanted::EndSession(session_id.to_owned());
+        Ok(order(&self.store, self.who(), wanted).await?)
+    }
+
+    /// Moves a session there to the endpoint or to other hosts.
+    ///
+    /// # Errors
+    /// `unknown-session`, `no-host`, `coordinator-unreachable`.
+    pub async fn move_session(
+        &self,
+        session_id: &str,
+        to: MoveTo,
+    ) -> Result<SessionInfo, AdminError> {
+        let wanted = Wanted::MoveSession(session_id.to_owned(), to);
+        Ok(order(&self.store, self.who(), wanted).await?)
+    }
+
+    /// Has a host give its members away.
+    ///
+    /// # Errors
+    /// `not-found`, `coordinator-unreachable`.
+    pub async fn drain_host(&self, host_id: &str) -> Result<HostView, AdminError> {
+        let wanted = Wanted::DrainHost(host_id.to_owned());
+        Ok(order(&self.store, self.who(), wanted).await?)
+    }
+
+    /// Takes a host out.
+    ///
+    /// # Errors
+    /// `not-found`, `coordinator-unreachable`.
+    pub async fn remove_host(&self, host_id: &str) -> Result<(), AdminError> {
+        let wanted = Wanted::RemoveHost(host_id.to_owned());
+        Ok(order(&self.store, self.who(), wanted).await?)
     }
 
     /// The devices that were certified for an account in the last week or so, the newest first.

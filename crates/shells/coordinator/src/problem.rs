@@ -8,7 +8,7 @@ use axum::{
 use warp_coordinator_core::access::Refusal;
 use warp_protocol::{ProblemCode, rest::ErrorBody};
 
-use crate::store::StoreError;
+use crate::{monitoring::requests::RefusedWith, store::StoreError};
 
 /// A refusal on its way to a client.
 #[derive(Debug)]
@@ -55,15 +55,16 @@ fn status_of(code: ProblemCode) -> StatusCode {
     use ProblemCode as P;
     match code {
         P::WrongPassword | P::TokenExpired | P::NotSignedIn => StatusCode::UNAUTHORIZED,
-        P::NameTaken | P::ZoneClosed | P::NoHost => StatusCode::CONFLICT,
-        P::HostRefused => StatusCode::UNPROCESSABLE_ENTITY,
-        P::BadName | P::BadPassword | P::BadRequest => StatusCode::BAD_REQUEST,
+        P::NameTaken | P::ZoneClosed | P::NoHost | P::Conflict => StatusCode::CONFLICT,
+        P::HostRefused | P::BadName | P::BadPassword => StatusCode::UNPROCESSABLE_ENTITY,
+        P::BadRequest => StatusCode::BAD_REQUEST,
         P::Forbidden
         | P::HostNotYours
         | P::CertificateMissing
         | P::CertificateInvalid
         | P::CertificateExpired
-        | P::DeviceRevoked => StatusCode::FORBIDDEN,
+        | P::DeviceRevoked
+        | P::Banned => StatusCode::FORBIDDEN,
         P::TooManyRequests => StatusCode::TOO_MANY_REQUESTS,
         P::CoordinatorFault | P::EndpointUnreachable => StatusCode::SERVICE_UNAVAILABLE,
         P::NotFound | P::UnknownZone | P::UnknownSession => StatusCode::NOT_FOUND,
@@ -78,6 +79,7 @@ impl IntoResponse for Refused {
             code: self.code,
         };
         let mut response = (self.status, Json(body)).into_response();
+        response.extensions_mut().insert(RefusedWith(self.code));
         let headers = response.headers_mut();
         if let Some(seconds) = self.retry_after {
             headers.insert(header::RETRY_AFTER, HeaderValue::from(seconds));
@@ -105,6 +107,11 @@ impl From<StoreError> for Refused {
             "the coordinator's database does not answer; try again later",
         )
     }
+}
+
+/// A field of a well-formed request holds what it cannot: 422.
+pub(crate) fn invalid(detail: impl Into<String>) -> Refused {
+    Refused::new(ProblemCode::BadRequest, detail).with_status(StatusCode::UNPROCESSABLE_ENTITY)
 }
 
 /// A fault of our own that has no better name.

@@ -9,7 +9,7 @@ use std::{
 
 use tokio::net::TcpListener;
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
-use warp_coordinator_core::fleet::FleetCounters;
+use warp_coordinator_core::{client_address::Network, fleet::FleetCounters};
 use warp_endpoint::{EndpointLimits, EndpointTrust, HostTraffic, Identity};
 use warp_protocol::{
     ProblemCode, Secret,
@@ -21,18 +21,32 @@ use warp_protocol::{
 use crate::{
     AdminError, CoordinatorConfig, EndpointMode, Offline,
     api::router,
+    api_keys::ApiKeys,
     app::{App, Shared},
     authority::Authority,
+    bans::{Bans, enforce_bans, follow_bans},
     data_dir::{self, DataDirError},
     endpoint_port::EndpointPort,
+    game_accounts::GameAccounts,
     gate::Gate,
+    hosting::serving::{keep_stored, persist},
     limits::KeyedLimit,
     live::Live,
+    monitoring::{
+        health::Health,
+        snapshot::Rates,
+        viewers::{self, Viewers},
+    },
+    npc::{self, Npcs},
+    orders::follow_orders,
     passwords::Hasher,
+    production::weaknesses,
+    rate_limits::{RequestLimits, SignalLimits},
     remote::{LEASE, Remote},
-    server::{Server, TlsError, tls},
+    server::Server,
     store::{Store, StoreError},
-    tokens::{AccessTokens, unix_now},
+    tls::{TlsError, tls},
+    tokens::{AccessTokens, unix_micros, unix_now},
 };
 
 /// Longest that the end may take; what still runs then is dropped.
@@ -52,6 +66,9 @@ pub(crate) const SYNC_EVERY: Duration = Duration::from_secs(2);
 /// names its device: as long as a refresh token can live by default.
 const REMEMBER_CERTIFICATES: i64 = 7 * 24 * 3600;
 
+/// How long sessions of hosts are remembered after they were over, microseconds: 90 days.
+const REMEMBER_SESSIONS: i64 = 90 * 24 * 3600 * 1_000_000;
+
 /// The coordinator could not be started.
 #[derive(Debug, thiserror::Error)]
 pub enum StartError {
@@ -70,6 +87,9 @@ pub enum StartError {
     /// Certificate or key.
     #[error("TLS: {0}")]
     Tls(#[from] TlsError),
+    /// This is production, and secrets are weak; each is named, with what to do.
+    #[error("not fit for production: {}", .0.join("; "))]
+    Weak(Vec<String>),
     /// The address cannot be listened on.
     #[error("cannot listen on {address}: {source}")]
     Listen {
@@ -91,7 +111,7 @@ impl StartError {
                 ProblemCode::PortInUse
             }
             Self::Listen { .. } => ProblemCode::PortRefused,
-            Self::Tls(_) => ProblemCode::ConfigValue,
+            Self::Tls(_) | Self::Weak(_) => ProblemCode::ConfigValue,
             Self::DataDir(_) | Self::KeyFile { .. } | Self::Store(_) => {
                 ProblemCode::CoordinatorFault
             }
@@ -121,8 +141,20 @@ impl Coordinator {
     /// # Errors
     /// See [`StartError`].
     pub async fn start(config: CoordinatorConfig) -> Result<Running, StartError> {
-        let tls = config.tls.as_ref().map(tls).transpose()?;
+        // Boxed, so that the futures of those who embed a coordinator stay small.
+        Box::pin(Self::begin(config)).await
+    }
+
+    async fn begin(config: CoordinatorConfig) -> Result<Running, StartError> {
         data_dir::prepare(&config.data_dir)?;
+        if config.production {
+            let weak = weaknesses(&config);
+            if !weak.is_empty() {
+                return Err(StartError::Weak(weak));
+            }
+        }
+        let tls = config.tls.as_ref().map(tls).transpose()?;
+        let (tls, certificate) = tls.unzip();
         let signing = data_dir::jwt_key(&config.data_dir)?;
         let authority = Arc::new(authority(&config)?);
         let endpoint_token = match config.endpoint_mode {
@@ -137,6 +169,8 @@ impl Coordinator {
         let hasher = Hasher::new(config.password_cost, (cores / 2).max(1))
             .await
             .map_err(internal)?;
+        let api_keys = ApiKeys::new(&config.api_keys).map_err(internal)?;
+        let trusted: Arc<[Network]> = config.trusted_proxies.clone().into();
         let (listen, cost) = (config.listen, config.password_cost);
         let at = |source| StartError::Listen {
             address: listen,
@@ -146,7 +180,7 @@ impl Coordinator {
         let addr = listener.local_addr().map_err(at)?;
         let url = url_of(addr, tls.is_some());
         let (stop, tasks) = (CancellationToken::new(), TaskTracker::new());
-        let gate = Gate::new(config.capacity);
+        let gate = Gate::new(config.capacity, Arc::clone(&trusted));
         let live = Live::new(
             endpoint,
             Arc::clone(&authority),
@@ -155,10 +189,21 @@ impl Coordinator {
             tasks.clone(),
         );
         let app = App::new(Shared {
+            metrics: live.metrics.clone(),
+            health: health(&store, &live),
+            rates: Rates::default(),
+            viewers: Viewers::default(),
+            npcs: Npcs::default(),
             tokens: AccessTokens::new(&signing, config.access_lifetime),
+            game_accounts: (config.game_accounts.as_ref())
+                .map(|accounts| GameAccounts::new(accounts, &signing)),
             authority,
             endpoint_token,
             revoked_up_to: tokio::sync::Mutex::new(0),
+            bans: Bans::default(),
+            api_keys,
+            requests: RequestLimits::new(config.limits.requests, config.limits.address_requests),
+            signals: SignalLimits::new(config.limits.signals),
             syncing: tokio::sync::Mutex::new(()),
             by_address: KeyedLimit::new(config.limits.address),
             by_account: KeyedLimit::new(config.limits.account),
@@ -170,23 +215,35 @@ impl Coordinator {
             tasks: tasks.clone(),
             config,
         });
+        // Hosts register anew with this process, so their sessions with the one before are over.
+        app.store.fail_open_sessions(unix_micros()).await?;
         // Before anybody is let in: what is switched off stays off.
         sync_fleet(&app).await?;
+        enforce_bans(&app).await?;
         let server = Server {
             listener,
             tls,
             router: router(app.clone()),
             gate,
+            trusted,
             stop: stop.clone(),
             tasks: tasks.clone(),
         };
         tasks.spawn(server.run());
+        if let Some(certificate) = certificate {
+            tasks.spawn(certificate.follow(stop.clone()));
+        }
         let (hosting, stopped) = (Arc::clone(&live.hosting), stop.clone());
         tasks.spawn(async move { hosting.watch(stopped).await });
         tasks.spawn(async move { live.expire(stop).await });
         tasks.spawn(forget_expired(app.clone()));
         tasks.spawn(follow_revocations(app.clone()));
         tasks.spawn(follow_fleet(app.clone()));
+        tasks.spawn(viewers::watch(app.clone()));
+        npc::start(&app);
+        tasks.spawn(keep_stored(app.clone()));
+        tasks.spawn(follow_bans(app.clone()));
+        tasks.spawn(follow_orders(app.clone()));
         tracing::info!(url, key = %app.authority.key(), "coordinator started");
         Ok(Running {
             addr,
@@ -208,7 +265,7 @@ impl Running {
     /// # Errors
     /// The zone breaks a rule, or the database.
     pub async fn put_zone(&self, zone: &ZoneFile) -> Result<(), AdminError> {
-        self.admin.put_zone(zone, None).await
+        Box::pin(self.admin.put_zone(zone, None)).await
     }
 
     /// Enters a zone or replaces it, with this status.
@@ -220,7 +277,7 @@ impl Running {
         zone: &ZoneFile,
         status: ZoneStatus,
     ) -> Result<(), AdminError> {
-        self.admin.put_zone(zone, Some(status)).await
+        Box::pin(self.admin.put_zone(zone, Some(status))).await
     }
 
     /// Sees to it that the account exists with this password and role.
@@ -233,7 +290,7 @@ impl Running {
         password: Secret,
         role: AccountRole,
     ) -> Result<(), AdminError> {
-        self.admin.ensure_user(name, password, role).await
+        Box::pin(self.admin.ensure_user(name, password, role)).await
     }
 
     /// What each host has brought to the endpoint and taken, by its room.
@@ -266,6 +323,12 @@ impl Running {
             .is_err()
         {
             tracing::info!("some connections did not end in time");
+        }
+        if !matches!(
+            tokio::time::timeout(STOP_TIME / 4, persist(&app)).await,
+            Ok(Ok(()))
+        ) {
+            tracing::info!("the last sessions of hosts could not be stored");
         }
         let _ = tokio::time::timeout(STOP_TIME / 4, app.store.close()).await;
         tracing::info!("coordinator stopped");
@@ -320,11 +383,31 @@ fn endpoint(config: &CoordinatorConfig, authority: &Authority) -> Result<Endpoin
     EndpointPort::start(&der, loopback, limits, trust).map_err(|_| StartError::KeyFile { file })
 }
 
+/// What the coordinator needs in order to work.
+fn health(store: &Store, live: &Arc<Live>) -> Health {
+    let health = Health::default();
+    let store = store.clone();
+    health.add("database", move || {
+        let store = store.clone();
+        async move { store.ping().await.map_err(|error| error.to_string()) }
+    });
+    let endpoint = live.endpoint.clone();
+    health.add("endpoint", move || {
+        let reachable = endpoint.reachable();
+        async move { reachable.map_err(|refused| refused.detail().to_owned()) }
+    });
+    health
+}
+
 async fn forget_expired(app: App) {
     loop {
         let remembered = unix_now().saturating_sub(REMEMBER_CERTIFICATES);
         if let Err(error) = app.store.forget_certificates(remembered).await {
             tracing::warn!(%error, "old certificates could not be forgotten");
+        }
+        let remembered = unix_micros().saturating_sub(REMEMBER_SESSIONS);
+        if let Err(error) = app.store.forget_sessions(remembered).await {
+            tracing::warn!(%error, "old sessions of hosts could not be forgotten");
         }
         match app.store.forget_expired(unix_now()).await {
             Ok(0) => {}

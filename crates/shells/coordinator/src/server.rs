@@ -5,17 +5,16 @@ use std::{io, net::SocketAddr, sync::Arc, time::Duration};
 
 use axum::Router;
 use hyper_util::rt::{TokioIo, TokioTimer};
-use rustls_pki_types::{CertificateDer, PrivateKeyDer, pem::PemObject};
 use tokio::{
     io::{AsyncRead, AsyncWrite},
     net::{TcpListener, TcpStream},
 };
-use tokio_rustls::{TlsAcceptor, rustls};
+use tokio_rustls::TlsAcceptor;
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 use tower_service::Service;
+use warp_coordinator_core::client_address::{Network, client_address};
 
 use crate::{
-    config::TlsFiles,
     extract::ClientAddr,
     gate::{Admitted, Gate, Pass},
 };
@@ -32,52 +31,14 @@ const READ_BUFFER: usize = 16 * 1024;
 /// How long running requests may go on after the end was asked for.
 const DRAIN_TIME: Duration = Duration::from_secs(1);
 
-/// The certificate or its key cannot be used.
-#[derive(Debug, thiserror::Error)]
-pub enum TlsError {
-    /// A file is not readable, or not PEM.
-    #[error("{file}: {why}")]
-    File {
-        /// Which.
-        file: std::path::PathBuf,
-        /// What is wrong.
-        why: String,
-    },
-    /// Certificate and key do not go together, or are of a kind that is not supported.
-    #[error("certificate and key cannot be used: {0}")]
-    Pair(rustls::Error),
-}
-
-/// Reads certificate and key.
-pub(crate) fn tls(files: &TlsFiles) -> Result<TlsAcceptor, TlsError> {
-    let at = |file: &std::path::Path| {
-        let file = file.to_owned();
-        move |e: rustls_pki_types::pem::Error| TlsError::File {
-            file,
-            why: e.to_string(),
-        }
-    };
-    let chain = CertificateDer::pem_file_iter(&files.cert)
-        .and_then(Iterator::collect::<Result<Vec<_>, _>>)
-        .map_err(at(&files.cert))?;
-    let key = PrivateKeyDer::from_pem_file(&files.key).map_err(at(&files.key))?;
-    let provider = Arc::new(rustls::crypto::ring::default_provider());
-    let mut config = rustls::ServerConfig::builder_with_provider(provider)
-        .with_safe_default_protocol_versions()
-        .map_err(TlsError::Pair)?
-        .with_no_client_auth()
-        .with_single_cert(chain, key)
-        .map_err(TlsError::Pair)?;
-    config.alpn_protocols = vec![b"http/1.1".to_vec()];
-    Ok(TlsAcceptor::from(Arc::new(config)))
-}
-
 /// What the accept loop works with.
 pub(crate) struct Server {
     pub(crate) listener: TcpListener,
     pub(crate) tls: Option<TlsAcceptor>,
     pub(crate) router: Router,
     pub(crate) gate: Arc<Gate>,
+    /// Proxies that are believed when they say whose request it is.
+    pub(crate) trusted: Arc<[Network]>,
     pub(crate) stop: CancellationToken,
     pub(crate) tasks: TaskTracker,
 }
@@ -111,9 +72,37 @@ impl Server {
                 }
             };
             let (tls, router, stop) = (self.tls.clone(), self.router.clone(), self.stop.clone());
+            let peer = Peer {
+                address: from,
+                trusted: Arc::clone(&self.trusted),
+            };
             self.tasks
-                .spawn(serve(stream, pass, from, tls, router, stop));
+                .spawn(serve(stream, pass, peer, tls, router, stop));
         }
+    }
+}
+
+/// The other side of a connection.
+struct Peer {
+    address: SocketAddr,
+    trusted: Arc<[Network]>,
+}
+
+impl Peer {
+    /// Whose request it is. The port is the connection's, whoever it is.
+    fn client(&self, headers: &hyper::HeaderMap) -> SocketAddr {
+        if self.trusted.is_empty() {
+            return self.address;
+        }
+        let values = |name: &str| {
+            let values = headers.get_all(name).iter();
+            // What is not text is no address; an empty name stands for it.
+            let texts = values.map(|value| value.to_str().unwrap_or_default());
+            texts.collect::<Vec<_>>()
+        };
+        let (xff, forwarded) = (values("x-forwarded-for"), values("forwarded"));
+        let ip = client_address(&self.trusted, self.address.ip(), xff, forwarded);
+        SocketAddr::new(ip, self.address.port())
     }
 }
 
@@ -128,7 +117,7 @@ fn is_of_one_connection(error: &io::Error) -> bool {
 async fn serve(
     stream: TcpStream,
     pass: Pass,
-    from: SocketAddr,
+    peer: Peer,
     tls: Option<TlsAcceptor>,
     router: Router,
     stop: CancellationToken,
@@ -136,8 +125,9 @@ async fn serve(
     // Datagrams of games are small and must not wait for one another.
     let _ = stream.set_nodelay(true);
     let stream = Admitted::new(stream, pass);
+    let from = peer.address;
     let Some(tls) = tls else {
-        return http(stream, from, router, stop).await;
+        return http(stream, peer, router, stop).await;
     };
     let handshake = tokio::time::timeout(HANDSHAKE_TIME, tls.accept(stream));
     let shaken = tokio::select! {
@@ -145,19 +135,21 @@ async fn serve(
         shaken = handshake => shaken,
     };
     match shaken {
-        Ok(Ok(stream)) => http(stream, from, router, stop).await,
+        Ok(Ok(stream)) => http(stream, peer, router, stop).await,
         Ok(Err(error)) => tracing::debug!(%from, %error, "TLS handshake failed"),
         Err(_) => tracing::debug!(%from, "TLS handshake took too long"),
     }
 }
 
-async fn http<S>(stream: S, from: SocketAddr, router: Router, stop: CancellationToken)
+async fn http<S>(stream: S, peer: Peer, router: Router, stop: CancellationToken)
 where
     S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
 {
+    let from = peer.address;
     let service =
         hyper::service::service_fn(move |mut request: hyper::Request<hyper::body::Incoming>| {
-            request.extensions_mut().insert(ClientAddr(from));
+            let client = peer.client(request.headers());
+            request.extensions_mut().insert(ClientAddr(client));
             // A router is always ready.
             router.clone().call(request)
         });

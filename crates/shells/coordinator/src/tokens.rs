@@ -115,6 +115,26 @@ pub(crate) fn refresh_hash(token: &Secret) -> Vec<u8> {
     Sha256::digest(token.reveal().as_bytes()).to_vec()
 }
 
+/// Microseconds since 1970.
+pub(crate) fn unix_micros() -> i64 {
+    micros_of(std::time::SystemTime::now())
+}
+
+/// The same of any time; 0 for one before.
+pub(crate) fn micros_of(at: std::time::SystemTime) -> i64 {
+    let since = at.duration_since(std::time::UNIX_EPOCH).unwrap_or_default();
+    i64::try_from(since.as_micros()).unwrap_or(i64::MAX)
+}
+
+/// RFC 3339 in UTC with microseconds: `2026-01-02T03:04:05.000006+00:00`.
+pub(crate) fn rfc3339(micros: i64) -> String {
+    let at = time::OffsetDateTime::from_unix_timestamp_nanos(i128::from(micros) * 1000);
+    let at = at.unwrap_or(time::OffsetDateTime::UNIX_EPOCH);
+    let (year, month, day) = (at.year(), u8::from(at.month()), at.day());
+    let (hour, minute, second, micros) = at.to_hms_micro();
+    format!("{year:04}-{month:02}-{day:02}T{hour:02}:{minute:02}:{second:02}.{micros:06}+00:00")
+}
+
 /// Unix seconds.
 pub(crate) fn unix_now() -> i64 {
     time::OffsetDateTime::now_utc().unix_timestamp()

@@ -235,12 +235,13 @@ impl Coordinator {
     }
 
     pub(crate) async fn zones(&self) -> Result<Vec<ZoneView>, Problem> {
-        self.authorised(Method::GET, "zones/", None::<&()>).await
+        self.authorised(Method::GET, "zones/?limit=1000", None::<&()>)
+            .await
     }
 
     /// The enabled zones that have `map`, best first; it is a map name that was checked.
     pub(crate) async fn zones_with_map(&self, map: &str) -> Result<Vec<ZoneView>, Problem> {
-        let route = format!("zones/?map={}", percent_encoded(map));
+        let route = format!("zones/?limit=1000&map={}", percent_encoded(map));
         self.authorised(Method::GET, &route, None::<&()>).await
     }
 

@@ -5,13 +5,14 @@ use std::time::Duration;
 
 use tokio::sync::{mpsc, watch};
 use tokio::time::Instant;
+use warp_engine_core::event::Event;
 use warp_engine_core::hosts::{HostWay, Tries, WayAction};
 use warp_link::{Carrier, CarrierSender};
 use warp_link_driver::{LinkNotice, LinkNotices};
 use warp_protocol::ProblemCode;
 use warp_protocol::carrier::PathKind;
 use warp_protocol::hosting::{HostOffer, HostVerdict};
-use warp_protocol::signal::ClientSignal;
+use warp_protocol::signal::{ClientSignal, EndedReason};
 
 use crate::paths::{Paths, changed};
 use crate::room::RoomEvent;
@@ -47,7 +48,8 @@ pub(crate) async fn follow(
                 names.send_replace(now);
             }
             Some(RoomEvent::Policy(policy)) => paths.on_policy(&policy, &mut newest),
-            Some(RoomEvent::Ended(code)) => paths.on_ended(code),
+            Some(RoomEvent::Ended(reason, code)) => paths.on_ended(reason, code),
+            Some(RoomEvent::Notice(event)) => (paths.tell)(event),
             None => return,
         }
     }
@@ -333,7 +335,13 @@ impl Paths {
         }
     }
 
-    fn on_ended(&self, code: ProblemCode) {
-        tracing::info!(?code, "the coordinator ended the session");
+    /// The link says by itself when it is lost; this says why.
+    fn on_ended(&self, reason: EndedReason, code: ProblemCode) {
+        tracing::info!(?reason, ?code, "the coordinator ended the session");
+        // Of its own doings a launcher is not told.
+        if !matches!(reason, EndedReason::Left | EndedReason::Replaced) {
+            let zone = self.grant.zone.zone.zone_id.clone();
+            (self.tell)(Event::SessionEnded { zone, reason, code });
+        }
     }
 }

@@ -14,6 +14,7 @@ use tokio::sync::{Notify, watch};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 use warp_engine_core::config::Config;
+use warp_engine_core::event::Event;
 use warp_engine_core::view::LinkState;
 use warp_link::peer::PeerConfig;
 use warp_link::websocket::{ConnectError, connect};
@@ -57,6 +58,8 @@ pub(crate) struct Paths {
     pub(crate) last_failure: Mutex<Option<String>>,
     /// Tells a person that the coordinator is away, once per outage.
     pub(crate) report: Box<dyn Fn(Problem) + Send + Sync>,
+    /// Tells a person what the coordinator told.
+    pub(crate) tell: Box<dyn Fn(Event) + Send + Sync>,
     /// The coordinator does not know the session any more, and no path is left: the link is lost.
     pub(crate) forgotten: Box<dyn Fn() + Send + Sync>,
 }

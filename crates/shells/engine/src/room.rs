@@ -20,11 +20,12 @@ use tokio::sync::{mpsc, watch};
 use tokio_tungstenite::tungstenite::Message;
 use tokio_tungstenite::tungstenite::protocol::WebSocketConfig;
 use tokio_util::sync::CancellationToken;
+use warp_engine_core::event::Event;
 use warp_link::websocket::{Socket, connect_socket};
 use warp_protocol::ProblemCode;
 use warp_protocol::hosting::{HostOffer, HostsReason, SignedPolicy};
 use warp_protocol::rest::SessionGrant;
-use warp_protocol::signal::{ClientSignal, MAX_SIGNAL, ServerSignal};
+use warp_protocol::signal::{ClientSignal, EndedReason, MAX_NOTICE, MAX_SIGNAL, ServerSignal};
 
 use crate::coordinator::Coordinator;
 use crate::paths::changed;
@@ -46,7 +47,9 @@ pub(crate) enum RoomEvent {
     /// What is allowed in the zone from now on.
     Policy(SignedPolicy),
     /// The session has ended at the coordinator.
-    Ended(ProblemCode),
+    Ended(EndedReason, ProblemCode),
+    /// Staff says something.
+    Notice(Event),
 }
 
 #[derive(Debug, Default)]
@@ -288,7 +291,18 @@ impl Keeper {
         let event = match signal {
             ServerSignal::Hosts { hosts, reason } => RoomEvent::Hosts { hosts, reason },
             ServerSignal::Policy { policy } => RoomEvent::Policy(policy),
-            ServerSignal::SessionEnded { code } => RoomEvent::Ended(code),
+            ServerSignal::SessionEnded { code, reason } => RoomEvent::Ended(reason, code),
+            ServerSignal::Notice {
+                text,
+                from,
+                zone_id,
+                timestamp,
+            } => RoomEvent::Notice(Event::Notice {
+                text: text.chars().take(MAX_NOTICE).collect(),
+                from,
+                zone: zone_id,
+                timestamp,
+            }),
             signal => {
                 self.pass(signal);
                 return true;

@@ -72,6 +72,7 @@ impl Session {
         };
         let reporter = outbox.clone();
         let forgetter = outbox.clone();
+        let teller_of_events = outbox.clone();
         // An endpoint that has a certificate also signs: an answer without was tampered with.
         let signs = coordinator.proof.required || grant.endpoint_certificate.is_some();
         let signing = Signing::new(&grant.session_id, device, endpoint, signs);
@@ -98,6 +99,7 @@ impl Session {
             renew_direct: Notify::new(),
             last_failure: Mutex::new(None),
             report: Box::new(move |problem| reporter.offer(Outcome::Failed(problem))),
+            tell: Box::new(move |event| teller_of_events.offer(Outcome::Told(event))),
             forgotten: Box::new(move || {
                 let event = LinkEvent::Closed(CloseReason::Lost);
                 forgetter.offer(Outcome::Link { link: id, event });

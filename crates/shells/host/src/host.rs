@@ -471,7 +471,7 @@ impl Host {
             ServerSignal::Error { code, message, .. } => {
                 tracing::debug!(?code, message, "signaling refused a message");
             }
-            ServerSignal::SessionEnded { code } => {
+            ServerSignal::SessionEnded { code, .. } => {
                 tracing::info!(?code, "the place ended");
                 self.life.on_place_lost(now);
             }
@@ -479,7 +479,9 @@ impl Host {
             | ServerSignal::PeerJoined { .. }
             | ServerSignal::PeerLeft { .. }
             | ServerSignal::SessionLeft { .. }
-            | ServerSignal::Hosts { .. } => {}
+            | ServerSignal::Hosts { .. }
+            | ServerSignal::Notice { .. }
+            | ServerSignal::NpcState { .. } => {}
         }
     }
 

@@ -142,6 +142,8 @@ impl Answering {
             | ServerSignal::Hosts { .. }
             | ServerSignal::Policy { .. }
             | ServerSignal::SessionEnded { .. }
+            | ServerSignal::Notice { .. }
+            | ServerSignal::NpcState { .. }
             | ServerSignal::Serve { .. }
             | ServerSignal::Unserve { .. }
             | ServerSignal::Drained => {}

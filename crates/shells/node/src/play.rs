@@ -183,7 +183,8 @@ pub(crate) fn exit_code(code: ProblemCode) -> u8 {
         | C::CertificateMissing
         | C::CertificateInvalid
         | C::CertificateExpired
-        | C::DeviceRevoked => 3,
+        | C::DeviceRevoked
+        | C::Banned => 3,
         C::CoordinatorUnreachable
         | C::ProxyUnreachable
         | C::ProxyPassword
@@ -330,7 +331,10 @@ fn on_event(event: &Event, engine: &EngineHandle, run: &Run, progress: &mut Prog
             true
         }
         Event::Problem { problem } => match problem.code {
-            ProblemCode::LinkLost | ProblemCode::EndpointUntrusted | ProblemCode::DeviceRevoked => {
+            ProblemCode::LinkLost
+            | ProblemCode::EndpointUntrusted
+            | ProblemCode::DeviceRevoked
+            | ProblemCode::Banned => {
                 progress.code = 1;
                 true
             }

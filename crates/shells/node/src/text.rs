@@ -6,7 +6,7 @@ use warp_engine_core::text::{
 };
 use warp_engine_core::view::Costs;
 use warp_host_core::{HostState, HostStatusView, UpstreamKind};
-use warp_protocol::{Problem, ProblemCode};
+use warp_protocol::{Problem, ProblemCode, signal::EndedReason};
 
 /// A problem in one or more lines.
 pub(crate) fn problem(problem: &Problem) -> String {
@@ -58,6 +58,10 @@ fn explain(code: ProblemCode) -> (&'static str, &'static str) {
             "this device was revoked",
             "Sign in again with the password: it becomes a new device.",
         ),
+        C::Banned => (
+            "this account or device is banned",
+            "The details say why and until when; ask the operator if you think it is a mistake.",
+        ),
         C::CoordinatorUnproven => (
             "the coordinator did not prove its key",
             "Do not sign in over this network; check coordinator.rest_api_url and its version.",
@@ -102,6 +106,10 @@ fn explain(code: ProblemCode) -> (&'static str, &'static str) {
         C::NotFound => (
             "the coordinator does not know that",
             "Check the address and version.",
+        ),
+        C::Conflict => (
+            "that does not fit the present state",
+            "Look at it again; somebody else may have changed it.",
         ),
         C::UnknownZone => ("there is no such zone", "Choose one of the list."),
         C::ZoneClosed => (
@@ -328,12 +336,39 @@ pub(crate) fn event(event: &Event) -> Option<String> {
         }
         Event::Console { answer: told, .. } => answer_lines(told).join("\n"),
         Event::Problem { problem: told } => problem(told),
+        Event::Notice {
+            text, from, zone, ..
+        } => {
+            let of = zone
+                .as_ref()
+                .map_or(String::new(), |zone| format!(" ({zone})"));
+            format!("notice from {}{of}: {}", plain(from), plain(text))
+        }
+        Event::SessionEnded { zone, reason, .. } => {
+            let why = match reason {
+                EndedReason::Staff => "staff ended it",
+                EndedReason::Revoked => "this device was revoked",
+                EndedReason::Banned => "this account or device is banned",
+                EndedReason::Unused => "nothing was attached to it",
+                EndedReason::Endpoint => "the zone's endpoint ended it",
+                EndedReason::Stopped => "the coordinator stops",
+                EndedReason::Fault => "the coordinator has a fault",
+                EndedReason::Ended | EndedReason::Left | EndedReason::Replaced => "it is over",
+            };
+            format!("{zone}: the session has ended: {why}")
+        }
         // Once a second; `warp-node host` tells what changed.
         Event::HostState { .. } => return None,
         Event::Stopped => "stopped".into(),
         // Asked for by the window; `warp-node doctor` shows its own.
         Event::Diagnosed { .. } | Event::Ended => return None,
     })
+}
+
+/// What somebody else wrote, as one line that cannot command the terminal.
+fn plain(text: &str) -> String {
+    let shown = |c: char| if c.is_control() { ' ' } else { c };
+    text.chars().map(shown).collect()
 }
 
 /// How hosting goes, in a line that changes only when something happens.

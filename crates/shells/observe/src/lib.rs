@@ -1,16 +1,23 @@
 //! Set-up of logging, once per process.
 //!
-//! * Lines go to standard error, so that standard output stays free for what a program answers.
+//! * Lines go to standard error, so that standard output stays free for what a program answers; or to a
+//!   file of the day ([`LogFile`]), of which the oldest go. A file is written at once and by whoever
+//!   logs: a line that was logged is there after a crash.
 //! * The filter is the environment variable `WARP_LOG` where it is set, otherwise the caller's
 //!   default. Its syntax is that of `tracing_subscriber::EnvFilter`: `info,warp_link=trace`.
 //! * [`Observe::set_debug`] raises our own crates (all targets that begin with `warp`) to `debug`
 //!   at run time and takes them back; what is already finer stays as it is.
 //! * Nothing is redacted here: secrets have a type of their own that prints as `[secret]`.
 
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::{
+    path::{Path, PathBuf},
+    sync::atomic::{AtomicBool, Ordering},
+};
 
+use tracing_appender::rolling::{RollingFileAppender, Rotation};
 use tracing_subscriber::{
-    EnvFilter, Layer, Registry, layer::SubscriberExt, reload, util::SubscriberInitExt,
+    EnvFilter, Layer, Registry, layer::SubscriberExt, registry::LookupSpan, reload,
+    util::SubscriberInitExt,
 };
 
 /// Environment variable with the filter.
@@ -32,6 +39,17 @@ pub struct ObserveConfig {
     /// Write to standard error. False: nothing is written, for a program whose standard error
     /// nobody can see.
     pub stderr: bool,
+    /// Write here instead.
+    pub file: Option<LogFile>,
+}
+
+/// Files with the lines of one day (UTC) each: `coordinator.log.2026-01-31` for `coordinator.log`.
+#[derive(Debug, Clone)]
+pub struct LogFile {
+    /// Directory and name without the day.
+    pub path: PathBuf,
+    /// How many are kept, that of today included.
+    pub keep: usize,
 }
 
 impl Default for ObserveConfig {
@@ -40,6 +58,7 @@ impl Default for ObserveConfig {
             default_filter: DEFAULT_FILTER.to_owned(),
             json: false,
             stderr: true,
+            file: None,
         }
     }
 }
@@ -55,6 +74,14 @@ pub enum ObserveError {
         /// The filter as it was given, by `WARP_LOG` or by the caller.
         filter: String,
         /// What is wrong with it.
+        why: String,
+    },
+    /// The log file cannot be written.
+    #[error("log file {path}: {why}")]
+    File {
+        /// Its path, without the day.
+        path: PathBuf,
+        /// The system's words.
         why: String,
     },
     /// The process logs already.
@@ -73,14 +100,18 @@ pub struct Observe {
 /// Sets up logging for the whole process.
 ///
 /// # Errors
-/// A filter that is not well formed, or a second call in one process.
+/// A filter that is not well formed, a file that cannot be written, or a second call in one process.
 pub fn init(config: ObserveConfig) -> Result<Observe, ObserveError> {
     let base = std::env::var(FILTER_VARIABLE)
         .ok()
         .filter(|f| !f.trim().is_empty())
         .unwrap_or(config.default_filter);
     let (filter, handle) = reload::Layer::new(parse(&base)?);
-    let lines = config.stderr.then(|| lines(config.json));
+    let json = config.json;
+    let lines = match &config.file {
+        Some(file) => Some(to_file(file, json)?),
+        None => config.stderr.then(|| to_stderr(json)),
+    };
     // The filter lies directly on the registry, so that its handle has a type that can be named.
     tracing_subscriber::registry()
         .with(filter)
@@ -123,9 +154,11 @@ fn parse(filter: &str) -> Result<EnvFilter, ObserveError> {
     })
 }
 
-fn lines<S>(json: bool) -> Box<dyn Layer<S> + Send + Sync>
+type Lines<S> = Box<dyn Layer<S> + Send + Sync>;
+
+fn to_stderr<S>(json: bool) -> Lines<S>
 where
-    S: tracing::Subscriber + for<'a> tracing_subscriber::registry::LookupSpan<'a>,
+    S: tracing::Subscriber + for<'a> LookupSpan<'a>,
 {
     let layer = tracing_subscriber::fmt::layer().with_writer(std::io::stderr);
     if json {
@@ -134,6 +167,38 @@ where
         let colour = std::io::IsTerminal::is_terminal(&std::io::stderr());
         layer.with_ansi(colour).boxed()
     }
+}
+
+fn to_file<S>(file: &LogFile, json: bool) -> Result<Lines<S>, ObserveError>
+where
+    S: tracing::Subscriber + for<'a> LookupSpan<'a>,
+{
+    let refused = |why: String| ObserveError::File {
+        path: file.path.clone(),
+        why,
+    };
+    let name = file.path.file_name().and_then(|name| name.to_str());
+    let name = name.ok_or_else(|| refused("it has no name".to_owned()))?;
+    let directory = file.path.parent().unwrap_or(Path::new(""));
+    let directory = if directory.as_os_str().is_empty() {
+        Path::new(".")
+    } else {
+        directory
+    };
+    let files = RollingFileAppender::builder()
+        .rotation(Rotation::DAILY)
+        .filename_prefix(name)
+        .max_log_files(file.keep.max(1))
+        .build(directory)
+        .map_err(|error| refused(error.to_string()))?;
+    let layer = tracing_subscriber::fmt::layer()
+        .with_writer(files)
+        .with_ansi(false);
+    Ok(if json {
+        layer.json().boxed()
+    } else {
+        layer.boxed()
+    })
 }
 
 #[cfg(test)]
@@ -153,6 +218,7 @@ mod tests {
             default_filter: "warn,warp_fine=trace".to_owned(),
             json: false,
             stderr: false,
+            file: None,
         })
         .unwrap();
         let ours = || tracing::enabled!(target: "warp_link::x", tracing::Level::DEBUG);

@@ -86,6 +86,7 @@ impl Forwarded {
 
 /// What a machine has, as it says itself.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, ts_rs::TS)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 pub struct HostHardware {
     /// At least 1.
     pub cpu_cores: u32,
@@ -99,6 +100,7 @@ pub struct HostHardware {
 
 /// POST hosts/register. The same host again replaces what it said before.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 pub struct HostRegister {
     /// Stable id that the host chose: 1 to 64 of `A-Z a-z 0-9 - _ .`. It belongs to the account that
     /// registered it first.
@@ -121,21 +123,27 @@ pub struct HostRegister {
 
 /// What a host of a hosted zone dials.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 pub struct HostedOffer {
     /// Its map server, as the zone's policy has to allow it.
+    #[cfg_attr(feature = "openapi", schema(value_type = String))]
     pub upstream: SocketAddr,
 }
 
 /// POST hosts/{host_id}/heartbeat, at least every [`HostGrant::heartbeat_seconds`].
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 pub struct HostHeartbeat {
     /// To the endpoint and back, at least 0; none: not measured.
     #[serde(default)]
+    #[cfg_attr(feature = "openapi", schema(minimum = 0))]
     pub latency_ms: Option<f64>,
     /// 0 to 100; none: not measured.
     #[serde(default)]
+    #[cfg_attr(feature = "openapi", schema(minimum = 0, maximum = 100))]
     pub packet_loss_percent: Option<f64>,
     /// At least 0.
+    #[cfg_attr(feature = "openapi", schema(minimum = 0))]
     pub bandwidth_usage_mbps: f64,
     /// Members it carries.
     pub current_players: u32,
@@ -149,6 +157,7 @@ pub struct HostHeartbeat {
 /// Whether a host can be chosen.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize, ts_rs::TS)]
 #[serde(rename_all = "lowercase")]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 pub enum HostStatus {
     /// It can.
     Online,
@@ -162,6 +171,7 @@ pub enum HostStatus {
 
 /// A host as others see it. Where it is on the network is nobody's business.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, ts_rs::TS)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 pub struct HostView {
     /// Its id.
     pub host_id: String,
@@ -190,6 +200,7 @@ pub struct HostView {
 
 /// A host's place.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 pub struct HostGrant {
     /// As others see it now.
     pub host: HostView,
@@ -241,6 +252,7 @@ pub const MAX_POLICY: usize = 8 * 1024;
 /// A policy with the coordinator's signature: the text is what was signed, so that there is no
 /// question of how it is written.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 pub struct SignedPolicy {
     /// [`ZonePolicy`] in JSON, at most [`MAX_POLICY`] bytes.
     pub policy: String,
@@ -303,7 +315,7 @@ pub enum HostsReason {
     Gone,
     /// Another is better by far, or there is room on it.
     Better,
-    /// The zone's policy, or the fleet's switch.
+    /// The zone's policy, the fleet's switch, or an operator who moves the session.
     Policy,
 }
 

@@ -54,6 +54,8 @@ const VERSION: u8 = 1;
 
 /// An Ed25519 public key. As text it is its SubjectPublicKeyInfo in DER, 88 hex digits.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
+#[cfg_attr(feature = "openapi", schema(value_type = String, pattern = "^[0-9a-fA-F]{88}$"))]
 pub struct PublicKey([u8; 32]);
 
 impl PublicKey {
@@ -392,6 +394,7 @@ impl DescriptionWords<'_> {
 /// Why something that claims to be somebody was refused.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 pub enum RefusedReason {
     /// No certificate, where one is required.
     CertificateMissing,

@@ -7,10 +7,14 @@
 //! * decoders take hostile bytes: they refuse, they never panic, and they never allocate a size
 //!   that the other side names.
 
+pub mod admin;
 pub mod carrier;
+pub mod contract;
 pub mod endpoint;
 pub mod hosting;
 pub mod identity;
+#[cfg(feature = "openapi")]
+mod openapi;
 pub mod problem;
 pub mod relay;
 pub mod report;

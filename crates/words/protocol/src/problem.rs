@@ -8,6 +8,7 @@ use serde::{Deserialize, Serialize};
 /// A stable code. Names are part of the contract: they are only ever added.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize, ts_rs::TS)]
 #[serde(rename_all = "kebab-case")]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 pub enum ProblemCode {
     // sign-in
     /// Name or password is wrong.
@@ -35,6 +36,8 @@ pub enum ProblemCode {
     CertificateExpired,
     /// The device was revoked; sign in with the password, which makes it a new one.
     DeviceRevoked,
+    /// The account or the device is banned; the detail says why and until when.
+    Banned,
     /// The coordinator did not prove its key.
     CoordinatorUnproven,
     /// The coordinator's key is not the one that it had before.
@@ -60,6 +63,8 @@ pub enum ProblemCode {
     BadRequest,
     /// There is no such route or thing.
     NotFound,
+    /// It does not fit the present state of the thing; look at it again.
+    Conflict,
     // zones and sessions
     /// There is no such zone.
     UnknownZone,

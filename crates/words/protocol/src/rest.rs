@@ -4,6 +4,7 @@
 //! |---|---|---|
 //! | POST auth/register | [`Credentials`] | 201 [`Tokens`] |
 //! | POST auth/login | [`Credentials`] | 200 [`Tokens`] |
+//! | POST auth/token | [`TokenRequest`] | 200 [`Tokens`] |
 //! | POST auth/refresh | [`RefreshRequest`] | 200 [`Tokens`], the old refresh token is used up |
 //! | POST auth/logout | [`RefreshRequest`] | 204 |
 //! | GET zones/ | | 200 `[ZoneView]` |
@@ -32,7 +33,8 @@
 //! | GET link/ws?session_id= | WebSocket, binary frames, [`crate::carrier`] | |
 //! | GET relay/ws?session_id=&peer_id=&to= | WebSocket, binary frames, [`crate::relay`] | |
 //!
-//! All but register, login, refresh and identity want `Authorization: Bearer <access token>`.
+//! The routes of operators and game masters stand in [`crate::admin`]. All but register, login, token,
+//! refresh and identity want `Authorization: Bearer <access token>`.
 //! Every refusal is an [`ErrorBody`].
 
 use serde::{Deserialize, Serialize};
@@ -55,6 +57,7 @@ pub const MAX_PASSWORD: usize = 128;
     Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize, ts_rs::TS,
 )]
 #[serde(rename_all = "lowercase")]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 pub enum AccountRole {
     /// Plays.
     Player,
@@ -68,6 +71,7 @@ pub enum AccountRole {
 
 /// Name and password.
 #[derive(Debug, Clone, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 pub struct Credentials {
     /// 1..=32 bytes of letters, digits, `_`, `-` and `.`.
     pub username: String,
@@ -77,6 +81,7 @@ pub struct Credentials {
 
 /// An account as others see it.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ts_rs::TS)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 pub struct AccountView {
     /// Name, as it was registered.
     pub name: String,
@@ -86,6 +91,7 @@ pub struct AccountView {
 
 /// Answer to a sign-in.
 #[derive(Debug, Clone, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 pub struct Tokens {
     /// JWT, short-lived.
     pub access_token: Secret,
@@ -99,8 +105,26 @@ pub struct Tokens {
     pub account: AccountView,
 }
 
+/// A request for tokens, as in the older contract.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
+pub struct TokenRequest {
+    /// Name of the account.
+    pub player_id: String,
+    /// Of no use; older clients send it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub user_id: Option<String>,
+    /// An API key that is good for tokens; it may stand in the header as well.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub api_key: Option<Secret>,
+    /// The account's password.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub password: Option<Secret>,
+}
+
 /// A refresh token, to be traded or revoked.
 #[derive(Debug, Clone, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 pub struct RefreshRequest {
     /// As it was issued.
     pub refresh_token: Secret,
@@ -108,6 +132,7 @@ pub struct RefreshRequest {
 
 /// Asks for a session in a zone.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 pub struct JoinRequest {
     /// The launcher's public key, hex: Ed25519 SubjectPublicKeyInfo in DER. The endpoint will
     /// accept a session link from the holder of this key only.
@@ -120,6 +145,7 @@ pub struct JoinRequest {
 
 /// Asks for a certificate of the launcher's device key.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 pub struct CertificateRequest {
     /// The key to be certified.
     pub device_key: PublicKey,
@@ -131,6 +157,7 @@ pub struct CertificateRequest {
 
 /// A certificate.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 pub struct CertificateAnswer {
     /// [`crate::identity::Certificate`], hex.
     pub certificate: String,
@@ -140,6 +167,7 @@ pub struct CertificateAnswer {
 
 /// The coordinator's key, proven.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 pub struct IdentityProof {
     /// The key that signs certificates.
     pub public_key: PublicKey,
@@ -151,14 +179,51 @@ pub struct IdentityProof {
 
 /// The switch of peer-to-peer paths in all zones.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 pub struct FleetSwitch {
     /// On: each zone's own switch counts. Off: no zone has them.
     pub enabled: bool,
 }
 
+/// What staff says to the players; see [`crate::signal::ServerSignal::Notice`].
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
+pub struct NoticeRequest {
+    /// 1 to [`crate::signal::MAX_NOTICE`] characters.
+    pub text: String,
+    /// To the players of this zone; none: to all.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub zone_id: Option<String>,
+}
+
+/// What became of a notice.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
+pub struct NoticeSent {
+    /// Launchers that it was sent to.
+    pub told: u64,
+}
+
+/// States of NPCs, as the AI service pushes them.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
+pub struct NpcStates {
+    /// Those that are named; the others stay as they were.
+    pub npcs: Vec<crate::signal::NpcView>,
+}
+
+/// What became of pushed states.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
+pub struct NpcStatesTaken {
+    /// How many were others than before.
+    pub changed: u64,
+}
+
 /// Whom to revoke.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 pub enum RevokeRequest {
     /// One device, for ever: its key, or the serial of one of its certificates.
     Device(String),
@@ -168,6 +233,7 @@ pub enum RevokeRequest {
 
 /// What a revocation did.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 pub struct RevokeAnswer {
     /// Accounts whose kept sign-ins count no more.
     pub accounts: Vec<String>,
@@ -177,6 +243,7 @@ pub struct RevokeAnswer {
 
 /// How often something was refused since the coordinator started.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 pub struct RefusalCount {
     /// Why.
     pub reason: RefusedReason,
@@ -187,6 +254,7 @@ pub struct RefusalCount {
 /// Lets the holder of another session of the same zone into a session's room, for signaling and
 /// [`crate::relay`]. Only the session's owner may ask, and only in a zone with P2P.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 pub struct GuestRequest {
     /// The peer id of the other session's grant.
     pub peer_id: String,
@@ -194,6 +262,7 @@ pub struct GuestRequest {
 
 /// What a launcher needs to reach the endpoint.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 pub struct SessionGrant {
     /// The session; room of the signaling socket and key of the link socket.
     pub session_id: String,
@@ -214,6 +283,7 @@ pub struct SessionGrant {
 
 /// A STUN or TURN server.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 pub struct IceServer {
     /// `stun:host:port`, `turn:host:port`.
     pub urls: Vec<String>,
@@ -227,6 +297,7 @@ pub struct IceServer {
 
 /// Body of every refusal.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 pub struct ErrorBody {
     /// English text for a log.
     pub detail: String,

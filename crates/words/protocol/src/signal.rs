@@ -109,6 +109,81 @@ pub enum ClientSignal {
     },
 }
 
+/// Longest notice, characters.
+pub const MAX_NOTICE: usize = 500;
+
+/// Why a session has ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default, Serialize, Deserialize, ts_rs::TS)]
+#[serde(rename_all = "kebab-case")]
+pub enum EndedReason {
+    /// No reason was told.
+    #[default]
+    Ended,
+    /// Its player left.
+    Left,
+    /// The same device joined the zone anew.
+    Replaced,
+    /// Nothing attached to it in time.
+    Unused,
+    /// The endpoint ended it.
+    Endpoint,
+    /// Its device or account was revoked.
+    Revoked,
+    /// Its account or device is banned.
+    Banned,
+    /// Staff ended it.
+    Staff,
+    /// It could not be set up.
+    Fault,
+    /// The coordinator stops.
+    Stopped,
+}
+
+impl EndedReason {
+    /// As it is written.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Ended => "ended",
+            Self::Left => "left",
+            Self::Replaced => "replaced",
+            Self::Unused => "unused",
+            Self::Endpoint => "endpoint",
+            Self::Revoked => "revoked",
+            Self::Banned => "banned",
+            Self::Staff => "staff",
+            Self::Fault => "fault",
+            Self::Stopped => "stopped",
+        }
+    }
+
+    /// What a person is told.
+    pub fn code(self) -> ProblemCode {
+        match self {
+            Self::Revoked => ProblemCode::DeviceRevoked,
+            Self::Banned => ProblemCode::Banned,
+            Self::Fault => ProblemCode::CoordinatorFault,
+            Self::Endpoint => ProblemCode::LinkLost,
+            Self::Staff => ProblemCode::Forbidden,
+            Self::Ended | Self::Left | Self::Replaced | Self::Unused | Self::Stopped => {
+                ProblemCode::UnknownSession
+            }
+        }
+    }
+}
+
+/// An NPC, as the AI service says.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
+pub struct NpcView {
+    /// Its id there.
+    pub npc_id: String,
+    /// Its state, an object whose fields are the AI service's; `null`: there is no such NPC any more.
+    pub state: Value,
+    /// When the AI service said so, as it wrote it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub timestamp: Option<String>,
+}
+
 /// What the coordinator sends.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(tag = "type", rename_all = "kebab-case")]
@@ -174,10 +249,34 @@ pub enum ServerSignal {
         /// Signed by the coordinator.
         policy: SignedPolicy,
     },
-    /// To a launcher: the session has ended.
+    /// To a launcher: the session has ended. The last signal about it; `session-left` follows for
+    /// whoever was in its room.
     SessionEnded {
-        /// Why.
+        /// What a person is told.
         code: ProblemCode,
+        /// Why.
+        #[serde(default)]
+        reason: EndedReason,
+    },
+    /// To launchers: staff says something to the players.
+    Notice {
+        /// What, 1 to [`MAX_NOTICE`] characters; line breaks are the only control characters.
+        text: String,
+        /// Account name of who says it.
+        from: String,
+        /// To the players of this zone; none: to all.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        zone_id: Option<String>,
+        /// When it was said, RFC 3339.
+        timestamp: String,
+    },
+    /// To launchers: what the AI service says of NPCs of the session's zone. Those that are not named
+    /// are as they were.
+    NpcState {
+        /// The zone.
+        zone_id: String,
+        /// Those that have changed; to a newcomer all, perhaps in several signals.
+        npcs: Vec<NpcView>,
     },
     /// To a host: carry this member. Told again when its epoch changes.
     Serve {

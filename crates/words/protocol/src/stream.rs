@@ -55,6 +55,8 @@ pub mod reset {
     pub const BAD_FRAMING: u32 = 3;
     /// The session ends because its device was revoked.
     pub const DEVICE_REVOKED: u32 = 4;
+    /// The session ends because its account or device was banned.
+    pub const BANNED: u32 = 5;
 }
 
 /// Which of the three servers a connection goes to.

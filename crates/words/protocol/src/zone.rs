@@ -10,6 +10,7 @@ use serde::{Deserialize, Serialize};
 /// is what the endpoint may dial.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, ts_rs::TS)]
 #[serde(deny_unknown_fields)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 pub struct ZoneFile {
     /// Stable id, 1..=64 characters of `a-z 0-9 - _`.
     pub zone_id: String,
@@ -68,8 +69,10 @@ pub struct ZoneFile {
 /// What the endpoint of a hosted zone may dial.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ts_rs::TS)]
 #[serde(deny_unknown_fields)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 pub struct HostedZone {
     /// Every address of the zone's game servers, and no other.
+    #[cfg_attr(feature = "openapi", schema(value_type = Vec<String>))]
     #[ts(type = "string[]")]
     pub upstreams: Vec<SocketAddr>,
 }
@@ -78,6 +81,7 @@ pub struct HostedZone {
 /// connection may step down, never up.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default, Serialize, Deserialize, ts_rs::TS)]
 #[serde(rename_all = "kebab-case")]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 pub enum ReadLevel {
     /// Frames and rewrites; copies of other players' packets may be given to this client.
     #[default]
@@ -108,6 +112,7 @@ impl ReadLevel {
 /// The addresses that a zone's endpoint may dial, and nothing else.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ts_rs::TS)]
 #[serde(deny_unknown_fields)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 pub struct GameServer {
     /// Packet version of the game client, for instance 20211103; 0: find out from its first
     /// packets.
@@ -117,12 +122,15 @@ pub struct GameServer {
     #[serde(default)]
     pub level: ReadLevel,
     /// The login server.
+    #[cfg_attr(feature = "openapi", schema(value_type = String))]
     #[ts(type = "string")]
     pub login: SocketAddr,
     /// The char servers, at least one.
+    #[cfg_attr(feature = "openapi", schema(value_type = Vec<String>))]
     #[ts(type = "string[]")]
     pub char: Vec<SocketAddr>,
     /// The map servers, at least one.
+    #[cfg_attr(feature = "openapi", schema(value_type = Vec<String>))]
     #[ts(type = "string[]")]
     pub map: Vec<SocketAddr>,
 }
@@ -154,6 +162,7 @@ impl GameServer {
 /// Whether a zone can be played.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize, ts_rs::TS)]
 #[serde(rename_all = "lowercase")]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 pub enum ZoneStatus {
     /// Open.
     Enabled,

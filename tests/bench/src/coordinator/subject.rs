@@ -54,7 +54,8 @@ impl Subject {
         let config = json!({
             // Each session is one request this way, and not two.
             "require_certificates": false,
-            "limits": {"address": plenty, "account": plenty, "signals": plenty, "relay_bytes": plenty},
+            "limits": {"address": plenty, "account": plenty, "signals": plenty, "relay_bytes": plenty,
+                       "requests": plenty, "address_requests": plenty},
             "capacity": {"sessions": 100_000, "sessions_per_account": 100_000,
                          "hosts": 2000, "hosts_per_account": 2000,
                          "connections": 40_000, "connections_per_address": 40_000},

@@ -13,6 +13,9 @@ use super::{Fleet, FleetLimits, Host, Quality};
 /// Hosts within so many points of the best one are as good, when many sessions look for one.
 const BAND: f64 = 20.0;
 
+/// A host over which more is lost is not chosen, percent. A game stutters well before.
+pub const MAX_LOSS: f64 = 10.0;
+
 /// How it is chosen.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Mode {
@@ -20,6 +23,15 @@ pub(super) enum Mode {
     Best,
     /// One of the best, the least full.
     Spread,
+}
+
+/// What an evaluation finds of a way.
+struct Looked {
+    host_id: String,
+    /// A host that is better by far.
+    better: Option<String>,
+    /// So much is lost over the present one that it is left even for the endpoint.
+    lossy: bool,
 }
 
 /// A host that could be given.
@@ -58,16 +70,23 @@ impl Host {
         self.is_paused() || self.load() >= self.record.max_players
     }
 
+    fn is_lossy(&self) -> bool {
+        self.quality
+            .loss_percent
+            .is_some_and(|loss| loss > MAX_LOSS)
+    }
+
     /// Whether the zone's rules let it carry anybody.
-    fn is_good_for(&self, rules: &ZoneRules) -> bool {
+    pub(super) fn is_good_for(&self, rules: &ZoneRules) -> bool {
         let slow = |ms: f64| ms > f64::from(rules.max_latency_ms);
-        self.scored(0).points() >= rules.min_score
+        !self.is_lossy()
+            && self.scored(0).points() >= rules.min_score
             && self.record.hardware.network_speed_mbps >= rules.min_bandwidth_mbps
             && !self.quality.latency_ms.is_some_and(slow)
     }
 
     /// Whether it can take one more of this account in the zone. `second`: the session has a host.
-    fn takes(&self, rules: &ZoneRules, account: i64, second: bool) -> bool {
+    pub(super) fn takes(&self, rules: &ZoneRules, account: i64, second: bool) -> bool {
         let places = self.record.max_players;
         let kept_free = if second { places.div_ceil(4) } else { 0 };
         self.attached
@@ -100,7 +119,7 @@ impl Fleet {
         instead_of: Option<usize>,
         mode: Mode,
     ) -> Option<Picked> {
-        let session = self.sessions.get(session_id)?;
+        let session = self.sessions.get(session_id).filter(|s| !s.held)?;
         let SessionRef {
             zone_id, account, ..
         } = &session.who;
@@ -195,7 +214,12 @@ impl Fleet {
         way: usize,
         budget: &mut BTreeMap<String, usize>,
     ) {
-        let Some((host_id, better)) = self.better(now, session_id, way) else {
+        let Some(Looked {
+            host_id,
+            better,
+            lossy,
+        }) = self.look_at(now, session_id, way)
+        else {
             return;
         };
         let rounds = self.limits.rounds;
@@ -204,32 +228,37 @@ impl Fleet {
         let Some(place) = place else {
             return;
         };
-        place.better = match better {
-            Some(_) => place.better.saturating_add(1),
-            None => 0,
+        place.better = if better.is_some() || lossy {
+            place.better.saturating_add(1)
+        } else {
+            0
         };
-        let Some(to) = better.filter(|_| place.better >= rounds) else {
+        if place.better < rounds {
             return;
-        };
-        match budget.get_mut(&host_id) {
-            Some(left) if *left > 0 => *left -= 1,
-            _ => return,
+        }
+        let mut reason = HostsReason::Better;
+        if lossy {
+            reason = HostsReason::Reported;
+            let until = now + self.limits.shun;
+            if let Some(session) = self.sessions.get_mut(session_id) {
+                session.avoid.insert(host_id, until);
+            }
+        } else {
+            match budget.get_mut(&host_id) {
+                Some(left) if *left > 0 => *left -= 1,
+                _ => return,
+            }
         }
         let change = Change {
-            reason: HostsReason::Better,
+            reason,
             grace: self.limits.grace,
         };
-        self.move_way(now, session_id, way, Some(to), change);
+        self.move_way(now, session_id, way, better, change);
         self.tell(session_id, change.reason);
     }
 
-    /// The host of a way, and one that is better by far.
-    fn better(
-        &self,
-        now: Duration,
-        session_id: &str,
-        way: usize,
-    ) -> Option<(String, Option<String>)> {
+    /// The host of a way, and whether to leave it.
+    fn look_at(&self, now: Duration, session_id: &str, way: usize) -> Option<Looked> {
         let session = self.sessions.get(session_id)?;
         let place = session.ways.get(way)?.as_ref()?;
         let host = self.hosts.get(&place.host_id)?;
@@ -240,7 +269,13 @@ impl Fleet {
         let better = picked.filter(|picked| {
             !fit || (picked.measured && picked.points >= points + self.limits.margin)
         });
-        Some((place.host_id.clone(), better.map(|picked| picked.host_id)))
+        let better = better.map(|picked| picked.host_id);
+        Some(Looked {
+            host_id: place.host_id.clone(),
+            // Better a bad host than none, where nothing else may carry.
+            lossy: host.is_lossy() && (rules.fallback || better.is_some()),
+            better,
+        })
     }
 
     /// Works out what is known of a host's network.

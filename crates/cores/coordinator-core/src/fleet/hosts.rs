@@ -7,7 +7,7 @@ use warp_protocol::hosting::{HostHeartbeat, HostStatus, HostView, HostsReason};
 use warp_protocol::signal::ServerSignal;
 
 use super::leases::Change;
-use super::model::{FleetEvent, HostRecord, HostRefused, LeaseEnd};
+use super::model::{FleetEvent, FleetTally, HostRecord, HostRefused, LeaseEnd};
 use super::policy::{check_heartbeat, check_record};
 use super::{Fleet, FleetLimits, FleetOutput, Host, Quality};
 
@@ -33,6 +33,7 @@ impl Host {
             expired: false,
             drained: false,
             leases: BTreeMap::new(),
+            held: BTreeSet::new(),
             next_slot,
             members: BTreeSet::new(),
             retiring: 0,
@@ -296,6 +297,31 @@ impl Fleet {
         views.filter(|view| status(view) && score(view)).collect()
     }
 
+    /// How many hosts there are, and what was measured of them.
+    pub fn tally(&self) -> FleetTally {
+        let mut tally = FleetTally::default();
+        let (mut scores, mut latencies) = (Mean::default(), Mean::default());
+        for host in self.hosts.values() {
+            let status = host.status();
+            *match status {
+                HostStatus::Online => &mut tally.online,
+                HostStatus::Offline => &mut tally.offline,
+                HostStatus::Busy => &mut tally.busy,
+                HostStatus::Maintenance => &mut tally.maintenance,
+            } += 1;
+            if status == HostStatus::Online {
+                scores.add(host.scored(0).score());
+            }
+        }
+        for place in self.sessions.values().flat_map(|session| &session.ways) {
+            let sample = place.as_ref().and_then(|place| place.sample);
+            latencies.add(sample.and_then(|sample| sample.quality.latency_ms));
+        }
+        tally.score = scores.value();
+        tally.latency_ms = latencies.value();
+        tally
+    }
+
     /// Hosts that could be given a member now, the best first.
     pub fn available(&self) -> Vec<HostView> {
         let able = |host: &&Host| {
@@ -381,5 +407,25 @@ impl Fleet {
                 host_id: host_id.to_owned(),
             });
         }
+    }
+}
+
+/// Over what is known only.
+#[derive(Default)]
+struct Mean {
+    sum: f64,
+    count: u32,
+}
+
+impl Mean {
+    fn add(&mut self, value: Option<f64>) {
+        if let Some(value) = value {
+            self.sum += value;
+            self.count += 1;
+        }
+    }
+
+    fn value(&self) -> Option<f64> {
+        (self.count > 0).then(|| self.sum / f64::from(self.count))
     }
 }

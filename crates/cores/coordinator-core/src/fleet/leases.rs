@@ -40,7 +40,9 @@ impl Fleet {
         if !may {
             return;
         }
-        let missing = |zone: &&String| self.is_p2p(zone) && !host.leases.contains_key(*zone);
+        let missing = |zone: &&String| {
+            self.is_p2p(zone) && !host.leases.contains_key(*zone) && !host.held.contains(*zone)
+        };
         let zones: Vec<String> = host.record.zones.iter().filter(missing).cloned().collect();
         for zone_id in zones {
             let (Some(zone), Some(host)) =
@@ -285,6 +287,7 @@ impl Fleet {
             slot: place.slot,
             epoch: place.epoch,
             session_id: session_id.to_owned(),
+            zone_id: session.who.zone_id.clone(),
             peer_id: session.who.peer_id.clone(),
             way: WAY.get(way).copied()?,
         };

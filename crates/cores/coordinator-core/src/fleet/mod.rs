@@ -25,6 +25,13 @@
 //! * A host that drains gives its members away first, goes on carrying them for
 //!   [`FleetLimits::grace`], and is told when the last one is gone. The same grace holds when a better
 //!   host takes over. In all other cases it ends at once.
+//! * A host over which its members lose more than [`MAX_LOSS`] percent is not chosen. Who is on it for
+//!   [`FleetLimits::rounds`] evaluations is moved to another one, or to the endpoint where the zone
+//!   lets it carry players.
+//! * A host can be kept out of a zone ([`Fleet::hold`]): it has no lease there until it is let in again.
+//! * A session that an operator moves leaves the hosts that it has, which carry it on for the grace. It
+//!   is given others and not those again for [`FleetLimits::shun`]; or, moved to the endpoint, none
+//!   until it ends or is moved again.
 //! * A slot of a host is never given twice.
 //! * All tables are bounded ([`FleetLimits`]). What there is to do is to be taken out with
 //!   [`Fleet::poll`] after each call; nothing is dropped from it.
@@ -36,9 +43,11 @@ mod choice;
 mod hosts;
 mod leases;
 mod model;
+mod moves;
 mod policy;
 mod reports;
 pub mod score;
+mod steer;
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::time::Duration;
@@ -46,12 +55,14 @@ use std::time::Duration;
 use warp_protocol::hosting::{HostHeartbeat, HostOffer, HostsReason, WAYS};
 use warp_protocol::signal::ServerSignal;
 
+pub use choice::MAX_LOSS;
 pub use hosts::HostFilter;
 pub use model::{
-    FleetCounters, FleetEvent, FleetLimits, FleetOutput, HostMinimum, HostRecord, HostRefused,
-    Lacking, LeaseEnd, Report, Routed, SessionRef, WAY, ZoneRules,
+    FleetCounters, FleetEvent, FleetLimits, FleetOutput, FleetTally, HostMinimum, HostRecord,
+    HostRefused, Lacking, LeaseEnd, Report, Routed, SessionRef, WAY, ZoneRules,
 };
 pub use policy::POLICY_LIFETIME;
+pub use steer::CannotServe;
 
 #[derive(Debug)]
 struct Zone {
@@ -77,6 +88,8 @@ struct Host {
     drained: bool,
     /// Zone and epoch.
     leases: BTreeMap<String, u32>,
+    /// Zones that it is kept out of; see [`Fleet::hold`].
+    held: BTreeSet<String>,
     next_slot: u32,
     members: BTreeSet<String>,
     /// Members that were given another host, and are still carried.
@@ -100,6 +113,8 @@ struct Session {
     ways: [Option<Place>; WAYS],
     /// Hosts that this member found bad, and until when it is not given them.
     avoid: BTreeMap<String, Duration>,
+    /// An operator wants it on the endpoint: it is given no host.
+    held: bool,
 }
 
 #[derive(Debug, Clone, PartialEq)]
@@ -176,6 +191,7 @@ impl Fleet {
             who,
             ways: [None, None],
             avoid: BTreeMap::new(),
+            held: false,
         };
         self.sessions.insert(session_id.clone(), session);
         self.fill_session(now, &session_id, choice::Mode::Best, HostsReason::First);

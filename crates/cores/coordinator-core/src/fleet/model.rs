@@ -281,6 +281,8 @@ pub struct Routed {
     pub epoch: u32,
     /// The member's session.
     pub session_id: String,
+    /// Its zone.
+    pub zone_id: String,
     /// The member's peer id.
     pub peer_id: String,
     /// As which way.
@@ -456,4 +458,21 @@ impl FleetCounters {
             *count += 1;
         }
     }
+}
+
+/// How the fleet stands now.
+#[derive(Debug, Clone, Copy, PartialEq, Default)]
+pub struct FleetTally {
+    /// Hosts that can be chosen.
+    pub online: u32,
+    /// Hosts that were not heard of for too long.
+    pub offline: u32,
+    /// Hosts that carry as many as they may.
+    pub busy: u32,
+    /// Hosts that drain.
+    pub maintenance: u32,
+    /// Mean score of the online ones whose score is known, 0 to 100.
+    pub score: Option<f64>,
+    /// Mean of what members last measured over their hosts, milliseconds.
+    pub latency_ms: Option<f64>,
 }

@@ -55,8 +55,9 @@ impl Fleet {
 
     /// Whether there is such a zone.
     pub fn has_zone(&self, zone_id: &str) -> bool {
-        let zone = self.zones.get(zone_id);
-        zone.is_some_and(|zone| zone.rules.is_some())
+        self.zones
+            .get(zone_id)
+            .is_some_and(|zone| zone.rules.is_some())
     }
 
     /// Ids of the zones that there are.

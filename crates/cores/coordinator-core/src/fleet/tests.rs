@@ -6,9 +6,9 @@ use warp_protocol::identity::PublicKey;
 
 use super::*;
 
-const ZONE: &str = "prontera";
+pub(super) const ZONE: &str = "prontera";
 
-fn at(seconds: f64) -> Duration {
+pub(super) fn at(seconds: f64) -> Duration {
     Duration::from_secs_f64(1000.0 + seconds)
 }
 
@@ -69,7 +69,7 @@ pub(super) fn session(name: &str, account: i64) -> SessionRef {
 }
 
 /// A fleet with a zone, and hosts by name, latency and places; their accounts are 1, 2, ...
-fn fleet(hosts: &[(&str, f64, u32)]) -> Fleet {
+pub(super) fn fleet(hosts: &[(&str, f64, u32)]) -> Fleet {
     let mut fleet = Fleet::new(FleetLimits::default());
     fleet.put_zone(at(0.0), rules(ZONE));
     for (number, (name, latency, places)) in hosts.iter().enumerate() {
@@ -86,12 +86,17 @@ fn fleet(hosts: &[(&str, f64, u32)]) -> Fleet {
     fleet
 }
 
-fn drain(fleet: &mut Fleet) -> Vec<FleetOutput> {
+pub(super) fn drain(fleet: &mut Fleet) -> Vec<FleetOutput> {
     std::iter::from_fn(|| fleet.poll()).collect()
 }
 
 /// Lets time pass while these hosts' heartbeats come, and gives what came out.
-fn pass(fleet: &mut Fleet, from: f64, to: f64, alive: &[(&str, f64)]) -> Vec<FleetOutput> {
+pub(super) fn pass(
+    fleet: &mut Fleet,
+    from: f64,
+    to: f64,
+    alive: &[(&str, f64)],
+) -> Vec<FleetOutput> {
     let mut out = Vec::new();
     let mut now = from;
     while now < to {
@@ -108,12 +113,12 @@ fn pass(fleet: &mut Fleet, from: f64, to: f64, alive: &[(&str, f64)]) -> Vec<Fle
     out
 }
 
-fn names(fleet: &Fleet, session_id: &str) -> Vec<String> {
+pub(super) fn names(fleet: &Fleet, session_id: &str) -> Vec<String> {
     let offers = fleet.assigned(session_id);
     offers.into_iter().map(|offer| offer.host_id).collect()
 }
 
-fn told(out: &[FleetOutput], session: &str) -> Vec<(Vec<String>, HostsReason)> {
+pub(super) fn told(out: &[FleetOutput], session: &str) -> Vec<(Vec<String>, HostsReason)> {
     out.iter()
         .filter_map(|output| match output {
             FleetOutput::ToMember {
@@ -126,6 +131,46 @@ fn told(out: &[FleetOutput], session: &str) -> Vec<(Vec<String>, HostsReason)> {
             _ => None,
         })
         .collect()
+}
+
+#[test]
+fn an_operator_moves_a_session_to_another_host_and_to_the_endpoint() {
+    let mut fleet = fleet(&[
+        ("a", 10.0, 20),
+        ("b", 12.0, 20),
+        ("c", 14.0, 20),
+        ("d", 15.0, 20),
+    ]);
+    fleet.join(at(1.0), session("s", 9));
+    drain(&mut fleet);
+    let before = names(&fleet, "s");
+    assert_eq!(before.len(), 2);
+
+    assert!(fleet.move_session(at(2.0), "s", false));
+    let after = names(&fleet, "s");
+    assert_eq!(after.len(), 2);
+    assert!(after.iter().all(|name| !before.contains(name)), "{after:?}");
+    let out = drain(&mut fleet);
+    assert_eq!(told(&out, "s"), [(after.clone(), HostsReason::Policy)]);
+    // The old hosts carry on for the grace.
+    assert!(!kinds(&out).contains(&"unroute"));
+
+    assert!(fleet.move_session(at(3.0), "s", true));
+    assert!(names(&fleet, "s").is_empty());
+    let all = [("a", 10.0), ("b", 12.0), ("c", 14.0), ("d", 15.0)];
+    let out = pass(&mut fleet, 3.0, 60.0, &all);
+    assert_eq!(
+        kinds(&out)
+            .iter()
+            .filter(|kind| **kind == "unroute")
+            .count(),
+        4
+    );
+    // Nothing gives it a host behind the operator's back.
+    assert!(names(&fleet, "s").is_empty());
+    assert!(fleet.move_session(at(61.0), "s", false));
+    assert_eq!(names(&fleet, "s").len(), 2);
+    assert!(!fleet.move_session(at(62.0), "nobody", true));
 }
 
 fn kinds(out: &[FleetOutput]) -> Vec<&'static str> {

@@ -187,6 +187,9 @@ impl Machine {
                     CloseReason::Peer(code) if code == u64::from(reset::DEVICE_REVOKED) => {
                         ProblemCode::DeviceRevoked
                     }
+                    CloseReason::Peer(code) if code == u64::from(reset::BANNED) => {
+                        ProblemCode::Banned
+                    }
                     _ => ProblemCode::LinkLost,
                 };
                 let zone = self.play.zone().unwrap_or_default().to_owned();

@@ -42,7 +42,9 @@ pub(super) struct Rejoin {
 pub(super) fn may_come_back(reason: &CloseReason) -> bool {
     match reason {
         CloseReason::Lost | CloseReason::Protocol => true,
-        CloseReason::Peer(code) => *code != u64::from(reset::DEVICE_REVOKED),
+        CloseReason::Peer(code) => ![reset::DEVICE_REVOKED, reset::BANNED]
+            .map(u64::from)
+            .contains(code),
         CloseReason::Local | CloseReason::Untrusted => false,
     }
 }
@@ -54,6 +56,7 @@ fn is_final(code: ProblemCode) -> bool {
         || matches!(
             code,
             C::DeviceRevoked
+                | C::Banned
                 | C::TokenExpired
                 | C::NotSignedIn
                 | C::Forbidden

@@ -2,21 +2,29 @@
 
 use std::net::SocketAddr;
 
-use axum::{Json, extract::State, http::StatusCode};
+use axum::{
+    Json,
+    extract::State,
+    http::{HeaderMap, StatusCode},
+};
 use warp_coordinator_core::{check_name, check_password};
 use warp_protocol::{
     ProblemCode, Secret,
-    rest::{AccountRole, AccountView, Credentials, MAX_PASSWORD, RefreshRequest, Tokens},
+    rest::{
+        AccountRole, AccountView, Credentials, MAX_PASSWORD, RefreshRequest, TokenRequest, Tokens,
+    },
 };
 
 use crate::{
+    api_keys::ApiScope,
     app::App,
+    bans::check_now,
     config::Registration,
     extract::{Body, Caller, ClientAddr},
     limits::bucket_of,
     passwords::Hasher,
     problem::Refused,
-    store::{NewRefresh, Rotation, Store},
+    store::{Account, NewRefresh, Rotation, Store},
     tokens::{random, random_hex, refresh_hash, unix_now},
 };
 
@@ -65,6 +73,13 @@ pub(crate) async fn register(
         let text = "accounts are made by the operator here; ask for one";
         return Err(Refused::new(ProblemCode::Forbidden, text));
     }
+    if let Some(game) = &app.game_accounts
+        && check_name(&credentials.username).is_ok()
+        && game.has(&credentials.username).await?
+    {
+        let text = "the account name is taken by an account of the game; sign in with that one";
+        return Err(Refused::new(ProblemCode::NameTaken, text));
+    }
     let new = NewAccount {
         name: &credentials.username,
         password: credentials.password,
@@ -95,14 +110,96 @@ pub(crate) async fn login(
     }
     app.by_account
         .check(credentials.username.to_ascii_lowercase())?;
-    let account = app.store.account(&credentials.username).await?;
-    let stored = account.as_ref().map(|a| a.password.clone());
-    let right = app.hasher.verify(credentials.password, stored).await?;
-    let Some(account) = account.filter(|_| right) else {
+    let Some(account) = verified(&app, &credentials).await? else {
         tracing::info!(name = credentials.username, "sign-in refused");
         return Err(wrong());
     };
+    check_now(&app, account.id, None).await?;
     tracing::info!(account = account.id, name = account.name, "signed in");
+    let view = AccountView {
+        name: account.name,
+        role: account.role,
+    };
+    first_tokens(&app, account.id, view).await.map(Json)
+}
+
+/// The account with this name and password, ours or of a game's table. `None`: there is none.
+async fn verified(app: &App, credentials: &Credentials) -> Result<Option<Account>, Refused> {
+    let (name, password) = (&credentials.username, &credentials.password);
+    let known = app.store.account(name).await?;
+    match &app.game_accounts {
+        Some(game) if known.as_ref().is_none_or(|a| a.game.is_some()) => {
+            let found = game.sign_in(&app.store, name, password, known).await?;
+            if found.is_none() {
+                // Takes as long as a wrong password of an account of ours.
+                app.hasher.verify(password.clone(), None).await?;
+            }
+            Ok(found)
+        }
+        _ => {
+            let stored = known.as_ref().and_then(|account| account.password.clone());
+            let right = app.hasher.verify(password.clone(), stored).await?;
+            Ok(known.filter(|_| right))
+        }
+    }
+}
+
+/// Whether the owner of a refresh token may still have new ones. Asked before the token is used up,
+/// so that it is still good when the game's table cannot be asked. `None`: not, or nobody owns it.
+async fn owner_goes_on(app: &App, hash: &[u8], now: i64) -> Result<Option<Account>, Refused> {
+    let Some(owner) = app.store.owner_of(hash, now).await? else {
+        return Ok(None);
+    };
+    // The role may have changed since.
+    let Some(account) = app.store.account_by_id(owner).await? else {
+        return Ok(None);
+    };
+    match &app.game_accounts {
+        Some(game) => game.go_on(&app.store, account).await,
+        // The table is no longer asked: nobody can say whether its accounts may go on.
+        None => Ok(Some(account).filter(|account| account.game.is_none())),
+    }
+}
+
+/// The route of the older contract: with a password it is a sign-in; with an API key of scope `tokens`
+/// it gives tokens of an account that exists, to an operator's own service.
+pub(crate) async fn token(
+    State(app): State<App>,
+    ClientAddr(from): ClientAddr,
+    headers: HeaderMap,
+    Body(request): Body<TokenRequest>,
+) -> Result<Json<Tokens>, Refused> {
+    if let Some(password) = request.password {
+        let credentials = Credentials {
+            username: request.player_id,
+            password,
+        };
+        return login(State(app), ClientAddr(from), Body(credentials)).await;
+    }
+    limit_address(&app, from)?;
+    let shown = request.api_key.or_else(|| app.api_keys.shown(&headers));
+    let key = shown.as_ref();
+    let key = key.and_then(|key| app.api_keys.name_of(key, ApiScope::Tokens));
+    let Some(key) = key else {
+        let text = "give the account's `password`, or an API key that is good for tokens";
+        return Err(Refused::new(ProblemCode::NotSignedIn, text));
+    };
+    let unknown = || Refused::new(ProblemCode::NotFound, "there is no account of that name");
+    check_name(&request.player_id).map_err(|_| unknown())?;
+    let account = app.store.account(&request.player_id).await?;
+    let account = account.ok_or_else(unknown)?;
+    if account.role >= AccountRole::Gm {
+        // A shop's key is not to become the operator's rights.
+        let text = "accounts with rights over others sign in with their password";
+        return Err(Refused::new(ProblemCode::Forbidden, text));
+    }
+    check_now(&app, account.id, None).await?;
+    tracing::info!(
+        account = account.id,
+        name = account.name,
+        key,
+        "tokens for an API key"
+    );
     let view = AccountView {
         name: account.name,
         role: account.role,
@@ -122,8 +219,12 @@ pub(crate) async fn refresh(
     };
     let (token, next) = new_refresh(&app)?;
     let hash = refresh_hash(&request.refresh_token);
-    let account = match app.store.rotate(&hash, &next).await? {
-        Rotation::Done { account } => account,
+    let account = owner_goes_on(&app, &hash, next.issued_at).await?;
+    let account = account.ok_or_else(expired)?;
+    // Before it is used up: when a ban has ended, the launcher goes on with it.
+    check_now(&app, account.id, None).await?;
+    match app.store.rotate(&hash, &next).await? {
+        Rotation::Done { .. } => {}
         Rotation::Unknown => return Err(expired()),
         Rotation::Reused { account } => {
             tracing::warn!(
@@ -132,13 +233,7 @@ pub(crate) async fn refresh(
             );
             return Err(expired());
         }
-    };
-    // The role may have changed since.
-    let account = app
-        .store
-        .account_by_id(account)
-        .await?
-        .ok_or_else(expired)?;
+    }
     let view = AccountView {
         name: account.name,
         role: account.role,

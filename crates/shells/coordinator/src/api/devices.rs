@@ -12,18 +12,24 @@ use warp_protocol::{
 };
 
 use crate::{
+    admin::short,
     app::App,
+    audit::{Done, Who, audited},
     authority::Applicant,
+    bans::check_now,
     extract::{Body, Caller, QueryOf},
-    problem::Refused,
+    problem::{Refused, invalid},
     running::enforce_revocations,
     store::Store,
     tokens::unix_now,
 };
 
 /// What the launcher made up.
-#[derive(Debug, Deserialize)]
+#[derive(Debug, Deserialize, utoipa::IntoParams)]
+#[into_params(parameter_in = Query)]
 pub(crate) struct Challenge {
+    /// 16 random bytes, 32 hex digits.
+    #[param(pattern = "^[0-9a-fA-F]{32}$")]
     nonce: String,
 }
 
@@ -33,8 +39,7 @@ pub(crate) async fn identity(
 ) -> Result<Json<IdentityProof>, Refused> {
     let mut bytes = [0; 16];
     if hex::decode_to_slice(&nonce, &mut bytes).is_err() {
-        let text = "`nonce` is 16 random bytes, 32 hex digits";
-        return Err(Refused::new(ProblemCode::BadRequest, text));
+        return Err(invalid("`nonce` is 16 random bytes, 32 hex digits"));
     }
     app.authority.prove(&bytes).map(Json)
 }
@@ -54,6 +59,7 @@ pub(crate) async fn certificate(
     };
     app.authority.check_proof(&applicant, &request)?;
     let key = request.device_key;
+    check_now(&app, caller.account, Some(&key)).await?;
     if app.store.is_device_revoked(&key).await? {
         return Err(revoked(&app));
     }
@@ -91,8 +97,14 @@ pub(crate) async fn revoke(
     Body(request): Body<RevokeRequest>,
 ) -> Result<Json<RevokeAnswer>, Refused> {
     operators_only(&caller)?;
-    let accounts = revoke_in(&app.store, &request).await?;
-    tracing::info!(by = caller.name, ?request, ?accounts, "revoked");
+    let target = revoked_target(&request);
+    let who = Who::from(&caller);
+    let accounts = audited(&app.store, &who, ("revoke", target), async {
+        let accounts = revoke_in(&app.store, &request).await?;
+        let after = serde_json::json!({"accounts": accounts});
+        Ok(Done::changed(accounts, (), after))
+    });
+    let accounts = accounts.await?;
     let sessions_ended = enforce_revocations(&app).await?;
     Ok(Json(RevokeAnswer {
         accounts,
@@ -124,6 +136,14 @@ pub(crate) fn operators_only(caller: &Caller) -> Result<(), Refused> {
     Err(Refused::new(ProblemCode::Forbidden, text))
 }
 
+/// Whom a revocation is of, for the audit log.
+pub(crate) fn revoked_target(request: &RevokeRequest) -> String {
+    match request {
+        RevokeRequest::Account(name) => format!("account {}", short(name)),
+        RevokeRequest::Device(text) => format!("device {}", short(text)),
+    }
+}
+
 /// Enters a revocation. Gives the accounts whose kept sign-ins ended.
 ///
 /// # Errors
@@ -148,13 +168,16 @@ pub(crate) async fn revoke_in(
     }
 }
 
-async fn device(store: &Store, text: &str) -> Result<PublicKey, Refused> {
+/// The device that a text names: a key, or a certificate's serial.
+///
+/// # Errors
+/// `bad-request` for what is neither, `not-found`, and the database.
+pub(crate) async fn device(store: &Store, text: &str) -> Result<PublicKey, Refused> {
     if let Some(key) = PublicKey::from_hex(text) {
         return Ok(key);
     }
     let serial = Serial::from_hex(text).ok_or_else(|| {
-        let text = "a device is its key, 88 hex digits, or a certificate's serial, 32 hex digits";
-        Refused::new(ProblemCode::BadRequest, text)
+        invalid("a device is its key, 88 hex digits, or a certificate's serial, 32 hex digits")
     })?;
     store.device_of(&serial).await?.ok_or_else(|| {
         let text = "no certificate of that serial is known; it may have expired long ago";

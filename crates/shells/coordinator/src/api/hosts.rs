@@ -7,40 +7,63 @@ use serde::Deserialize;
 use warp_coordinator_core::fleet::{HostFilter, HostRecord};
 use warp_protocol::{
     ProblemCode,
+    contract::{HostRegistered, HostResponse},
     hosting::{HostGrant, HostHeartbeat, HostRegister, HostStatus, HostView, MAX_ZONES},
     rest::AccountRole,
 };
 
 use super::{
     devices::revoked,
+    paging::{Page, Paging},
     zones::{find, is_revoked, prove_device},
 };
 use crate::{
+    admin::short,
     app::App,
-    extract::{Body, Caller, PathId, QueryOf},
-    hosting::Registering,
+    audit::{Done, Who, audited},
+    bans::check_now,
+    extract::{Body, Caller, ClientAddr, PathId, QueryOf},
+    hosting::{Registering, serving::Viewer},
     live::ENDPOINT_PEER,
-    problem::Refused,
+    problem::{Refused, invalid},
 };
 
 /// Which hosts are asked for.
-#[derive(Debug, Deserialize)]
+#[derive(Debug, Deserialize, utoipa::IntoParams)]
+#[into_params(parameter_in = Query)]
 pub(crate) struct Wanted {
+    /// Only those with this status, in whatever case.
     status: Option<String>,
+    /// The same under its older name.
+    status_filter: Option<String>,
+    /// Only those whose score is known and at least this.
+    min_quality_score: Option<f64>,
+}
+
+/// How good at least.
+#[derive(Debug, Deserialize, utoipa::IntoParams)]
+#[into_params(parameter_in = Query)]
+pub(crate) struct Good {
+    /// Only those whose score is known and at least this.
     min_quality_score: Option<f64>,
 }
 
 /// For which zone.
-#[derive(Debug, Deserialize)]
+#[derive(Debug, Deserialize, utoipa::IntoParams)]
+#[into_params(parameter_in = Query)]
 pub(crate) struct ForZone {
-    zone_id: String,
+    /// The zone; without one: the best of all that are available and not the caller's own.
+    zone_id: Option<String>,
+    /// Only one whose score is known and at least this.
+    min_quality_score: Option<f64>,
 }
 
 pub(crate) async fn register(
     State(app): State<App>,
     caller: Caller,
+    ClientAddr(from): ClientAddr,
     Body(request): Body<HostRegister>,
-) -> Result<(StatusCode, Json<HostGrant>), Refused> {
+) -> Result<(StatusCode, Json<HostRegistered>), Refused> {
     let key = request.device_key;
     let proven = prove_device(&app, &caller, &key, Some(&request.certificate)).await?;
     let Some((says, certificate)) = proven.filter(|(says, _)| says.may_host) else {
@@ -84,6 +107,7 @@ pub(crate) async fn register(
         certified: says.issued,
         expires: says.expires,
         ice_servers: for_endpoint,
+        from,
     })?;
     // What was revoked since the look above found no host to end.
     let issued = Some(says.issued);
@@ -91,6 +115,11 @@ pub(crate) async fn register(
         hosting.remove(&registered.view.host_id);
         return Err(revoked(&app));
     }
+    if let Err(refused) = check_now(&app, caller.account, Some(&key)).await {
+        hosting.remove(&registered.view.host_id);
+        return Err(refused);
+    }
+    let shown = shown(&app, &caller, registered.view.clone());
     let grant = HostGrant {
         host: registered.view,
         session_id: registered.room,
@@ -102,7 +131,8 @@ pub(crate) async fn register(
         heartbeat_seconds: app.config.hosts.limits.heartbeat.as_secs().max(1),
         policies: registered.policies,
     };
-    Ok((StatusCode::CREATED, Json(grant)))
+    let registered = HostRegistered { grant, shown };
+    Ok((StatusCode::CREATED, Json(registered)))
 }
 
 pub(crate) async fn heartbeat(
@@ -110,28 +140,60 @@ pub(crate) async fn heartbeat(
     caller: Caller,
     PathId(host_id): PathId,
     Body(beat): Body<HostHeartbeat>,
-) -> Result<Json<HostView>, Refused> {
+) -> Result<Json<HostResponse>, Refused> {
     let hosting = &app.live.hosting;
-    hosting.heartbeat(&host_id, caller.account, beat).map(Json)
+    let view = hosting.heartbeat(&host_id, caller.account, beat)?;
+    Ok(Json(shown(&app, &caller, view)))
 }
 
 pub(crate) async fn one(
     State(app): State<App>,
-    _: Caller,
+    caller: Caller,
     PathId(host_id): PathId,
-) -> Result<Json<HostView>, Refused> {
-    app.live.hosting.host(&host_id).map(Json)
+) -> Result<Json<HostResponse>, Refused> {
+    let view = app.live.hosting.host(&host_id)?;
+    Ok(Json(shown(&app, &caller, view)))
 }
 
 pub(crate) async fn list(
     State(app): State<App>,
-    _: Caller,
+    caller: Caller,
     QueryOf(wanted): QueryOf<Wanted>,
-) -> Result<Json<Vec<HostView>>, Refused> {
-    let status = wanted.status.as_deref().map(status_of).transpose()?;
+    paging: Paging,
+) -> Result<Page<HostResponse>, Refused> {
+    let status = wanted.status.or(wanted.status_filter);
+    let status = status.as_deref().map(status_of).transpose()?;
     let min_score = wanted.min_quality_score;
     let filter = HostFilter { status, min_score };
-    Ok(Json(app.live.hosting.hosts(filter)))
+    let mut hosts = app.live.hosting.hosts(filter);
+    // The best first, an unknown one below all known ones; of equals by name, as they come.
+    let points = |host: &HostView| host.quality_score.unwrap_or(-1.0);
+    hosts.sort_by(|a, b| points(b).total_cmp(&points(a)));
+    Ok(page(&app, &caller, paging, hosts))
+}
+
+fn page(app: &App, caller: &Caller, paging: Paging, hosts: Vec<HostView>) -> Page<HostResponse> {
+    let hosting = &app.live.hosting;
+    paging
+        .of(hosts)
+        .map(|hosts| hosting.shown(hosts, viewer(caller)))
+}
+
+fn viewer(caller: &Caller) -> Viewer {
+    Viewer {
+        account: caller.account,
+        staff: caller.role >= AccountRole::Gm,
+    }
+}
+
+/// A host as the caller may see it.
+fn shown(app: &App, caller: &Caller, host: HostView) -> HostResponse {
+    app.live.hosting.shown_one(host, viewer(caller))
+}
+
+/// Whether a host has a known score of at least this, where one is asked for.
+fn is_good(host: &HostView, least: Option<f64>) -> bool {
+    least.is_none_or(|least| host.quality_score.is_some_and(|score| score >= least))
 }
 
 fn status_of(text: &str) -> Result<HostStatus, Refused> {
@@ -144,49 +206,70 @@ fn status_of(text: &str) -> Result<HostStatus, Refused> {
     ];
     let mut all = all.into_iter();
     let known = all.find(|(name, _)| name.eq_ignore_ascii_case(text));
-    known.map(|(_, status)| status).ok_or_else(|| {
-        let text = "`status` is online, offline, busy or maintenance";
-        Refused::new(ProblemCode::BadRequest, text)
-    })
+    known
+        .map(|(_, status)| status)
+        .ok_or_else(|| invalid("`status` is online, offline, busy or maintenance"))
 }
 
 pub(crate) async fn available(
     State(app): State<App>,
-    _: Caller,
-) -> Result<Json<Vec<HostView>>, Refused> {
-    Ok(Json(app.live.hosting.available()))
+    caller: Caller,
+    QueryOf(good): QueryOf<Good>,
+    paging: Paging,
+) -> Result<Page<HostResponse>, Refused> {
+    let mut hosts = app.live.hosting.available();
+    hosts.retain(|host| is_good(host, good.min_quality_score));
+    Ok(page(&app, &caller, paging, hosts))
 }
 
 pub(crate) async fn best(
     State(app): State<App>,
     caller: Caller,
-    QueryOf(ForZone { zone_id }): QueryOf<ForZone>,
-) -> Result<Json<HostView>, Refused> {
-    if zone_id.contains(char::is_control) {
-        let text = "`zone_id` has a control character in it";
-        return Err(Refused::new(ProblemCode::BadRequest, text));
-    }
+    QueryOf(wanted): QueryOf<ForZone>,
+) -> Result<Json<HostResponse>, Refused> {
     let hosting = &app.live.hosting;
-    // The fleet is brought in line with the database all the time; only a zone that was entered a
-    // moment ago is looked for there.
-    if !hosting.knows_zone(&zone_id) {
-        let (zone, _) = find(&app, &zone_id).await?;
-        hosting.put_zone(&zone);
-    }
-    let best = hosting.best(&zone_id, caller.account);
-    best.map(Json).ok_or_else(|| {
+    let best = match wanted.zone_id {
+        Some(zone_id) => {
+            if zone_id.contains(char::is_control) {
+                let text = "`zone_id` has a control character in it";
+                return Err(Refused::new(ProblemCode::BadRequest, text));
+            }
+            // The fleet is brought in line with the database all the time; only a zone that was
+            // entered a moment ago is looked for there.
+            if !hosting.knows_zone(&zone_id) {
+                let (zone, _) = find(&app, &zone_id).await?;
+                hosting.put_zone(&zone);
+            }
+            hosting.best(&zone_id, caller.account)
+        }
+        None => {
+            let mut hosts = hosting.available().into_iter();
+            hosts.find(|host| !hosting.is_owner(&host.host_id, caller.account))
+        }
+    };
+    let best = best.filter(|host| is_good(host, wanted.min_quality_score));
+    let best = best.ok_or_else(|| {
         let text = "no host could carry a player of this zone now";
         Refused::new(ProblemCode::NoHost, text).with_status(StatusCode::NOT_FOUND)
-    })
+    })?;
+    Ok(Json(shown(&app, &caller, best)))
 }
 
 pub(crate) async fn drain(
     State(app): State<App>,
     caller: Caller,
     PathId(host_id): PathId,
-) -> Result<Json<HostView>, Refused> {
+) -> Result<Json<HostResponse>, Refused> {
     may_manage(&app, &caller, &host_id)?;
-    app.live.hosting.drain(&host_id).map(Json)
+    let hosting = &app.live.hosting;
+    let view = if is_owner(&app, &caller, &host_id) {
+        hosting.drain(&host_id)?
+    } else {
+        let act = ("host-drain", format!("host {}", short(&host_id)));
+        let drained = async { hosting.drain(&host_id).map(Done::new) };
+        audited(&app.store, &Who::from(&caller), act, drained).await?
+    };
+    Ok(Json(shown(&app, &caller, view)))
 }
 
 pub(crate) async fn remove(
@@ -196,8 +279,23 @@ pub(crate) async fn remove(
 ) -> Result<StatusCode, Refused> {
     may_manage(&app, &caller, &host_id)?;
     tracing::info!(host = host_id, by = caller.name, "host is removed");
-    app.live.hosting.remove(&host_id);
+    if is_owner(&app, &caller, &host_id) {
+        app.live.hosting.remove(&host_id);
+        return Ok(StatusCode::NO_CONTENT);
+    }
+    let act = ("host-remove", format!("host {}", short(&host_id)));
+    let removed = async {
+        app.live.hosting.remove(&host_id);
+        Ok(Done::new(()))
+    };
+    audited(&app.store, &Who::from(&caller), act, removed).await?;
     Ok(StatusCode::NO_CONTENT)
+}
+
+/// Whether it is the caller's own host, so that nobody's rights are used.
+fn is_owner(app: &App, caller: &Caller, host_id: &str) -> bool {
+    let hosting = &app.live.hosting;
+    hosting.may_manage(host_id, caller.account, false).is_ok()
 }
 
 fn may_manage(app: &App, caller: &Caller, host_id: &str) -> Result<(), Refused> {

@@ -13,6 +13,7 @@ use crate::{tokens::unix_now, ws::close};
 impl Hosting {
     pub(super) fn carry_out(&self, state: &mut State) {
         while let Some(output) = state.fleet.poll() {
+            state.follow(&output);
             match output {
                 FleetOutput::Route(routed) => self.route(state, routed),
                 FleetOutput::Unroute(routed) => {
@@ -52,7 +53,10 @@ impl Hosting {
                     self.hub.close(&room);
                     tracing::info!(host = host_id, room, "host ended");
                 }
-                FleetOutput::Event(event) => log(&event),
+                FleetOutput::Event(event) => {
+                    self.recent.note(&event);
+                    log(&event);
+                }
             }
         }
     }

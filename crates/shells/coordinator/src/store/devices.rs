@@ -193,7 +193,7 @@ fn device_view(
     })
 }
 
-fn key_of(raw: Vec<u8>) -> Result<PublicKey, StoreError> {
+pub(super) fn key_of(raw: Vec<u8>) -> Result<PublicKey, StoreError> {
     let raw = raw.try_into().map_err(|_| corrupt("device key"))?;
     Ok(PublicKey::from_raw(raw))
 }

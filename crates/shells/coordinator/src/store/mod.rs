@@ -12,8 +12,14 @@
 //! * Nothing is cached: what another process writes counts at once.
 
 mod accounts;
+mod audit;
+mod backup;
+mod bans;
+mod copy;
 mod devices;
+mod orders;
 mod refresh;
+mod sessions;
 mod settings;
 pub(crate) mod sql;
 #[cfg(test)]
@@ -23,7 +29,7 @@ mod tests;
 mod url;
 mod zones;
 
-use std::{path::Path, time::Duration};
+use std::{path::Path, sync::Arc, time::Duration};
 
 use sqlx::{
     migrate::Migrator,
@@ -31,8 +37,15 @@ use sqlx::{
     sqlite::{SqliteConnectOptions, SqliteJournalMode, SqlitePoolOptions, SqliteSynchronous},
 };
 
+pub(crate) use accounts::Account;
+pub use backup::BackupError;
+pub(crate) use backup::{Hold, restore};
+pub(crate) use bans::{BansVersion, NewBan};
+pub use copy::CopyError;
+pub(crate) use copy::copy;
 pub use devices::DeviceView;
 pub(crate) use refresh::{NewRefresh, Rotation};
+pub(crate) use sessions::{SessionFilter, ZoneTotals};
 use sql::{Connection, Pool, Row, Sql, Transaction, sql};
 pub use url::{DatabaseUrl, DatabaseUrlError};
 
@@ -88,6 +101,9 @@ pub enum StoreError {
     /// It refused.
     #[error("the database failed: {0}")]
     Failed(#[from] sqlx::Error),
+    /// The SQLite file is being replaced.
+    #[error("the database is being restored from a backup; try again when that is done")]
+    Restoring,
     /// Its file could not be made.
     #[error(transparent)]
     File(#[from] crate::DataDirError),
@@ -103,6 +119,8 @@ pub enum StoreError {
 pub(crate) struct Store {
     pool: Pool,
     limit: Duration,
+    /// Nobody replaces the SQLite file meanwhile.
+    _hold: Option<Arc<Hold>>,
 }
 
 impl Store {
@@ -113,13 +131,15 @@ impl Store {
         url: Option<&DatabaseUrl>,
     ) -> Result<Self, StoreError> {
         match url {
-            None => Self::open_sqlite(&data_dir.join(DATABASE)).await,
+            None => Self::open_sqlite(data_dir).await,
             Some(url) => Self::open_postgres(url).await,
         }
     }
 
-    async fn open_sqlite(file: &Path) -> Result<Self, StoreError> {
-        crate::data_dir::prepare_database(file)?;
+    async fn open_sqlite(data_dir: &Path) -> Result<Self, StoreError> {
+        let hold = Hold::shared(data_dir)?;
+        let file = data_dir.join(DATABASE);
+        crate::data_dir::prepare_database(&file)?;
         let options = SqliteConnectOptions::new()
             .filename(file)
             .journal_mode(SqliteJournalMode::Wal)
@@ -140,6 +160,7 @@ impl Store {
         Ok(Self {
             pool: Pool::Sqlite(pool),
             limit: SQLITE_TIME,
+            _hold: Some(Arc::new(hold)),
         })
     }
 
@@ -158,6 +179,7 @@ impl Store {
         Ok(Self {
             pool: Pool::Postgres(pool),
             limit: POSTGRES_TIME,
+            _hold: None,
         })
     }
 
@@ -191,6 +213,12 @@ impl Store {
     /// Gives the first row, if there is one.
     async fn optional<T: Row>(&self, query: Sql) -> Result<Option<T>, StoreError> {
         self.connection().await?.optional(query).await
+    }
+
+    /// Gives the number that a query counts.
+    async fn count(&self, query: Sql) -> Result<i64, StoreError> {
+        let row = self.optional::<(i64,)>(query).await?;
+        Ok(row.map_or(0, |(count,)| count))
     }
 
     /// Gives all rows.

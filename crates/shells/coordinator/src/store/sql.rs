@@ -1,7 +1,7 @@
 //! One set of queries for both databases.
 //!
 //! * A query is written once, in standard SQL with `$1` parameters ([`sql`]); its values are
-//!   integers, texts (without NUL) and bytes ([`Value`]); its rows come as tuples ([`Row`]).
+//!   integers, floats, texts (without NUL) and bytes ([`Value`]); its rows come as tuples ([`Row`]).
 //! * A [`Connection`] is borrowed from the pool for one call and has a deadline. What is not done
 //!   by then has failed with [`StoreError::Slow`].
 //! * A connection goes back to the pool only when nothing is under way on it. One that was given
@@ -21,6 +21,7 @@ use sqlx::{
 use tokio::time::Instant;
 
 use super::StoreError;
+use crate::monitoring::database_call;
 
 /// How long a healthy connection may take on its way back to the pool before it is closed.
 const RETURN_TIME: Duration = Duration::from_secs(1);
@@ -29,6 +30,7 @@ const RETURN_TIME: Duration = Duration::from_secs(1);
 #[derive(Debug)]
 pub(crate) enum Value {
     Integer(Option<i64>),
+    Real(Option<f64>),
     Text(Option<String>),
     Bytes(Option<Vec<u8>>),
 }
@@ -42,6 +44,12 @@ impl From<i64> for Value {
 impl From<Option<i64>> for Value {
     fn from(value: Option<i64>) -> Self {
         Self::Integer(value)
+    }
+}
+
+impl From<f64> for Value {
+    fn from(value: f64) -> Self {
+        Self::Real(Some(value))
     }
 }
 
@@ -137,7 +145,8 @@ pub(crate) enum Pool {
 impl Pool {
     /// Borrows a connection; it and all that is done with it have to be done within `limit`.
     pub(crate) async fn connection(&self, limit: Duration) -> Result<Connection, StoreError> {
-        let deadline = Instant::now() + limit;
+        let asked = Instant::now();
+        let deadline = asked + limit;
         let acquired = tokio::time::timeout_at(deadline, async {
             Ok(match self {
                 Self::Sqlite(pool) => Link::Sqlite(pool.acquire().await?),
@@ -146,14 +155,21 @@ impl Pool {
         });
         let link = match acquired.await {
             Ok(Ok(link)) => link,
-            Err(_) | Ok(Err(sqlx::Error::PoolTimedOut)) => return Err(StoreError::Slow(limit)),
-            Ok(Err(error)) => return Err(StoreError::Failed(error)),
+            Err(_) | Ok(Err(sqlx::Error::PoolTimedOut)) => {
+                database_call(asked.into_std(), "slow");
+                return Err(StoreError::Slow(limit));
+            }
+            Ok(Err(error)) => {
+                database_call(asked.into_std(), "failed");
+                return Err(StoreError::Failed(error));
+            }
         };
         Ok(Connection {
             link: Some(link),
             state: State::Whole,
             deadline,
             limit,
+            started: Some(asked),
         })
     }
 
@@ -188,6 +204,8 @@ pub(crate) struct Connection {
     state: State,
     deadline: Instant,
     limit: Duration,
+    /// When the statement under way was asked for; the first one with the wait for the connection.
+    started: Option<Instant>,
 }
 
 /// Runs a statement on whichever database it is: `$query` is bound, `$link` is the connection.
@@ -215,6 +233,7 @@ macro_rules! bound {
         for value in $values {
             query = match value {
                 Value::Integer(value) => query.bind(value),
+                Value::Real(value) => query.bind(value),
                 Value::Text(value) => query.bind(value),
                 Value::Bytes(value) => query.bind(value),
             };
@@ -262,6 +281,7 @@ impl Connection {
     /// Until [`Connection::end_statement`] the connection counts as spoiled, so that it does when
     /// the caller is dropped in between.
     fn begin_statement(&mut self) -> State {
+        self.started.get_or_insert_with(Instant::now);
         std::mem::replace(&mut self.state, State::Spoiled)
     }
 
@@ -270,6 +290,14 @@ impl Connection {
         before: State,
         done: Result<Result<T, sqlx::Error>, tokio::time::error::Elapsed>,
     ) -> Result<T, StoreError> {
+        if let Some(started) = self.started.take() {
+            let result = match &done {
+                Ok(Ok(_)) => "ok",
+                Ok(Err(_)) => "failed",
+                Err(_) => "slow",
+            };
+            database_call(started.into_std(), result);
+        }
         match done {
             Ok(Ok(done)) => {
                 self.state = before;

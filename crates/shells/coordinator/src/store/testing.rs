@@ -28,7 +28,9 @@ pub(crate) fn postgres_url() -> Option<DatabaseUrl> {
     None
 }
 
-/// Makes the tests `on_sqlite::NAME` and `on_postgres::NAME` of each `async fn NAME(&Store)`.
+/// Makes the tests `on_sqlite::NAME` of each `async fn NAME(&Store)`, and one test for all of them on
+/// PostgreSQL, each in a database of its own: a test runner that starts a process for each test would
+/// start a server for each, too.
 macro_rules! on_both {
     ($($name:ident),+ $(,)?) => {
         mod on_sqlite {
@@ -38,13 +40,16 @@ macro_rules! on_both {
                 super::$name(&store).await;
             })+
         }
-        mod on_postgres {
-            $(#[tokio::test]
-            async fn $name() {
-                if let Some(store) = $crate::store::testing::postgres().await {
-                    super::$name(&store).await;
-                }
-            })+
+        #[tokio::test]
+        async fn all_on_postgres() {
+            $(
+                let Some(store) = $crate::store::testing::postgres().await else {
+                    return;
+                };
+                println!(stringify!($name));
+                $name(&store).await;
+                store.close().await;
+            )+
         }
     };
 }

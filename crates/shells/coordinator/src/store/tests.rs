@@ -37,6 +37,7 @@ async fn both_databases_have_the_same_tables_and_columns() {
             "bigint" => "INTEGER",
             "text" => "TEXT",
             "bytea" => "BLOB",
+            "double precision" => "REAL",
             other => other,
         };
         in_postgres.insert((table, column), (kind.to_owned(), nullable));

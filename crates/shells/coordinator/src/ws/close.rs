@@ -14,6 +14,8 @@ pub const REPLACED: u16 = 4001;
 pub const TOO_SLOW: u16 = 4002;
 /// The session that the link or relay socket belongs to has ended.
 pub const SESSION_ENDED: u16 = 4003;
+/// The account or the device was banned; signing in says why and until when.
+pub const BANNED: u16 = 4004;
 
 /// Text beside the code.
 pub(crate) fn reason(code: u16) -> &'static str {
@@ -24,6 +26,7 @@ pub(crate) fn reason(code: u16) -> &'static str {
         REPLACED => "replaced by a newer connection",
         TOO_SLOW => "not reading",
         SESSION_ENDED => "session ended",
+        BANNED => "banned",
         _ => "",
     }
 }

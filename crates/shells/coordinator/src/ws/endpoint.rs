@@ -17,6 +17,7 @@ use futures_util::{
 use serde::Deserialize;
 use sha2::{Digest, Sha256};
 use tokio::time::{Instant, MissedTickBehavior, timeout};
+use tracing::{Instrument, Span};
 use warp_coordinator_core::NewSession;
 use warp_endpoint::control::{Frame, Outbound};
 use warp_protocol::{
@@ -37,6 +38,7 @@ use crate::{
     api::{find, prove_device},
     app::App,
     extract::{Bearer, Caller, QueryOf, Upgrade, caller_of},
+    monitoring::metrics::SocketKind,
     problem::Refused,
     remote::{Adoption, Owner, Remote},
     running::sync_fleet,
@@ -49,8 +51,10 @@ const ADOPTION_TIME: Duration = Duration::from_secs(30);
 /// Longest that one frame may take to be written.
 const WRITE_TIME: Duration = Duration::from_secs(10);
 
-#[derive(Deserialize)]
+#[derive(Deserialize, utoipa::IntoParams)]
+#[into_params(parameter_in = Query)]
 pub(crate) struct Params {
+    /// Random bytes of the endpoint's, hex.
     nonce: String,
 }
 
@@ -82,8 +86,14 @@ pub(crate) async fn open(
         return Err(Refused::new(ProblemCode::BadRequest, text));
     }
     let tasks = app.tasks.clone();
-    let run =
-        move |socket| tasks.track_future(async move { run(&app, socket, caller, &asked).await });
+    let span = Span::current();
+    let run = move |socket| {
+        let served = async move {
+            let _counted = app.metrics.open(SocketKind::Endpoint);
+            run(&app, socket, caller, &asked).await;
+        };
+        tasks.track_future(served.instrument(span))
+    };
     Ok(upgrade
         .max_message_size(MAX_CONTROL)
         .max_frame_size(MAX_CONTROL)
@@ -362,6 +372,12 @@ impl Conversation<'_> {
             // First, so that the launcher is told with this code.
             self.remote.revoke(&session_id, Some(reset::DEVICE_REVOKED));
             app.live.end(&session_id, "its device was revoked");
+            return Ok(false);
+        }
+        let session = app.live.session(&session_id);
+        if session.is_some_and(|session| app.bans.of_session(&session.grant).is_some()) {
+            self.remote.revoke(&session_id, Some(reset::BANNED));
+            app.live.end(&session_id, "its account or device is banned");
             return Ok(false);
         }
         Ok(true)

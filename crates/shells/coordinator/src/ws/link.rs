@@ -23,6 +23,7 @@ use bytes::Bytes;
 use futures_util::{Sink, Stream, StreamExt, stream::SplitSink};
 use serde::Deserialize;
 use tokio_util::sync::{CancellationToken, DropGuard};
+use tracing::{Instrument, Span};
 use warp_link::{Carrier, CloseReason, Inbound};
 use warp_protocol::ProblemCode;
 
@@ -31,14 +32,17 @@ use crate::{
     app::App,
     extract::{Caller, QueryOf, Upgrade},
     live::CarrierStop,
+    monitoring::metrics::SocketKind,
     problem::Refused,
 };
 
 /// Largest message, bytes. Datagrams are at most [`warp_link::MAX_DATAGRAM`] long.
 const MAX_MESSAGE: usize = 2048;
 
-#[derive(Deserialize)]
+#[derive(Deserialize, utoipa::IntoParams)]
+#[into_params(parameter_in = Query)]
 pub(crate) struct Params {
+    /// The session, or a host's own room.
     session_id: String,
 }
 
@@ -55,15 +59,19 @@ pub(crate) async fn open(
     }
     app.live.endpoint_of(&params.session_id).reachable()?;
     let tasks = app.tasks.clone();
+    let span = Span::current();
     let run = move |socket| {
         let session_id = params.session_id;
-        tasks.track_future(async move {
+        let served = async move {
             if is_host {
-                run_host(app, socket, session_id).await;
+                let _counted = app.metrics.open(SocketKind::HostLink);
+                run_host(app.clone(), socket, session_id).await;
             } else {
-                run(app, socket, session_id).await;
+                let _counted = app.metrics.open(SocketKind::Link);
+                run(app.clone(), socket, session_id).await;
             }
-        })
+        };
+        tasks.track_future(served.instrument(span))
     };
     Ok(upgrade
         .max_message_size(MAX_READ)

@@ -8,6 +8,7 @@ use axum::{
 };
 use serde::Deserialize;
 use tokio_util::sync::CancellationToken;
+use tracing::{Instrument, Span};
 use warp_link::CarrierReceiver;
 
 use super::{DATAGRAM_BUFFER, MAX_READ, close, link::carrier_over};
@@ -15,14 +16,19 @@ use crate::{
     app::App,
     extract::{Caller, QueryOf, Upgrade},
     live::{CarrierStop, unknown_session},
+    monitoring::metrics::SocketKind,
     problem::Refused,
     relays::{Passed, Way},
 };
 
-#[derive(Deserialize)]
+#[derive(Deserialize, utoipa::IntoParams)]
+#[into_params(parameter_in = Query)]
 pub(crate) struct Params {
+    /// The session in whose room both are.
     session_id: String,
+    /// The caller's peer id.
     peer_id: String,
+    /// The other's peer id.
     to: String,
 }
 
@@ -70,7 +76,8 @@ pub(crate) async fn open(
         to,
     };
     let tasks = app.tasks.clone();
-    let run = move |socket| tasks.track_future(run(app, socket, way, holder));
+    let span = Span::current();
+    let run = move |socket| tasks.track_future(run(app, socket, way, holder).instrument(span));
     Ok(upgrade
         .max_message_size(MAX_READ)
         .max_frame_size(MAX_READ)
@@ -79,6 +86,7 @@ pub(crate) async fn open(
 }
 
 async fn run(app: App, socket: WebSocket, way: Way, holder: Holder) {
+    let _counted = app.metrics.open(SocketKind::Relay);
     let (stop, gone) = (CarrierStop::new(), CancellationToken::new());
     let carrier = carrier_over(socket, &stop, &gone);
     let entered = app.live.relays.enter(
@@ -157,15 +165,24 @@ async fn serve(
         let charged = NonZeroU32::new(length).unwrap_or(NonZeroU32::MIN);
         if !app.relayed.takes(account, charged) {
             tally.over_rate += 1;
+            app.metrics.datagram("over-rate", u64::from(length));
             continue;
         }
-        match app.live.relays.pass(way, datagram) {
+        let result = match app.live.relays.pass(way, datagram) {
             Passed::On => {
                 tally.passed += 1;
                 tally.passed_bytes += u64::from(length);
+                "passed"
             }
-            Passed::Away => tally.away += 1,
-            Passed::Full => tally.full += 1,
-        }
+            Passed::Away => {
+                tally.away += 1;
+                "away"
+            }
+            Passed::Full => {
+                tally.full += 1;
+                "full"
+            }
+        };
+        app.metrics.datagram(result, u64::from(length));
     }
 }

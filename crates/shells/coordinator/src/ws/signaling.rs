@@ -9,7 +9,7 @@
 //! * Text frames are JSON objects. Whatever else comes is answered with an `error` signal, and the
 //!   socket lives on; only a message above 64 KiB closes it (1009). One above 256 KiB is not read to
 //!   its end, so its sender may see a reset instead of the code.
-//! * Messages beyond the rate are not carried out; each is answered with `too-many-requests`.
+//! * Messages beyond the rate, which an account has for all its sockets together, are not carried out; each is answered with `too-many-requests`.
 //! * A socket that has said nothing for the idle time, not even a pong, is closed (1011).
 
 use std::{ops::ControlFlow, time::Duration};
@@ -25,6 +25,7 @@ use futures_util::StreamExt;
 use governor::DefaultDirectRateLimiter;
 use serde::Deserialize;
 use tokio::time::{Instant, MissedTickBehavior};
+use tracing::{Instrument, Span};
 use warp_coordinator_core::{
     fleet::Report,
     frame::{bad_request, error},
@@ -40,8 +41,8 @@ use crate::{
     app::App,
     extract::{QueryOf, SocketCaller, Upgrade},
     hub::{Closing, HOST_MAILBOX, MAILBOX, Seat, SocketSeat},
-    limits::socket_limit,
     live::unknown_session,
+    monitoring::metrics::SocketKind,
     problem::Refused,
 };
 
@@ -55,9 +56,12 @@ const WRITE_TIME: Duration = Duration::from_secs(10);
 /// How long the client's answer to a close frame is waited for.
 const CLOSE_TIME: Duration = Duration::from_millis(500);
 
-#[derive(Deserialize)]
+#[derive(Deserialize, utoipa::IntoParams)]
+#[into_params(parameter_in = Query)]
 pub(crate) struct Params {
+    /// The caller's peer id, as a grant named it.
     peer_id: String,
+    /// The room to enter at once.
     session_id: Option<String>,
 }
 
@@ -85,9 +89,11 @@ pub(crate) async fn open(
     }
     // Not yet seated: a client that asks and never finishes the handshake takes no seat.
     let tasks = app.tasks.clone();
+    let span = Span::current();
+    let account = caller.account;
     // In a task of its own: that of the handshake ends, and with it the memory that only it needed.
     let run = move |socket| {
-        tasks.spawn(run(app, socket, params, who));
+        tasks.spawn(run(app, socket, params, who, account).instrument(span));
         std::future::ready(())
     };
     Ok(upgrade
@@ -99,8 +105,15 @@ pub(crate) async fn open(
 
 /// Whose socket it is.
 enum Who {
-    Launcher { session_id: String, peer_id: String },
-    Host { host_id: String, room: String },
+    Launcher {
+        session_id: String,
+        peer_id: String,
+        zone_id: String,
+    },
+    Host {
+        host_id: String,
+        room: String,
+    },
 }
 
 impl Who {
@@ -109,6 +122,7 @@ impl Who {
             return Some(Self::Launcher {
                 session_id: session.grant.session_id,
                 peer_id: session.grant.peer_id,
+                zone_id: session.grant.zone_id,
             });
         }
         let (host_id, room) = app.live.hosting.of_peer(peer_id, account)?;
@@ -169,6 +183,7 @@ impl Who {
                 Self::Launcher {
                     session_id,
                     peer_id,
+                    zone_id,
                 },
                 signal,
             ) => {
@@ -177,6 +192,9 @@ impl Who {
                 seat.handle(signal);
                 if joins {
                     hosting.entered(session_id, peer_id);
+                    if app.live.hub.is_in(session_id, peer_id) {
+                        app.npcs.tell_newcomer(&app.live.hub, zone_id, peer_id);
+                    }
                 }
             }
         }
@@ -184,7 +202,7 @@ impl Who {
     }
 }
 
-async fn run(app: App, mut socket: WebSocket, params: Params, who: Who) {
+async fn run(app: App, mut socket: WebSocket, params: Params, who: Who, account: i64) {
     let Params {
         peer_id,
         session_id,
@@ -202,6 +220,10 @@ async fn run(app: App, mut socket: WebSocket, params: Params, who: Who) {
             return;
         }
     };
+    let _counted = app.metrics.open(match who {
+        Who::Launcher { .. } => SocketKind::Signaling,
+        Who::Host { .. } => SocketKind::HostSignaling,
+    });
     tracing::info!(peer = peer_id, "signaling socket open");
     if let Some(session_id) = session_id {
         who.handle(&app, &seat.seat, ClientSignal::Join { session_id });
@@ -210,7 +232,7 @@ async fn run(app: App, mut socket: WebSocket, params: Params, who: Who) {
     if let Who::Host { host_id, .. } = &who {
         app.live.hosting.attached(host_id, &peer_id, socket_of_host);
     }
-    let code = converse(&app, &mut socket, seat, &who).await;
+    let code = converse(&app, &mut socket, seat, (&who, account)).await;
     if let Who::Host { host_id, .. } = &who {
         app.live.hosting.detached(host_id, socket_of_host);
     }
@@ -221,17 +243,18 @@ async fn run(app: App, mut socket: WebSocket, params: Params, who: Who) {
 }
 
 /// Runs the socket. Gives the code to close it with, or none if it is gone already.
-async fn converse(app: &App, socket: &mut WebSocket, seat: SocketSeat, who: &Who) -> Option<u16> {
+async fn converse(
+    app: &App,
+    socket: &mut WebSocket,
+    seat: SocketSeat,
+    (who, account): (&Who, i64),
+) -> Option<u16> {
     let SocketSeat {
         seat,
         mut inbox,
         mut closing,
     } = seat;
-    let rate = app.config.limits.signals;
-    let limit = socket_limit(match who {
-        Who::Launcher { .. } => rate,
-        Who::Host { .. } => rate.times(10),
-    });
+    let limit = app.signals.of(account, matches!(who, Who::Host { .. }));
     let mut pings = tokio::time::interval(app.config.ping_every);
     pings.set_missed_tick_behavior(MissedTickBehavior::Delay);
     let mut heard = Instant::now();
@@ -240,7 +263,7 @@ async fn converse(app: &App, socket: &mut WebSocket, seat: SocketSeat, who: &Who
             () = app.stop.cancelled() => return Some(close::RESTART),
             why = &mut closing => return why.ok().map(code_of),
             signal = inbox.recv() => match signal {
-                Some(signal) => text(&signal),
+                Some(signal) => counted(app, &signal),
                 // The hub has let go of the socket; it says why.
                 None => return closing.await.ok().map(code_of),
             },
@@ -252,9 +275,9 @@ async fn converse(app: &App, socket: &mut WebSocket, seat: SocketSeat, who: &Who
             }
             incoming = socket.next() => {
                 heard = Instant::now();
-                match take(&limit, incoming, |signal| who.handle(app, &seat, signal)) {
+                match take(app, &limit, incoming, |signal| who.handle(app, &seat, signal)) {
                     ControlFlow::Continue(None) => continue,
-                    ControlFlow::Continue(Some(answer)) => text(&answer),
+                    ControlFlow::Continue(Some(answer)) => counted(app, &answer),
                     ControlFlow::Break(code) => return code,
                 }
             }
@@ -273,6 +296,7 @@ async fn converse(app: &App, socket: &mut WebSocket, seat: SocketSeat, who: &Who
 
 /// Takes what came. Gives an answer to send, or breaks with the code to close with.
 fn take(
+    app: &App,
     limit: &DefaultDirectRateLimiter,
     incoming: Option<Result<Message, axum::Error>>,
     handle: impl FnOnce(ClientSignal) -> Option<ServerSignal>,
@@ -300,7 +324,9 @@ fn take(
         let answer = bad_request("signaling messages are text frames, this one was binary");
         return ControlFlow::Continue(Some(answer));
     };
-    match parse_frame(frame) {
+    let parsed = parse_frame(frame);
+    app.metrics.received(parsed.as_ref().ok(), frame.len());
+    match parsed {
         Ok(signal) => ControlFlow::Continue(handle(signal)),
         Err(answer) => ControlFlow::Continue(Some(answer)),
     }
@@ -324,6 +350,15 @@ async fn finish(mut socket: WebSocket, code: u16) {
     let _ = tokio::time::timeout(CLOSE_TIME, farewell).await;
 }
 
+/// As text that is about to be written.
+fn counted(app: &App, signal: &ServerSignal) -> Message {
+    let message = text(signal);
+    if let Message::Text(text) = &message {
+        app.metrics.sent(signal, text.len());
+    }
+    message
+}
+
 fn text(signal: &ServerSignal) -> Message {
     // A signal always has a JSON form; an empty object would be its own kind of answer.
     Message::Text(
@@ -337,5 +372,6 @@ fn code_of(closing: Closing) -> u16 {
     match closing {
         Closing::Replaced => close::REPLACED,
         Closing::TooSlow => close::TOO_SLOW,
+        Closing::Banned => close::BANNED,
     }
 }

@@ -78,6 +78,8 @@ pub(crate) fn config(dir: &Path) -> CoordinatorConfig {
             address: plenty,
             account: plenty,
             signals: plenty,
+            requests: plenty,
+            address_requests: plenty,
             relay_bytes: plenty,
         },
         ..CoordinatorConfig::default()

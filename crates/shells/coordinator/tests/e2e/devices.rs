@@ -79,7 +79,7 @@ async fn the_coordinator_proves_its_key_to_whoever_asks_and_keeps_it() {
     let other = identity_message(&key, &[6; 16], time);
     assert!(!verify(&key, &other, &signature), "an answer to another");
     for bad in ["", "00", &"zz".repeat(16), &"00".repeat(17)] {
-        refused(&ask(bad.to_owned()).await, 400, "bad-request");
+        refused(&ask(bad.to_owned()).await, 422, "bad-request");
     }
     // The same key to the command line, and after a new start.
     assert_eq!(
@@ -170,7 +170,7 @@ async fn a_device_key_is_certified_for_its_holder_only() {
     let body = json!({"device_key": "00", "time": 0, "proof": ""});
     let path = "devices/certificate";
     let bad = client.call(Method::POST, path, Some(&alice), Some(body.clone()));
-    refused(&bad.await, 400, "bad-request");
+    refused(&bad.await, 422, "bad-request");
     let stranger = client.call(Method::POST, path, None, Some(body));
     refused(&stranger.await, 401, "not-signed-in");
 }
@@ -302,8 +302,8 @@ async fn only_operators_revoke_and_look_at_refusals() {
     for (whom, status, code) in [
         (json!({"account": "nobody"}), 404, "not-found"),
         (json!({"device": "00".repeat(16)}), 404, "not-found"),
-        (json!({"device": "alice"}), 400, "bad-request"),
-        (json!({}), 400, "bad-request"),
+        (json!({"device": "alice"}), 422, "bad-request"),
+        (json!({}), 422, "bad-request"),
     ] {
         let answer = revoke(&server.client, &root, whom.clone()).await;
         refused(&answer, status, code);

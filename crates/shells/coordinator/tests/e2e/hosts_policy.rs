@@ -167,7 +167,7 @@ async fn a_zones_status_is_set_by_its_staff() {
         client.call(Method::PATCH, &path, Some(token), None).await
     };
     refused(&set("disabled", &bob).await, 403, "forbidden");
-    refused(&set("ajar", &gm).await, 400, "bad-request");
+    refused(&set("ajar", &gm).await, 422, "bad-request");
     let (status, view) = set("Maintenance", &gm).await;
     assert_eq!(
         (status, &view["status"]),

@@ -47,7 +47,7 @@ async fn accounts_are_made_once_and_entered_with_the_right_password_only() {
         ("bob", &"x".repeat(129), "bad-password"),
     ] {
         let body = json!({"username": name, "password": password});
-        refused(&client.post("auth/register", body).await, 400, code);
+        refused(&client.post("auth/register", body).await, 422, code);
     }
 }
 
@@ -63,8 +63,8 @@ async fn every_refusal_is_an_error_body() {
             400,
             "bad-request",
         ),
-        (login().json(&json!([])), 400, "bad-request"),
-        (login().json(&json!({"username": "a"})), 400, "bad-request"),
+        (login().json(&json!([])), 422, "bad-request"),
+        (login().json(&json!({"username": "a"})), 422, "bad-request"),
         (login().body("username=a"), 415, "bad-request"),
         (
             login().json(&json!({"username": "a", "password": "x".repeat(70_000)})),
@@ -252,7 +252,7 @@ async fn zones_are_listed_joined_and_left() {
             Some(json!({"device_key": "00"})),
         )
         .await;
-    refused(&(status, body), 400, "bad-request");
+    refused(&(status, body), 422, "bad-request");
 
     let grant = client.granted(&alice, 1).await;
     let read: SessionGrant = serde_json::from_value(grant.clone()).unwrap();
@@ -304,7 +304,7 @@ async fn the_zones_of_a_map_are_found() {
     }
     for bad in ["", "a%20b", "0123456789012345678901234"] {
         let answer = client.get(&format!("zones/?map={bad}"), &alice).await;
-        refused(&answer, 400, "bad-request");
+        refused(&answer, 422, "bad-request");
     }
 }
 
@@ -476,7 +476,8 @@ async fn a_restart_keeps_accounts_zones_and_tokens() {
 #[tokio::test]
 async fn a_database_that_another_program_holds_is_a_fault_and_not_a_hang() {
     use sqlx::{Connection, SqliteConnection};
-    let server = start().await;
+    // The file itself is looked at.
+    let server = start_with(|config| config.database = None).await;
     let client = &server.client;
     let token = client.player("alice").await;
     let file = server.dir.path().join("coordinator.sqlite");
@@ -550,7 +551,8 @@ async fn tls_serves_those_who_trust_the_certificate() {
 
 #[tokio::test]
 async fn secrets_are_not_in_the_database() {
-    let server = start().await;
+    // The file itself is looked at.
+    let server = start_with(|config| config.database = None).await;
     let tokens = server.client.register("alice").await;
     let dir = server.dir;
     server.running.shutdown().await;

@@ -72,6 +72,8 @@ pub fn from_room(signal: ServerSignal) -> Option<(String, Signal)> {
         | ServerSignal::Hosts { .. }
         | ServerSignal::Policy { .. }
         | ServerSignal::SessionEnded { .. }
+        | ServerSignal::Notice { .. }
+        | ServerSignal::NpcState { .. }
         | ServerSignal::Serve { .. }
         | ServerSignal::Unserve { .. }
         | ServerSignal::Drained

@@ -163,9 +163,13 @@ fn what_cannot_come_back_ends_at_once() {
     let revoked = closed(CloseReason::Peer(u64::from(
         warp_protocol::stream::reset::DEVICE_REVOKED,
     )));
+    let banned = closed(CloseReason::Peer(u64::from(
+        warp_protocol::stream::reset::BANNED,
+    )));
     for (outcome, code) in [
         (untrusted, ProblemCode::EndpointUntrusted),
         (revoked, ProblemCode::DeviceRevoked),
+        (banned, ProblemCode::Banned),
     ] {
         let mut machine = with_client(&Config::default());
         machine.on_outcome(NOW, outcome);
