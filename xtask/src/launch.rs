@@ -71,11 +71,12 @@ pub(crate) fn bench(
     json: Option<&str>,
     args: &[String],
 ) -> Result<ExitCode> {
-    // They measure code that they are linked with; the others measure programs, over networks.
+    // They measure code that they are linked with; the others measure programs, most over networks.
     let alone = matches!(name, "bridge" | "p2p" | "host");
+    let networks = !alone && name != "coordinator";
     if cfg!(target_os = "linux") {
         packages::ensure(packages::BUILD)?;
-        if !alone {
+        if networks {
             packages::ensure(packages::NETLAB)?;
         }
     }

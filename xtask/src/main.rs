@@ -66,7 +66,7 @@ enum Command {
     },
     /// Build the benchmarks with optimisation and run one of them.
     Bench {
-        /// Which one: `latency`, `failover` or `bridge`.
+        /// Which one: `latency`, `failover`, `paths`, `bridge`, `p2p`, `host` or `coordinator`.
         name: String,
         /// Also write the figures to this file.
         #[arg(long, value_name = "FILE")]

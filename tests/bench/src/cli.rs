@@ -8,7 +8,7 @@ use clap::{Parser, Subcommand};
 use serde::Serialize;
 
 use crate::machine::Machine;
-use crate::{bridge, failover, host, latency, p2p, paths};
+use crate::{bridge, coordinator, failover, host, latency, p2p, paths};
 
 /// Measurements. Exit codes: 0 measured, and what must hold held; 1 something failed or did not
 /// hold; 2 wrong arguments.
@@ -39,6 +39,8 @@ enum Bench {
     P2p(p2p::Args),
     /// A host on the loopback: processor time, memory and added round trip for 10, 50 and 200 members.
     Host(host::Args),
+    /// A coordinator on one core: requests a second, signals between sockets, memory of an idle socket.
+    Coordinator(coordinator::Args),
 }
 
 /// What a JSON file holds.
@@ -92,6 +94,11 @@ fn run(cli: &Cli) -> Result<bool> {
             let result = p2p::run(args)?;
             write(json, "p2p", &machine, &result)?;
             Ok(true)
+        }
+        Bench::Coordinator(args) => {
+            let result = coordinator::run(args)?;
+            write(json, "coordinator", &machine, &result)?;
+            Ok(result.holds)
         }
         Bench::Host(args) => {
             let result = host::run(args)?;

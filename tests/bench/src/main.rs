@@ -6,6 +6,7 @@
 //! - `paths`: the round trip over each path beside plain TCP's, by delay and loss.
 //! - `bridge`: what a packet costs in the bridge, without processes and network.
 //! - `p2p`: what a peer connection costs, between two peers in this process.
+//! - `coordinator`: requests a second, signals, memory of a socket.
 //! - `host`: what a host costs and adds, for 10, 50 and 200 members.
 //!
 //! `cargo xtask bench NAME` builds everything with optimisation and runs this. What is measured, and
@@ -20,6 +21,8 @@
 mod bridge;
 #[cfg(target_os = "linux")]
 mod cli;
+#[cfg(target_os = "linux")]
+mod coordinator;
 #[cfg(target_os = "linux")]
 mod echo;
 #[cfg(target_os = "linux")]

@@ -70,6 +70,11 @@ impl Program {
         })
     }
 
+    /// Its process id.
+    pub(crate) fn id(&self) -> u32 {
+        self.child.id()
+    }
+
     /// Writes a line to its standard input.
     ///
     /// # Errors

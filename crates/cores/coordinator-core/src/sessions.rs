@@ -7,6 +7,9 @@
 //!   [`Sessions::remove`];
 //! * a session and its peer id belong to the account that it was granted to, and to nobody else;
 //! * the numbers of sessions, in all and per account, are bounded; a full table refuses.
+//!
+//! What is asked at each join (whose place it takes, how many are in the zone, what falls due next) is
+//! kept beside the sessions, so that a join costs the same in a full table as in an empty one.
 
 use std::{
     collections::{BTreeMap, BTreeSet, HashMap},
@@ -104,6 +107,20 @@ pub struct Sessions {
     by_id: HashMap<String, Session>,
     by_peer: HashMap<String, String>,
     by_account: HashMap<i64, BTreeSet<String>>,
+    by_device: HashMap<Device, String>,
+    in_zone: HashMap<String, u32>,
+    by_due: BTreeSet<(Duration, String)>,
+}
+
+/// Account, device key, zone: of each there is at most one session.
+type Device = (i64, Vec<u8>, String);
+
+fn device_of(grant: &NewSession) -> Device {
+    (
+        grant.account,
+        grant.device_key.clone(),
+        grant.zone_id.clone(),
+    )
 }
 
 impl Sessions {
@@ -114,6 +131,9 @@ impl Sessions {
             by_id: HashMap::new(),
             by_peer: HashMap::new(),
             by_account: HashMap::new(),
+            by_device: HashMap::new(),
+            in_zone: HashMap::new(),
+            by_due: BTreeSet::new(),
         }
     }
 
@@ -127,15 +147,8 @@ impl Sessions {
         now: Duration,
         new: NewSession,
     ) -> Result<Option<Session>, SessionsFull> {
-        let older = self.by_account.get(&new.account).and_then(|ids| {
-            ids.iter()
-                .find(|id| {
-                    self.by_id.get(*id).is_some_and(|s| {
-                        s.grant.device_key == new.device_key && s.grant.zone_id == new.zone_id
-                    })
-                })
-                .cloned()
-        });
+        let device = device_of(&new);
+        let older = self.by_device.get(&device).cloned();
         let freed = usize::from(older.is_some());
         let mine = self.by_account.get(&new.account).map_or(0, BTreeSet::len);
         if mine - freed >= self.limits.per_account {
@@ -151,7 +164,11 @@ impl Sessions {
             .entry(new.account)
             .or_default()
             .insert(id.clone());
-        let due = Some(now + self.limits.unused);
+        self.by_device.insert(device, id.clone());
+        *self.in_zone.entry(new.zone_id.clone()).or_default() += 1;
+        let due = now + self.limits.unused;
+        self.by_due.insert((due, id.clone()));
+        let due = Some(due);
         self.by_id.insert(id, Session { grant: new, due });
         Ok(replaced)
     }
@@ -170,13 +187,8 @@ impl Sessions {
 
     /// The session of an account, device and zone, if there is one.
     pub fn of_device(&self, account: i64, device_key: &[u8], zone_id: &str) -> Option<&str> {
-        let ids = self.by_account.get(&account)?;
-        let is_it = |session: &&Session| {
-            session.grant.device_key == device_key && session.grant.zone_id == zone_id
-        };
-        let mut sessions = ids.iter().filter_map(|id| self.by_id.get(id));
-        let found = sessions.find(is_it)?;
-        Some(&found.grant.session_id)
+        let device = (account, device_key.to_vec(), zone_id.to_owned());
+        self.by_device.get(&device).map(String::as_str)
     }
 
     /// Whether two peers' sessions are in one zone; false where either is gone.
@@ -188,26 +200,43 @@ impl Sessions {
 
     /// Something has attached: the session no longer falls due. False if there is no such session.
     pub fn mark_live(&mut self, session_id: &str) -> bool {
-        match self.by_id.get_mut(session_id) {
-            Some(session) => {
-                session.due = None;
-                true
-            }
-            None => false,
-        }
+        self.set_due(session_id, None)
     }
 
     /// What had attached is gone: the session waits anew. Does nothing without such a session.
     pub fn mark_unused(&mut self, now: Duration, session_id: &str) {
-        if let Some(session) = self.by_id.get_mut(session_id) {
-            session.due = Some(now + self.limits.unused);
+        self.set_due(session_id, Some(now + self.limits.unused));
+    }
+
+    /// False if there is no such session.
+    fn set_due(&mut self, session_id: &str, due: Option<Duration>) -> bool {
+        let Some(session) = self.by_id.get_mut(session_id) else {
+            return false;
+        };
+        if let Some(older) = std::mem::replace(&mut session.due, due) {
+            self.by_due.remove(&(older, session_id.to_owned()));
         }
+        if let Some(due) = due {
+            self.by_due.insert((due, session_id.to_owned()));
+        }
+        true
     }
 
     /// Takes a session out.
     pub fn remove(&mut self, session_id: &str) -> Option<Session> {
         let session = self.by_id.remove(session_id)?;
         self.by_peer.remove(&session.grant.peer_id);
+        self.by_device.remove(&device_of(&session.grant));
+        if let Some(due) = session.due {
+            self.by_due.remove(&(due, session_id.to_owned()));
+        }
+        let zone_id = &session.grant.zone_id;
+        if let Some(players) = self.in_zone.get_mut(zone_id) {
+            *players -= 1;
+            if *players == 0 {
+                self.in_zone.remove(zone_id);
+            }
+        }
         if let Some(ids) = self.by_account.get_mut(&session.grant.account) {
             ids.remove(session_id);
             if ids.is_empty() {
@@ -219,31 +248,24 @@ impl Sessions {
 
     /// Sessions that nothing had attached to by their deadline.
     pub fn due(&self, now: Duration) -> Vec<String> {
-        self.by_id
-            .values()
-            .filter(|s| s.due.is_some_and(|due| due <= now))
-            .map(|s| s.grant.session_id.clone())
-            .collect()
+        let due = self.by_due.iter().take_while(|(due, _)| *due <= now);
+        due.map(|(_, id)| id.clone()).collect()
     }
 
     /// When the next session falls due.
     pub fn next_due(&self) -> Option<Duration> {
-        self.by_id.values().filter_map(|s| s.due).min()
+        self.by_due.first().map(|(due, _)| *due)
     }
 
     /// Sessions in a zone.
     pub fn players_in(&self, zone_id: &str) -> u32 {
-        self.count(|s| s.zone_id == zone_id)
+        self.in_zone.get(zone_id).copied().unwrap_or(0)
     }
 
     /// Sessions in a zone beside the one that this account and device would replace.
     pub fn others_in(&self, zone_id: &str, account: i64, device_key: &[u8]) -> u32 {
-        self.count(|s| s.zone_id == zone_id && (s.account != account || s.device_key != device_key))
-    }
-
-    fn count(&self, wanted: impl Fn(&NewSession) -> bool) -> u32 {
-        let count = self.by_id.values().filter(|s| wanted(&s.grant)).count();
-        u32::try_from(count).unwrap_or(u32::MAX)
+        let own = self.of_device(account, device_key, zone_id).is_some();
+        self.players_in(zone_id) - u32::from(own)
     }
 
     /// Ids of the sessions that a revocation ends.
@@ -415,5 +437,53 @@ mod tests {
         // A replacement needs no room of its own.
         assert!(sessions.grant(T0, new("f", 1, 1)).unwrap().is_some());
         assert_eq!(sessions.ids().len(), 3);
+    }
+
+    proptest::proptest! {
+        /// What is kept beside the sessions is what counting them would give.
+        #[test]
+        fn what_is_kept_beside_is_true(
+            steps in proptest::collection::vec((0_u8..5, 0_i64..3, 0_u8..3, 0_u64..50), 1..80),
+        ) {
+            let mut sessions = Sessions::new(SessionsLimits::default());
+            let zones = ["prontera", "payon"];
+            let mut names = Vec::new();
+            for (number, (step, account, device, at)) in steps.into_iter().enumerate() {
+                let now = T0 + Duration::from_secs(at);
+                let id = format!("s{number}");
+                let any = names.get(usize::from(device)).unwrap_or(&id).clone();
+                match step {
+                    0 | 1 => {
+                        let mut new = new(&id, account, device);
+                        new.zone_id = zones[usize::from(step)].into();
+                        if sessions.grant(now, new).is_ok() {
+                            names.insert(0, id);
+                        }
+                    }
+                    2 => drop(sessions.remove(&any)),
+                    3 => drop(sessions.mark_live(&any)),
+                    _ => sessions.mark_unused(now, &any),
+                }
+                let all: Vec<Session> = sessions.by_id.values().cloned().collect();
+                proptest::prop_assert_eq!(sessions.next_due(), all.iter().filter_map(|s| s.due).min());
+                let late = |s: &&Session| s.due.is_some_and(|due| due <= now + Duration::from_secs(60));
+                let mut due: Vec<_> = all.iter().filter(late).map(|s| s.grant.session_id.clone()).collect();
+                let mut told = sessions.due(now + Duration::from_secs(60));
+                due.sort();
+                told.sort();
+                proptest::prop_assert_eq!(told, due);
+                for zone in zones {
+                    let here = |s: &&Session| s.grant.zone_id == zone;
+                    let count = |wanted: &dyn Fn(&&Session) -> bool| {
+                        all.iter().filter(|s| here(s) && wanted(s)).count() as u32
+                    };
+                    proptest::prop_assert_eq!(sessions.players_in(zone), count(&|_| true));
+                    let other = |s: &&Session| {
+                        s.grant.account != account || s.grant.device_key != [device]
+                    };
+                    proptest::prop_assert_eq!(sessions.others_in(zone, account, &[device]), count(&other));
+                }
+            }
+        }
     }
 }

@@ -24,6 +24,11 @@
 //! | `cluster.node_url`, `cluster.listen` | where other nodes reach this one, `http://host:port`; address to listen on for them | `listen`: that of `node_url` |
 //! | `cluster.secret_file` | file with the secret of all nodes, relative to the file | |
 //! | `cluster.lease_seconds` | after so long without a sign of life another node takes over, 2 to 60 | 3 |
+//! | `capacity.sessions` | sessions at once, 1 to 1000000 | 10000 |
+//! | `capacity.sessions_per_account` | over all devices of the account | 8 |
+//! | `capacity.hosts`, `capacity.hosts_per_account` | hosts that are remembered | 1000, 8 |
+//! | `capacity.connections` | TCP connections at once, sockets included | 32768, at least 3 for each session |
+//! | `capacity.connections_per_address` | of these, from one address (IPv6: one /64); `trusted_proxies` are exempt | 1024 |
 //! | `cors_origins` | origins of browser clients, such as `https://play.example` | `[]` |
 //! | `trusted_proxies` | reverse proxies whose `X-Forwarded-For` or `Forwarded` counts: `["10.0.0.0/8", "::1"]` | `[]`: nobody's |
 //! | `api_keys` | keys of your own services: `[{"name", "key_file" or "env", "scopes": ["client", "tokens"]}]` | `[]` |
@@ -61,11 +66,12 @@ use std::{
 
 use serde::Deserialize;
 use serde_json::Value;
-use warp_coordinator_core::client_address::Network;
+use warp_coordinator_core::{client_address::Network, fleet::FleetLimits};
 use warp_protocol::{Secret, identity::MAX_VALIDITY, rest::IceServer};
 
 use crate::{
     api_keys::ApiKeysConfig,
+    capacity::{Capacity, CapacityPart},
     cluster::{ClusterConfig, ClusterPart},
     game_accounts::GameAccountsConfig,
     hosts_config::{HostsConfig, HostsPart},
@@ -157,6 +163,8 @@ pub struct CoordinatorConfig {
     pub production: bool,
     /// May people make accounts themselves?
     pub registration: Registration,
+    /// How much it holds at once.
+    pub capacity: Capacity,
     /// Who may host, and when a host is dead.
     pub hosts: HostsConfig,
     /// How often an open signaling socket is pinged.
@@ -199,6 +207,7 @@ impl Default for CoordinatorConfig {
             api_keys: ApiKeysConfig::default(),
             production: false,
             registration: Registration::Open,
+            capacity: Capacity::default(),
             hosts: HostsConfig::default(),
             ping_every: Duration::from_secs(20),
             idle_after: Duration::from_secs(45),
@@ -268,6 +277,8 @@ struct File {
     production: bool,
     #[serde(default)]
     registration: Registration,
+    #[serde(default)]
+    capacity: CapacityPart,
     #[serde(default)]
     hosts: HostsPart,
     #[serde(default)]
@@ -420,7 +431,14 @@ impl File {
             least,
             3600,
         )?;
+        config.capacity = self.capacity.checked(|path, why| wrong(json, path, why))?;
         config.hosts = self.hosts.checked(&seconds)?;
+        config.hosts.limits = FleetLimits {
+            sessions: config.capacity.sessions,
+            hosts: config.capacity.hosts,
+            hosts_per_account: config.capacity.hosts_per_account,
+            ..config.hosts.limits
+        };
         let refuse = |path: &str, allowed: String| match wrong(json, path, &allowed) {
             // Our own words repeat no value.
             ConfigError::Value { path, value, .. } => ConfigError::Value {
@@ -655,6 +673,7 @@ mod tests {
                 "require_certificates": false, "certificates": {"lifetime_seconds": 10},
                 "endpoint": {"key_rotation_interval_seconds": 60},
                 "cors_origins": ["https://play.example"], "registration": "closed",
+                "capacity": {"sessions": 7, "hosts": 5},
                 "hosts": {"who": "role", "heartbeat_seconds": 2, "silent_seconds": 4, "minimum": {"cpu_cores": 4}},
                 "keep_alive": {"ping_seconds": 5, "idle_seconds": 10},
                 "limits": {"account": {"burst": 3, "per_minute": 4}},

@@ -1,6 +1,6 @@
 //! The endpoint, as the rest of this crate sees it: embedded in this process, or a process of its own.
 
-use std::{sync::Arc, time::Duration};
+use std::sync::Arc;
 
 use tokio::sync::oneshot;
 pub(crate) use warp_endpoint::SignalPort;
@@ -76,16 +76,13 @@ impl EndpointPort {
     }
 
     /// The embedded one. `loopback`: launchers of this machine only, perhaps without any network.
-    /// `key_interval`: after so long the keys of a session link are renewed.
     pub(crate) fn start(
         identity_der: &[u8],
         loopback: bool,
-        key_interval: Duration,
+        limits: EndpointLimits,
         trust: EndpointTrust,
     ) -> Result<Self, NotAKey> {
         let identity = Identity::from_pkcs8_der(identity_der).map_err(|_| NotAKey)?;
-        let mut limits = EndpointLimits::default();
-        limits.link.key_interval = key_interval;
         let endpoint = Endpoint::start(EndpointConfig {
             identity,
             trust: Some(trust),

@@ -97,6 +97,11 @@ impl<S: Send + Sync> FromRequestParts<S> for PathId {
         let Path(id) = <Path<String> as FromRequestParts<S>>::from_request_parts(parts, state)
             .await
             .map_err(|_| Refused::new(ProblemCode::BadRequest, "the path is not valid UTF-8"))?;
+        // No id has one, and not every database takes them.
+        if id.contains(char::is_control) {
+            let text = "the path has a control character in it";
+            return Err(Refused::new(ProblemCode::BadRequest, text));
+        }
         Ok(Self(id))
     }
 }

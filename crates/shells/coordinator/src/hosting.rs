@@ -202,6 +202,11 @@ impl Hosting {
         }
     }
 
+    /// Whether the fleet has a zone.
+    pub(crate) fn knows_zone(&self, zone_id: &str) -> bool {
+        self.state.lock().fleet.has_zone(zone_id)
+    }
+
     /// Whether peer-to-peer paths may be used in a zone.
     pub(crate) fn is_p2p(&self, zone_id: &str) -> bool {
         self.state.lock().fleet.is_p2p(zone_id)

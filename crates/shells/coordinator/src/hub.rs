@@ -1,7 +1,7 @@
 //! The signaling hub: the pure rooms with a mailbox per connection.
 //!
 //! A mailbox holds at most [`MAILBOX`] signals, each of which came in a frame of at most 64 KiB:
-//! 2 MiB per peer at the very worst, some KiB in practice. A socket whose mailbox is full does not
+//! 2 MiB per peer at the very worst, some KiB in practice; an empty one takes a word for each place. A socket whose mailbox is full does not
 //! read: it is disconnected with [`Closing::TooSlow`]. For the endpoint's end of a room the signal
 //! is dropped instead, because the session must not end with a peer that floods it; WebRTC
 //! negotiation starts over by itself.
@@ -48,7 +48,8 @@ pub(crate) enum Closing {
 
 enum Mailbox {
     Socket {
-        tx: mpsc::Sender<Waiting>,
+        /// Boxed, because the places of a mailbox are there from its start.
+        tx: mpsc::Sender<Box<Waiting>>,
         close: oneshot::Sender<Closing>,
     },
     Service {
@@ -86,7 +87,7 @@ struct Waiting {
 
 /// What a socket is sent; how long that waited is counted.
 pub(crate) struct Inbox {
-    rx: mpsc::Receiver<Waiting>,
+    rx: mpsc::Receiver<Box<Waiting>>,
     counters: SignalCounters,
 }
 
@@ -94,13 +95,13 @@ impl Inbox {
     /// The next signal; none when the hub has let go of the socket.
     pub(crate) async fn recv(&mut self) -> Option<ServerSignal> {
         let waiting = self.rx.recv().await?;
-        Some(self.take(waiting))
+        Some(self.take(*waiting))
     }
 
     #[cfg(test)]
     fn try_recv(&mut self) -> Result<ServerSignal, mpsc::error::TryRecvError> {
         let waiting = self.rx.try_recv()?;
-        Ok(self.take(waiting))
+        Ok(self.take(*waiting))
     }
 
     fn take(&self, Waiting { signal, since }: Waiting) -> ServerSignal {
@@ -295,12 +296,9 @@ impl State {
 
     /// Puts a signal into a mailbox. True when the socket has to go because it does not read.
     fn deliver(&self, conn: ConnId, signal: ServerSignal) -> bool {
-        use mpsc::error::TrySendError::Full;
-        // A closed mailbox is one whose seat is about to be dropped.
-        let is_full = |tx: &mpsc::Sender<Waiting>, signal: ServerSignal| {
+        let waiting_now = |signal| {
             let since = Instant::now();
-            let waiting = Waiting { signal, since };
-            matches!(tx.try_send(waiting), Err(Full(_)))
+            Box::new(Waiting { signal, since })
         };
         let Some(mailbox) = self.mailboxes.get(&conn) else {
             return false;
@@ -313,14 +311,14 @@ impl State {
         };
         match mailbox {
             Mailbox::Socket { tx, .. } => {
-                let full = is_full(tx, signal);
+                let full = is_full(tx, waiting_now(signal));
                 if !full {
                     count();
                 }
                 full
             }
             Mailbox::Service { tx } => {
-                if !matches!(tx.try_send(signal), Err(Full(_))) {
+                if !is_full(tx, signal) {
                     count();
                 } else {
                     tracing::debug!(?conn, "a service's mailbox is full, signal dropped");
@@ -336,7 +334,7 @@ impl State {
                 if !is_for_host(&signal, from) {
                     return false;
                 }
-                if waiting < FORWARDED && !is_full(tx, signal) {
+                if waiting < FORWARDED && !is_full(tx, waiting_now(signal)) {
                     count();
                 } else {
                     tracing::debug!(host = to, "a host's mailbox is full, signal dropped");
@@ -351,6 +349,12 @@ impl State {
             let _ = close.send(why);
         }
     }
+}
+
+/// Puts something into a mailbox; true when it is full. A closed one is that of a seat which is
+/// about to be dropped.
+fn is_full<T>(tx: &mpsc::Sender<T>, signal: T) -> bool {
+    matches!(tx.try_send(signal), Err(mpsc::error::TrySendError::Full(_)))
 }
 
 /// Whether a host is told of this out of a member's room.
@@ -404,12 +408,12 @@ mod tests {
         b.seat.handle(join());
         a.seat.handle(offer("b"));
         assert!(matches!(
-            b.inbox.recv().await,
-            Some(ServerSignal::SessionJoined { peers, .. }) if peers == ["a"]
+            b.inbox.recv().await.unwrap(),
+            ServerSignal::SessionJoined { peers, .. } if peers == ["a"]
         ));
-        let Some(ServerSignal::Offer {
+        let ServerSignal::Offer {
             from, timestamp, ..
-        }) = b.inbox.recv().await
+        } = b.inbox.recv().await.unwrap()
         else {
             panic!("no offer");
         };
@@ -473,7 +477,7 @@ mod tests {
         b.seat.handle(join());
         b.seat.handle(offer("h"));
         a.seat.handle(offer("h"));
-        let Some(ServerSignal::Offer { from, .. }) = host.inbox.recv().await else {
+        let ServerSignal::Offer { from, .. } = host.inbox.recv().await.unwrap() else {
             panic!("no offer");
         };
         assert_eq!(from, "a");

@@ -11,9 +11,7 @@ use axum::http::StatusCode;
 use parking_lot::Mutex;
 use tokio::sync::Notify;
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
-use warp_coordinator_core::{
-    NewSession, Revoked, RoomsLimits, Session, Sessions, SessionsFull, SessionsLimits, bans::Banned,
-};
+use warp_coordinator_core::{NewSession, Revoked, Session, Sessions, SessionsFull, bans::Banned};
 use warp_protocol::{
     ProblemCode,
     identity::PublicKey,
@@ -121,7 +119,7 @@ impl Live {
         tasks: TaskTracker,
         metrics: Metrics,
     ) -> Arc<Self> {
-        let hub = Hub::new(RoomsLimits::default(), metrics.signals());
+        let hub = Hub::new(config.capacity.rooms(), metrics.signals());
         let hosting = Hosting::new(
             Arc::clone(&hub),
             endpoint.clone(),
@@ -137,10 +135,7 @@ impl Live {
             hosted: Mutex::default(),
             hosting,
             tenure,
-            sessions: Mutex::new(Sessions::new(SessionsLimits {
-                unused: config.unused_session,
-                ..SessionsLimits::default()
-            })),
+            sessions: Mutex::new(Sessions::new(config.capacity.table(config.unused_session))),
             carriers: Mutex::new(HashMap::new()),
             relays: Relays::default(),
             start: Instant::now(),

@@ -446,6 +446,7 @@ async fn serve(listen: Option<SocketAddr>, place: &Place) -> Result<(), Failure>
     config.listen = listen.unwrap_or(config.listen);
     // Asked for before the address is printed: whoever reads it may end us at once.
     let end = end_signal()?;
+    warp_coordinator::raise_descriptor_limit(config.capacity.connections);
     let running = Coordinator::start(config)
         .await
         .map_err(|e| Failure::new(e.code(), e))?;

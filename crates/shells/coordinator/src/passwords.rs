@@ -4,7 +4,7 @@
 //! once and at most [`WAITING`] wait for their turn; whoever comes beyond that is refused with
 //! `too-many-requests`. A flood of sign-ins costs bounded memory and leaves cores for play.
 
-use std::sync::Arc;
+use std::{sync::Arc, time::Duration};
 
 use argon2::{
     Algorithm, Argon2, Params, Version,
@@ -17,6 +17,10 @@ use crate::problem::{Refused, internal};
 
 /// Sign-ins that may wait for their turn or run. Each holds a request of at most 64 KiB.
 const WAITING: usize = 64;
+
+/// Longest that one may wait for its turn; well below what a request may take, so that whoever is too
+/// many is told so and not that something is broken.
+const TURN_TIME: Duration = Duration::from_secs(8);
 
 /// What a hash costs whoever tries passwords.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -45,6 +49,7 @@ pub(crate) struct Hasher {
     argon2: Argon2<'static>,
     waiting: Arc<Semaphore>,
     running: Arc<Semaphore>,
+    turn_time: Duration,
     /// A hash of nobody's password, verified where an account does not exist, so that both cases
     /// take the same time.
     nobody: Arc<str>,
@@ -60,6 +65,7 @@ impl Hasher {
             argon2,
             waiting: Arc::new(Semaphore::new(WAITING)),
             running: Arc::new(Semaphore::new(running.max(1))),
+            turn_time: TURN_TIME,
             nobody: Arc::from(""),
         };
         let nobody = hasher.hash(Secret::new("nobody's password")).await?;
@@ -104,16 +110,17 @@ impl Hasher {
         &self,
         work: impl FnOnce() -> T + Send + 'static,
     ) -> Result<T, Refused> {
-        let waiting = Arc::clone(&self.waiting).try_acquire_owned().map_err(|_| {
-            Refused::new(
-                ProblemCode::TooManyRequests,
-                "too many people sign in at this moment; try again in a few seconds",
-            )
-            .retry_after(3)
-        })?;
-        let running = Arc::clone(&self.running)
-            .acquire_owned()
+        let too_many = || {
+            let text = "too many people sign in at this moment; try again in a few seconds";
+            Refused::new(ProblemCode::TooManyRequests, text).retry_after(3)
+        };
+        let waiting = Arc::clone(&self.waiting)
+            .try_acquire_owned()
+            .map_err(|_| too_many())?;
+        let turn = Arc::clone(&self.running).acquire_owned();
+        let running = tokio::time::timeout(self.turn_time, turn)
             .await
+            .map_err(|_| too_many())?
             .map_err(|_| internal("the password hasher has ended"))?;
         tokio::task::spawn_blocking(move || {
             // Held until the work is done, also when nobody waits for it any more.
@@ -167,5 +174,16 @@ mod tests {
         assert_eq!(refused.code(), ProblemCode::TooManyRequests);
         drop(held);
         assert!(hasher.hash(Secret::new("sesame")).await.is_ok());
+    }
+
+    #[tokio::test]
+    async fn a_turn_that_does_not_come_is_refused_in_time() {
+        let mut hasher = Hasher::new(PasswordCost::TestOnly, 1).await.unwrap();
+        hasher.turn_time = Duration::from_millis(20);
+        let held = hasher.running.acquire().await.unwrap();
+        let refused = hasher.hash(Secret::new("sesame")).await.unwrap_err();
+        assert_eq!(refused.code(), ProblemCode::TooManyRequests);
+        drop(held);
+        assert_eq!(hasher.waiting.available_permits(), WAITING);
     }
 }

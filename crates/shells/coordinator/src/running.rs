@@ -9,8 +9,8 @@ use std::{
 
 use tokio::net::TcpListener;
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
-use warp_coordinator_core::fleet::FleetCounters;
-use warp_endpoint::{EndpointTrust, HostTraffic, Identity};
+use warp_coordinator_core::{client_address::Network, fleet::FleetCounters};
+use warp_endpoint::{EndpointLimits, EndpointTrust, HostTraffic, Identity};
 use warp_protocol::{
     ProblemCode, Secret,
     identity::PublicKey,
@@ -29,6 +29,7 @@ use crate::{
     data_dir::{self, DataDirError},
     endpoint_port::EndpointPort,
     game_accounts::GameAccounts,
+    gate::Gate,
     hosting::serving::{keep_stored, persist},
     limits::KeyedLimit,
     live::Live,
@@ -178,7 +179,7 @@ impl Coordinator {
             .await
             .map_err(internal)?;
         let api_keys = ApiKeys::new(&config.api_keys).map_err(internal)?;
-        let trusted = config.trusted_proxies.clone().into();
+        let trusted: Arc<[Network]> = config.trusted_proxies.clone().into();
         let (listen, cost) = (config.listen, config.password_cost);
         let at = |source| StartError::Listen {
             address: listen,
@@ -188,6 +189,7 @@ impl Coordinator {
         let addr = listener.local_addr().map_err(at)?;
         let url = url_of(addr, tls.is_some());
         let (stop, tasks) = (CancellationToken::new(), TaskTracker::new());
+        let gate = Gate::new(config.capacity, Arc::clone(&trusted));
         let live = Live::new(
             endpoint,
             Arc::clone(&authority),
@@ -251,6 +253,7 @@ impl Coordinator {
             listener,
             tls,
             router,
+            gate,
             trusted,
             stop: stop.clone(),
             tasks: tasks.clone(),
@@ -390,8 +393,13 @@ fn endpoint(config: &CoordinatorConfig, authority: &Authority) -> Result<Endpoin
         trust: authority.trust(),
         require_certificates: authority.required,
     };
-    EndpointPort::start(&der, loopback, config.key_rotation_interval, trust)
-        .map_err(|_| StartError::KeyFile { file })
+    let mut limits = EndpointLimits {
+        sessions: config.capacity.sessions,
+        hosts: config.capacity.hosts,
+        ..EndpointLimits::default()
+    };
+    limits.link.key_interval = config.key_rotation_interval;
+    EndpointPort::start(&der, loopback, limits, trust).map_err(|_| StartError::KeyFile { file })
 }
 
 /// What the coordinator needs in order to work.

@@ -8,18 +8,16 @@ use hyper_util::rt::{TokioIo, TokioTimer};
 use tokio::{
     io::{AsyncRead, AsyncWrite},
     net::{TcpListener, TcpStream},
-    sync::Semaphore,
 };
 use tokio_rustls::TlsAcceptor;
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 use tower_service::Service;
 use warp_coordinator_core::client_address::{Network, client_address};
 
-use crate::extract::ClientAddr;
-
-/// Connections at once; what comes beyond is closed at once. Each holds at most 64 KiB of unread
-/// request.
-const MAX_CONNECTIONS: usize = 4096;
+use crate::{
+    extract::ClientAddr,
+    gate::{Admitted, Gate, Pass},
+};
 
 /// Longest that a TLS handshake may take.
 const HANDSHAKE_TIME: Duration = Duration::from_secs(10);
@@ -27,8 +25,8 @@ const HANDSHAKE_TIME: Duration = Duration::from_secs(10);
 /// Longest that the next request's head may take; also how long an idle connection is kept.
 const HEAD_TIME: Duration = Duration::from_secs(30);
 
-/// Unread bytes per connection.
-const READ_BUFFER: usize = 64 * 1024;
+/// Unread bytes per connection: the longest head of a request.
+const READ_BUFFER: usize = 16 * 1024;
 
 /// How long running requests may go on after the end was asked for.
 const DRAIN_TIME: Duration = Duration::from_secs(1);
@@ -38,6 +36,7 @@ pub(crate) struct Server {
     pub(crate) listener: TcpListener,
     pub(crate) tls: Option<TlsAcceptor>,
     pub(crate) router: Router,
+    pub(crate) gate: Arc<Gate>,
     /// Proxies that are believed when they say whose request it is.
     pub(crate) trusted: Arc<[Network]>,
     pub(crate) stop: CancellationToken,
@@ -47,7 +46,6 @@ pub(crate) struct Server {
 impl Server {
     /// Accepts until the stop.
     pub(crate) async fn run(self) {
-        let free = Arc::new(Semaphore::new(MAX_CONNECTIONS));
         loop {
             let accepted = tokio::select! {
                 () = self.stop.cancelled() => return,
@@ -63,19 +61,23 @@ impl Server {
                     continue;
                 }
             };
-            let Ok(permit) = Arc::clone(&free).try_acquire_owned() else {
-                tracing::debug!(%from, "too many connections, this one is closed");
-                continue;
+            let pass = match self.gate.enter(from.ip()) {
+                Ok(pass) => pass,
+                Err(full) => {
+                    // Said if it can be said at once; nothing is read, and nobody is waited for.
+                    if self.tls.is_none() {
+                        let _ = stream.try_write(full.answer());
+                    }
+                    continue;
+                }
             };
             let (tls, router, stop) = (self.tls.clone(), self.router.clone(), self.stop.clone());
             let peer = Peer {
                 address: from,
                 trusted: Arc::clone(&self.trusted),
             };
-            self.tasks.spawn(async move {
-                serve(stream, peer, tls, router, stop).await;
-                drop(permit);
-            });
+            self.tasks
+                .spawn(serve(stream, pass, peer, tls, router, stop));
         }
     }
 }
@@ -114,6 +116,7 @@ fn is_of_one_connection(error: &io::Error) -> bool {
 
 async fn serve(
     stream: TcpStream,
+    pass: Pass,
     peer: Peer,
     tls: Option<TlsAcceptor>,
     router: Router,
@@ -121,6 +124,7 @@ async fn serve(
 ) {
     // Datagrams of games are small and must not wait for one another.
     let _ = stream.set_nodelay(true);
+    let stream = Admitted::new(stream, pass);
     let from = peer.address;
     let Some(tls) = tls else {
         return http(stream, peer, router, stop).await;

@@ -231,8 +231,16 @@ pub(crate) async fn best(
     let hosting = &app.live.hosting;
     let best = match wanted.zone_id {
         Some(zone_id) => {
-            let (zone, _) = find(&app, &zone_id).await?;
-            hosting.put_zone(&zone);
+            if zone_id.contains(char::is_control) {
+                let text = "`zone_id` has a control character in it";
+                return Err(Refused::new(ProblemCode::BadRequest, text));
+            }
+            // The fleet is brought in line with the database all the time; only a zone that was
+            // entered a moment ago is looked for there.
+            if !hosting.knows_zone(&zone_id) {
+                let (zone, _) = find(&app, &zone_id).await?;
+                hosting.put_zone(&zone);
+            }
             hosting.best(&zone_id, caller.account)
         }
         None => {

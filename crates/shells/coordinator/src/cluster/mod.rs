@@ -51,6 +51,8 @@ use crate::{
     api::router,
     app::App,
     bans::enforce_bans,
+    capacity::Capacity,
+    gate::Gate,
     hosting::serving::persist,
     problem::Refused,
     running::{enforce_revocations, follow, sync_fleet, take_over},
@@ -207,9 +209,15 @@ impl Cluster {
                 false => Ok(()),
             })
         });
+        // Each node brings the connections of all its clients.
+        let capacity = Capacity {
+            connections_per_address: base.config.capacity.connections,
+            ..base.config.capacity
+        };
         let for_nodes = Server {
             listener,
             tls: None,
+            gate: Gate::new(capacity, Arc::default()),
             // Whose request it is is sealed in it.
             trusted: Arc::default(),
             router: Router::new()

@@ -27,7 +27,7 @@ use tracing::{Instrument, Span};
 use warp_link::{Carrier, CloseReason, Inbound};
 use warp_protocol::ProblemCode;
 
-use super::{MAX_READ, close, close_message, is_too_big};
+use super::{DATAGRAM_BUFFER, MAX_READ, close, close_message, is_too_big};
 use crate::{
     app::App,
     extract::{Caller, QueryOf, Upgrade},
@@ -76,6 +76,7 @@ pub(crate) async fn open(
     Ok(upgrade
         .max_message_size(MAX_READ)
         .max_frame_size(MAX_READ)
+        .read_buffer_size(DATAGRAM_BUFFER)
         .on_upgrade(run))
 }
 

@@ -13,6 +13,10 @@ use axum::extract::ws::{CloseFrame, Message};
 /// the message is not read any more.
 const MAX_READ: usize = 256 * 1024;
 
+/// Bytes that a socket of datagrams reads at once, held for as long as it lives: two or three of the
+/// largest.
+const DATAGRAM_BUFFER: usize = 4 * 1024;
+
 fn close_message(code: u16) -> Message {
     Message::Close(Some(CloseFrame {
         code,

@@ -11,7 +11,7 @@ use tokio_util::sync::CancellationToken;
 use tracing::{Instrument, Span};
 use warp_link::CarrierReceiver;
 
-use super::{MAX_READ, close, link::carrier_over};
+use super::{DATAGRAM_BUFFER, MAX_READ, close, link::carrier_over};
 use crate::{
     app::App,
     extract::{Caller, QueryOf, Upgrade},
@@ -81,6 +81,7 @@ pub(crate) async fn open(
     Ok(upgrade
         .max_message_size(MAX_READ)
         .max_frame_size(MAX_READ)
+        .read_buffer_size(DATAGRAM_BUFFER)
         .on_upgrade(run))
 }
 

@@ -46,6 +46,10 @@ use crate::{
     problem::Refused,
 };
 
+/// Bytes that a socket reads at once, held for as long as it lives. Longer messages are read in
+/// pieces, into a buffer of their own.
+const READ_BUFFER: usize = 1024;
+
 /// Longest that one frame may take to be written.
 const WRITE_TIME: Duration = Duration::from_secs(10);
 
@@ -87,11 +91,15 @@ pub(crate) async fn open(
     let tasks = app.tasks.clone();
     let span = Span::current();
     let account = caller.account;
-    let run =
-        move |socket| tasks.track_future(run(app, socket, params, who, account).instrument(span));
+    // In a task of its own: that of the handshake ends, and with it the memory that only it needed.
+    let run = move |socket| {
+        tasks.spawn(run(app, socket, params, who, account).instrument(span));
+        std::future::ready(())
+    };
     Ok(upgrade
         .max_message_size(MAX_READ)
         .max_frame_size(MAX_READ)
+        .read_buffer_size(READ_BUFFER)
         .on_upgrade(run))
 }
 
