@@ -4,9 +4,11 @@
 //! lines are collected from nextest's JUnit report (its own output shows failing tests only), or
 //! from the output of `cargo test`.
 
-use std::process::Command;
+use std::fs::File;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
 
-use anyhow::Result;
+use anyhow::{Context as _, Result, bail};
 
 use crate::exec;
 use crate::workspace::Workspace;
@@ -22,6 +24,9 @@ pub(crate) struct Report {
 
 const MARK: &str = "SKIPPED: ";
 
+/// Profile of the tests that run beside others; its report has a folder of its own.
+const BESIDE: &str = "ci-beside";
+
 /// Which targets to run, in words that nextest and `cargo test` both know.
 pub(crate) struct Selection<'a> {
     /// Libraries and programs with their unit tests.
@@ -32,10 +37,22 @@ pub(crate) struct Selection<'a> {
     pub(crate) wrapper: &'a [&'a str],
 }
 
+impl Selection<'_> {
+    fn add_to(&self, command: &mut Command) {
+        command.arg("--workspace");
+        if self.units {
+            command.args(["--lib", "--bins"]);
+        }
+        for name in self.tests {
+            command.args(["--test", name]);
+        }
+    }
+}
+
 /// Runs the selected tests of the whole workspace. The whole one always: cargo unites the features
 /// of what is selected, and a narrower selection would build the dependencies a second time.
 pub(crate) fn run(workspace: &Workspace, selection: &Selection<'_>) -> (Report, Result<()>) {
-    let has_nextest = exec::succeeds(workspace.cargo().args(["nextest", "--version"]));
+    let has_nextest = is_there(workspace);
     let mut words = selection.wrapper.iter().copied().chain(["cargo"]);
     let mut command = workspace.program(words.next().unwrap_or("cargo"));
     command.args(words);
@@ -45,26 +62,95 @@ pub(crate) fn run(workspace: &Workspace, selection: &Selection<'_>) -> (Report, 
         println!("cargo-nextest is not installed; using cargo test");
         command.args(["test", "--no-fail-fast"]);
     }
-    command.arg("--workspace");
-    if selection.units {
-        command.args(["--lib", "--bins"]);
-    }
-    for name in selection.tests {
-        command.args(["--test", name]);
-    }
+    selection.add_to(&mut command);
     command.env("WARP_BIN_DIR", workspace.programs("debug"));
     if has_nextest {
-        let file = workspace.root.join("target/nextest/ci/junit.xml");
-        // Relative to the work tree, whatever the build directory is (nextest: `store.dir`).
-        // A report of an earlier run must not be taken for this one's.
-        std::fs::remove_file(&file).ok();
+        let file = report_file(workspace, "ci");
         let result = exec::run(&mut command);
-        let report = std::fs::read_to_string(&file).map(|text| read_junit(&text));
-        (report.unwrap_or_default(), result)
+        (read_report(&file), result)
     } else {
         command.args(["--", "--show-output"]);
         run_plain(&mut command)
     }
+}
+
+/// Tests that run at the lowest priority while other groups do.
+pub(crate) struct Beside {
+    child: Child,
+    text: String,
+    log: PathBuf,
+    report: PathBuf,
+}
+
+/// Builds the selected tests, then starts them beside what follows. None: this machine has not what
+/// it takes (cargo-nextest, `nice`), so they have to be run by themselves.
+pub(crate) fn start_beside(
+    workspace: &Workspace,
+    selection: &Selection<'_>,
+) -> Result<Option<Beside>> {
+    if !is_there(workspace) || exec::which("nice").is_none() {
+        return Ok(None);
+    }
+    let profile = ["nextest", "run", "--profile", BESIDE];
+    let mut build = workspace.cargo();
+    selection.add_to(build.args(profile).arg("--no-run"));
+    exec::run(&mut build)?;
+    let mut command = workspace.program("nice");
+    command.args(["-n", "19", "cargo"]).args(profile);
+    selection.add_to(command.arg("--no-fail-fast"));
+    let report = report_file(workspace, BESIDE);
+    let log = report.with_file_name("output.txt");
+    let folder = log.parent().context("the report has no folder")?;
+    std::fs::create_dir_all(folder).with_context(|| format!("making {}", folder.display()))?;
+    let output = File::create(&log).with_context(|| format!("making {}", log.display()))?;
+    let text = exec::shown(&command);
+    println!("$ {text} >{} &", log.display());
+    let child = (command.stdin(Stdio::null()))
+        .stdout(output.try_clone()?)
+        .stderr(output)
+        .spawn()
+        .with_context(|| format!("cannot start `{text}`"))?;
+    Ok(Some(Beside {
+        child,
+        text,
+        log,
+        report,
+    }))
+}
+
+impl Beside {
+    /// Waits for the end, and prints what was said.
+    pub(crate) fn finish(mut self) -> (Report, Result<()>) {
+        let ended = self.child.wait().context("waiting for its end");
+        match std::fs::read(&self.log) {
+            Ok(said) => println!("$ {}\n{}", self.text, String::from_utf8_lossy(&said)),
+            Err(error) => println!("cannot read {}: {error}", self.log.display()),
+        }
+        let result = ended.and_then(|status| match status.success() {
+            true => Ok(()),
+            false => bail!("`{}` ended with {status}", self.text),
+        });
+        (read_report(&self.report), result)
+    }
+}
+
+fn is_there(workspace: &Workspace) -> bool {
+    exec::succeeds(workspace.cargo().args(["nextest", "--version"]))
+}
+
+/// Where a profile's report will be: relative to the work tree, whatever the build directory is
+/// (nextest: `store.dir`). A report of an earlier run is removed: it must not be taken for this one's.
+fn report_file(workspace: &Workspace, profile: &str) -> PathBuf {
+    let file = (workspace.root.join("target/nextest"))
+        .join(profile)
+        .join("junit.xml");
+    std::fs::remove_file(&file).ok();
+    file
+}
+
+fn read_report(file: &Path) -> Report {
+    let text = std::fs::read_to_string(file);
+    text.map(|text| read_junit(&text)).unwrap_or_default()
 }
 
 /// Runs a command that prints its tests' output, and collects the tests that skipped themselves.

@@ -1,4 +1,5 @@
-//! `cargo xtask test`: runs the groups one after the other, whatever came of the ones before.
+//! `cargo xtask test`: runs the groups one after the other, whatever came of the ones before. The
+//! simulator, which only computes, runs beside the tests of processes, which mostly wait.
 
 use std::collections::HashMap;
 use std::process::{Command, ExitCode};
@@ -7,7 +8,7 @@ use std::time::Instant;
 use anyhow::{Context as _, Result, bail};
 
 use crate::groups::{BINDINGS, Group};
-use crate::nextest::Selection;
+use crate::nextest::{Beside, Report, Selection};
 use crate::packages::{self, NotInstalled, Package};
 use crate::summary::{Outcome, Row, render};
 use crate::workspace::Workspace;
@@ -41,7 +42,8 @@ pub(crate) fn run(workspace: &Workspace, only: &[Group]) -> ExitCode {
         prepared: HashMap::new(),
         skipped_tests: Vec::new(),
     };
-    let mut rows = Vec::new();
+    let mut rows: Vec<Row> = Vec::new();
+    let mut beside = None;
     for (at, &group) in chosen.iter().enumerate() {
         println!(
             "\n==> [{}/{}] {}: {}",
@@ -51,18 +53,30 @@ pub(crate) fn run(workspace: &Workspace, only: &[Group]) -> ExitCode {
             group.about()
         );
         let started = Instant::now();
-        let outcome = runner.group(group);
-        let took = started.elapsed();
-        match &outcome {
-            Outcome::Passed(_) => println!("==> {} PASSED", group.name()),
-            Outcome::Failed(reason) => println!("==> {} FAILED: {reason}", group.name()),
-            Outcome::Skipped(reason) => println!("==> {} SKIPPED: {reason}", group.name()),
+        if group == Group::Sim && chosen.contains(&Group::E2e) {
+            match runner.start_beside(group) {
+                Ok(Some(running)) => {
+                    beside = Some((running, rows.len(), started));
+                    continue;
+                }
+                Ok(None) => {}
+                Err(error) => {
+                    let outcome = Outcome::Failed(format!("{error:#}"));
+                    rows.push(ended(group, outcome, started));
+                    continue;
+                }
+            }
         }
-        rows.push(Row {
-            group,
-            outcome,
-            took,
-        });
+        let outcome = runner.group(group);
+        rows.push(ended(group, outcome, started));
+        // What comes after measures delays: nothing runs beside it.
+        if group == Group::E2e
+            && let Some((running, at, started)) = beside.take()
+        {
+            println!("\n==> waiting for {}", Group::Sim.name());
+            let outcome = runner.finish(running);
+            rows.insert(at, ended(Group::Sim, outcome, started));
+        }
     }
     println!("{}", render(&rows, &runner.skipped_tests));
     let failed = rows
@@ -72,6 +86,21 @@ pub(crate) fn run(workspace: &Workspace, only: &[Group]) -> ExitCode {
         ExitCode::FAILURE
     } else {
         ExitCode::SUCCESS
+    }
+}
+
+/// Says what came of a group.
+fn ended(group: Group, outcome: Outcome, started: Instant) -> Row {
+    let name = group.name();
+    match &outcome {
+        Outcome::Passed(_) => println!("==> {name} PASSED"),
+        Outcome::Failed(reason) => println!("==> {name} FAILED: {reason}"),
+        Outcome::Skipped(reason) => println!("==> {name} SKIPPED: {reason}"),
+    }
+    Row {
+        group,
+        outcome,
+        took: started.elapsed(),
     }
 }
 
@@ -272,6 +301,33 @@ impl Runner<'_> {
             Some(first) if all_skipped => Outcome::Skipped(first),
             _ => Outcome::Passed(remarks.join(", ")),
         })
+    }
+
+    /// Starts a group's tests beside what follows; none where that cannot be done.
+    fn start_beside(&mut self, group: Group) -> Result<Option<Beside>> {
+        if !group.exists(self.workspace) || self.prepare(group)?.is_some() {
+            return Ok(None);
+        }
+        let tests = group.tests(self.workspace);
+        let selection = Selection {
+            units: false,
+            tests: &tests,
+            wrapper: &[],
+        };
+        nextest::start_beside(self.workspace, &selection)
+    }
+
+    /// Waits for tests that were started beside others.
+    fn finish(&mut self, running: Beside) -> Outcome {
+        let (Report { ran, skipped }, result) = running.finish();
+        self.keep(&skipped);
+        match result {
+            Ok(()) => {
+                let tests = ran.map(|ran| format!("{ran} tests, "));
+                Outcome::Passed(format!("{}beside the next", tests.unwrap_or_default()))
+            }
+            Err(error) => Outcome::Failed(format!("{error:#}")),
+        }
     }
 
     fn keep(&mut self, skipped: &[String]) {
