@@ -473,6 +473,7 @@ export const diagnosed = {
   event: "diagnosed",
   diagnosis: {
     checks: [
+      { name: "coordinator-key", ok: true, detail: "ed25519 9c0f, proven; as in known_coordinators.json" },
       { name: "login-port", ok: true, detail: "127.0.0.1:6900 is free" },
       { name: "secret-store", ok: null, detail: "none that works; sign-ins are kept in memory only" },
       { name: "game", ok: false, detail: "/games/ro.exe is missing; check game.executable" },

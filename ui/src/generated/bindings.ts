@@ -941,9 +941,9 @@ detail: string, };
 /**
  * What of this machine is checked.
  */
-export type MachineCheckName = "settings" | "login-port" | "secret-store" | "game";
+export type MachineCheckName = "settings" | "coordinator-key" | "login-port" | "secret-store" | "game";
 /** Every MachineCheckName. */
-export const MACHINE_CHECK_NAME_LIST = ["settings", "login-port", "secret-store", "game"] as const satisfies readonly MachineCheckName[];
+export const MACHINE_CHECK_NAME_LIST = ["settings", "coordinator-key", "login-port", "secret-store", "game"] as const satisfies readonly MachineCheckName[];
 
 /**
  * A member, by number only.

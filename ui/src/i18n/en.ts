@@ -86,6 +86,7 @@ export const en: Texts = {
     level: { ok: "Good", note: "Note", bad: "Failing" },
     check: {
       settings: "Settings",
+      "coordinator-key": "Server's key",
       "login-port": "Login port",
       "secret-store": "Secret store",
       game: "Game",

@@ -89,6 +89,7 @@ export const es: Texts = {
     level: { ok: "Bien", note: "Aviso", bad: "Fallo" },
     check: {
       settings: "Ajustes",
+      "coordinator-key": "Clave del servidor",
       "login-port": "Puerto de login",
       "secret-store": "Almacén de claves",
       game: "Juego",

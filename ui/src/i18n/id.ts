@@ -89,6 +89,7 @@ export const id: Texts = {
     level: { ok: "Baik", note: "Catatan", bad: "Gagal" },
     check: {
       settings: "Pengaturan",
+      "coordinator-key": "Kunci server",
       "login-port": "Port login",
       "secret-store": "Penyimpan sandi",
       game: "Game",

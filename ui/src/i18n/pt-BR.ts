@@ -89,6 +89,7 @@ export const ptBR: Texts = {
     level: { ok: "Certo", note: "Aviso", bad: "Falha" },
     check: {
       settings: "Configurações",
+      "coordinator-key": "Chave do servidor",
       "login-port": "Porta de login",
       "secret-store": "Cofre de senhas",
       game: "Jogo",

@@ -86,6 +86,7 @@ export const th: Texts = {
     level: { ok: "ดี", note: "ข้อสังเกต", bad: "ไม่ผ่าน" },
     check: {
       settings: "การตั้งค่า",
+      "coordinator-key": "กุญแจของเซิร์ฟเวอร์",
       "login-port": "พอร์ตล็อกอิน",
       "secret-store": "ที่เก็บรหัสผ่าน",
       game: "เกม",

@@ -135,6 +135,8 @@ pub struct Check {
 pub enum CheckName {
     /// What of the configuration the coordinator needs.
     Settings,
+    /// The key that the coordinator proves, and the one that it has to have.
+    CoordinatorKey,
     /// The port that the game is pointed at.
     LoginPort,
     /// The system's secret store.

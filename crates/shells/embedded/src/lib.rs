@@ -83,7 +83,7 @@ fn zone(practice: &Server) -> ZoneFile {
         p2p_priority: 1,
         fallback_enabled: true,
         min_host_quality_score: 7.0,
-        min_bandwidth_mbps: 100,
+        min_bandwidth_mbps: 5,
         max_latency_ms: 100,
         description: Some(
             "A small game world on this machine, for trying the launcher without a server.".into(),

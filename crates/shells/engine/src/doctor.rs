@@ -2,6 +2,7 @@
 
 use std::net::TcpListener;
 use std::path::Path;
+use std::time::Duration;
 
 use serde_json::{Value, json};
 use warp_engine_core::config::Config;
@@ -23,20 +24,44 @@ pub struct InPlay {
     pub ice_servers: Vec<IceServer>,
 }
 
+/// Longest wait for the coordinator to prove its key.
+const KEY_TIME: Duration = Duration::from_secs(4);
+
 /// Runs all checks. None of them changes anything, except that with `webrtc.port_mapping` the
-/// router is asked to open a port, which is given back. `programs`: where `warp-practice` lies, if
-/// not beside the running program.
-pub async fn doctor(config: &Config, programs: Option<&Path>, now: &InPlay) -> Diagnosis {
-    let (network, secrets) = tokio::join!(Box::pin(network(config, now)), secret_store());
-    let mut checks = vec![
-        login_port(config, now.bridge_open),
-        secrets,
-        game(config, programs),
-    ];
-    let network = network.unwrap_or_else(|check| {
-        checks.insert(0, check);
-        Report::default()
-    });
+/// router is asked to open a port, which is given back. `keeping`: where the coordinators' keys are.
+/// `programs`: where `warp-practice` lies, if not beside the running program.
+pub async fn doctor(
+    config: &Config,
+    keeping: &Keeping,
+    programs: Option<&Path>,
+    now: &InPlay,
+) -> Diagnosis {
+    let mut checks = vec![login_port(config, now.bridge_open), game(config, programs)];
+    let network = match Coordinator::new(config, keeping) {
+        Ok(coordinator) => {
+            let looking = Box::pin(network(&coordinator, config, now));
+            let key = coordinator.look_at_key(KEY_TIME);
+            let (network, (ok, detail), secrets) = tokio::join!(looking, key, secret_store());
+            let name = CheckName::CoordinatorKey;
+            checks.insert(0, Check { name, ok, detail });
+            checks.insert(2, secrets);
+            network
+        }
+        // The configuration is such that nobody can be asked.
+        Err(problem) => {
+            let why = problem.detail.unwrap_or_default();
+            checks.insert(
+                0,
+                Check {
+                    name: CheckName::Settings,
+                    ok: Some(false),
+                    detail: format!("{}: {why}", problem.subject),
+                },
+            );
+            checks.insert(2, secret_store().await);
+            Report::default()
+        }
+    };
     Diagnosis::new(checks, network)
 }
 
@@ -86,17 +111,7 @@ fn private(config: &Config, now: &InPlay) -> Private {
     }
 }
 
-/// The network; `Err` when the configuration is such that nobody can be asked.
-async fn network(config: &Config, now: &InPlay) -> Result<Report, Check> {
-    let coordinator = Coordinator::new(config, &Keeping::nothing()).map_err(|problem| Check {
-        name: CheckName::Settings,
-        ok: Some(false),
-        detail: format!(
-            "{}: {}",
-            problem.subject,
-            problem.detail.unwrap_or_default()
-        ),
-    })?;
+async fn network(coordinator: &Coordinator, config: &Config, now: &InPlay) -> Report {
     let mut ice_servers = now.ice_servers.clone();
     ice_servers.extend(config.webrtc.ice_servers());
     let plan = warp_reach::Plan {
@@ -106,7 +121,7 @@ async fn network(config: &Config, now: &InPlay) -> Result<Report, Check> {
         proxy: coordinator.proxy_used(),
         port_mapping: config.webrtc.port_mapping,
     };
-    Ok(Box::pin(warp_reach::look(plan)).await)
+    Box::pin(warp_reach::look(plan)).await
 }
 
 fn login_port(config: &Config, bridge_open: bool) -> Check {
@@ -233,6 +248,10 @@ mod tests {
         assert_eq!(diagnosis.play, Play::Impossible, "there is no coordinator");
         assert_eq!(diagnosis.network.coordinator.reached, Reached::Nobody);
         assert_eq!(diagnosis.network.loopback, Some(true));
+        let key = (diagnosis.checks.iter())
+            .find(|check| check.name == CheckName::CoordinatorKey)
+            .unwrap();
+        assert_eq!((key.ok, key.detail.as_str()), (None, "not met yet"));
         let export: Value = serde_json::from_str(&export).unwrap();
         assert_eq!(export["diagnosis"]["play"], "impossible");
     }

@@ -131,8 +131,16 @@ impl Proof {
         }
     }
 
+    /// Where the expected key stands.
+    pub(crate) fn place(&self) -> String {
+        match self.configured {
+            Some(_) => "coordinator.public_key".to_owned(),
+            None => self.pins.place(),
+        }
+    }
+
     /// What to do about a key that is another one.
-    fn changed(&self, url: &str, shown: &PublicKey, expected: &PublicKey) -> Problem {
+    fn advice(&self, shown: &PublicKey, expected: &PublicKey) -> String {
         let how = match self.configured {
             Some(_) => "coordinator.public_key names another one".to_owned(),
             None => format!(
@@ -141,11 +149,18 @@ impl Proof {
                 self.pins.place()
             ),
         };
+        format!("it shows {shown}, expected is {expected}: {how}")
+    }
+
+    fn changed(&self, url: &str, shown: &PublicKey, expected: &PublicKey) -> Problem {
         let mut problem = self.refuse(RefusedReason::CoordinatorKeyChanged, url);
-        problem.detail = Some(format!("it shows {shown}, expected is {expected}: {how}"));
+        problem.detail = Some(self.advice(shown, expected));
         problem
     }
 }
+
+/// A coordinator that has to prove its key and cannot.
+const NO_KEY: &str = "it has no key: an older version, or not itself";
 
 impl Coordinator {
     /// Lets the coordinator prove its key, and keeps the key of one that is met for the first time.
@@ -159,27 +174,13 @@ impl Coordinator {
         }
         let url = self.base();
         let expected = self.proof.expected(url)?;
-        let nonce: [u8; 16] = random()?;
-        let route = format!("identity?nonce={}", hex::encode(nonce));
-        let answer = self.call::<IdentityProof>(self.request(Method::GET, &route));
-        let shown = match answer.await {
-            Ok(shown) => shown,
-            Err(problem) if problem.code == ProblemCode::NotFound => {
-                if self.proof.required || expected.is_some() {
-                    return Err(self.unproven("it has no key: an older version, or not itself"));
-                }
-                tracing::info!("the coordinator is an older one without a key");
-                return Ok(());
+        let Some(shown) = self.shown_key().await? else {
+            if self.proof.required || expected.is_some() {
+                return Err(self.unproven(NO_KEY));
             }
-            Err(problem) => return Err(problem),
+            tracing::info!("the coordinator is an older one without a key");
+            return Ok(());
         };
-        let mut signature = [0; SIGNATURE];
-        let message = identity_message(&shown.public_key, &nonce, shown.time);
-        if hex::decode_to_slice(&shown.signature, &mut signature).is_err()
-            || !verify(&shown.public_key, &message, &signature)
-        {
-            return Err(self.unproven("its signature is not of the key that it shows"));
-        }
         match expected {
             Some(expected) if expected != shown.public_key => {
                 return Err(self.proof.changed(url, &shown.public_key, &expected));
@@ -197,6 +198,64 @@ impl Coordinator {
             at: Instant::now(),
         });
         Ok(())
+    }
+
+    /// Lets the coordinator prove a key. `None`: it is an older one that has none.
+    async fn shown_key(&self) -> Result<Option<IdentityProof>, Problem> {
+        let nonce: [u8; 16] = random()?;
+        let route = format!("identity?nonce={}", hex::encode(nonce));
+        let answer = self.call::<IdentityProof>(self.request(Method::GET, &route));
+        let shown = match answer.await {
+            Ok(shown) => shown,
+            Err(problem) if problem.code == ProblemCode::NotFound => return Ok(None),
+            Err(problem) => return Err(problem),
+        };
+        let mut signature = [0; SIGNATURE];
+        let message = identity_message(&shown.public_key, &nonce, shown.time);
+        if hex::decode_to_slice(&shown.signature, &mut signature).is_err()
+            || !verify(&shown.public_key, &message, &signature)
+        {
+            return Err(self.unproven("its signature is not of the key that it shows"));
+        }
+        Ok(Some(shown))
+    }
+
+    /// Whether the coordinator has the key that it has to have; nothing is kept. The text names the
+    /// key and where it stands, and says what to do. `None`: it is not known yet, or has not to be.
+    pub(crate) async fn look_at_key(&self, within: Duration) -> (Option<bool>, String) {
+        let expected = match self.proof.expected(self.base()) {
+            Ok(expected) => expected,
+            Err(problem) => {
+                let why = problem.detail.unwrap_or_default();
+                return (Some(false), format!("{}: {why}", problem.subject));
+            }
+        };
+        let shown = tokio::time::timeout(within, self.shown_key()).await;
+        match (shown, expected) {
+            (Ok(Ok(Some(shown))), Some(expected)) if shown.public_key == expected => (
+                Some(true),
+                format!("{expected}, proven; as in {}", self.proof.place()),
+            ),
+            (Ok(Ok(Some(shown))), Some(expected)) => {
+                (Some(false), self.proof.advice(&shown.public_key, &expected))
+            }
+            (Ok(Ok(Some(shown))), None) => (
+                None,
+                format!("{}, to be kept at the first sign-in", shown.public_key),
+            ),
+            (Ok(Ok(None)), None) if !self.proof.required => {
+                (None, "the coordinator is an older one without a key".into())
+            }
+            (Ok(Ok(None)), _) => (Some(false), NO_KEY.into()),
+            (Ok(Err(problem)), _) if problem.code == ProblemCode::CoordinatorUnproven => {
+                (Some(false), problem.detail.unwrap_or_default())
+            }
+            (_, Some(expected)) => (
+                None,
+                format!("{expected} is expected ({}); not asked", self.proof.place()),
+            ),
+            (_, None) => (None, "not met yet".into()),
+        }
     }
 
     fn unproven(&self, why: &str) -> Problem {

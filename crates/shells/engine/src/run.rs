@@ -23,7 +23,7 @@ use warp_protocol::zone::ZoneView;
 use crate::account::{SignIn, signed_out_or};
 use crate::coordinator::Coordinator;
 use crate::doctor::{InPlay, doctor, export};
-use crate::handle::EngineOptions;
+use crate::handle::{EngineOptions, Keeping};
 use crate::hosting::Hosting;
 use crate::instances::Instances;
 use crate::links::Links;
@@ -47,8 +47,8 @@ struct Held {
 pub(crate) struct Engine {
     config: Config,
     programs: Option<PathBuf>,
+    keeping: Keeping,
     tables: Vec<Arc<PacketTable>>,
-    keyring: bool,
     set_debug: Box<dyn Fn(bool) + Send>,
     coordinator: Arc<Coordinator>,
     machine: Machine,
@@ -95,7 +95,7 @@ impl Engine {
             config,
             programs,
             tables,
-            keyring: options.keeping.keyring,
+            keeping: options.keeping,
             set_debug: options.set_debug,
             coordinator,
             start: Instant::now(),
@@ -324,12 +324,13 @@ impl Engine {
             Effect::Diagnose => {
                 let config = self.config.clone();
                 let programs = self.programs.clone();
+                let keeping = self.keeping.clone();
                 let now = InPlay {
                     bridge_open: self.held.bridge.is_some(),
                     ice_servers: self.held.links.ice_servers(),
                 };
                 self.spawn(0, async move {
-                    let looked = doctor(&config, programs.as_deref(), &now);
+                    let looked = doctor(&config, &keeping, programs.as_deref(), &now);
                     let diagnosis = Box::new(Box::pin(looked).await);
                     let export = format!("{:#}", export(&diagnosis, &config, &now));
                     Outcome::Diagnosed { diagnosis, export }
@@ -364,7 +365,7 @@ impl Engine {
         SignIn {
             coordinator: self.coordinator.clone(),
             server: self.config.coordinator.rest_api_url.clone(),
-            keyring: self.keyring && remember,
+            keyring: self.keeping.keyring && remember,
             remember,
         }
     }
@@ -373,7 +374,7 @@ impl Engine {
         let coordinator = self.coordinator.clone();
         let user = self.signed_in_as.take();
         let server = self.config.coordinator.rest_api_url.clone();
-        let keyring = self.keyring;
+        let keyring = self.keeping.keyring;
         tokio::spawn(async move {
             coordinator.sign_out().await;
             if let Some(user) = user.filter(|_| keyring)

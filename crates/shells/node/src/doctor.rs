@@ -3,12 +3,12 @@
 use std::path::Path;
 use std::process::ExitCode;
 
-use warp_engine::InPlay;
+use warp_engine::{InPlay, Keeping};
 use warp_engine_core::config::Config;
 use warp_reach_core::{Advice, CheckName, Diagnosis, Item, Level, Line, Play};
 
 use crate::DoctorArgs;
-use crate::setup::{USAGE, load};
+use crate::setup::{USAGE, known_coordinators, load};
 use crate::text;
 
 /// Runs the checks and shows them.
@@ -29,7 +29,12 @@ pub(crate) async fn doctor(args: DoctorArgs) -> ExitCode {
             return ExitCode::from(USAGE);
         }
     };
-    let diagnosis = Box::pin(warp_engine::doctor(&config, None, &InPlay::default())).await;
+    let keeping = Keeping {
+        keyring: false,
+        known_coordinators: known_coordinators(args.config.parent()),
+    };
+    let now = InPlay::default();
+    let diagnosis = Box::pin(warp_engine::doctor(&config, &keeping, None, &now)).await;
     if args.json {
         println!("{}", serde_json::json!(diagnosis));
     } else {
@@ -103,6 +108,7 @@ fn mark(level: Level) -> &'static str {
 fn check_name(name: CheckName) -> &'static str {
     match name {
         CheckName::Settings => "settings",
+        CheckName::CoordinatorKey => "coordinator's key",
         CheckName::LoginPort => "login port",
         CheckName::SecretStore => "secret store",
         CheckName::Game => "game",

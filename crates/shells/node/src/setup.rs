@@ -1,6 +1,6 @@
 //! Configuration and logging.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use warp_engine::{EngineOptions, KNOWN_COORDINATORS};
@@ -27,6 +27,11 @@ pub(crate) fn load(path: &Path) -> Result<Config, Problem> {
     Ok(loaded.config)
 }
 
+/// Where the keys of coordinators are kept, beside the configuration in `folder`.
+pub(crate) fn known_coordinators(folder: Option<&Path>) -> Option<PathBuf> {
+    folder.map(|folder| folder.join(KNOWN_COORDINATORS))
+}
+
 /// Engine options whose debug switch is the log filter. Keys of coordinators are kept in `folder`.
 pub(crate) fn options(config: Config, folder: Option<&Path>) -> Result<EngineOptions, Problem> {
     let observe = warp_observe::init(ObserveConfig {
@@ -39,7 +44,7 @@ pub(crate) fn options(config: Config, folder: Option<&Path>) -> Result<EngineOpt
     })?;
     let observe: Arc<Observe> = Arc::new(observe);
     let mut options = EngineOptions::new(config);
-    options.keeping.known_coordinators = folder.map(|folder| folder.join(KNOWN_COORDINATORS));
+    options.keeping.known_coordinators = known_coordinators(folder);
     options.set_debug = Box::new(move |on| {
         observe.set_debug(on);
     });

@@ -43,8 +43,9 @@ pub struct ZoneFile {
     /// hopeless; older documents have this number on a scale of 10.
     #[serde(default = "default_min_score")]
     pub min_host_quality_score: f64,
-    /// Hosts with less upload are not taken, Mbit/s.
-    #[serde(default = "default_hundred")]
+    /// Hosts with less upload are not taken, Mbit/s. The default 5 lets in a launcher as it is
+    /// (`hosting.upload_mbps` 10); a zone that is made over the older contract has that one's 100.
+    #[serde(default = "default_bandwidth")]
     pub min_bandwidth_mbps: u32,
     /// Hosts over which the round trip takes longer are not chosen, ms.
     #[serde(default = "default_hundred")]
@@ -293,6 +294,9 @@ fn default_recommended_players() -> u32 {
 }
 fn default_min_score() -> f64 {
     7.0
+}
+fn default_bandwidth() -> u32 {
+    5
 }
 fn default_hundred() -> u32 {
     100
