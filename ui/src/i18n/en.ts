@@ -582,6 +582,30 @@ export const en: Texts = {
       what: "The game's clientinfo file could not be put in its place",
       todo: "Check that you may write in the game's folder and that no other launcher uses it; the details say which file.",
     },
+    "update-forged": {
+      what: "The update is not signed by the key that this launcher trusts",
+      todo: "It was not installed. Tell the server's staff.",
+    },
+    "update-swapped": {
+      what: "What was sent is not the update that was announced",
+      todo: "It was not installed. Tell the server's staff; the details say what differs.",
+    },
+    "update-incomplete": {
+      what: "The update arrived in part",
+      todo: "It was not installed. Try again.",
+    },
+    "update-not-installed": {
+      what: "The update could not be installed",
+      todo: "The version before is still there. Check the free space and that you may install programs.",
+    },
+    "updates-off": {
+      what: "This launcher takes no updates",
+      todo: "It was built without a key for them: install newer versions by hand.",
+    },
+    "profile-invalid": {
+      what: "The file is no server profile, or was changed after it was signed",
+      todo: "Download it again from the server's site.",
+    },
     "config-unreadable": {
       what: "The configuration file cannot be read",
       todo: "Check that it is there, that you may read it, and that it is JSON.",

@@ -586,6 +586,30 @@ export const es: Texts = {
       what: "No se pudo poner en su sitio el archivo clientinfo del juego",
       todo: "Comprueba que puedes escribir en la carpeta del juego y que ningún otro launcher la usa; los detalles dicen qué archivo.",
     },
+    "update-forged": {
+      what: "La actualización no está firmada con la clave en la que confía este launcher",
+      todo: "No se instaló. Avisa al equipo del servidor.",
+    },
+    "update-swapped": {
+      what: "Lo que se envió no es la actualización anunciada",
+      todo: "No se instaló. Avisa al equipo del servidor; los detalles dicen en qué difiere.",
+    },
+    "update-incomplete": {
+      what: "La actualización llegó incompleta",
+      todo: "No se instaló. Inténtalo de nuevo.",
+    },
+    "update-not-installed": {
+      what: "No se pudo instalar la actualización",
+      todo: "La versión anterior sigue en su sitio. Revisa el espacio libre y que puedas instalar programas.",
+    },
+    "updates-off": {
+      what: "Este launcher no recibe actualizaciones",
+      todo: "Se compiló sin una clave para ellas: instala las versiones nuevas a mano.",
+    },
+    "profile-invalid": {
+      what: "El archivo no es un perfil de servidor o se cambió después de firmarlo",
+      todo: "Descárgalo otra vez del sitio del servidor.",
+    },
     "config-unreadable": {
       what: "No se puede leer el archivo de configuración",
       todo: "Comprueba que existe, que puedes leerlo y que es JSON.",

@@ -581,6 +581,30 @@ export const id: Texts = {
       what: "Berkas clientinfo game tidak bisa diletakkan di tempatnya",
       todo: "Pastikan kamu boleh menulis di folder game dan tidak ada launcher lain yang memakainya; nama berkasnya ada di rincian.",
     },
+    "update-forged": {
+      what: "Pembaruan tidak ditandatangani dengan kunci yang dipercaya launcher ini",
+      todo: "Pembaruan tidak dipasang. Beri tahu staf server.",
+    },
+    "update-swapped": {
+      what: "Yang dikirim bukan pembaruan yang diumumkan",
+      todo: "Pembaruan tidak dipasang. Beri tahu staf server; bedanya ada di rincian.",
+    },
+    "update-incomplete": {
+      what: "Pembaruan tiba tidak lengkap",
+      todo: "Pembaruan tidak dipasang. Coba lagi.",
+    },
+    "update-not-installed": {
+      what: "Pembaruan tidak bisa dipasang",
+      todo: "Versi sebelumnya masih ada. Periksa ruang kosong dan izin memasang program.",
+    },
+    "updates-off": {
+      what: "Launcher ini tidak menerima pembaruan",
+      todo: "Launcher ini dibuat tanpa kunci untuk pembaruan: pasang versi baru sendiri.",
+    },
+    "profile-invalid": {
+      what: "Berkas ini bukan profil server, atau diubah setelah ditandatangani",
+      todo: "Unduh lagi dari situs server.",
+    },
     "config-unreadable": {
       what: "Berkas konfigurasi tidak bisa dibaca",
       todo: "Pastikan berkasnya ada, boleh kamu baca, dan berupa JSON.",

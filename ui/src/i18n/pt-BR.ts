@@ -586,6 +586,30 @@ export const ptBR: Texts = {
       what: "Não foi possível colocar o arquivo clientinfo do jogo no lugar",
       todo: "Veja se você pode gravar na pasta do jogo e se nenhum outro launcher a usa; os detalhes dizem qual arquivo.",
     },
+    "update-forged": {
+      what: "A atualização não está assinada pela chave em que este launcher confia",
+      todo: "Ela não foi instalada. Avise a equipe do servidor.",
+    },
+    "update-swapped": {
+      what: "O que foi enviado não é a atualização anunciada",
+      todo: "Ela não foi instalada. Avise a equipe do servidor; os detalhes dizem o que difere.",
+    },
+    "update-incomplete": {
+      what: "A atualização chegou incompleta",
+      todo: "Ela não foi instalada. Tente de novo.",
+    },
+    "update-not-installed": {
+      what: "Não foi possível instalar a atualização",
+      todo: "A versão anterior continua no lugar. Veja o espaço livre e se você pode instalar programas.",
+    },
+    "updates-off": {
+      what: "Este launcher não recebe atualizações",
+      todo: "Ele foi compilado sem uma chave para elas: instale novas versões manualmente.",
+    },
+    "profile-invalid": {
+      what: "O arquivo não é um perfil de servidor ou foi alterado depois de assinado",
+      todo: "Baixe-o de novo no site do servidor.",
+    },
     "config-unreadable": {
       what: "O arquivo de configuração não pode ser lido",
       todo: "Veja se ele existe, se você pode lê-lo e se é JSON.",
