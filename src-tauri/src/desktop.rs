@@ -128,6 +128,10 @@ fn lock<T>(mutex: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {
 #[tauri::command]
 pub(crate) fn desktop<R: Runtime>(app: AppHandle<R>, face: Face, channel: Channel<Told>) {
     let desktop = app.state::<Desktop>();
+    if !*desktop.page_is_there().borrow() {
+        // `cargo xtask bench launcher` waits for this line.
+        tracing::info!("the page is there");
+    }
     desktop.listens(face, channel);
     let updates = app.state::<Updates>();
     updates.page_came(&app);

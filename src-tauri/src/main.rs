@@ -43,9 +43,10 @@ use tauri::{AppHandle, Manager as _, Runtime, WindowEvent};
 use tauri_plugin_deep_link::DeepLinkExt as _;
 use tauri_plugin_window_state::StateFlags;
 use warp_observe::ObserveConfig;
+use warp_protocol::Problem;
 
 use crate::{
-    desktop::Desktop,
+    desktop::{Desktop, Told},
     engine::DebugSwitch,
     house::House,
     options::{Options, Places},
@@ -122,13 +123,13 @@ fn run(options: Options) -> tauri::Result<()> {
 
 fn set_up(app: &AppHandle, options: &Options) -> tauri::Result<()> {
     let data = app.path().app_data_dir()?;
-    let places = options.resolve(&data, &app.path().app_config_dir()?);
+    let mut places = options.resolve(&data, &app.path().app_config_dir()?);
     let debug = logging(&places);
+    let shipped = take_shipped_profile(&mut places);
     let updates = data.join("updates");
     app.manage(Desktop::new(data));
     let version = app.package_info().version.clone();
     app.manage(Updates::new(updates, version, &app.env()));
-    let shipped = shipped_profile(&places);
     let house = House::new(places, debug);
     let handle = app.clone();
     house.on_start(Box::new(move |running| {
@@ -149,7 +150,10 @@ fn set_up(app: &AppHandle, options: &Options) -> tauri::Result<()> {
             desktop::opened(&handle, url.as_str());
         }
     });
-    for what in shipped.iter().chain(&options.open) {
+    if let Err(problem) = shipped {
+        app.state::<Desktop>().tell(Told::Problem { problem });
+    }
+    if let Some(what) = &options.open {
         desktop::opened(app, what);
     }
     desktop::watch_page(app.clone());
@@ -158,14 +162,16 @@ fn set_up(app: &AppHandle, options: &Options) -> tauri::Result<()> {
     Ok(())
 }
 
-/// A server's profile that an operator put beside the program, while nothing is configured yet.
-fn shipped_profile(places: &Places) -> Option<String> {
-    if places.config.is_some() {
-        return None;
-    }
-    let program = std::env::current_exe().ok()?;
-    let file = program.parent()?.join(profile::BESIDE);
-    file.is_file().then(|| file.display().to_string())
+/// Takes the server's profile that an operator put beside the program, while nothing is configured yet.
+fn take_shipped_profile(places: &mut Places) -> Result<(), Problem> {
+    let program = std::env::current_exe().ok();
+    let beside = program.and_then(|program| Some(program.parent()?.join(profile::BESIDE)));
+    let Some(file) = beside.filter(|file| places.config.is_none() && file.is_file()) else {
+        return Ok(());
+    };
+    profile::apply(&profile::read(&file)?, &places.write)?;
+    places.config = Some(places.write.clone());
+    Ok(())
 }
 
 /// Logs as the configuration says; where it says nothing that can be read, as it does by default.

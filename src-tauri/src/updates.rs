@@ -218,9 +218,14 @@ impl Updates {
     }
 
     async fn ask<R: Runtime>(&self, app: &AppHandle<R>) {
-        let Ok(_busy) = self.busy.try_lock() else {
+        let _busy = self.busy.lock().await;
+        // What is already here is not thrown away for a question.
+        if matches!(
+            self.state(),
+            UpdateState::Ready { .. } | UpdateState::DidNotStart { .. }
+        ) {
             return;
-        };
+        }
         self.set(app, UpdateState::Asking);
         let asked = match self.asker() {
             Ok(asker) => asker.ask().await,
@@ -248,9 +253,10 @@ impl Updates {
     }
 
     async fn load<R: Runtime>(&self, app: &AppHandle<R>) {
-        let Ok(_busy) = self.busy.try_lock() else {
+        let _busy = self.busy.lock().await;
+        if !matches!(self.state(), UpdateState::Offered { .. }) {
             return;
-        };
+        }
         let offer = self.inner().offer.clone();
         let (Ok(asker), Some(offer)) = (self.asker(), offer) else {
             return;
@@ -284,9 +290,7 @@ impl Updates {
     }
 
     async fn install<R: Runtime>(&self, app: &AppHandle<R>) {
-        let Ok(_busy) = self.busy.try_lock() else {
-            return;
-        };
+        let _busy = self.busy.lock().await;
         if app.state::<House>().games().await > 0 {
             let problem = Problem::new(ProblemCode::BadCommand, "update")
                 .with_detail("a game is running; it would end");
@@ -474,9 +478,7 @@ impl Updates {
     }
 
     async fn go_back<R: Runtime>(&self, app: &AppHandle<R>) {
-        let Ok(_busy) = self.busy.try_lock() else {
-            return;
-        };
+        let _busy = self.busy.lock().await;
         let Some(kept) = self.store.kept() else {
             return;
         };

@@ -1,0 +1,180 @@
+//! A launcher's window and what drives it.
+
+use std::{
+    net::{Ipv4Addr, TcpListener, TcpStream},
+    path::{Path, PathBuf},
+    process::Command,
+    time::{Duration, Instant},
+};
+
+use fantoccini::{Client, ClientBuilder, Locator};
+use serde_json::{Value, json};
+use tempfile::TempDir;
+use warp_tests::process::Process;
+
+/// The longest that anything in the page is waited for; reached only when a test fails.
+pub(crate) const PATIENCE: Duration = Duration::from_secs(60);
+/// How often the page is looked at.
+const LOOK: Duration = Duration::from_millis(100);
+const DRIVER: &str = "WebKitWebDriver";
+
+/// Why there can be no window here.
+pub(crate) fn no_window() -> Option<String> {
+    if std::env::var_os("DISPLAY").is_none_or(|display| display.is_empty()) {
+        return Some("no display; `cargo xtask test --only window` brings one".into());
+    }
+    let has = |program: &str| {
+        let path = std::env::var_os("PATH").unwrap_or_default();
+        std::env::split_paths(&path).any(|folder| folder.join(program).is_file())
+    };
+    let missing = [DRIVER, "dbus-run-session"]
+        .into_iter()
+        .find(|name| !has(name));
+    missing.map(|name| format!("{name} is not installed"))
+}
+
+/// A folder for one person's launcher: its home, its configuration.
+pub(crate) struct Home {
+    dir: TempDir,
+}
+
+impl Home {
+    pub(crate) fn new(config: &Value) -> Self {
+        let dir = tempfile::tempdir().unwrap();
+        std::fs::write(dir.path().join("p2p_config.json"), config.to_string()).unwrap();
+        for folder in ["data", "config", "cache"] {
+            std::fs::create_dir(dir.path().join(folder)).unwrap();
+        }
+        Self { dir }
+    }
+
+    pub(crate) fn path(&self, name: &str) -> PathBuf {
+        self.dir.path().join(name)
+    }
+
+    /// What the launcher keeps about its updates.
+    pub(crate) fn update_state(&self) -> Value {
+        let file = self.path("data/io.warplauncher.desktop/updates/state.json");
+        let text = std::fs::read_to_string(file).unwrap_or_default();
+        serde_json::from_str(&text).unwrap_or_default()
+    }
+}
+
+/// The window.
+pub(crate) struct Window {
+    pub(crate) page: Client,
+    driver: Process,
+}
+
+impl Window {
+    /// Starts `program` with `arguments`, and waits until its page is there.
+    pub(crate) async fn open(home: &Home, program: &Path, arguments: &[&str]) -> Self {
+        let port = free_port();
+        let mut command = Command::new("dbus-run-session");
+        command.args(["--", DRIVER, "--host=127.0.0.1"]);
+        command.arg(format!("--port={port}"));
+        command
+            .env("TAURI_WEBVIEW_AUTOMATION", "true")
+            .env("HOME", home.dir.path())
+            .env("XDG_DATA_HOME", home.path("data"))
+            .env("XDG_CONFIG_HOME", home.path("config"))
+            .env("XDG_CACHE_HOME", home.path("cache"))
+            .env("LANG", "en_US.UTF-8")
+            .env("LANGUAGE", "en")
+            .env("NO_AT_BRIDGE", "1")
+            .env("WARP_LOG", "info");
+        let driver = Process::start("WebKitWebDriver", command);
+        let until = Instant::now() + PATIENCE;
+        while TcpStream::connect((Ipv4Addr::LOCALHOST, port)).is_err() {
+            assert!(Instant::now() < until, "{DRIVER} does not listen");
+            tokio::time::sleep(LOOK).await;
+        }
+        let config = home.path("p2p_config.json").display().to_string();
+        let mut all = vec!["--config", &config];
+        all.extend_from_slice(arguments);
+        let options = json!({ "binary": program, "args": all });
+        let capabilities = [("webkitgtk:browserOptions".to_owned(), options)];
+        let page = ClientBuilder::new(connector())
+            .capabilities(capabilities.into_iter().collect())
+            .connect(&format!("http://127.0.0.1:{port}"))
+            .await
+            .expect("the window opens");
+        let window = Self { page, driver };
+        window.shows(r#"[data-testid="app"]"#).await;
+        window
+    }
+
+    /// Waits until something of the page fits `css`.
+    pub(crate) async fn shows(&self, css: &str) {
+        let waited = (self.page.wait().at_most(PATIENCE).every(LOOK))
+            .for_element(Locator::Css(css))
+            .await;
+        if let Err(error) = waited {
+            let text = self.text().await;
+            let lines = self.driver.lines();
+            let last: Vec<_> = lines
+                .iter()
+                .rev()
+                .take(25)
+                .rev()
+                .map(|line| &line.text)
+                .collect();
+            panic!("waited in vain for {css}: {error}\nthe page says: {text}\nlog: {last:#?}");
+        }
+    }
+
+    /// Everything that the page says.
+    pub(crate) async fn text(&self) -> String {
+        let text = self
+            .page
+            .execute("return document.body.innerText", Vec::new())
+            .await;
+        text.map_or_else(|error| error.to_string(), |text| text.to_string())
+    }
+
+    /// The value of an attribute of the first element that fits.
+    pub(crate) async fn attribute(&self, css: &str, name: &str) -> String {
+        let found = self.page.find(Locator::Css(css)).await.expect(css);
+        found.attr(name).await.unwrap().unwrap_or_default()
+    }
+
+    pub(crate) async fn press(&self, css: &str) {
+        self.shows(css).await;
+        // A click by script: what lies over a button for a moment is not what is tested here.
+        let script = "document.querySelector(arguments[0]).click()";
+        self.page
+            .execute(script, vec![json!(css)])
+            .await
+            .expect(css);
+    }
+
+    pub(crate) async fn type_into(&self, css: &str, text: &str) {
+        self.shows(css).await;
+        let found = self.page.find(Locator::Css(css)).await.unwrap();
+        found.send_keys(text).await.unwrap();
+    }
+
+    /// Signs in as `alice` with the password of all tests.
+    pub(crate) async fn sign_in(&self) {
+        self.type_into(r#"[data-testid="user"]"#, "alice").await;
+        self.type_into(r#"[data-testid="password"]"#, warp_tests::house::PASSWORD)
+            .await;
+        self.press(r#"[data-testid="submit"]"#).await;
+        self.shows(r#"[data-testid="account"]"#).await;
+    }
+
+    /// Ends the window.
+    pub(crate) async fn close(self) {
+        // The driver ends the program with the session.
+        let _ = self.page.close().await;
+    }
+}
+
+fn connector() -> hyper_util::client::legacy::connect::HttpConnector {
+    hyper_util::client::legacy::connect::HttpConnector::new()
+}
+
+fn free_port() -> u16 {
+    let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).expect("a port is free");
+    listener.local_addr().expect("it has an address").port()
+}
