@@ -58,16 +58,14 @@ class Desktop {
   /** What was wrong with the last choice. */
   choiceProblem = $state.raw<Problem | null>(null);
 
-  #channel: Channel<Told> | null = null;
   #hooks: Hooks = { reopen: () => undefined, problem: () => undefined };
 
   /** Says that the page is there, in which language and with which choices; again after each change. */
   async present(hooks: Hooks = this.#hooks): Promise<void> {
     this.#hooks = hooks;
-    if (this.#channel === null) {
-      this.#channel = new Channel<Told>();
-      this.#channel.onmessage = (told) => this.#told(told);
-    }
+    // A new one each time: the native side counts its messages from 0 for each call.
+    const channel = new Channel<Told>();
+    channel.onmessage = (told) => this.#told(told);
     const states = Object.entries(t.state).map(([code, { name }]) => [code, name]);
     const face = {
       words: { ...t.desktop.words, state: Object.fromEntries(states) as Record<string, string> },
@@ -75,7 +73,7 @@ class Desktop {
       notify_update: this.notify.update,
     };
     try {
-      await invoke("desktop", { face, channel: this.#channel });
+      await invoke("desktop", { face, channel });
     } catch (error) {
       this.#hooks.problem(toProblem(error));
     }
