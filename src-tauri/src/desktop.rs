@@ -168,8 +168,11 @@ pub(crate) fn reload<R: Runtime>(app: &AppHandle<R>) {
 pub(crate) fn watch_page<R: Runtime>(app: AppHandle<R>) {
     tauri::async_runtime::spawn(async move {
         let mut ready = app.state::<Desktop>().page_is_there();
-        let came = tokio::time::timeout(READY_WITHIN, ready.wait_for(|ready| *ready)).await;
-        if came.is_ok() {
+        // What is awaited holds a lock: it ends here.
+        let came = tokio::time::timeout(READY_WITHIN, ready.wait_for(|ready| *ready))
+            .await
+            .is_ok();
+        if came {
             return;
         }
         tracing::warn!("the page has not shown within 10 s");

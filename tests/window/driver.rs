@@ -52,6 +52,13 @@ impl Home {
         self.dir.path().join(name)
     }
 
+    /// A copy of a program, without symbols: a hundred megabytes of them are no part of it.
+    pub(crate) fn install(&self, from: &Path) -> PathBuf {
+        let to = self.path(&from.file_name().unwrap().to_string_lossy());
+        strip(from, &to);
+        to
+    }
+
     /// What the launcher keeps about its updates.
     pub(crate) fn update_state(&self) -> Value {
         let file = self.path("data/io.warplauncher.desktop/updates/state.json");
@@ -67,8 +74,15 @@ pub(crate) struct Window {
 }
 
 impl Window {
-    /// Starts `program` with `arguments`, and waits until its page is there.
+    /// Starts `program` with the home's configuration and `arguments`, and waits until its page is there.
     pub(crate) async fn open(home: &Home, program: &Path, arguments: &[&str]) -> Self {
+        let config = home.path("p2p_config.json").display().to_string();
+        let all = [&["--config", &config], arguments].concat();
+        Self::start(home, program, &all).await
+    }
+
+    /// Starts `program` with `arguments` alone.
+    pub(crate) async fn start(home: &Home, program: &Path, arguments: &[&str]) -> Self {
         let port = free_port();
         let mut command = Command::new("dbus-run-session");
         command.args(["--", DRIVER, "--host=127.0.0.1"]);
@@ -89,10 +103,7 @@ impl Window {
             assert!(Instant::now() < until, "{DRIVER} does not listen");
             tokio::time::sleep(LOOK).await;
         }
-        let config = home.path("p2p_config.json").display().to_string();
-        let mut all = vec!["--config", &config];
-        all.extend_from_slice(arguments);
-        let options = json!({ "binary": program, "args": all });
+        let options = json!({ "binary": program, "args": arguments });
         let capabilities = [("webkitgtk:browserOptions".to_owned(), options)];
         let page = ClientBuilder::new(connector())
             .capabilities(capabilities.into_iter().collect())
@@ -177,4 +188,14 @@ fn connector() -> hyper_util::client::legacy::connect::HttpConnector {
 fn free_port() -> u16 {
     let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).expect("a port is free");
     listener.local_addr().expect("it has an address").port()
+}
+
+/// Copies a program without its symbols.
+pub(crate) fn strip(from: &Path, to: &Path) {
+    let status = Command::new("strip").arg("-o").arg(to).arg(from).status();
+    assert!(
+        status.is_ok_and(|status| status.success()),
+        "strip {}",
+        from.display()
+    );
 }

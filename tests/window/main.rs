@@ -11,5 +11,6 @@
 )]
 
 mod driver;
+mod first_run;
 mod play;
 mod updates;

@@ -13,7 +13,7 @@ use warp_protocol::update::Channel;
 use warp_tests::house::{House, Plan, merge, program};
 use warp_updates::publish::{Publication, new_key, read_key};
 
-use crate::driver::{Home, PATIENCE, Window, no_window};
+use crate::driver::{Home, PATIENCE, Window, no_window, strip};
 
 const PLATFORM: &str = "linux-x86_64-portable";
 /// The version that `cargo xtask test` builds `warp-launcher-next` with.
@@ -42,7 +42,7 @@ impl Operator {
             home,
             folder,
         };
-        install(&program("warp-launcher"), &operator.launcher());
+        operator.home.install(&program("warp-launcher"));
         operator
     }
 
@@ -73,20 +73,6 @@ impl Operator {
     fn withdraw(&self) {
         let _ = fs::remove_dir_all(self.folder.path().join("updates"));
     }
-}
-
-/// A copy without symbols: a hundred megabytes of them are no part of a program.
-fn install(from: &Path, to: &Path) {
-    let stripped = std::process::Command::new("strip")
-        .arg("-o")
-        .arg(to)
-        .arg(from)
-        .status();
-    assert!(
-        stripped.is_ok_and(|status| status.success()),
-        "strip {}",
-        from.display()
-    );
 }
 
 /// Asks for updates until `state` is shown: in what the page says, or in the problem's code.
@@ -137,7 +123,7 @@ async fn a_newer_version_is_downloaded_installed_and_started() {
     }
     let operator = tokio::task::spawn_blocking(Operator::new).await.unwrap();
     let package = operator.folder.path().join("warp-launcher");
-    install(&next, &package);
+    strip(&next, &package);
     let window = operator.open().await;
     operator.publish(&package, NEXT, Channel::Stable);
     asked(&window, OFFERED).await;
