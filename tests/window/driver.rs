@@ -10,13 +10,14 @@ use std::{
 use fantoccini::{Client, ClientBuilder, Locator};
 use serde_json::{Value, json};
 use tempfile::TempDir;
-use warp_tests::process::Process;
+use warp_tests::process::{Process, Source};
 
 /// The longest that anything in the page is waited for; reached only when a test fails.
 pub(crate) const PATIENCE: Duration = Duration::from_secs(60);
 /// How often the page is looked at.
 const LOOK: Duration = Duration::from_millis(100);
 const DRIVER: &str = "WebKitWebDriver";
+const BUS: &str = "dbus-daemon";
 
 /// Why there can be no window here.
 pub(crate) fn no_window() -> Option<String> {
@@ -27,9 +28,7 @@ pub(crate) fn no_window() -> Option<String> {
         let path = std::env::var_os("PATH").unwrap_or_default();
         std::env::split_paths(&path).any(|folder| folder.join(program).is_file())
     };
-    let missing = [DRIVER, "dbus-run-session"]
-        .into_iter()
-        .find(|name| !has(name));
+    let missing = [DRIVER, BUS].into_iter().find(|name| !has(name));
     missing.map(|name| format!("{name} is not installed"))
 }
 
@@ -71,6 +70,7 @@ impl Home {
 pub(crate) struct Window {
     pub(crate) page: Client,
     driver: Process,
+    _bus: Process,
 }
 
 impl Window {
@@ -83,11 +83,18 @@ impl Window {
 
     /// Starts `program` with `arguments` alone.
     pub(crate) async fn start(home: &Home, program: &Path, arguments: &[&str]) -> Self {
+        let mut command = Command::new(BUS);
+        command.args(["--session", "--nofork", "--print-address"]);
+        let bus = Process::start(BUS, command);
+        let (_, address) = bus.wait_line(0, "its address", PATIENCE, |line| {
+            (line.source == Source::Out).then(|| line.text.clone())
+        });
         let port = free_port();
-        let mut command = Command::new("dbus-run-session");
-        command.args(["--", DRIVER, "--host=127.0.0.1"]);
+        let mut command = Command::new(DRIVER);
+        command.arg("--host=127.0.0.1");
         command.arg(format!("--port={port}"));
         command
+            .env("DBUS_SESSION_BUS_ADDRESS", address)
             .env("TAURI_WEBVIEW_AUTOMATION", "true")
             .env("HOME", home.dir.path())
             .env("XDG_DATA_HOME", home.path("data"))
@@ -97,7 +104,7 @@ impl Window {
             .env("LANGUAGE", "en")
             .env("NO_AT_BRIDGE", "1")
             .env("WARP_LOG", "info");
-        let driver = Process::start("WebKitWebDriver", command);
+        let driver = Process::start(DRIVER, command);
         let until = Instant::now() + PATIENCE;
         while TcpStream::connect((Ipv4Addr::LOCALHOST, port)).is_err() {
             assert!(Instant::now() < until, "{DRIVER} does not listen");
@@ -110,7 +117,11 @@ impl Window {
             .connect(&format!("http://127.0.0.1:{port}"))
             .await
             .expect("the window opens");
-        let window = Self { page, driver };
+        let window = Self {
+            page,
+            driver,
+            _bus: bus,
+        };
         window.shows(r#"[data-testid="app"]"#).await;
         window
     }
