@@ -14,7 +14,6 @@ use tauri::{
     tray::TrayIconBuilder,
 };
 use tauri_plugin_dialog::{DialogExt as _, MessageDialogButtons, MessageDialogResult};
-use tauri_plugin_notification::NotificationExt as _;
 use tokio::sync::{oneshot, watch};
 use warp_engine_core::{command::Command, event::Event};
 use warp_protocol::Problem;
@@ -280,8 +279,10 @@ pub(crate) fn notify<R: Runtime>(app: &AppHandle<R>, text: String) {
     let app = app.clone();
     // A notification service may take its time to answer.
     tauri::async_runtime::spawn_blocking(move || {
-        let title = app.package_info().name.clone();
-        let shown = app.notification().builder().title(title).body(text).show();
+        let mut notification = notify_rust::Notification::new();
+        notification.summary(&app.package_info().name).body(&text);
+        // What Linux and macOS give back could be used to close it, and Windows gives nothing.
+        let shown = notification.show().map(|_| ());
         if let Err(error) = shown {
             tracing::debug!(%error, "no notification is shown");
         }

@@ -105,7 +105,6 @@ fn run(options: Options) -> tauri::Result<()> {
         )
         .plugin(tauri_plugin_deep_link::init())
         .plugin(tauri_plugin_dialog::init())
-        .plugin(tauri_plugin_notification::init())
         .plugin(tauri_plugin_updater::Builder::new().build())
         .invoke_handler(house::commands())
         .on_window_event(|window, event| {

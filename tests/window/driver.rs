@@ -7,10 +7,11 @@ use std::{
     time::{Duration, Instant},
 };
 
-use fantoccini::{Client, ClientBuilder, Locator};
 use serde_json::{Value, json};
 use tempfile::TempDir;
 use warp_tests::process::{Process, Source};
+
+use crate::webdriver::Session;
 
 /// The longest that anything in the page is waited for; reached only when a test fails.
 pub(crate) const PATIENCE: Duration = Duration::from_secs(60);
@@ -68,7 +69,7 @@ impl Home {
 
 /// The window.
 pub(crate) struct Window {
-    pub(crate) page: Client,
+    page: Session,
     driver: Process,
     _bus: Process,
 }
@@ -111,10 +112,8 @@ impl Window {
             tokio::time::sleep(LOOK).await;
         }
         let options = json!({ "binary": program, "args": arguments });
-        let capabilities = [("webkitgtk:browserOptions".to_owned(), options)];
-        let page = ClientBuilder::new(connector())
-            .capabilities(capabilities.into_iter().collect())
-            .connect(&format!("http://127.0.0.1:{port}"))
+        let capabilities = json!({ "webkitgtk:browserOptions": options });
+        let page = Session::new(&format!("http://127.0.0.1:{port}"), capabilities)
             .await
             .expect("the window opens");
         let window = Self {
@@ -126,22 +125,30 @@ impl Window {
         window
     }
 
+    /// Whether something of the page fits `css` now.
+    pub(crate) async fn has(&self, css: &str) -> bool {
+        let script = "return document.querySelector(arguments[0]) !== null";
+        // While a page is loaded anew there is none that could answer.
+        self.page.execute(script, json!([css])).await == Ok(json!(true))
+    }
+
     /// Waits until something of the page fits `css`.
     pub(crate) async fn shows(&self, css: &str) {
-        let waited = (self.page.wait().at_most(PATIENCE).every(LOOK))
-            .for_element(Locator::Css(css))
-            .await;
-        if let Err(error) = waited {
-            let text = self.text().await;
-            let lines = self.driver.lines();
-            let last: Vec<_> = lines
-                .iter()
-                .rev()
-                .take(25)
-                .rev()
-                .map(|line| &line.text)
-                .collect();
-            panic!("waited in vain for {css}: {error}\nthe page says: {text}\nlog: {last:#?}");
+        let until = Instant::now() + PATIENCE;
+        while !self.has(css).await {
+            if Instant::now() > until {
+                let text = self.text().await;
+                let lines = self.driver.lines();
+                let last: Vec<_> = lines
+                    .iter()
+                    .rev()
+                    .take(25)
+                    .rev()
+                    .map(|line| &line.text)
+                    .collect();
+                panic!("waited in vain for {css}\nthe page says: {text}\nlog: {last:#?}");
+            }
+            tokio::time::sleep(LOOK).await;
         }
     }
 
@@ -149,31 +156,32 @@ impl Window {
     pub(crate) async fn text(&self) -> String {
         let text = self
             .page
-            .execute("return document.body.innerText", Vec::new())
+            .execute("return document.body.innerText", json!([]))
             .await;
-        text.map_or_else(|error| error.to_string(), |text| text.to_string())
+        text.map_or_else(|error| error, |text| text.to_string())
     }
 
     /// The value of an attribute of the first element that fits.
     pub(crate) async fn attribute(&self, css: &str, name: &str) -> String {
-        let found = self.page.find(Locator::Css(css)).await.expect(css);
-        found.attr(name).await.unwrap().unwrap_or_default()
+        let script = "return document.querySelector(arguments[0]).getAttribute(arguments[1])";
+        let value = self
+            .page
+            .execute(script, json!([css, name]))
+            .await
+            .expect(css);
+        value.as_str().unwrap_or_default().to_owned()
     }
 
     pub(crate) async fn press(&self, css: &str) {
         self.shows(css).await;
         // A click by script: what lies over a button for a moment is not what is tested here.
         let script = "document.querySelector(arguments[0]).click()";
-        self.page
-            .execute(script, vec![json!(css)])
-            .await
-            .expect(css);
+        self.page.execute(script, json!([css])).await.expect(css);
     }
 
     pub(crate) async fn type_into(&self, css: &str, text: &str) {
         self.shows(css).await;
-        let found = self.page.find(Locator::Css(css)).await.unwrap();
-        found.send_keys(text).await.unwrap();
+        self.page.type_into(css, text).await.expect(css);
     }
 
     /// Signs in as `alice` with the password of all tests.
@@ -187,13 +195,8 @@ impl Window {
 
     /// Ends the window.
     pub(crate) async fn close(self) {
-        // The driver ends the program with the session.
-        let _ = self.page.close().await;
+        self.page.close().await;
     }
-}
-
-fn connector() -> hyper_util::client::legacy::connect::HttpConnector {
-    hyper_util::client::legacy::connect::HttpConnector::new()
 }
 
 fn free_port() -> u16 {

@@ -14,3 +14,4 @@ mod driver;
 mod first_run;
 mod play;
 mod updates;
+mod webdriver;
