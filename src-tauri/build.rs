@@ -18,6 +18,9 @@ fn main() {
         "snapshot",
         "subscribe",
         "command",
+        "desktop",
+        "update",
+        "profile",
     ]);
     let attributes = tauri_build::Attributes::new().app_manifest(manifest);
     if let Err(error) = tauri_build::try_build(attributes) {

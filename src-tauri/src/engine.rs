@@ -42,6 +42,8 @@ pub(crate) struct Running {
     pub(crate) server: Server,
     /// Game clients that may run at once; 0: there is no program to start.
     pub(crate) max_games: u32,
+    /// What it was started with.
+    pub(crate) config: Config,
     /// The coordinator and the practice game inside this program, where no other was configured.
     pub(crate) embedded: Option<Embedded>,
 }
@@ -85,7 +87,7 @@ pub(crate) async fn start(places: &Places, debug: DebugSwitch) -> Result<Running
         embedded: embedded.is_some(),
     };
     let max_games = max_games(&config.game);
-    let mut options = EngineOptions::new(config);
+    let mut options = EngineOptions::new(config.clone());
     options.set_debug = Box::new(move |on| debug(on));
     // The embedded coordinator is met anew at another port each time; its key is configured.
     if embedded.is_none() {
@@ -98,6 +100,7 @@ pub(crate) async fn start(places: &Places, debug: DebugSwitch) -> Result<Running
         engine: Arc::new(handle),
         server,
         max_games,
+        config,
         embedded,
     })
 }
@@ -171,6 +174,7 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let places = Places {
             config: None,
+            write: folder.path().join("p2p_config.json"),
             data: folder.path().join("data"),
         };
         let running = start(&places, Arc::new(|_| {})).await.unwrap();
@@ -193,7 +197,8 @@ mod tests {
         )
         .unwrap();
         let places = Places {
-            config: Some(file),
+            config: Some(file.clone()),
+            write: file,
             data: folder.path().join("data"),
         };
         let running = start(&places, Arc::new(|_| {})).await.unwrap();

@@ -1,6 +1,10 @@
-//! What stands behind the five commands: the engine that runs, and who listens to it.
+//! What stands behind the page's commands: the engine that runs, and who listens to it.
 
-use std::{sync::Arc, time::Duration};
+use std::{
+    path::Path,
+    sync::{Arc, Mutex as StdMutex, OnceLock, PoisonError},
+    time::Duration,
+};
 
 use tauri::{State, ipc::Channel, ipc::Invoke};
 use tokio::{sync::Mutex, task::AbortHandle};
@@ -14,15 +18,20 @@ use warp_protocol::{Problem, ProblemCode};
 use crate::{
     engine::{self, DebugSwitch, Engine, Running},
     options::Places,
+    profile::{self, Applied},
 };
+
+/// Told of each engine that starts.
+pub(crate) type OnStart = Box<dyn Fn(&Running) + Send + Sync>;
 
 /// Time that the engine has to close game, bridge and link before the program ends anyway.
 const END_WITHIN: Duration = Duration::from_secs(2);
 
 /// The state of the window.
 pub(crate) struct House {
-    places: Places,
+    places: StdMutex<Places>,
     debug: DebugSwitch,
+    on_start: OnceLock<OnStart>,
     running: Mutex<Option<Running>>,
     /// One listener at a time: a page that was loaded anew replaces the one before.
     listener: Mutex<Option<AbortHandle>>,
@@ -32,11 +41,50 @@ impl House {
     /// Nothing runs yet.
     pub(crate) fn new(places: Places, debug: DebugSwitch) -> Self {
         Self {
-            places,
+            places: StdMutex::new(places),
             debug,
+            on_start: OnceLock::new(),
             running: Mutex::new(None),
             listener: Mutex::new(None),
         }
+    }
+
+    /// `told` hears of each engine that starts from now on; only the first one counts.
+    pub(crate) fn on_start(&self, told: OnStart) {
+        let _ = self.on_start.set(told);
+    }
+
+    pub(crate) fn places(&self) -> Places {
+        let places = self.places.lock().unwrap_or_else(PoisonError::into_inner);
+        places.clone()
+    }
+
+    /// How many games run.
+    pub(crate) async fn games(&self) -> usize {
+        let engine = self.engine().await;
+        engine.map_or(0, |engine| engine.snapshot().games.len())
+    }
+
+    /// Hands the engine a command from outside of the page.
+    pub(crate) async fn send(&self, command: Command) -> Result<(), Problem> {
+        self.engine().await?.send(command)
+    }
+
+    /// Makes this launcher one for the server of a profile. The engine ends; the page starts it anew.
+    pub(crate) async fn open_profile(&self, file: &Path) -> Result<Applied, Problem> {
+        let opened = profile::read(file)?;
+        let applied = profile::apply(&opened, &self.places().write)?;
+        self.configured().await;
+        Ok(applied)
+    }
+
+    /// The configuration was written: the next start takes it.
+    pub(crate) async fn configured(&self) {
+        {
+            let mut places = self.places.lock().unwrap_or_else(PoisonError::into_inner);
+            places.config = Some(places.write.clone());
+        }
+        self.end().await;
     }
 
     /// The engine.
@@ -55,7 +103,11 @@ impl House {
     async fn start(&self) -> Result<(), Problem> {
         let mut running = self.running.lock().await;
         if running.is_none() {
-            *running = Some(engine::start(&self.places, Arc::clone(&self.debug)).await?);
+            let started = engine::start(&self.places(), Arc::clone(&self.debug)).await?;
+            if let Some(told) = self.on_start.get() {
+                told(&started);
+            }
+            *running = Some(started);
         }
         Ok(())
     }
@@ -93,11 +145,22 @@ struct WindowAbout {
     about: About,
     /// Game clients that may run at once; 0: there is no program to start.
     max_games: u32,
+    /// Name, news and colour of the server, where it came with a profile.
+    look: Option<serde_json::Value>,
 }
 
 /// The commands that `capabilities/main.json` grants.
 pub(crate) fn commands<R: tauri::Runtime>() -> impl Fn(Invoke<R>) -> bool + Send + Sync + 'static {
-    tauri::generate_handler![start, about, snapshot, subscribe, command]
+    tauri::generate_handler![
+        start,
+        about,
+        snapshot,
+        subscribe,
+        command,
+        crate::desktop::desktop,
+        crate::updates::update,
+        crate::setup::profile
+    ]
 }
 
 #[tauri::command]
@@ -109,14 +172,14 @@ async fn start(house: State<'_, House>) -> Result<(), Problem> {
 async fn about(house: State<'_, House>) -> Result<WindowAbout, Problem> {
     let running = house.running.lock().await;
     let server = running.as_ref().map(|running| &running.server);
+    let places = house.places();
     let about = About {
-        version: env!("CARGO_PKG_VERSION").into(),
+        version: crate::VERSION.into(),
         webview: tauri::webview_version().ok(),
         platform: format!("{} {}", std::env::consts::OS, std::env::consts::ARCH),
         coordinator: server.map(|server| server.coordinator.clone()),
         embedded: server.is_some_and(|server| server.embedded),
-        config: house
-            .places
+        config: places
             .config
             .as_ref()
             .map(|file| file.display().to_string()),
@@ -124,6 +187,7 @@ async fn about(house: State<'_, House>) -> Result<WindowAbout, Problem> {
     Ok(WindowAbout {
         about,
         max_games: running.as_ref().map_or(0, |running| running.max_games),
+        look: profile::look(places.config.as_deref()),
     })
 }
 
@@ -152,6 +216,7 @@ mod tests {
         webview::InvokeRequest,
     };
     use tokio::sync::{broadcast, mpsc, watch};
+    use warp_engine_core::config::Config;
 
     use crate::engine::{Server, Sink};
 
@@ -213,6 +278,7 @@ mod tests {
                 embedded: true,
             },
             max_games: 8,
+            config: Config::default(),
             embedded: None,
         };
         *house.running.try_lock().unwrap() = Some(running);
@@ -222,6 +288,7 @@ mod tests {
     fn nothing_runs() -> House {
         let nowhere = Places {
             config: None,
+            write: "p2p_config.json".into(),
             data: "data".into(),
         };
         House::new(nowhere, Arc::new(|_| {}))
@@ -294,7 +361,7 @@ mod tests {
         assert_eq!(answer["embedded"], true);
         assert_eq!(answer["max_games"], 8);
         assert_eq!(answer["coordinator"], "http://127.0.0.1:8001/api/v1");
-        assert_eq!(answer["version"], env!("CARGO_PKG_VERSION"));
+        assert_eq!(answer["version"], crate::VERSION);
     }
 
     #[test]
@@ -345,8 +412,17 @@ mod tests {
         let capability: serde_json::Value = serde_json::from_str(text).unwrap();
         assert_eq!(capability["windows"], serde_json::json!(["main"]));
         assert!(capability.get("remote").is_none());
-        let granted = ["start", "about", "snapshot", "subscribe", "command"]
-            .map(|name| format!("allow-{name}"));
+        let granted = [
+            "start",
+            "about",
+            "snapshot",
+            "subscribe",
+            "command",
+            "desktop",
+            "update",
+            "profile",
+        ]
+        .map(|name| format!("allow-{name}"));
         assert_eq!(capability["permissions"], serde_json::json!(granted));
     }
 }

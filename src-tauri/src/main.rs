@@ -1,15 +1,20 @@
 //! The launcher's window.
 //!
-//! It shows the front end in `ui/` and forwards: five commands in, batches of events out. Whatever
-//! it shows, the engine decides; nothing but this crate knows Tauri.
+//! It shows the front end in `ui/` and forwards: commands in, batches of events out. Whatever it
+//! shows, the engine decides; nothing but this crate knows Tauri.
 //!
 //! ```text
-//! main      the start: options, renderer, display, and the end (window closed, SIGTERM)
+//! main      the start: options, renderer, display, plugins, and the end (window closed, SIGTERM)
 //! options   the command line, and which configuration file is meant
 //! settings  that file
 //! engine    starts the engine and, where no coordinator is configured, the embedded house
-//! house     the five commands' state: the engine that runs, and who listens to it
+//! house     the commands' state: the engine that runs, and who listens to it
 //! batch     many events, few messages to the web view
+//! setup     what is chosen before playing: the server, the game
+//! profile   a server's profile, and the configuration that it is written into
+//! desktop   tray, notifications, links, questions in dialogs of the system
+//! face      the page's words for these
+//! updates   from the question for a newer version to its first start
 //! ```
 //!
 //! Exit codes: 0 ended; 1 the window could not be opened; 2 the command line is wrong; 3 there is
@@ -21,21 +26,37 @@
 )]
 
 mod batch;
+mod desktop;
 mod engine;
+mod face;
 mod house;
 mod options;
+mod profile;
 mod settings;
+mod setup;
+mod updates;
 
 use std::{process::ExitCode, sync::Arc};
 
 use clap::Parser as _;
-use tauri::{AppHandle, Manager as _, WindowEvent};
+use tauri::{AppHandle, Manager as _, Runtime, WindowEvent};
+use tauri_plugin_deep_link::DeepLinkExt as _;
+use tauri_plugin_window_state::StateFlags;
 use warp_observe::ObserveConfig;
+use warp_protocol::Problem;
 
 use crate::{
+    desktop::{Desktop, Told},
     engine::DebugSwitch,
     house::House,
     options::{Options, Places},
+    updates::Updates,
+};
+
+/// The version of this build. A release may be given one of its own when it is built.
+pub(crate) const VERSION: &str = match option_env!("WARP_VERSION") {
+    Some(version) => version,
+    None => env!("CARGO_PKG_VERSION"),
 };
 
 fn main() -> ExitCode {
@@ -64,28 +85,91 @@ fn main() -> ExitCode {
 }
 
 fn run(options: Options) -> tauri::Result<()> {
+    let mut context = tauri::generate_context!();
+    if let Ok(version) = VERSION.parse() {
+        context.package_info_mut().version = version;
+    }
     let app = tauri::Builder::default()
+        // First, so that a second instance goes no further than here.
+        .plugin(tauri_plugin_single_instance::init(|app, arguments, _| {
+            desktop::show(app);
+            if let Some(what) = arguments.get(1..).and_then(<[String]>::last) {
+                desktop::opened(app, what);
+            }
+        }))
+        .plugin(
+            tauri_plugin_window_state::Builder::default()
+                // Not whether it is in sight: it is hidden while the launcher ends.
+                .with_state_flags(StateFlags::SIZE | StateFlags::POSITION | StateFlags::MAXIMIZED)
+                .build(),
+        )
+        .plugin(tauri_plugin_deep_link::init())
+        .plugin(tauri_plugin_dialog::init())
+        .plugin(tauri_plugin_updater::Builder::new().build())
         .invoke_handler(house::commands())
         .on_window_event(|window, event| {
             if let WindowEvent::CloseRequested { api, .. } = event {
                 // The engine ends first: game, bridge and link are closed, not torn off.
                 api.prevent_close();
-                // A window that stays in sight for the last moment harms nobody.
-                let _ = window.hide();
-                end(window.app_handle().clone());
+                desktop::quit(window.app_handle().clone());
             }
         })
-        .setup(move |app| {
-            let data = app.path().app_data_dir()?;
-            let places = options.resolve(data);
-            let debug = logging(&places);
-            app.manage(House::new(places, debug));
-            #[cfg(unix)]
-            end_on_signal(app.handle().clone());
-            Ok(())
-        })
-        .build(tauri::generate_context!())?;
+        .setup(move |app| Ok(set_up(app.handle(), &options)?))
+        .build(context)?;
     app.run(|_, _| {});
+    Ok(())
+}
+
+fn set_up(app: &AppHandle, options: &Options) -> tauri::Result<()> {
+    let data = app.path().app_data_dir()?;
+    let mut places = options.resolve(&data, &app.path().app_config_dir()?);
+    let debug = logging(&places);
+    let shipped = take_shipped_profile(&mut places);
+    let updates = data.join("updates");
+    app.manage(Desktop::new(data));
+    let version = app.package_info().version.clone();
+    app.manage(Updates::new(updates, version, &app.env()));
+    let house = House::new(places, debug);
+    let handle = app.clone();
+    house.on_start(Box::new(move |running| {
+        handle.state::<Updates>().follow(&running.config);
+        let told = handle.clone();
+        running.engine.forward(Box::new(move |events| {
+            desktop::engine_told(&told, &events);
+            true
+        }));
+    }));
+    app.manage(house);
+    if let Err(error) = desktop::tray(app) {
+        tracing::warn!(%error, "no tray");
+    }
+    let handle = app.clone();
+    app.deep_link().on_open_url(move |event| {
+        for url in event.urls() {
+            desktop::opened(&handle, url.as_str());
+        }
+    });
+    if let Err(problem) = shipped {
+        app.state::<Desktop>().tell(Told::Problem { problem });
+    }
+    if let Some(what) = &options.open {
+        desktop::opened(app, what);
+    }
+    desktop::watch_page(app.clone());
+    #[cfg(unix)]
+    end_on_signal(app.clone());
+    Ok(())
+}
+
+/// Takes the server's profile that an operator put beside the program, while nothing is configured yet.
+fn take_shipped_profile(places: &mut Places) -> Result<(), Problem> {
+    let program = std::env::current_exe().ok();
+    let beside = program.and_then(|program| Some(program.parent()?.join(profile::BESIDE)));
+    let Some(file) = beside.filter(|file| places.config.is_none() && file.is_file()) else {
+        return Ok(());
+    };
+    profile::apply(&profile::read(&file)?, &places.write)?;
+    places.config = Some(places.write.clone());
     Ok(())
 }
 
@@ -109,7 +193,7 @@ fn logging(places: &Places) -> DebugSwitch {
 }
 
 /// Ends the engine, then the program.
-fn end(app: AppHandle) {
+pub(crate) fn end<R: Runtime>(app: AppHandle<R>) {
     tauri::async_runtime::spawn(async move {
         app.state::<House>().end().await;
         app.exit(0);

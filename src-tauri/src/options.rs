@@ -18,6 +18,9 @@ pub(crate) struct Options {
     /// Folder for what the embedded server keeps; without it the system's folder for such data.
     #[arg(long, value_name = "DIR")]
     data: Option<PathBuf>,
+    /// What the system hands over: a link such as warp://zone/ID, or a server's profile.
+    #[arg(value_name = "LINK or FILE")]
+    pub(crate) open: Option<String>,
 }
 
 /// Where things are.
@@ -25,19 +28,29 @@ pub(crate) struct Options {
 pub(crate) struct Places {
     /// The configuration file; `None`: there is none, and every key has its default.
     pub(crate) config: Option<PathBuf>,
+    /// The configuration file that is written when something is chosen.
+    pub(crate) write: PathBuf,
     /// Where the embedded server keeps its accounts.
     pub(crate) data: PathBuf,
 }
 
 impl Options {
-    /// Fills in what was not said. `default_data` is the system's folder for this program's data.
-    pub(crate) fn resolve(self, default_data: PathBuf) -> Places {
+    /// Fills in what was not said. `default_data` and `default_config` are the system's folders for
+    /// this program's data and configuration.
+    pub(crate) fn resolve(&self, default_data: &Path, default_config: &Path) -> Places {
         let beside = std::env::current_exe()
             .ok()
             .and_then(|program| beside(&program));
+        let own = default_config.join(CONFIG_NAME);
+        let own_if_there = own.is_file().then(|| own.clone());
+        let config = self.config.clone().or(beside).or(own_if_there);
         Places {
-            config: self.config.or(beside),
-            data: self.data.unwrap_or_else(|| default_data.join(SERVER_DATA)),
+            write: config.clone().unwrap_or(own),
+            config,
+            data: match &self.data {
+                Some(data) => data.clone(),
+                None => default_data.join(SERVER_DATA),
+            },
         }
     }
 }
@@ -57,11 +70,30 @@ mod tests {
     fn what_was_said_wins_even_if_it_is_not_there() {
         let said =
             Options::parse_from(["warp-launcher", "--config", "missing.json", "--data", "d"]);
-        let places = said.resolve("default".into());
+        let folder = tempfile::tempdir().unwrap();
+        let places = said.resolve("default".as_ref(), folder.path());
         assert_eq!(places.config, Some("missing.json".into()));
+        assert_eq!(places.write, PathBuf::from("missing.json"));
         assert_eq!(places.data, PathBuf::from("d"));
-        let silent = Options::parse_from(["warp-launcher"]).resolve("default".into());
-        assert_eq!(silent.data, PathBuf::from("default").join("server"));
+        let silent = Options::parse_from(["warp-launcher"]);
+        let places = silent.resolve("default".as_ref(), folder.path());
+        assert_eq!(places.data, PathBuf::from("default").join("server"));
+    }
+
+    #[test]
+    fn what_was_chosen_in_the_window_is_found_again() {
+        let folder = tempfile::tempdir().unwrap();
+        let own = folder.path().join(CONFIG_NAME);
+        let resolve = || {
+            let silent = Options::parse_from(["warp-launcher"]);
+            silent.resolve("default".as_ref(), folder.path())
+        };
+        assert_eq!((resolve().config, resolve().write), (None, own.clone()));
+        std::fs::write(&own, "{}").unwrap();
+        assert_eq!(
+            (resolve().config, resolve().write),
+            (Some(own.clone()), own)
+        );
     }
 
     #[test]

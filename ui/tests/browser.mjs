@@ -527,6 +527,74 @@ const TESTS = {
     assert.equal(await ui.focused(), "diagnostics-toggle");
   },
 
+  "updates: offered, downloading, ready, refused with why, put off, did not start": async (page) => {
+    const ui = ids(page);
+    await ui.at("submit").waitFor();
+    const tell = (update) => page.evaluate((told) => window.engine.tell(told), { told: "update", update });
+    const pressed = () => page.evaluate(() => window.engine.updates);
+    assert.equal(await ui.at("update").count(), 0, "nothing is said while there is nothing");
+    const notes = "<b>new</b> things";
+    await tell({ state: "offered", version: "0.2.0", notes, size: 1000 });
+    assert.match(await ui.text("update"), /Version 0\.2\.0[\s\S]*<b>new<\/b> things/, "notes are text");
+    await ui.at("update-load").click();
+    await tell({ state: "loading", version: "0.2.0", received: 250, size: 1000 });
+    assert.match(await ui.text("update"), /25\s?%/);
+    assert.equal(await ui.at("update-later").count(), 0, "it is under way");
+    await tell({ state: "ready", version: "0.2.0" });
+    await ui.at("update-install").click();
+    assert.deepEqual(await pressed(), ["load", "install"]);
+    const problem = { code: "update-forged", subject: "0.2.0", detail: "The signature differs" };
+    await tell({ state: "failed", problem });
+    assert.equal(await ui.at("update-problem").getAttribute("data-code"), "update-forged");
+    assert.match(await ui.text("update"), /not signed[\s\S]*not installed[\s\S]*The signature differs/);
+    await ui.at("update-later").click();
+    assert.equal(await ui.at("update").count(), 0);
+    await ui.at("settings-toggle").click();
+    await ui.at("update-ask").click();
+    await tell({ state: "did-not-start", version: "0.2.0", kept: "0.1.0" });
+    await page.keyboard.press("Escape");
+    assert.match(await ui.text("update"), /0\.2\.0 did not start/);
+    await ui.at("update-go-back").click();
+    assert.deepEqual(await pressed(), ["load", "install", "ask", "go-back"]);
+  },
+
+  "a server is chosen by profile or address, and what is wrong is said beside it": async (page) => {
+    const ui = ids(page);
+    await ui.at("submit").waitFor();
+    await ui.at("server-choice").locator("summary").click();
+    await page.evaluate(() => (window.engine.refuse = { code: "profile-invalid", subject: "x.warp" }));
+    await ui.at("server-profile").click();
+    assert.match(await ui.text("server-problem"), /no server profile/);
+    const look = { name: "Prontera Online", news_url: "https://play.example/news", accent: "#3366cc" };
+    await page.evaluate((look) => (window.engine.about = { ...window.engine.about, embedded: false, look }), look);
+    await ui.at("server-address").fill("https://play.example");
+    await ui.at("server-use").click();
+    await ui.at("news").waitFor();
+    const choices = await page.evaluate(() => window.engine.choices);
+    assert.deepEqual(choices, [{ choose: "profile" }, { choose: "address", url: "https://play.example" }]);
+    assert.match(await page.locator("header").innerText(), /Prontera Online/);
+    const accent = await page.evaluate(() => document.documentElement.style.getPropertyValue("--server"));
+    assert.equal(accent, "#3366cc");
+  },
+
+  "a link from outside chooses its zone; words and choices go to the native side": async (page) => {
+    const ui = ids(page);
+    await ui.at("submit").waitFor();
+    await page.evaluate(() => window.engine.tell({ told: "zone", zone: "payon" }));
+    await ui.emit(world.signedIn, world.zonesEvent);
+    await ui.at("zone-detail").getByRole("heading", { name: /Payon/ }).waitFor();
+    const face = () => page.evaluate(() => window.engine.face);
+    assert.equal((await face()).words.quit, "Quit");
+    assert.equal((await face()).notify_failover, true);
+    await ui.at("settings-toggle").click();
+    await ui.at("notify-failover").uncheck();
+    assert.equal((await face()).notify_failover, false);
+    await ui.at("settings-language").selectOption("es");
+    await page.waitForFunction(() => window.engine.face.words.quit === "Salir");
+    await page.evaluate(() => window.engine.tell({ told: "problem", problem: { code: "game-missing", subject: "x" } }));
+    assert.equal(await ui.at("notice").first().getAttribute("data-code"), "game-missing");
+  },
+
   "hosting: what it means, start, figures and members, a refusal, stop": async (page) => {
     const ui = ids(page);
     await ui.at("submit").waitFor();

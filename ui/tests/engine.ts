@@ -1,4 +1,4 @@
-// Stands in for the native side in a browser: takes the five commands, and sends what a test says.
+// Stands in for the native side in a browser: takes the commands, and sends what a test says.
 // It is bundled by browser.mjs and put into the page before anything else.
 
 import { mockIPC } from "@tauri-apps/api/mocks";
@@ -26,8 +26,16 @@ class Engine {
     embedded: true,
     config: null,
     max_games: 8,
+    look: null,
   };
   snapshot: Snapshot = EMPTY;
+  /** What the page said of itself. */
+  face: unknown = null;
+  /** Every action on updates, and every choice of a server or game, that the page asked for. */
+  updates: string[] = [];
+  choices: unknown[] = [];
+  #desktop: number | null = null;
+  #told = 0;
   #channel: number | null = null;
   #index = 0;
 
@@ -37,6 +45,14 @@ class Engine {
     const { runCallback } = (window as unknown as { __TAURI_INTERNALS__: Internals }).__TAURI_INTERNALS__;
     runCallback(this.#channel, { index: this.#index, message: events });
     this.#index += 1;
+  }
+
+  /** Tells the page what the native side tells beside the engine's events. */
+  tell(told: unknown): void {
+    if (this.#desktop === null) throw new Error("the page has not presented itself");
+    const { runCallback } = (window as unknown as { __TAURI_INTERNALS__: Internals }).__TAURI_INTERNALS__;
+    runCallback(this.#desktop, { index: this.#told, message: told });
+    this.#told += 1;
   }
 
   answer(name: string, payload: Record<string, unknown>): unknown {
@@ -51,6 +67,21 @@ class Engine {
         return this.about;
       case "snapshot":
         return this.snapshot;
+      case "desktop":
+        this.#desktop = (payload.channel as { id: number }).id;
+        this.#told = 0;
+        this.face = payload.face;
+        return null;
+      case "update":
+        this.updates.push(payload.action as string);
+        return null;
+      case "profile": {
+        this.choices.push(payload.choice);
+        const refused = this.refuse;
+        this.refuse = null;
+        if (refused !== null) throw refused as unknown as Error;
+        return { changed: true };
+      }
       case "subscribe":
         this.#channel = (payload.channel as { id: number }).id;
         this.#index = 0;

@@ -73,21 +73,52 @@ pub(crate) fn bench(
 ) -> Result<ExitCode> {
     // They measure code that they are linked with; the others measure programs, most over networks.
     let alone = matches!(name, "bridge" | "p2p" | "host");
-    let networks = !alone && name != "coordinator";
+    let window = name == "launcher";
+    let networks = !alone && !window && name != "coordinator";
     if cfg!(target_os = "linux") {
         packages::ensure(packages::BUILD)?;
         if networks {
             packages::ensure(packages::NETLAB)?;
         }
+        if window {
+            packages::ensure(packages::BUILD_WINDOW)?;
+            packages::ensure(packages::WINDOW)?;
+        }
+    }
+    if window {
+        ui::build(workspace)?;
+        let mut bare = workspace.cargo();
+        bare.args(["build", "--profile", BENCH_PROFILE, "-p", WINDOW]);
+        bare.args([
+            "--bins",
+            "--example",
+            "bare",
+            "--features",
+            "custom-protocol",
+        ]);
+        exec::run(&mut bare)?;
     }
     let mut build = workspace.cargo();
     build.args(["build", "--bins", "--profile", BENCH_PROFILE, "-p", BENCH]);
-    for package in COMPANIONS.iter().filter(|_| !alone) {
+    for package in COMPANIONS.iter().filter(|_| !alone && !window) {
         build.args(["-p", package]);
     }
     exec::run(&mut build)?;
     let programs = workspace.programs(BENCH_PROFILE);
-    let mut command = Command::new(programs.join(BENCH));
+    let mut command = if window {
+        // A display and a session bus of its own: nobody's desktop takes part.
+        let mut command = Command::new("xvfb-run");
+        command.args([
+            "-a",
+            "--server-args=-screen 0 1280x900x24",
+            "dbus-run-session",
+            "--",
+        ]);
+        command.arg(programs.join(BENCH));
+        command
+    } else {
+        Command::new(programs.join(BENCH))
+    };
     command.env("WARP_BIN_DIR", &programs).arg(name);
     if let Some(file) = json {
         command.args(["--json", file]);

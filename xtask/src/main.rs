@@ -3,6 +3,7 @@
 //! - `run`: builds and starts the launcher (without a display: the same engine in the terminal).
 //! - `test`: every check that `main` must pass, in groups, with a table at the end.
 //! - `bench`: the measurements.
+//! - `release`: builds and signs the launcher's packages, and checks them as a launcher would.
 //! - `fuzz`: decoders under libFuzzer.
 //! - `bindings`: writes (or checks) the TypeScript types generated from Rust.
 //! - `purity`: proves that cores and words touch no runtime, socket, clock or file.
@@ -20,6 +21,7 @@ mod launch;
 mod nextest;
 mod packages;
 mod purity;
+mod release;
 mod source_scan;
 mod summary;
 mod test;
@@ -66,7 +68,8 @@ enum Command {
     },
     /// Build the benchmarks with optimisation and run one of them.
     Bench {
-        /// Which one: `latency`, `failover`, `paths`, `bridge`, `p2p`, `host` or `coordinator`.
+        /// Which one: `latency`, `failover`, `paths`, `bridge`, `p2p`, `host`, `coordinator` or
+        /// `launcher`.
         name: String,
         /// Also write the figures to this file.
         #[arg(long, value_name = "FILE")]
@@ -99,6 +102,9 @@ enum Command {
         #[arg(last = true)]
         args: Vec<String>,
     },
+    /// Build the launcher's packages, sign them, put them into a folder for the coordinator, and check
+    /// what was published as a launcher would: asked for, downloaded and verified.
+    Release(release::Options),
     /// Generate the TypeScript types of the window from Rust.
     Bindings {
         /// Write nothing; fail if the files in the repository differ.
@@ -152,6 +158,10 @@ fn dispatch(cli: Cli) -> anyhow::Result<ExitCode> {
                 extra: &args,
             },
         ),
+        Command::Release(options) => {
+            release::run(&workspace, &options)?;
+            Ok(ExitCode::SUCCESS)
+        }
         Command::Bindings { check } => {
             test::bindings(&workspace, check)?;
             Ok(ExitCode::SUCCESS)

@@ -12,7 +12,7 @@ use crate::nextest::{Beside, Report, Selection};
 use crate::packages::{self, NotInstalled, Package};
 use crate::summary::{Outcome, Row, render};
 use crate::workspace::Workspace;
-use crate::{deny, exec, fuzz, nextest, purity, ui};
+use crate::{deny, exec, fuzz, nextest, purity, release, ui};
 
 /// The window's tests get a display and a session bus of their own.
 const WINDOW_WRAPPER: [&str; 5] = [
@@ -122,6 +122,8 @@ pub(crate) fn bindings(workspace: &Workspace, check: bool) -> Result<()> {
 enum Step {
     Ui,
     Programs,
+    /// The window's program once more, under another version: what its updates are tested with.
+    NextLauncher,
     Examples,
 }
 
@@ -179,6 +181,9 @@ impl Runner<'_> {
         if needs.workspace && ui::exists(self.workspace) {
             self.once(Step::Ui)?;
         }
+        if group == Group::Window && !group.tests(self.workspace).is_empty() {
+            self.once(Step::NextLauncher)?;
+        }
         if needs.programs && !group.tests(self.workspace).is_empty() {
             self.once(Step::Programs)?;
         }
@@ -197,6 +202,7 @@ impl Runner<'_> {
                     exec::run(workspace.cargo().args(["build", "--workspace", "--bins"]))
                         .context("building the programs")
                 }
+                Step::NextLauncher => release::next_launcher(workspace),
                 Step::Examples => {
                     exec::run(
                         workspace

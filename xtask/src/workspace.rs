@@ -81,6 +81,17 @@ impl Workspace {
         })
     }
 
+    /// The version that the packages share.
+    pub(crate) fn version(&self) -> Result<String> {
+        let text = std::fs::read_to_string(self.root.join("Cargo.toml"))?;
+        let section = text.split("[workspace.package]").nth(1).unwrap_or_default();
+        let line = section
+            .lines()
+            .find_map(|line| line.strip_prefix("version = "));
+        let version = line.map(|version| version.trim_matches('"').to_owned());
+        version.context("Cargo.toml has no workspace.package.version")
+    }
+
     /// Cargo, started in the root of the work tree.
     pub(crate) fn cargo(&self) -> Command {
         self.program("cargo")

@@ -8,7 +8,7 @@ use clap::{Parser, Subcommand};
 use serde::Serialize;
 
 use crate::machine::Machine;
-use crate::{bridge, coordinator, failover, host, latency, p2p, paths};
+use crate::{bridge, coordinator, failover, host, latency, launcher, p2p, paths};
 
 /// Measurements. Exit codes: 0 measured, and what must hold held; 1 something failed or did not
 /// hold; 2 wrong arguments.
@@ -41,6 +41,8 @@ enum Bench {
     Host(host::Args),
     /// A coordinator on one core: requests a second, signals between sockets, memory of an idle socket.
     Coordinator(coordinator::Args),
+    /// The launcher's window beside a bare one: start, memory, idle processor time.
+    Launcher(launcher::Args),
 }
 
 /// What a JSON file holds.
@@ -98,6 +100,11 @@ fn run(cli: &Cli) -> Result<bool> {
         Bench::Coordinator(args) => {
             let result = coordinator::run(args)?;
             write(json, "coordinator", &machine, &result)?;
+            Ok(result.holds)
+        }
+        Bench::Launcher(args) => {
+            let result = launcher::run(args)?;
+            write(json, "launcher", &machine, &result)?;
             Ok(result.holds)
         }
         Bench::Host(args) => {

@@ -7,6 +7,7 @@
 //! - `bridge`: what a packet costs in the bridge, without processes and network.
 //! - `p2p`: what a peer connection costs, between two peers in this process.
 //! - `coordinator`: requests a second, signals, memory of a socket.
+//! - `launcher`: start, memory and idle cost of the window, beside a bare one.
 //! - `host`: what a host costs and adds, for 10, 50 and 200 members.
 //!
 //! `cargo xtask bench NAME` builds everything with optimisation and runs this. What is measured, and
@@ -37,6 +38,8 @@ mod hosts;
 mod house;
 #[cfg(target_os = "linux")]
 mod latency;
+#[cfg(target_os = "linux")]
+mod launcher;
 #[cfg(target_os = "linux")]
 mod machine;
 #[cfg(target_os = "linux")]

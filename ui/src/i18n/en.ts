@@ -31,6 +31,48 @@ export const en: Texts = {
     motions: { system: "As the system", reduce: "Reduced" },
     reset: "Back to the defaults",
   },
+  desktop: {
+    words: {
+      open: "Open",
+      fail_over: "Fail over",
+      quit: "Quit",
+      stay: "Stay",
+      game_runs: "A game is running. It ends when the launcher quits.",
+      blank: "The launcher's page does not show. Reloading it often helps; what went wrong is in the log.",
+      reload: "Reload",
+      go_back: "Back to the version before",
+      moved: "The connection has moved to another path.",
+      update: "A new version of the launcher is there.",
+    },
+    update: {
+      region: "Update of the launcher",
+      offered: (version) => `Version ${version} is there`,
+      load: "Download",
+      later: "Later",
+      loading: (version) => `Downloading version ${version}`,
+      ready: (version) => `Version ${version} is ready. The launcher starts anew with it`,
+      install: "Install and start",
+      installing: (version) => `Installing version ${version}`,
+      didNotStart: (version) => `Version ${version} did not start`,
+      goBack: (version) => `Back to version ${version}`,
+      ask: "Ask for updates",
+      asking: "Asking",
+      newest: "This is the newest version",
+    },
+    server: {
+      title: "Another server or game",
+      hint: "A server's staff gives you a profile, a small file. Or type the address that they name.",
+      profile: "Open a server profile",
+      address: "Address of the server",
+      use: "Use it",
+      game: "Choose the game's program",
+    },
+    notify: {
+      title: "Notifications",
+      failover: "Failover",
+      update: "New version",
+    },
+  },
   hosting: {
     title: "Hosting",
     close: "Close hosting",
@@ -582,6 +624,30 @@ export const en: Texts = {
     "game-files": {
       what: "The game's clientinfo file could not be put in its place",
       todo: "Check that you may write in the game's folder and that no other launcher uses it; the details say which file.",
+    },
+    "update-forged": {
+      what: "The update is not signed by the key that this launcher trusts",
+      todo: "It was not installed. Tell the server's staff.",
+    },
+    "update-swapped": {
+      what: "What was sent is not the update that was announced",
+      todo: "It was not installed. Tell the server's staff; the details say what differs.",
+    },
+    "update-incomplete": {
+      what: "The update arrived in part",
+      todo: "It was not installed. Try again.",
+    },
+    "update-not-installed": {
+      what: "The update could not be installed",
+      todo: "The version before is still there. Check the free space and that you may install programs.",
+    },
+    "updates-off": {
+      what: "This launcher takes no updates",
+      todo: "It was built without a key for them: install newer versions by hand.",
+    },
+    "profile-invalid": {
+      what: "The file is no server profile, or was changed after it was signed",
+      todo: "Download it again from the server's site.",
     },
     "config-unreadable": {
       what: "The configuration file cannot be read",

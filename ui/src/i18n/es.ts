@@ -31,6 +31,48 @@ export const es: Texts = {
     motions: { system: "Como el sistema", reduce: "Reducidas" },
     reset: "Restablecer",
   },
+  desktop: {
+    words: {
+      open: "Abrir",
+      fail_over: "Cambiar de ruta",
+      quit: "Salir",
+      stay: "Quedarse",
+      game_runs: "Hay un juego abierto. Termina cuando se cierra el launcher.",
+      blank: "La página del launcher no aparece. Recargarla suele ayudar; lo que falló está en el registro.",
+      reload: "Recargar",
+      go_back: "Volver a la versión anterior",
+      moved: "La conexión pasó a otra ruta.",
+      update: "Hay una versión nueva del launcher.",
+    },
+    update: {
+      region: "Actualización del launcher",
+      offered: (version) => `Está la versión ${version}`,
+      load: "Descargar",
+      later: "Después",
+      loading: (version) => `Descargando la versión ${version}`,
+      ready: (version) => `La versión ${version} está lista. El launcher se reinicia con ella`,
+      install: "Instalar e iniciar",
+      installing: (version) => `Instalando la versión ${version}`,
+      didNotStart: (version) => `La versión ${version} no se inició`,
+      goBack: (version) => `Volver a la versión ${version}`,
+      ask: "Buscar actualizaciones",
+      asking: "Buscando",
+      newest: "Esta es la versión más nueva",
+    },
+    server: {
+      title: "Otro servidor o juego",
+      hint: "El equipo del servidor te da un perfil, un archivo pequeño. O escribe la dirección que te indiquen.",
+      profile: "Abrir un perfil de servidor",
+      address: "Dirección del servidor",
+      use: "Usar",
+      game: "Elegir el programa del juego",
+    },
+    notify: {
+      title: "Notificaciones",
+      failover: "Cambio de ruta",
+      update: "Versión nueva",
+    },
+  },
   hosting: {
     title: "Alojamiento",
     close: "Cerrar el alojamiento",
@@ -586,6 +628,30 @@ export const es: Texts = {
     "game-files": {
       what: "No se pudo poner en su sitio el archivo clientinfo del juego",
       todo: "Comprueba que puedes escribir en la carpeta del juego y que ningún otro launcher la usa; los detalles dicen qué archivo.",
+    },
+    "update-forged": {
+      what: "La actualización no está firmada con la clave en la que confía este launcher",
+      todo: "No se instaló. Avisa al equipo del servidor.",
+    },
+    "update-swapped": {
+      what: "Lo que se envió no es la actualización anunciada",
+      todo: "No se instaló. Avisa al equipo del servidor; los detalles dicen en qué difiere.",
+    },
+    "update-incomplete": {
+      what: "La actualización llegó incompleta",
+      todo: "No se instaló. Inténtalo de nuevo.",
+    },
+    "update-not-installed": {
+      what: "No se pudo instalar la actualización",
+      todo: "La versión anterior sigue en su sitio. Revisa el espacio libre y que puedas instalar programas.",
+    },
+    "updates-off": {
+      what: "Este launcher no recibe actualizaciones",
+      todo: "Se compiló sin una clave para ellas: instala las versiones nuevas a mano.",
+    },
+    "profile-invalid": {
+      what: "El archivo no es un perfil de servidor o se cambió después de firmarlo",
+      todo: "Descárgalo otra vez del sitio del servidor.",
     },
     "config-unreadable": {
       what: "No se puede leer el archivo de configuración",

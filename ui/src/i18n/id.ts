@@ -31,6 +31,48 @@ export const id: Texts = {
     motions: { system: "Ikuti sistem", reduce: "Dikurangi" },
     reset: "Kembalikan ke awal",
   },
+  desktop: {
+    words: {
+      open: "Buka",
+      fail_over: "Pindah jalur",
+      quit: "Keluar",
+      stay: "Tetap di sini",
+      game_runs: "Game sedang berjalan. Game berakhir saat launcher ditutup.",
+      blank: "Halaman launcher tidak muncul. Memuat ulang sering membantu; penyebabnya ada di log.",
+      reload: "Muat ulang",
+      go_back: "Kembali ke versi sebelumnya",
+      moved: "Koneksi pindah ke jalur lain.",
+      update: "Ada versi baru launcher.",
+    },
+    update: {
+      region: "Pembaruan launcher",
+      offered: (version) => `Ada versi ${version}`,
+      load: "Unduh",
+      later: "Nanti",
+      loading: (version) => `Mengunduh versi ${version}`,
+      ready: (version) => `Versi ${version} siap. Launcher dimulai ulang dengannya`,
+      install: "Pasang dan mulai",
+      installing: (version) => `Memasang versi ${version}`,
+      didNotStart: (version) => `Versi ${version} tidak bisa dimulai`,
+      goBack: (version) => `Kembali ke versi ${version}`,
+      ask: "Cari pembaruan",
+      asking: "Mencari",
+      newest: "Ini versi terbaru",
+    },
+    server: {
+      title: "Server atau game lain",
+      hint: "Staf server memberimu profil, sebuah berkas kecil. Atau ketik alamat yang mereka sebutkan.",
+      profile: "Buka profil server",
+      address: "Alamat server",
+      use: "Pakai",
+      game: "Pilih program game",
+    },
+    notify: {
+      title: "Notifikasi",
+      failover: "Pindah jalur",
+      update: "Versi baru",
+    },
+  },
   hosting: {
     title: "Hosting",
     close: "Tutup hosting",
@@ -581,6 +623,30 @@ export const id: Texts = {
     "game-files": {
       what: "Berkas clientinfo game tidak bisa diletakkan di tempatnya",
       todo: "Pastikan kamu boleh menulis di folder game dan tidak ada launcher lain yang memakainya; nama berkasnya ada di rincian.",
+    },
+    "update-forged": {
+      what: "Pembaruan tidak ditandatangani dengan kunci yang dipercaya launcher ini",
+      todo: "Pembaruan tidak dipasang. Beri tahu staf server.",
+    },
+    "update-swapped": {
+      what: "Yang dikirim bukan pembaruan yang diumumkan",
+      todo: "Pembaruan tidak dipasang. Beri tahu staf server; bedanya ada di rincian.",
+    },
+    "update-incomplete": {
+      what: "Pembaruan tiba tidak lengkap",
+      todo: "Pembaruan tidak dipasang. Coba lagi.",
+    },
+    "update-not-installed": {
+      what: "Pembaruan tidak bisa dipasang",
+      todo: "Versi sebelumnya masih ada. Periksa ruang kosong dan izin memasang program.",
+    },
+    "updates-off": {
+      what: "Launcher ini tidak menerima pembaruan",
+      todo: "Launcher ini dibuat tanpa kunci untuk pembaruan: pasang versi baru sendiri.",
+    },
+    "profile-invalid": {
+      what: "Berkas ini bukan profil server, atau diubah setelah ditandatangani",
+      todo: "Unduh lagi dari situs server.",
     },
     "config-unreadable": {
       what: "Berkas konfigurasi tidak bisa dibaca",

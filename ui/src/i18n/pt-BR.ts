@@ -31,6 +31,48 @@ export const ptBR: Texts = {
     motions: { system: "Igual ao sistema", reduce: "Reduzidas" },
     reset: "Restaurar padrões",
   },
+  desktop: {
+    words: {
+      open: "Abrir",
+      fail_over: "Trocar de caminho",
+      quit: "Sair",
+      stay: "Ficar",
+      game_runs: "Um jogo está aberto. Ele termina quando o launcher é fechado.",
+      blank: "A página do launcher não aparece. Recarregar costuma resolver; o que deu errado está no log.",
+      reload: "Recarregar",
+      go_back: "Voltar à versão anterior",
+      moved: "A conexão passou para outro caminho.",
+      update: "Há uma nova versão do launcher.",
+    },
+    update: {
+      region: "Atualização do launcher",
+      offered: (version) => `Há a versão ${version}`,
+      load: "Baixar",
+      later: "Depois",
+      loading: (version) => `Baixando a versão ${version}`,
+      ready: (version) => `A versão ${version} está pronta. O launcher reinicia com ela`,
+      install: "Instalar e iniciar",
+      installing: (version) => `Instalando a versão ${version}`,
+      didNotStart: (version) => `A versão ${version} não iniciou`,
+      goBack: (version) => `Voltar à versão ${version}`,
+      ask: "Procurar atualizações",
+      asking: "Procurando",
+      newest: "Esta é a versão mais nova",
+    },
+    server: {
+      title: "Outro servidor ou jogo",
+      hint: "A equipe do servidor fornece um perfil, um arquivo pequeno. Ou digite o endereço que ela indicar.",
+      profile: "Abrir um perfil de servidor",
+      address: "Endereço do servidor",
+      use: "Usar",
+      game: "Escolher o programa do jogo",
+    },
+    notify: {
+      title: "Notificações",
+      failover: "Troca de caminho",
+      update: "Nova versão",
+    },
+  },
   hosting: {
     title: "Hospedagem",
     close: "Fechar a hospedagem",
@@ -586,6 +628,30 @@ export const ptBR: Texts = {
     "game-files": {
       what: "Não foi possível colocar o arquivo clientinfo do jogo no lugar",
       todo: "Veja se você pode gravar na pasta do jogo e se nenhum outro launcher a usa; os detalhes dizem qual arquivo.",
+    },
+    "update-forged": {
+      what: "A atualização não está assinada pela chave em que este launcher confia",
+      todo: "Ela não foi instalada. Avise a equipe do servidor.",
+    },
+    "update-swapped": {
+      what: "O que foi enviado não é a atualização anunciada",
+      todo: "Ela não foi instalada. Avise a equipe do servidor; os detalhes dizem o que difere.",
+    },
+    "update-incomplete": {
+      what: "A atualização chegou incompleta",
+      todo: "Ela não foi instalada. Tente de novo.",
+    },
+    "update-not-installed": {
+      what: "Não foi possível instalar a atualização",
+      todo: "A versão anterior continua no lugar. Veja o espaço livre e se você pode instalar programas.",
+    },
+    "updates-off": {
+      what: "Este launcher não recebe atualizações",
+      todo: "Ele foi compilado sem uma chave para elas: instale novas versões manualmente.",
+    },
+    "profile-invalid": {
+      what: "O arquivo não é um perfil de servidor ou foi alterado depois de assinado",
+      todo: "Baixe-o de novo no site do servidor.",
     },
     "config-unreadable": {
       what: "O arquivo de configuração não pode ser lido",

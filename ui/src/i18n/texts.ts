@@ -76,6 +76,30 @@ export interface Texts {
     /** All of them back to the defaults. */
     reset: string;
   };
+  desktop: {
+    /** Shown by the system itself: tray, dialogs, notifications. The keys are the native side's. */
+    words: Record<
+      "open" | "fail_over" | "quit" | "stay" | "game_runs" | "blank" | "reload" | "go_back" | "moved" | "update",
+      string
+    >;
+    update: {
+      region: string;
+      offered: (version: string) => string;
+      load: string;
+      later: string;
+      loading: (version: string) => string;
+      ready: (version: string) => string;
+      install: string;
+      installing: (version: string) => string;
+      didNotStart: (version: string) => string;
+      goBack: (version: string) => string;
+      ask: string;
+      asking: string;
+      newest: string;
+    };
+    server: { title: string; hint: string; profile: string; address: string; use: string; game: string };
+    notify: { title: string; failover: string; update: string };
+  };
   hosting: {
     title: string;
     close: string;

@@ -1,4 +1,5 @@
-// The only place that talks to the native side: five commands, all typed by the engine's own types.
+// The only place that talks to the native side: commands typed by the
+// engine's own types. What the window does beside the engine is in desktop.svelte.ts.
 
 import { Channel, invoke } from "@tauri-apps/api/core";
 
@@ -15,6 +16,8 @@ import {
 export interface WindowAbout extends About {
   /** Games that may run at once; 0: there is no program to start. */
   max_games: number;
+  /** Name, news and colour of the server, where it came with a profile. */
+  look: { name: string; news_url: string | null; accent: string | null } | null;
 }
 
 /** Starts the engine if it does not run yet. Rejects with a {@link Problem}. */

@@ -1,6 +1,6 @@
 // The window's one store: talks to the native side and holds the model.
 
-import type { Command, Diagnosis, Event } from "../generated/bindings";
+import type { Command, Diagnosis, Event, Problem } from "../generated/bindings";
 import * as ipc from "./ipc";
 import { INITIAL, type Attempt, answerCame, ask, dismiss, foldAll, problem } from "./model";
 
@@ -158,6 +158,11 @@ class Launcher {
     this.buttonAnswer = null;
     this.asked = [...this.asked.slice(-7), line];
     await this.console(line);
+  }
+
+  /** Shows a problem that came from elsewhere than the engine. */
+  report(reported: Problem): void {
+    this.model = problem(this.model, reported);
   }
 
   dismiss(id: number): void {

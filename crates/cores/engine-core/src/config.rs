@@ -21,9 +21,11 @@ use crate::levels::{Limits, Thresholds};
 
 mod game;
 mod hosting;
+mod updates;
 
 pub use game::{ClientInfoSection, GameSection, PracticeSection, has_separator};
 pub use hosting::HostingSection;
+pub use updates::UpdatesSection;
 
 /// Keys of the older client that have no meaning here, with the reason.
 pub const RETIRED: &[(&str, &str)] = &[
@@ -71,6 +73,8 @@ pub struct Config {
     pub game: GameSection,
     /// Being a host for others.
     pub hosting: HostingSection,
+    /// Newer versions of the launcher.
+    pub updates: UpdatesSection,
     /// Logs.
     pub logging: LoggingSection,
 }
@@ -430,6 +434,7 @@ fn check(name: &str, config: &Config) -> Result<(), Problem> {
         .and_then(|()| config.game.check())
         .and_then(|()| config.security.check())
         .and_then(|()| config.hosting.check())
+        .and_then(|()| config.updates.check())
         .map_err(|wrong| {
             Problem::new(ProblemCode::ConfigValue, format!("{name}: {}", wrong.key)).with_detail(
                 format!("{} is not allowed here: {}", wrong.value, wrong.allowed),

@@ -50,6 +50,7 @@
 //! | `npc.poll_seconds` | how often, 1 to 3600 | 5 |
 //! | `npc.zones` | `{"zone": ["npc-id"]}`, at most 64 for each zone | `{}` |
 //! | `npc.push_token` | what the AI service shows when it pushes states; at least 16 characters | none |
+//! | `updates.directory` | folder with releases of the launcher, relative to the file; see docs/updates.md | none |
 //! | `log.format` | `text` or `json` | `text` |
 //! | `log.file` | file that `serve` logs to instead of standard error, relative to the file; the day is added to its name, which ends with `.log` | none |
 //! | `log.keep` | how many days' files are kept, 1 to 365 | 14 |
@@ -179,6 +180,8 @@ pub struct CoordinatorConfig {
     pub monitoring: MonitoringConfig,
     /// Where states of NPCs come from.
     pub npc: NpcConfig,
+    /// Folder with releases of the launcher.
+    pub updates: Option<PathBuf>,
     /// How the program logs; a launcher that embeds the coordinator logs as it likes.
     pub log: LogConfig,
     /// Password hashing; anything but the default is for tests.
@@ -215,6 +218,7 @@ impl Default for CoordinatorConfig {
             limits: RateLimits::default(),
             monitoring: MonitoringConfig::default(),
             npc: NpcConfig::default(),
+            updates: None,
             log: LogConfig::default(),
             password_cost: PasswordCost::Standard,
         }
@@ -290,7 +294,14 @@ struct File {
     #[serde(default)]
     npc: NpcPart,
     #[serde(default)]
+    updates: UpdatesPart,
+    #[serde(default)]
     log: LogPart,
+}
+
+#[derive(Default, Deserialize)]
+struct UpdatesPart {
+    directory: Option<PathBuf>,
 }
 
 #[derive(Default, Deserialize)]
@@ -477,6 +488,7 @@ impl File {
             let remote = config.endpoint_mode == EndpointMode::Remote;
             config.cluster = Some(cluster.checked(json, base, remote)?);
         }
+        config.updates = self.updates.directory.map(|folder| base.join(folder));
         config.listen = self.listen.unwrap_or(config.listen);
         config.data_dir = self.data_dir.map_or(config.data_dir, |p| base.join(p));
         config.database = self.database.url;

@@ -8,6 +8,7 @@
 
 mod admin_cli;
 mod doctor_cli;
+mod profile_cli;
 
 use std::{
     io::{BufRead, Read, Write},
@@ -121,6 +122,9 @@ enum Command {
         #[command(flatten)]
         place: Place,
     },
+    /// Write the profile that players give their launcher: name, address and key of this server, and
+    /// how it looks. Signed with the coordinator's key.
+    Profile(profile_cli::ProfileArgs),
 }
 
 #[derive(Subcommand)]
@@ -398,6 +402,7 @@ async fn run(command: Command) -> Result<(), Failure> {
             let _ = std::io::stdout().write_all(text.as_bytes());
             Ok(())
         }
+        Command::Profile(arguments) => profile_cli::run(arguments),
         Command::Key { place } => {
             let config = configuration(&place)?;
             let key = warp_coordinator::public_key(&config.data_dir)

@@ -14,6 +14,7 @@ use warp_endpoint::{EndpointLimits, EndpointTrust, HostTraffic, Identity};
 use warp_protocol::{
     ProblemCode, Secret,
     identity::PublicKey,
+    profile::{Profile, SignedProfile, profile_message},
     rest::AccountRole,
     zone::{ZoneFile, ZoneStatus},
 };
@@ -369,6 +370,24 @@ impl Drop for Running {
 pub fn public_key(data_dir: &Path) -> Result<PublicKey, StartError> {
     data_dir::prepare(data_dir)?;
     Ok(identity(data_dir)?.key())
+}
+
+/// The text of a profile's file, signed with the key of the coordinator whose data is in `data_dir`.
+///
+/// # Errors
+/// The directory or the key cannot be used.
+pub fn sign_profile(data_dir: &Path, profile: &Profile) -> Result<String, StartError> {
+    data_dir::prepare(data_dir)?;
+    let identity = identity(data_dir)?;
+    let signed = serde_json::to_string(profile).ok().and_then(|profile| {
+        let signature = hex::encode(identity.sign(&profile_message(&profile))?);
+        serde_json::to_string_pretty(&SignedProfile { profile, signature }).ok()
+    });
+    signed
+        .map(|text| text + "\n")
+        .ok_or_else(|| StartError::KeyFile {
+            file: data_dir.to_owned(),
+        })
 }
 
 fn identity(data_dir: &Path) -> Result<Identity, StartError> {

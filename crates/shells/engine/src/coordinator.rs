@@ -447,6 +447,29 @@ fn proxy_policy(section: &CoordinatorSection) -> Result<ProxyPolicy, BadProxy> {
     }
 }
 
+/// An HTTP client that reaches the coordinator the way that the engine does, through the same proxy and
+/// with the same certificates, and the base of its REST routes: for what is not the engine's to ask.
+///
+/// # Errors
+/// `config-value`: certificate file or proxy cannot be used.
+pub fn coordinator_http(config: &Config) -> Result<(String, reqwest::Client), Problem> {
+    let section = &config.coordinator;
+    let ca_file = (!section.ca_file.is_empty()).then(|| Path::new(&section.ca_file));
+    let tls = warp_link::tls::client_config(ca_file).map_err(|error| {
+        Problem::new(ProblemCode::ConfigValue, "coordinator.ca_file").with_detail(error.to_string())
+    })?;
+    let mut tls = ClientConfig::clone(&tls);
+    tls.alpn_protocols = vec![b"http/1.1".to_vec()];
+    let base = section.rest_api_url.trim_end_matches('/').to_owned();
+    let via = proxy_policy(section)
+        .map_err(|bad| {
+            Problem::new(ProblemCode::ConfigValue, "coordinator.proxy").with_detail(bad.to_string())
+        })?
+        .proxy_for(&base);
+    let timeout = Duration::from_secs(section.timeout_seconds);
+    Ok((base, http_client(tls, timeout, via.as_ref())?))
+}
+
 fn http_client(
     tls: ClientConfig,
     timeout: Duration,

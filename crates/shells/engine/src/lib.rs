@@ -22,6 +22,7 @@
 //! | `signaling` | one WebRTC set-up through the coordinator |
 //! | `router` | which link carries a connection of the game |
 //! | `opener` | the streams of a link as the bridge takes them |
+//! | `profile` | an operator's profile |
 //! | `play` | the bridge, its events and its numbers |
 //! | `tables` | the operator's packet tables |
 //! | `instances` | the game clients that were started here |
@@ -46,6 +47,7 @@ mod outbox;
 mod paths;
 mod pins;
 mod play;
+mod profile;
 mod proof;
 mod room;
 mod router;
@@ -55,8 +57,10 @@ mod signaling;
 mod tables;
 mod tokens;
 
+pub use coordinator::coordinator_http;
 pub use doctor::{InPlay, doctor, export};
 pub use handle::{EngineHandle, EngineOptions, EventStream, KNOWN_COORDINATORS, Keeping};
+pub use profile::open_profile;
 pub use warp_engine_core::command::Command;
 pub use warp_engine_core::config;
 pub use warp_engine_core::event::Event;

@@ -191,6 +191,30 @@ fn explain(code: ProblemCode) -> (&'static str, &'static str) {
             "the game's clientinfo file cannot be put in its place",
             "Check that you may write in the game's folder and that no other launcher uses it.",
         ),
+        C::UpdateForged => (
+            "the update is not signed by the key that this launcher trusts",
+            "It was not installed. Tell the server's staff.",
+        ),
+        C::UpdateSwapped => (
+            "what was sent is not the update that was announced",
+            "It was not installed. Tell the server's staff.",
+        ),
+        C::UpdateIncomplete => (
+            "the update arrived in part",
+            "It was not installed. Try again.",
+        ),
+        C::UpdateNotInstalled => (
+            "the update could not be installed",
+            "The version before is still there. Check the free space and that you may install programs.",
+        ),
+        C::UpdatesOff => (
+            "this launcher takes no updates",
+            "It was built without a key for them: install newer versions by hand.",
+        ),
+        C::ProfileInvalid => (
+            "the file is no server profile, or was changed after it was signed",
+            "Download it again from the server's site.",
+        ),
         C::ConfigUnreadable => (
             "the configuration cannot be read",
             "It must be a JSON object.",

@@ -16,12 +16,14 @@ pub mod identity;
 #[cfg(feature = "openapi")]
 mod openapi;
 pub mod problem;
+pub mod profile;
 pub mod relay;
 pub mod report;
 pub mod rest;
 pub mod secret;
 pub mod signal;
 pub mod stream;
+pub mod update;
 pub mod zone;
 
 pub use problem::{Problem, ProblemCode};

@@ -122,6 +122,20 @@ pub enum ProblemCode {
     GameFailed,
     /// A file that the game needs beside it cannot be written, or another one is in its place.
     GameFiles,
+    // updates and profiles
+    /// An update is not signed by the key that this launcher was built with.
+    UpdateForged,
+    /// An update is genuine, but not the one that was announced: another version, channel or system,
+    /// or no newer one.
+    UpdateSwapped,
+    /// An update arrived in part, or damaged.
+    UpdateIncomplete,
+    /// An update could not be installed; the version before is still there.
+    UpdateNotInstalled,
+    /// This launcher takes no updates: it was built without a key for them.
+    UpdatesOff,
+    /// The file is no server profile, or was changed after it was signed.
+    ProfileInvalid,
     // configuration and machine
     /// The configuration file is not readable.
     ConfigUnreadable,

@@ -15,6 +15,7 @@ mod paging;
 mod sessions;
 mod stats;
 mod table;
+mod updates;
 mod zones;
 
 use std::time::Duration;
@@ -44,6 +45,7 @@ use warp_protocol::{
         RefreshRequest, RefusalCount, RevokeAnswer, RevokeRequest, SessionGrant, TokenRequest,
         Tokens,
     },
+    update::Offer,
 };
 
 pub(crate) use auth::{NewAccount, make_account};
@@ -138,6 +140,7 @@ fn routes() -> Vec<Route> {
     all.extend(session_routes());
     all.extend(monitoring_routes());
     all.extend(admin_routes());
+    all.extend(update_routes());
     all.extend([
         get("relay/ws", ws::relay::open)
             .says("Datagrams between two members of a room")
@@ -460,6 +463,25 @@ fn admin_routes() -> Vec<Route> {
             .body::<MoveRequest>()
             .answers::<SessionInfo>(200)
             .refuses(&[403, 404, 409]),
+    ]
+}
+
+fn update_routes() -> Vec<Route> {
+    vec![
+        get("updates/{target}/{arch}/{version}", updates::offer)
+            .says("The release that a launcher of this version is offered; 204: none")
+            .query::<updates::Asker>()
+            .answers::<Offer>(200)
+            .answers_nothing(204)
+            .refuses(&[404]),
+        get(
+            "updates/files/{channel}/{platform}/{version}/{file}",
+            updates::file,
+        )
+        .says("A package, or with `Range` a part of it")
+        .answers_with(200, "application/octet-stream")
+        .answers_with(206, "application/octet-stream")
+        .refuses(&[404]),
     ]
 }
 

@@ -1,0 +1,440 @@
+//! Manners of a program on a desktop: tray, notifications, links, the question before quitting, and a
+//! word when the page does not come.
+//!
+//! Nothing here is needed to play. What a desktop has not (a tray, a notification service, a session
+//! bus) is left out, and that is logged.
+
+use std::{path::PathBuf, sync::Mutex, time::Duration};
+
+use serde::Serialize;
+use tauri::{
+    AppHandle, Manager as _, Runtime,
+    ipc::Channel,
+    menu::{Menu, MenuItem, PredefinedMenuItem},
+    tray::TrayIconBuilder,
+};
+use tauri_plugin_dialog::{DialogExt as _, MessageDialogButtons, MessageDialogResult};
+use tokio::sync::{oneshot, watch};
+use warp_engine_core::{command::Command, event::Event};
+use warp_protocol::Problem;
+
+use crate::{
+    face::Face,
+    house::House,
+    profile::Applied,
+    updates::{UpdateState, Updates},
+};
+
+/// Time in which the page has to say that it is there.
+const READY_WITHIN: Duration = Duration::from_secs(10);
+/// What is told before the page listens waits for it, so many of them.
+const MOST_WAITING: usize = 8;
+/// Label of the one window.
+pub(crate) const WINDOW: &str = "main";
+
+/// What the page is told beside the engine's events.
+#[derive(Debug, Clone, Serialize)]
+#[serde(tag = "told", rename_all = "kebab-case")]
+pub(crate) enum Told {
+    /// How updates are.
+    Update { update: UpdateState },
+    /// A link names a zone.
+    Zone { zone: String },
+    /// A profile was opened from outside of the page, and the launcher is for another server now.
+    Profile { applied: Applied },
+    /// Something that was asked for from outside of the page did not work.
+    Problem { problem: Problem },
+}
+
+/// The state of it all.
+pub(crate) struct Desktop {
+    face: Mutex<Face>,
+    folder: PathBuf,
+    ready: watch::Sender<bool>,
+    page: Mutex<Page>,
+    state_item: Mutex<Option<Box<dyn Fn(&str) + Send>>>,
+}
+
+#[derive(Default)]
+struct Page {
+    channel: Option<Channel<Told>>,
+    waiting: Vec<Told>,
+}
+
+impl Desktop {
+    /// Keeps the page's words in `folder`.
+    pub(crate) fn new(folder: PathBuf) -> Self {
+        Self {
+            face: Mutex::new(Face::load(&folder)),
+            folder,
+            ready: watch::channel(false).0,
+            page: Mutex::default(),
+            state_item: Mutex::default(),
+        }
+    }
+
+    pub(crate) fn face(&self) -> Face {
+        lock(&self.face).clone()
+    }
+
+    /// Tells the page, now or as soon as it listens.
+    pub(crate) fn tell(&self, told: Told) {
+        let mut page = lock(&self.page);
+        if let Some(channel) = &page.channel
+            && channel.send(told.clone()).is_ok()
+        {
+            return;
+        }
+        if page.waiting.len() < MOST_WAITING {
+            page.waiting.push(told);
+        }
+    }
+
+    /// The page is there, with these words and choices, and listens on `channel`.
+    fn listens(&self, face: Face, channel: Channel<Told>) {
+        let face = face.bounded();
+        face.keep(&self.folder);
+        *lock(&self.face) = face;
+        let mut page = lock(&self.page);
+        for told in page.waiting.drain(..) {
+            // A page that is gone already is not waited for.
+            let _ = channel.send(told);
+        }
+        page.channel = Some(channel);
+        drop(page);
+        self.ready.send_replace(true);
+    }
+
+    /// The page is loaded anew: it is waited for again.
+    fn forget_page(&self) {
+        lock(&self.page).channel = None;
+        self.ready.send_replace(false);
+    }
+
+    pub(crate) fn page_is_there(&self) -> watch::Receiver<bool> {
+        self.ready.subscribe()
+    }
+}
+
+/// A poisoned lock guards nothing that could be half done here.
+fn lock<T>(mutex: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {
+    mutex
+        .lock()
+        .unwrap_or_else(std::sync::PoisonError::into_inner)
+}
+
+/// The page says that it is there.
+#[tauri::command]
+pub(crate) fn desktop<R: Runtime>(app: AppHandle<R>, face: Face, channel: Channel<Told>) {
+    let desktop = app.state::<Desktop>();
+    if !*desktop.page_is_there().borrow() {
+        // `cargo xtask bench launcher` waits for this line.
+        tracing::info!("the page is there");
+    }
+    desktop.listens(face, channel);
+    let updates = app.state::<Updates>();
+    updates.page_came(&app);
+    desktop.tell(Told::Update {
+        update: updates.state(),
+    });
+}
+
+/// Brings the window to the front.
+pub(crate) fn show<R: Runtime>(app: &AppHandle<R>) {
+    if let Some(window) = app.get_webview_window(WINDOW) {
+        let shown = window
+            .unminimize()
+            .and_then(|()| window.show())
+            .and_then(|()| window.set_focus());
+        if let Err(error) = shown {
+            tracing::debug!(%error, "the window does not come to the front");
+        }
+    }
+}
+
+/// Loads the page anew; it starts the engine if that does not run.
+pub(crate) fn reload<R: Runtime>(app: &AppHandle<R>) {
+    app.state::<Desktop>().forget_page();
+    if let Some(window) = app.get_webview_window(WINDOW)
+        && let Err(error) = window.reload()
+    {
+        tracing::warn!(%error, "the page cannot be loaded anew");
+    }
+    watch_page(app.clone());
+}
+
+/// Says so when the page does not come, and what can be done.
+pub(crate) fn watch_page<R: Runtime>(app: AppHandle<R>) {
+    tauri::async_runtime::spawn(async move {
+        let mut ready = app.state::<Desktop>().page_is_there();
+        // What is awaited holds a lock: it ends here.
+        let came = tokio::time::timeout(READY_WITHIN, ready.wait_for(|ready| *ready))
+            .await
+            .is_ok();
+        if came {
+            return;
+        }
+        tracing::warn!("the page has not shown within 10 s");
+        let words = app.state::<Desktop>().face().words;
+        let back = app.state::<Updates>().can_go_back();
+        let buttons = match back {
+            true => MessageDialogButtons::YesNoCancelCustom(
+                words.reload.clone(),
+                words.go_back.clone(),
+                words.quit.clone(),
+            ),
+            false => MessageDialogButtons::OkCancelCustom(words.reload.clone(), words.quit.clone()),
+        };
+        let answer = ask(&app, &words.blank, buttons).await;
+        // It may have come while the question stood there.
+        if *ready.borrow() {
+            return;
+        }
+        match answer {
+            Some(MessageDialogResult::Custom(text)) if text == words.reload => reload(&app),
+            Some(MessageDialogResult::Yes | MessageDialogResult::Ok) => reload(&app),
+            Some(MessageDialogResult::Custom(text)) if back && text == words.go_back => {
+                crate::updates::go_back(&app).await;
+            }
+            Some(MessageDialogResult::No) if back => crate::updates::go_back(&app).await,
+            _ => crate::end(app),
+        }
+    });
+}
+
+/// Asks in a dialog of the system; `None`: it could not be shown.
+async fn ask<R: Runtime>(
+    app: &AppHandle<R>,
+    text: &str,
+    buttons: MessageDialogButtons,
+) -> Option<MessageDialogResult> {
+    let (answer, answered) = oneshot::channel();
+    app.dialog()
+        .message(text)
+        .title(app.package_info().name.clone())
+        .buttons(buttons)
+        .show_with_result(move |result| {
+            // Nobody waits any more when the program ends meanwhile.
+            let _ = answer.send(result);
+        });
+    answered.await.ok()
+}
+
+/// Ends the launcher, and asks first while a game runs.
+pub(crate) fn quit<R: Runtime>(app: AppHandle<R>) {
+    tauri::async_runtime::spawn(async move {
+        if app.state::<House>().games().await > 0 {
+            let words = app.state::<Desktop>().face().words;
+            let buttons =
+                MessageDialogButtons::OkCancelCustom(words.quit.clone(), words.stay.clone());
+            show(&app);
+            match ask(&app, &words.game_runs, buttons).await {
+                Some(MessageDialogResult::Ok | MessageDialogResult::Yes) => {}
+                Some(MessageDialogResult::Custom(text)) if text == words.quit => {}
+                // Where no question can be asked the person's word stands.
+                None => {}
+                Some(_) => return,
+            }
+        }
+        if let Some(window) = app.get_webview_window(WINDOW) {
+            // A window that stays in sight for the last moment harms nobody.
+            let _ = window.hide();
+        }
+        crate::end(app);
+    });
+}
+
+/// What the engine tells, as far as it is shown outside of the page.
+pub(crate) fn engine_told<R: Runtime>(app: &AppHandle<R>, events: &[Event]) {
+    let desktop = app.state::<Desktop>();
+    for event in events {
+        match event {
+            Event::State { state, .. } => {
+                let code = serde_json::to_value(state).unwrap_or_default();
+                let name = code.as_str().and_then(|code| {
+                    let words = lock(&desktop.face);
+                    words.words.state.get(code).cloned()
+                });
+                if let (Some(name), Some(item)) = (name, &*lock(&desktop.state_item)) {
+                    item(&name);
+                }
+            }
+            Event::Moved { .. } => {
+                let face = desktop.face();
+                if face.notify_failover {
+                    notify(app, face.words.moved);
+                }
+            }
+            _ => {}
+        }
+    }
+}
+
+/// Notifies, unless the person looks at the window anyway.
+pub(crate) fn notify<R: Runtime>(app: &AppHandle<R>, text: String) {
+    let window = app.get_webview_window(WINDOW);
+    if window.is_some_and(|window| window.is_focused().unwrap_or(false)) {
+        return;
+    }
+    let app = app.clone();
+    // A notification service may take its time to answer.
+    tauri::async_runtime::spawn_blocking(move || {
+        let mut notification = notify_rust::Notification::new();
+        notification.summary(&app.package_info().name).body(&text);
+        // What Linux and macOS give back could be used to close it, and Windows gives nothing.
+        let shown = notification.show().map(|_| ());
+        if let Err(error) = shown {
+            tracing::debug!(%error, "no notification is shown");
+        }
+    });
+}
+
+/// A link or a file that the system hands over.
+pub(crate) fn opened<R: Runtime>(app: &AppHandle<R>, what: &str) {
+    if let Some(zone) = zone_of(what) {
+        show(app);
+        app.state::<Desktop>().tell(Told::Zone { zone });
+    } else if what.ends_with(&format!(".{}", crate::profile::EXTENSION)) {
+        let (app, file) = (app.clone(), PathBuf::from(what));
+        tauri::async_runtime::spawn(async move {
+            show(&app);
+            let told = match app.state::<House>().open_profile(&file).await {
+                Ok(applied) => Told::Profile { applied },
+                Err(problem) => Told::Problem { problem },
+            };
+            app.state::<Desktop>().tell(told);
+        });
+    } else {
+        tracing::debug!("what was opened is neither a zone's link nor a profile");
+    }
+}
+
+/// The zone that `warp://zone/ID` names.
+fn zone_of(link: &str) -> Option<String> {
+    let zone = link.strip_prefix("warp://zone/")?.trim_end_matches('/');
+    let plain = |c: char| c.is_ascii_alphanumeric() || matches!(c, '-' | '_' | '.');
+    ((1..=64).contains(&zone.len()) && zone.chars().all(plain)).then(|| zone.to_owned())
+}
+
+/// Puts the icon into the tray, where there is one.
+pub(crate) fn tray<R: Runtime>(app: &AppHandle<R>) -> tauri::Result<()> {
+    if !can_have_tray() {
+        tracing::info!("no tray: libayatana-appindicator3 is not installed");
+        return Ok(());
+    }
+    let words = app.state::<Desktop>().face().words;
+    let first = words.state.get("disconnected").cloned().unwrap_or_default();
+    let state = MenuItem::with_id(app, "state", first, false, None::<&str>)?;
+    let line = PredefinedMenuItem::separator(app)?;
+    let open = MenuItem::with_id(app, "open", &words.open, true, None::<&str>)?;
+    let fail_over = MenuItem::with_id(app, "fail-over", &words.fail_over, true, None::<&str>)?;
+    let quit_item = MenuItem::with_id(app, "quit", &words.quit, true, None::<&str>)?;
+    let menu = Menu::with_items(app, &[&state, &line, &open, &fail_over, &quit_item])?;
+    let mut tray = TrayIconBuilder::with_id("tray")
+        .menu(&menu)
+        .tooltip(&app.package_info().name)
+        .on_menu_event(|app, event| match event.id().as_ref() {
+            "open" => show(app),
+            "fail-over" => fail_over_now(app),
+            "quit" => quit(app.clone()),
+            _ => {}
+        });
+    if let Some(icon) = app.default_window_icon() {
+        tray = tray.icon(icon.clone());
+    }
+    tray.build(app)?;
+    *lock(&app.state::<Desktop>().state_item) = Some(Box::new(move |name| {
+        // The tray may be gone; then nobody reads it.
+        let _ = state.set_text(name);
+    }));
+    Ok(())
+}
+
+fn fail_over_now<R: Runtime>(app: &AppHandle<R>) {
+    let app = app.clone();
+    tauri::async_runtime::spawn(async move {
+        let line = "/p2p failover".to_owned();
+        let asked = app.state::<House>().send(Command::Console { line }).await;
+        if let Err(problem) = asked {
+            tracing::info!(code = ?problem.code, "no failover from the tray");
+        }
+    });
+}
+
+/// The tray's library is loaded when the tray is made, and ends the program where it is missing. So it
+/// is looked for first, where the loader looks.
+#[cfg(target_os = "linux")]
+fn can_have_tray() -> bool {
+    const NAMES: [&str; 2] = ["libayatana-appindicator3.so.1", "libappindicator3.so.1"];
+    let given = std::env::var_os("LD_LIBRARY_PATH").unwrap_or_default();
+    let mut folders: Vec<PathBuf> = std::env::split_paths(&given).collect();
+    for base in ["/usr/lib", "/usr/lib64", "/lib", "/lib64", "/usr/local/lib"] {
+        folders.push(base.into());
+        // Debian's, such as /usr/lib/x86_64-linux-gnu.
+        folders.push(PathBuf::from(base).join(format!("{}-linux-gnu", std::env::consts::ARCH)));
+    }
+    let has = |folder: &PathBuf| NAMES.iter().any(|name| folder.join(name).exists());
+    folders.iter().any(has)
+}
+
+#[cfg(not(target_os = "linux"))]
+fn can_have_tray() -> bool {
+    true
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use tauri::ipc::InvokeResponseBody;
+    use tokio::sync::mpsc;
+
+    #[test]
+    fn a_link_names_a_zone_and_nothing_else() {
+        assert_eq!(zone_of("warp://zone/prontera").as_deref(), Some("prontera"));
+        assert_eq!(zone_of("warp://zone/prt-1/").as_deref(), Some("prt-1"));
+        let long = format!("warp://zone/{}", "a".repeat(65));
+        for bad in [
+            "warp://zone/",
+            "warp://zone/a/b",
+            "warp://zone/../x",
+            "warp://zone/<b>",
+            "warp://admin/x",
+            "https://zone/prontera",
+            &long,
+        ] {
+            assert_eq!(zone_of(bad), None, "{bad}");
+        }
+    }
+
+    #[test]
+    fn what_is_told_before_the_page_listens_waits_for_it_and_no_more_than_that() {
+        let folder = tempfile::tempdir().unwrap();
+        let desktop = Desktop::new(folder.path().to_owned());
+        for number in 0..2 * MOST_WAITING {
+            desktop.tell(Told::Zone {
+                zone: number.to_string(),
+            });
+        }
+        let (sender, mut receiver) = mpsc::unbounded_channel();
+        let channel = Channel::new(move |body| {
+            let InvokeResponseBody::Json(text) = body else {
+                panic!("it travels as JSON");
+            };
+            let _ = sender.send(text);
+            Ok(())
+        });
+        assert!(!*desktop.page_is_there().borrow());
+        desktop.listens(Face::default(), channel);
+        assert!(*desktop.page_is_there().borrow());
+        desktop.tell(Told::Zone {
+            zone: "last".into(),
+        });
+        let mut all = Vec::new();
+        while let Ok(text) = receiver.try_recv() {
+            all.push(text);
+        }
+        assert_eq!(all.len(), MOST_WAITING + 1);
+        assert_eq!(all[0], r#"{"told":"zone","zone":"0"}"#);
+        assert_eq!(all[MOST_WAITING], r#"{"told":"zone","zone":"last"}"#);
+    }
+}

@@ -1,0 +1,316 @@
+//! Which server this launcher is for: an operator's profile, written into the configuration file.
+//!
+//! A profile is opened from the page (a file dialog), dropped on the program, or lies beside it under
+//! the name [`BESIDE`] while there is no configuration yet.
+
+use std::path::{Path, PathBuf};
+
+use serde::Serialize;
+use serde_json::{Map, Value, json};
+use warp_protocol::{
+    Problem, ProblemCode,
+    profile::{GameHints, MAX_PROFILE, Profile},
+};
+
+/// Name of a profile that an operator ships beside the program.
+pub(crate) const BESIDE: &str = "server.warp";
+/// How profile files end.
+pub(crate) const EXTENSION: &str = "warp";
+
+/// What the page is told of a profile.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub(crate) struct Applied {
+    name: String,
+    news_url: Option<String>,
+    accent: Option<String>,
+    /// The game's program that was found, if it was.
+    game: Option<String>,
+}
+
+/// Reads a profile file.
+///
+/// # Errors
+/// `profile-invalid`.
+pub(crate) fn read(file: &Path) -> Result<Profile, Problem> {
+    let name = file.display().to_string();
+    let wrong = |why: String| Problem::new(ProblemCode::ProfileInvalid, &name).with_detail(why);
+    let size = std::fs::metadata(file).map_err(|error| wrong(error.to_string()))?;
+    if !size.is_file() || size.len() > MAX_PROFILE as u64 {
+        return Err(wrong(format!(
+            "a profile is a file of at most {MAX_PROFILE} bytes"
+        )));
+    }
+    let text = std::fs::read_to_string(file).map_err(|error| wrong(error.to_string()))?;
+    warp_engine::open_profile(&name, &text)
+}
+
+/// Writes what the profile says into the configuration `file`; every other key stays as it is.
+///
+/// # Errors
+/// `config-unreadable`: the file cannot be read or written.
+pub(crate) fn apply(profile: &Profile, file: &Path) -> Result<Applied, Problem> {
+    let mut config = read_config(file)?;
+    edit(&mut config, "coordinator", |coordinator| {
+        coordinator.insert("rest_api_url".into(), json!(profile.rest_api_url));
+        coordinator.insert("public_key".into(), json!(profile.public_key.to_string()));
+        // An address of another coordinator's socket would be the wrong one.
+        coordinator.remove("websocket_url");
+    });
+    let game = find_game(&profile.game);
+    if let Some(program) = &game {
+        edit(&mut config, "game", |game| {
+            let named = game.get("executable").and_then(Value::as_str);
+            if named.is_none_or(str::is_empty) {
+                game.insert("executable".into(), json!(program));
+            }
+        });
+    }
+    write_config(file, &config)?;
+    keep_look(profile, file);
+    Ok(Applied {
+        name: profile.name.clone(),
+        news_url: profile.news_url.clone(),
+        accent: profile.accent.clone(),
+        game: game.map(|game| game.display().to_string()),
+    })
+}
+
+/// Writes an address that was typed in.
+///
+/// # Errors
+/// `config-value`: it is no address; `config-unreadable`: the file cannot be read or written.
+pub(crate) fn apply_address(url: &str, file: &Path) -> Result<(), Problem> {
+    let url = url.trim().trim_end_matches('/');
+    let bare = url.strip_prefix("https://").or(url.strip_prefix("http://"));
+    let good = bare.is_some_and(|rest| {
+        !rest.is_empty() && !rest.starts_with('/') && !rest.contains([' ', '@', '\\'])
+    });
+    if !good || url.len() > 512 {
+        return Err(
+            Problem::new(ProblemCode::ConfigValue, "coordinator.rest_api_url")
+                .with_detail("http://host:port/api/v1 or https://host/api/v1"),
+        );
+    }
+    let url = match bare.is_some_and(|rest| rest.contains('/')) {
+        true => url.to_owned(),
+        false => format!("{url}/api/v1"),
+    };
+    let mut config = read_config(file)?;
+    edit(&mut config, "coordinator", |coordinator| {
+        if coordinator.get("rest_api_url") != Some(&json!(url)) {
+            coordinator.remove("public_key");
+            coordinator.remove("websocket_url");
+        }
+        coordinator.insert("rest_api_url".into(), json!(url));
+    });
+    write_config(file, &config)?;
+    let _ = std::fs::remove_file(look_file(file));
+    Ok(())
+}
+
+/// Writes which program is the game.
+///
+/// # Errors
+/// `game-missing`: it is no file; `config-unreadable`: the file cannot be read or written.
+pub(crate) fn apply_game(program: &Path, file: &Path) -> Result<(), Problem> {
+    if !program.is_file() {
+        return Err(Problem::new(
+            ProblemCode::GameMissing,
+            program.display().to_string(),
+        ));
+    }
+    let mut config = read_config(file)?;
+    edit(&mut config, "game", |game| {
+        game.insert("executable".into(), json!(program));
+    });
+    write_config(file, &config)
+}
+
+/// How the server of the configuration looks; `None`: it came without a profile.
+pub(crate) fn look(config: Option<&Path>) -> Option<Value> {
+    let text = std::fs::read_to_string(look_file(config?)).ok()?;
+    serde_json::from_str(&text).ok()
+}
+
+fn look_file(config: &Path) -> PathBuf {
+    config.with_file_name("server_look.json")
+}
+
+fn keep_look(profile: &Profile, config: &Path) {
+    let look = json!({
+        "name": profile.name,
+        "news_url": profile.news_url,
+        "accent": profile.accent,
+    });
+    if let Err(error) = std::fs::write(look_file(config), look.to_string()) {
+        tracing::warn!(%error, "the server's look is not kept");
+    }
+}
+
+/// The game's program in one of the hinted folders. `~` at the start is the home folder, `%NAME%` and
+/// `$NAME` at the start an environment variable.
+fn find_game(hints: &GameHints) -> Option<PathBuf> {
+    let executable = hints.executable.as_deref()?;
+    let candidates = hints.folders.iter().filter_map(|folder| expand(folder));
+    let mut candidates = candidates.map(|folder| folder.join(executable));
+    candidates.find(|program| program.is_file())
+}
+
+fn expand(folder: &str) -> Option<PathBuf> {
+    let variable = |name: &str| std::env::var_os(name).map(PathBuf::from);
+    if let Some(rest) = folder.strip_prefix('~') {
+        return Some(variable("HOME")?.join(rest.trim_start_matches(['/', '\\'])));
+    }
+    if let Some(rest) = folder.strip_prefix('%') {
+        let (name, rest) = rest.split_once('%')?;
+        return Some(variable(name)?.join(rest.trim_start_matches(['/', '\\'])));
+    }
+    if let Some(rest) = folder.strip_prefix('$') {
+        let (name, rest) = rest.split_once('/').unwrap_or((rest, ""));
+        return Some(variable(name)?.join(rest));
+    }
+    Some(PathBuf::from(folder))
+}
+
+fn read_config(file: &Path) -> Result<Map<String, Value>, Problem> {
+    let wrong = |why: String| {
+        Problem::new(ProblemCode::ConfigUnreadable, file.display().to_string()).with_detail(why)
+    };
+    let text = match std::fs::read_to_string(file) {
+        Ok(text) => text,
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(Map::new()),
+        Err(error) => return Err(wrong(error.to_string())),
+    };
+    match serde_json::from_str(&text) {
+        Ok(Value::Object(config)) => Ok(config),
+        Ok(_) => Err(wrong("it is not a JSON object".into())),
+        Err(error) => Err(wrong(error.to_string())),
+    }
+}
+
+fn edit(config: &mut Map<String, Value>, name: &str, change: impl FnOnce(&mut Map<String, Value>)) {
+    let mut section = match config.remove(name) {
+        Some(Value::Object(section)) => section,
+        _ => Map::new(),
+    };
+    change(&mut section);
+    config.insert(name.to_owned(), Value::Object(section));
+}
+
+/// Beside first, then renamed: half a configuration is never there.
+fn write_config(file: &Path, config: &Map<String, Value>) -> Result<(), Problem> {
+    let written = serde_json::to_vec_pretty(config)
+        .map_err(std::io::Error::from)
+        .and_then(|text| {
+            if let Some(folder) = file.parent() {
+                std::fs::create_dir_all(folder)?;
+            }
+            let new = file.with_extension("json.new");
+            std::fs::write(&new, text)?;
+            std::fs::rename(&new, file)
+        });
+    written.map_err(|error| {
+        Problem::new(ProblemCode::ConfigUnreadable, file.display().to_string())
+            .with_detail(error.to_string())
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use warp_protocol::identity::PublicKey;
+
+    fn profile(folder: &Path) -> Profile {
+        Profile {
+            name: "Prontera Online".into(),
+            rest_api_url: "https://play.example/api/v1".into(),
+            public_key: PublicKey::from_raw([7; 32]),
+            news_url: None,
+            accent: Some("#3366cc".into()),
+            game: GameHints {
+                executable: Some("ragexe".into()),
+                folders: vec!["/nowhere".into(), folder.display().to_string()],
+            },
+        }
+    }
+
+    fn config(file: &Path) -> Value {
+        serde_json::from_str(&std::fs::read_to_string(file).unwrap()).unwrap()
+    }
+
+    #[test]
+    fn a_profile_takes_the_place_of_the_server_and_of_nothing_else() {
+        let folder = tempfile::tempdir().unwrap();
+        let file = folder.path().join("sub/p2p_config.json");
+        let applied = apply(&profile(folder.path()), &file).unwrap();
+        assert_eq!(applied.game, None, "there is no game in the hinted folders");
+        let text =
+            r#"{"coordinator": {"websocket_url": "ws://old", "timeout_seconds": 5}, "mine": 1}"#;
+        std::fs::write(&file, text).unwrap();
+        std::fs::write(folder.path().join("ragexe"), "").unwrap();
+        let applied = apply(&profile(folder.path()), &file).unwrap();
+        let program = folder.path().join("ragexe").display().to_string();
+        assert_eq!(applied.game.as_deref(), Some(program.as_str()));
+        let written = config(&file);
+        let expected = json!({
+            "coordinator": {
+                "rest_api_url": "https://play.example/api/v1",
+                "public_key": PublicKey::from_raw([7; 32]).to_string(),
+                "timeout_seconds": 5,
+            },
+            "game": { "executable": program },
+            "mine": 1,
+        });
+        assert_eq!(written, expected);
+        assert_eq!(look(Some(&file)).unwrap()["accent"], "#3366cc");
+    }
+
+    #[test]
+    fn a_typed_address_forgets_the_key_of_another_server() {
+        let folder = tempfile::tempdir().unwrap();
+        let file = folder.path().join("p2p_config.json");
+        apply(&profile(folder.path()), &file).unwrap();
+        apply_address(" http://other.example:8001/ ", &file).unwrap();
+        let written = config(&file);
+        assert_eq!(
+            written["coordinator"],
+            json!({ "rest_api_url": "http://other.example:8001/api/v1" })
+        );
+        assert_eq!(look(Some(&file)), None);
+        for bad in [
+            "",
+            "other.example",
+            "ftp://a",
+            "http://",
+            "http://a b",
+            "http://me@host/",
+        ] {
+            let problem = apply_address(bad, &file).unwrap_err();
+            assert_eq!(problem.code, ProblemCode::ConfigValue, "{bad}");
+        }
+    }
+
+    #[test]
+    fn a_configuration_that_is_not_one_is_left_alone() {
+        let folder = tempfile::tempdir().unwrap();
+        let file = folder.path().join("p2p_config.json");
+        std::fs::write(&file, "[1]").unwrap();
+        let problem = apply(&profile(folder.path()), &file).unwrap_err();
+        assert_eq!(problem.code, ProblemCode::ConfigUnreadable);
+        assert_eq!(std::fs::read_to_string(&file).unwrap(), "[1]");
+    }
+
+    #[test]
+    fn a_file_that_is_no_profile_is_refused() {
+        let folder = tempfile::tempdir().unwrap();
+        let file = folder.path().join("x.warp");
+        for text in ["", "{}", &"x".repeat(MAX_PROFILE + 1)] {
+            std::fs::write(&file, text).unwrap();
+            assert_eq!(read(&file).unwrap_err().code, ProblemCode::ProfileInvalid);
+        }
+        assert_eq!(
+            read(folder.path()).unwrap_err().code,
+            ProblemCode::ProfileInvalid
+        );
+    }
+}

@@ -1,0 +1,294 @@
+//! What the launcher's window costs, beside a bare window of the same toolkit in the same run.
+//!
+//! - start: from the start of the process until the page says that it is there. The launcher's page
+//!   says so when it is mounted and has spoken to the native side; the bare one when it is loaded.
+//! - memory: proportional set size of all its processes, a while after the start.
+//! - idle: processor time of all its processes while nothing happens, in percent of one core.
+//! - package: the program without symbols, and the Debian package where one was built.
+
+use std::collections::BTreeMap;
+use std::io::{BufRead as _, BufReader};
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+use std::sync::mpsc;
+use std::time::{Duration, Instant};
+
+use anyhow::{Context as _, Result, bail};
+use serde::Serialize;
+
+use crate::program;
+use crate::stats::Spread;
+
+/// What both write when their page is there.
+const THERE: &str = "the page is there";
+/// Longest wait for it.
+const PATIENCE: Duration = Duration::from_secs(60);
+/// From the page to the first look at memory and processor: first paints and collections are over.
+const SETTLE: Duration = Duration::from_secs(5);
+
+#[derive(clap::Args)]
+pub(crate) struct Args {
+    /// Starts of each window.
+    #[arg(long, default_value_t = 10)]
+    starts: u32,
+    /// How long each idles, seconds.
+    #[arg(long, default_value_t = 30)]
+    idle_seconds: u64,
+    /// Only show that it runs.
+    #[arg(long)]
+    quick: bool,
+}
+
+/// One window.
+#[derive(Debug, Serialize)]
+pub(crate) struct Window {
+    name: String,
+    start: Spread,
+    processes: usize,
+    memory_mib: f64,
+    idle_percent: f64,
+}
+
+#[derive(Debug, Serialize)]
+pub(crate) struct Outcome {
+    windows: Vec<Window>,
+    /// The launcher's over the bare window's.
+    start_ratio: f64,
+    memory_ratio: f64,
+    program_mib: f64,
+    pub(crate) holds: bool,
+}
+
+/// Measures both, start by start in turn, so that noise meets both alike.
+pub(crate) fn run(args: &Args) -> Result<Outcome> {
+    if std::env::var_os("DISPLAY").is_none() {
+        bail!("no display; `cargo xtask bench launcher` brings one");
+    }
+    let folder = program::folder()?;
+    let programs = [
+        ("launcher", folder.join("warp-launcher")),
+        ("bare window", folder.join("examples/bare")),
+    ];
+    let (starts, idle) = match args.quick {
+        true => (2, Duration::from_secs(2)),
+        false => (args.starts, Duration::from_secs(args.idle_seconds)),
+    };
+    let mut times: [Vec<Duration>; 2] = [Vec::new(), Vec::new()];
+    // The first of each fills the caches of files and is not counted.
+    for round in 0..=starts {
+        for ((_, file), times) in programs.iter().zip(&mut times) {
+            let open = Open::new(file)?;
+            if round > 0 {
+                times.push(open.took);
+            }
+        }
+    }
+    let mut windows = Vec::new();
+    for ((name, file), times) in programs.iter().zip(&times) {
+        let open = Open::new(file)?;
+        std::thread::sleep(SETTLE);
+        let all = open.processes()?;
+        let memory = all.keys().map(|pid| memory_kib(*pid)).sum::<f64>() / 1024.0;
+        let before = open.ticks()?;
+        std::thread::sleep(idle);
+        let ticks = open.ticks()?.saturating_sub(before);
+        windows.push(Window {
+            name: (*name).to_owned(),
+            start: Spread::of(times),
+            processes: all.len(),
+            memory_mib: memory,
+            idle_percent: ticks as f64 / TICKS_PER_SECOND / idle.as_secs_f64() * 100.0,
+        });
+    }
+    let [launcher, bare] = &windows[..] else {
+        bail!("two windows are measured");
+    };
+    let start_ratio = launcher.start.p50 / bare.start.p50;
+    let memory_ratio = launcher.memory_mib / bare.memory_mib;
+    let program_mib = stripped_mib(&programs[0].1)?;
+    println!(
+        "| | start p50, ms | start max, ms | processes | memory (PSS), MiB | idle, % of a core |"
+    );
+    println!("|---|---:|---:|---:|---:|---:|");
+    for window in &windows {
+        println!(
+            "| {} | {:.0} | {:.0} | {} | {:.1} | {:.2} |",
+            window.name,
+            window.start.p50,
+            window.start.max,
+            window.processes,
+            window.memory_mib,
+            window.idle_percent
+        );
+    }
+    let holds = start_ratio <= 1.25 && memory_ratio <= 1.25;
+    println!(
+        "\nlauncher / bare: start {start_ratio:.2}, memory {memory_ratio:.2}; wanted 1.25 at most: {}",
+        if holds { "holds" } else { "does not hold" }
+    );
+    println!("program without symbols: {program_mib:.1} MiB");
+    Ok(Outcome {
+        start_ratio,
+        memory_ratio,
+        program_mib,
+        holds,
+        windows,
+    })
+}
+
+/// Clock ticks of the kernel's accounting, USER_HZ: 100 on every architecture that we build for.
+const TICKS_PER_SECOND: f64 = 100.0;
+
+/// An open window with a home of its own; it is ended with its value.
+struct Open {
+    child: Child,
+    took: Duration,
+    _home: tempfile::TempDir,
+}
+
+impl Open {
+    fn new(file: &Path) -> Result<Self> {
+        let home = tempfile::tempdir()?;
+        let mut command = Command::new(file);
+        for name in ["HOME", "XDG_DATA_HOME", "XDG_CONFIG_HOME", "XDG_CACHE_HOME"] {
+            command.env(name, home.path());
+        }
+        // Set beforehand: the launcher would begin again with it, and the bare window would not.
+        command.env("WEBKIT_DISABLE_DMABUF_RENDERER", "1");
+        command.env("WARP_LOG", "info").env("NO_AT_BRIDGE", "1");
+        command
+            .stdin(Stdio::null())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped());
+        let started = Instant::now();
+        let mut child = command
+            .spawn()
+            .with_context(|| format!("cannot start {}", file.display()))?;
+        let (there, heard) = mpsc::channel();
+        let out = child
+            .stdout
+            .take()
+            .map(|out| Box::new(out) as Box<dyn std::io::Read + Send>);
+        let err = child
+            .stderr
+            .take()
+            .map(|err| Box::new(err) as Box<dyn std::io::Read + Send>);
+        for pipe in [out, err].into_iter().flatten() {
+            let there = there.clone();
+            std::thread::spawn(move || {
+                for line in BufReader::new(pipe).lines().map_while(Result::ok) {
+                    if line.contains(THERE) {
+                        // Who does not listen has seen it already.
+                        let _ = there.send(started.elapsed());
+                    }
+                }
+            });
+        }
+        let took = heard.recv_timeout(PATIENCE);
+        let mut open = Self {
+            child,
+            took: Duration::ZERO,
+            _home: home,
+        };
+        open.took = took.with_context(|| format!("{} shows no page", file.display()))?;
+        Ok(open)
+    }
+
+    /// The process and all below it, with their parents.
+    fn processes(&self) -> Result<BTreeMap<u32, u32>> {
+        let mut parents = BTreeMap::new();
+        for entry in std::fs::read_dir("/proc")?.flatten() {
+            let Some(pid) = entry
+                .file_name()
+                .to_str()
+                .and_then(|name| name.parse().ok())
+            else {
+                continue;
+            };
+            if let Some(parent) = stat(pid).and_then(|fields| fields.get(1)?.parse().ok()) {
+                parents.insert(pid, parent);
+            }
+        }
+        let own = self.child.id();
+        let below = |mut pid: u32| {
+            for _ in 0..64 {
+                if pid == own {
+                    return true;
+                }
+                match parents.get(&pid) {
+                    Some(parent) => pid = *parent,
+                    None => return false,
+                }
+            }
+            false
+        };
+        let all = parents
+            .clone()
+            .into_iter()
+            .filter(|(pid, _)| below(*pid))
+            .collect();
+        Ok(all)
+    }
+
+    /// Processor time of all of them, in ticks.
+    fn ticks(&self) -> Result<u64> {
+        let number = |fields: &[String], at: usize| -> u64 {
+            fields
+                .get(at)
+                .and_then(|field| field.parse().ok())
+                .unwrap_or_default()
+        };
+        let all = self.processes()?;
+        let of =
+            |pid: &u32| stat(*pid).map_or(0, |fields| number(&fields, 11) + number(&fields, 12));
+        Ok(all.keys().map(of).sum())
+    }
+}
+
+impl Drop for Open {
+    fn drop(&mut self) {
+        let all = self.processes().unwrap_or_default();
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+        // What it started ends with it; the next window is not to share the processor with that.
+        let end = Instant::now() + Duration::from_secs(5);
+        while all
+            .keys()
+            .any(|pid| Path::new(&format!("/proc/{pid}")).exists())
+        {
+            if Instant::now() > end {
+                return;
+            }
+            std::thread::sleep(Duration::from_millis(20));
+        }
+    }
+}
+
+/// The fields of `/proc/PID/stat` behind the name, from the state on.
+fn stat(pid: u32) -> Option<Vec<String>> {
+    let text = std::fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
+    let (_, rest) = text.rsplit_once(") ")?;
+    Some(rest.split(' ').map(str::to_owned).collect())
+}
+
+/// Proportional set size: shared pages count by their share.
+fn memory_kib(pid: u32) -> f64 {
+    let text = std::fs::read_to_string(format!("/proc/{pid}/smaps_rollup")).unwrap_or_default();
+    let line = text.lines().find_map(|line| line.strip_prefix("Pss:"));
+    let number = line.and_then(|rest| rest.trim().split(' ').next()?.parse().ok());
+    number.unwrap_or_default()
+}
+
+fn stripped_mib(file: &Path) -> Result<f64> {
+    let folder = tempfile::tempdir()?;
+    let stripped: PathBuf = folder.path().join("stripped");
+    let status = Command::new("strip")
+        .arg("-o")
+        .arg(&stripped)
+        .arg(file)
+        .status()?;
+    if !status.success() {
+        bail!("strip {}: {status}", file.display());
+    }
+    Ok(std::fs::metadata(stripped)?.len() as f64 / (1024.0 * 1024.0))
+}

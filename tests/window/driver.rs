@@ -1,0 +1,215 @@
+//! A launcher's window and what drives it.
+
+use std::{
+    net::{Ipv4Addr, TcpListener, TcpStream},
+    path::{Path, PathBuf},
+    process::Command,
+    time::{Duration, Instant},
+};
+
+use serde_json::{Value, json};
+use tempfile::TempDir;
+use warp_tests::process::{Process, Source};
+
+use crate::webdriver::Session;
+
+/// The longest that anything in the page is waited for; reached only when a test fails.
+pub(crate) const PATIENCE: Duration = Duration::from_secs(60);
+/// How often the page is looked at.
+const LOOK: Duration = Duration::from_millis(100);
+const DRIVER: &str = "WebKitWebDriver";
+const BUS: &str = "dbus-daemon";
+
+/// Why there can be no window here.
+pub(crate) fn no_window() -> Option<String> {
+    if std::env::var_os("DISPLAY").is_none_or(|display| display.is_empty()) {
+        return Some("no display; `cargo xtask test --only window` brings one".into());
+    }
+    let has = |program: &str| {
+        let path = std::env::var_os("PATH").unwrap_or_default();
+        std::env::split_paths(&path).any(|folder| folder.join(program).is_file())
+    };
+    let missing = [DRIVER, BUS].into_iter().find(|name| !has(name));
+    missing.map(|name| format!("{name} is not installed"))
+}
+
+/// A folder for one person's launcher: its home, its configuration.
+pub(crate) struct Home {
+    dir: TempDir,
+}
+
+impl Home {
+    pub(crate) fn new(config: &Value) -> Self {
+        let dir = tempfile::tempdir().unwrap();
+        std::fs::write(dir.path().join("p2p_config.json"), config.to_string()).unwrap();
+        for folder in ["data", "config", "cache"] {
+            std::fs::create_dir(dir.path().join(folder)).unwrap();
+        }
+        Self { dir }
+    }
+
+    pub(crate) fn path(&self, name: &str) -> PathBuf {
+        self.dir.path().join(name)
+    }
+
+    /// A copy of a program, without symbols: a hundred megabytes of them are no part of it.
+    pub(crate) fn install(&self, from: &Path) -> PathBuf {
+        let to = self.path(&from.file_name().unwrap().to_string_lossy());
+        strip(from, &to);
+        to
+    }
+
+    /// What the launcher keeps about its updates.
+    pub(crate) fn update_state(&self) -> Value {
+        let file = self.path("data/io.warplauncher.desktop/updates/state.json");
+        let text = std::fs::read_to_string(file).unwrap_or_default();
+        serde_json::from_str(&text).unwrap_or_default()
+    }
+}
+
+/// The window.
+pub(crate) struct Window {
+    page: Session,
+    driver: Process,
+    _bus: Process,
+}
+
+impl Window {
+    /// Starts `program` with the home's configuration and `arguments`, and waits until its page is there.
+    pub(crate) async fn open(home: &Home, program: &Path, arguments: &[&str]) -> Self {
+        let config = home.path("p2p_config.json").display().to_string();
+        let all = [&["--config", &config], arguments].concat();
+        Self::start(home, program, &all).await
+    }
+
+    /// Starts `program` with `arguments` alone.
+    pub(crate) async fn start(home: &Home, program: &Path, arguments: &[&str]) -> Self {
+        let mut command = Command::new(BUS);
+        command.args(["--session", "--nofork", "--print-address"]);
+        let bus = Process::start(BUS, command);
+        let (_, address) = bus.wait_line(0, "its address", PATIENCE, |line| {
+            (line.source == Source::Out).then(|| line.text.clone())
+        });
+        let port = free_port();
+        let mut command = Command::new(DRIVER);
+        command.arg("--host=127.0.0.1");
+        command.arg(format!("--port={port}"));
+        command
+            .env("DBUS_SESSION_BUS_ADDRESS", address)
+            .env("TAURI_WEBVIEW_AUTOMATION", "true")
+            .env("HOME", home.dir.path())
+            .env("XDG_DATA_HOME", home.path("data"))
+            .env("XDG_CONFIG_HOME", home.path("config"))
+            .env("XDG_CACHE_HOME", home.path("cache"))
+            .env("LANG", "en_US.UTF-8")
+            .env("LANGUAGE", "en")
+            .env("NO_AT_BRIDGE", "1")
+            .env("WARP_LOG", "info");
+        let driver = Process::start(DRIVER, command);
+        let until = Instant::now() + PATIENCE;
+        while TcpStream::connect((Ipv4Addr::LOCALHOST, port)).is_err() {
+            assert!(Instant::now() < until, "{DRIVER} does not listen");
+            tokio::time::sleep(LOOK).await;
+        }
+        let options = json!({ "binary": program, "args": arguments });
+        let capabilities = json!({ "webkitgtk:browserOptions": options });
+        let page = Session::new(&format!("http://127.0.0.1:{port}"), capabilities)
+            .await
+            .expect("the window opens");
+        let window = Self {
+            page,
+            driver,
+            _bus: bus,
+        };
+        window.shows(r#"[data-testid="app"]"#).await;
+        window
+    }
+
+    /// Whether something of the page fits `css` now.
+    pub(crate) async fn has(&self, css: &str) -> bool {
+        let script = "return document.querySelector(arguments[0]) !== null";
+        // While a page is loaded anew there is none that could answer.
+        self.page.execute(script, json!([css])).await == Ok(json!(true))
+    }
+
+    /// Waits until something of the page fits `css`.
+    pub(crate) async fn shows(&self, css: &str) {
+        let until = Instant::now() + PATIENCE;
+        while !self.has(css).await {
+            if Instant::now() > until {
+                let text = self.text().await;
+                let lines = self.driver.lines();
+                let last: Vec<_> = lines
+                    .iter()
+                    .rev()
+                    .take(25)
+                    .rev()
+                    .map(|line| &line.text)
+                    .collect();
+                panic!("waited in vain for {css}\nthe page says: {text}\nlog: {last:#?}");
+            }
+            tokio::time::sleep(LOOK).await;
+        }
+    }
+
+    /// Everything that the page says.
+    pub(crate) async fn text(&self) -> String {
+        let text = self
+            .page
+            .execute("return document.body.innerText", json!([]))
+            .await;
+        text.map_or_else(|error| error, |text| text.to_string())
+    }
+
+    /// The value of an attribute of the first element that fits.
+    pub(crate) async fn attribute(&self, css: &str, name: &str) -> String {
+        let script = "return document.querySelector(arguments[0]).getAttribute(arguments[1])";
+        let value = self
+            .page
+            .execute(script, json!([css, name]))
+            .await
+            .expect(css);
+        value.as_str().unwrap_or_default().to_owned()
+    }
+
+    pub(crate) async fn press(&self, css: &str) {
+        self.shows(css).await;
+        // A click by script: what lies over a button for a moment is not what is tested here.
+        let script = "document.querySelector(arguments[0]).click()";
+        self.page.execute(script, json!([css])).await.expect(css);
+    }
+
+    pub(crate) async fn type_into(&self, css: &str, text: &str) {
+        self.shows(css).await;
+        self.page.type_into(css, text).await.expect(css);
+    }
+
+    /// Signs in as `alice` with the password of all tests.
+    pub(crate) async fn sign_in(&self) {
+        self.type_into(r#"[data-testid="user"]"#, "alice").await;
+        self.type_into(r#"[data-testid="password"]"#, warp_tests::house::PASSWORD)
+            .await;
+        self.press(r#"[data-testid="submit"]"#).await;
+        self.shows(r#"[data-testid="account"]"#).await;
+    }
+
+    /// Ends the window.
+    pub(crate) async fn close(self) {
+        self.page.close().await;
+    }
+}
+
+fn free_port() -> u16 {
+    let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).expect("a port is free");
+    listener.local_addr().expect("it has an address").port()
+}
+
+/// Copies a program without its symbols.
+pub(crate) fn strip(from: &Path, to: &Path) {
+    let status = Command::new("strip").arg("-o").arg(to).arg(from).status();
+    assert!(
+        status.is_ok_and(|status| status.success()),
+        "strip {}",
+        from.display()
+    );
+}
