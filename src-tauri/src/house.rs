@@ -1,19 +1,23 @@
-//! What stands behind the five commands: the engine that runs, and who listens to it.
+//! What stands behind the commands: the engine that runs, and who listens to it.
 
 use std::{sync::Arc, time::Duration};
 
-use tauri::{State, ipc::Channel, ipc::Invoke};
+use tauri::{AppHandle, Manager as _, State, ipc::Channel, ipc::Invoke};
 use tokio::{sync::Mutex, task::AbortHandle};
+use warp_engine_core::import::{self, Imported};
 use warp_engine_core::{
     command::Command,
     event::Event,
     snapshot::{About, Snapshot},
 };
+use warp_observe::Recent;
 use warp_protocol::{Problem, ProblemCode};
 
 use crate::{
     engine::{self, DebugSwitch, Engine, Running},
+    help,
     options::Places,
+    preferences::{self, Change, Shown},
 };
 
 /// Time that the engine has to close game, bridge and link before the program ends anyway.
@@ -55,9 +59,25 @@ impl House {
     async fn start(&self) -> Result<(), Problem> {
         let mut running = self.running.lock().await;
         if running.is_none() {
-            *running = Some(engine::start(&self.places, Arc::clone(&self.debug)).await?);
+            *running =
+                Some(engine::start(&self.places.as_they_are(), Arc::clone(&self.debug)).await?);
         }
         Ok(())
+    }
+
+    /// Ends the engine and starts it with the settings as they are now.
+    ///
+    /// # Errors
+    /// A zone is being played, or the engine does not start with these settings.
+    async fn restart(&self) -> Result<(), Problem> {
+        if let Ok(engine) = self.engine().await
+            && engine.snapshot().zone.is_some()
+        {
+            return Err(Problem::new(ProblemCode::BadCommand, "restart")
+                .with_detail("a zone is being played; stop it first"));
+        }
+        self.end().await;
+        self.start().await
     }
 
     /// Sends events to `channel` from now on, and to no one else any more.
@@ -97,7 +117,19 @@ struct WindowAbout {
 
 /// The commands that `capabilities/main.json` grants.
 pub(crate) fn commands<R: tauri::Runtime>() -> impl Fn(Invoke<R>) -> bool + Send + Sync + 'static {
-    tauri::generate_handler![start, about, snapshot, subscribe, command]
+    tauri::generate_handler![
+        start,
+        about,
+        snapshot,
+        subscribe,
+        command,
+        settings_read,
+        settings_write,
+        settings_import,
+        restart,
+        log_lines,
+        save_report,
+    ]
 }
 
 #[tauri::command]
@@ -117,8 +149,8 @@ async fn about(house: State<'_, House>) -> Result<WindowAbout, Problem> {
         embedded: server.is_some_and(|server| server.embedded),
         config: house
             .places
+            .as_they_are()
             .config
-            .as_ref()
             .map(|file| file.display().to_string()),
     };
     Ok(WindowAbout {
@@ -140,6 +172,46 @@ async fn subscribe(house: State<'_, House>, channel: Channel<Vec<Event>>) -> Res
 #[tauri::command]
 async fn command(house: State<'_, House>, cmd: Command) -> Result<(), Problem> {
     house.engine().await?.send(cmd)
+}
+
+#[tauri::command]
+async fn settings_read(house: State<'_, House>) -> Result<Shown, Problem> {
+    preferences::read(&house.places.settings())
+}
+
+#[tauri::command]
+async fn settings_write(house: State<'_, House>, changes: Vec<Change>) -> Result<Shown, Problem> {
+    preferences::write(&house.places.settings(), changes)
+}
+
+#[tauri::command]
+fn settings_import(name: &str, text: &str) -> Result<Imported, Problem> {
+    import::read(name, text)
+}
+
+#[tauri::command]
+async fn restart(house: State<'_, House>) -> Result<(), Problem> {
+    house.restart().await
+}
+
+#[tauri::command]
+fn log_lines(recent: State<'_, Recent>, after: u64) -> Vec<help::Line> {
+    help::lines(&recent, after)
+}
+
+/// Into the person's folder for downloads; where there is none, beside the settings.
+#[tauri::command]
+async fn save_report<R: tauri::Runtime>(
+    app: AppHandle<R>,
+    house: State<'_, House>,
+    recent: State<'_, Recent>,
+    diagnosis: String,
+) -> Result<String, Problem> {
+    let own = house.places.settings();
+    let folder = app.path().download_dir().ok();
+    let folder = folder.or_else(|| own.parent().map(std::path::Path::to_path_buf));
+    let file = help::save(&folder.unwrap_or_default(), &recent, &diagnosis)?;
+    Ok(file.display().to_string())
 }
 
 #[cfg(test)]
@@ -345,8 +417,20 @@ mod tests {
         let capability: serde_json::Value = serde_json::from_str(text).unwrap();
         assert_eq!(capability["windows"], serde_json::json!(["main"]));
         assert!(capability.get("remote").is_none());
-        let granted = ["start", "about", "snapshot", "subscribe", "command"]
-            .map(|name| format!("allow-{name}"));
+        let granted = [
+            "start",
+            "about",
+            "snapshot",
+            "subscribe",
+            "command",
+            "settings-read",
+            "settings-write",
+            "settings-import",
+            "restart",
+            "log-lines",
+            "save-report",
+        ]
+        .map(|name| format!("allow-{name}"));
         assert_eq!(capability["permissions"], serde_json::json!(granted));
     }
 }

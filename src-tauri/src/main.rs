@@ -1,6 +1,6 @@
 //! The launcher's window.
 //!
-//! It shows the front end in `ui/` and forwards: five commands in, batches of events out. Whatever
+//! It shows the front end in `ui/` and forwards: commands in, batches of events out. Whatever
 //! it shows, the engine decides; nothing but this crate knows Tauri.
 //!
 //! ```text
@@ -8,7 +8,9 @@
 //! options   the command line, and which configuration file is meant
 //! settings  that file
 //! engine    starts the engine and, where no coordinator is configured, the embedded house
-//! house     the five commands' state: the engine that runs, and who listens to it
+//! house     the commands' state: the engine that runs, and who listens to it
+//! preferences  the settings page: keys of the configuration file, read and written
+//! help      the log, and a report for whoever helps
 //! batch     many events, few messages to the web view
 //! ```
 //!
@@ -22,15 +24,17 @@
 
 mod batch;
 mod engine;
+mod help;
 mod house;
 mod options;
+mod preferences;
 mod settings;
 
 use std::{process::ExitCode, sync::Arc};
 
 use clap::Parser as _;
 use tauri::{AppHandle, Manager as _, WindowEvent};
-use warp_observe::ObserveConfig;
+use warp_observe::{ObserveConfig, Recent};
 
 use crate::{
     engine::DebugSwitch,
@@ -78,7 +82,8 @@ fn run(options: Options) -> tauri::Result<()> {
         .setup(move |app| {
             let data = app.path().app_data_dir()?;
             let places = options.resolve(data);
-            let debug = logging(&places);
+            let (debug, recent) = logging(&places);
+            app.manage(recent);
             app.manage(House::new(places, debug));
             #[cfg(unix)]
             end_on_signal(app.handle().clone());
@@ -90,20 +95,24 @@ fn run(options: Options) -> tauri::Result<()> {
 }
 
 /// Logs as the configuration says; where it says nothing that can be read, as it does by default.
-/// Gives the switch for debug logging.
-fn logging(places: &Places) -> DebugSwitch {
-    let settings = settings::load(places.config.as_deref()).unwrap_or_default();
+/// Gives the switch for debug logging, and the last lines.
+fn logging(places: &Places) -> (DebugSwitch, Recent) {
+    let settings = settings::load(places.as_they_are().config.as_deref()).unwrap_or_default();
     let config = ObserveConfig {
         default_filter: settings.config.logging.level.name().into(),
         ..ObserveConfig::default()
     };
     match warp_observe::init(config) {
-        Ok(observe) => Arc::new(move |on| {
-            observe.set_debug(on);
-        }),
+        Ok(observe) => {
+            let recent = observe.recent().clone();
+            let switch = Arc::new(move |on| {
+                observe.set_debug(on);
+            });
+            (switch, recent)
+        }
         Err(error) => {
             eprintln!("warp-launcher: nothing will be logged: {error}");
-            Arc::new(|_| {})
+            (Arc::new(|_| {}), Recent::default())
         }
     }
 }

@@ -42,6 +42,28 @@ impl Options {
     }
 }
 
+impl Places {
+    /// The file that settings are written to: the one in use, or one of this person's own.
+    pub(crate) fn settings(&self) -> PathBuf {
+        match &self.config {
+            Some(file) => file.clone(),
+            None => {
+                let folder = self.data.parent().unwrap_or(&self.data);
+                folder.join(CONFIG_NAME)
+            }
+        }
+    }
+
+    /// The same with the person's own file where there is no other and that one is there.
+    pub(crate) fn as_they_are(&self) -> Self {
+        let own = Some(self.settings()).filter(|file| file.is_file());
+        Self {
+            config: self.config.clone().or(own),
+            data: self.data.clone(),
+        }
+    }
+}
+
 /// The configuration file beside `program`, if there is one.
 fn beside(program: &Path) -> Option<PathBuf> {
     let file = program.parent()?.join(CONFIG_NAME);
@@ -62,6 +84,26 @@ mod tests {
         assert_eq!(places.data, PathBuf::from("d"));
         let silent = Options::parse_from(["warp-launcher"]).resolve("default".into());
         assert_eq!(silent.data, PathBuf::from("default").join("server"));
+    }
+
+    #[test]
+    fn settings_go_to_the_file_in_use_or_to_one_of_ones_own() {
+        let folder = tempfile::tempdir().unwrap();
+        let silent = Places {
+            config: None,
+            data: folder.path().join("server"),
+        };
+        assert_eq!(silent.as_they_are().config, None);
+        let own = folder.path().join(CONFIG_NAME);
+        assert_eq!(silent.settings(), own);
+        std::fs::write(&own, "{}").unwrap();
+        assert_eq!(silent.as_they_are().config, Some(own));
+        let said = Places {
+            config: Some("said.json".into()),
+            ..silent
+        };
+        assert_eq!(said.settings(), PathBuf::from("said.json"));
+        assert_eq!(said.as_they_are(), said);
     }
 
     #[test]

@@ -23,6 +23,8 @@
 //! | `router` | which link carries a connection of the game |
 //! | `opener` | the streams of a link as the bridge takes them |
 //! | `play` | the bridge, its events and its numbers |
+//! | `staff` | what game masters and operators ask |
+//! | `packets` | packets of the game for the inspector |
 //! | `tables` | the operator's packet tables |
 //! | `instances` | the game clients that were started here |
 //! | `game` | one game's process |
@@ -43,6 +45,7 @@ mod mapped;
 mod network;
 mod opener;
 mod outbox;
+mod packets;
 mod paths;
 mod pins;
 mod play;
@@ -52,6 +55,7 @@ mod router;
 mod run;
 mod session;
 mod signaling;
+mod staff;
 mod tables;
 mod tokens;
 
