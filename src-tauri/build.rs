@@ -21,6 +21,12 @@ fn main() {
         "desktop",
         "update",
         "profile",
+        "settings_read",
+        "settings_write",
+        "settings_import",
+        "restart",
+        "log_lines",
+        "save_report",
     ]);
     let attributes = tauri_build::Attributes::new().app_manifest(manifest);
     if let Err(error) = tauri_build::try_build(attributes) {

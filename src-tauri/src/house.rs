@@ -6,19 +6,23 @@ use std::{
     time::Duration,
 };
 
-use tauri::{State, ipc::Channel, ipc::Invoke};
+use tauri::{AppHandle, Manager as _, State, ipc::Channel, ipc::Invoke};
 use tokio::{sync::Mutex, task::AbortHandle};
+use warp_engine_core::import::{self, Imported};
 use warp_engine_core::{
     command::Command,
     event::Event,
     snapshot::{About, Snapshot},
 };
+use warp_observe::Recent;
 use warp_protocol::{Problem, ProblemCode};
 
 use crate::{
     engine::{self, DebugSwitch, Engine, Running},
+    help,
     options::Places,
     profile::{self, Applied},
+    preferences::{self, Change, Shown},
 };
 
 /// Told of each engine that starts.
@@ -79,11 +83,14 @@ impl House {
     }
 
     /// The configuration was written: the next start takes it.
+    fn written(&self) {
+        let mut places = self.places.lock().unwrap_or_else(PoisonError::into_inner);
+        places.config = Some(places.write.clone());
+    }
+
+    /// The configuration is another one: the engine ends, and the page starts it anew.
     pub(crate) async fn configured(&self) {
-        {
-            let mut places = self.places.lock().unwrap_or_else(PoisonError::into_inner);
-            places.config = Some(places.write.clone());
-        }
+        self.written();
         self.end().await;
     }
 
@@ -110,6 +117,21 @@ impl House {
             *running = Some(started);
         }
         Ok(())
+    }
+
+    /// Ends the engine and starts it with the settings as they are now.
+    ///
+    /// # Errors
+    /// A zone is being played, or the engine does not start with these settings.
+    async fn restart(&self) -> Result<(), Problem> {
+        if let Ok(engine) = self.engine().await
+            && engine.snapshot().zone.is_some()
+        {
+            return Err(Problem::new(ProblemCode::BadCommand, "restart")
+                .with_detail("a zone is being played; stop it first"));
+        }
+        self.end().await;
+        self.start().await
     }
 
     /// Sends events to `channel` from now on, and to no one else any more.
@@ -159,7 +181,13 @@ pub(crate) fn commands<R: tauri::Runtime>() -> impl Fn(Invoke<R>) -> bool + Send
         command,
         crate::desktop::desktop,
         crate::updates::update,
-        crate::setup::profile
+        crate::setup::profile,
+        settings_read,
+        settings_write,
+        settings_import,
+        restart,
+        log_lines,
+        save_report,
     ]
 }
 
@@ -182,6 +210,7 @@ async fn about(house: State<'_, House>) -> Result<WindowAbout, Problem> {
         config: places
             .config
             .as_ref()
+            .config
             .map(|file| file.display().to_string()),
     };
     Ok(WindowAbout {
@@ -204,6 +233,48 @@ async fn subscribe(house: State<'_, House>, channel: Channel<Vec<Event>>) -> Res
 #[tauri::command]
 async fn command(house: State<'_, House>, cmd: Command) -> Result<(), Problem> {
     house.engine().await?.send(cmd)
+}
+
+#[tauri::command]
+async fn settings_read(house: State<'_, House>) -> Result<Shown, Problem> {
+    preferences::read(&house.places().write)
+}
+
+#[tauri::command]
+async fn settings_write(house: State<'_, House>, changes: Vec<Change>) -> Result<Shown, Problem> {
+    let shown = preferences::write(&house.places().write, changes)?;
+    house.written();
+    Ok(shown)
+}
+
+#[tauri::command]
+fn settings_import(name: &str, text: &str) -> Result<Imported, Problem> {
+    import::read(name, text)
+}
+
+#[tauri::command]
+async fn restart(house: State<'_, House>) -> Result<(), Problem> {
+    house.restart().await
+}
+
+#[tauri::command]
+fn log_lines(recent: State<'_, Recent>, after: u64) -> Vec<help::Line> {
+    help::lines(&recent, after)
+}
+
+/// Into the person's folder for downloads; where there is none, beside the settings.
+#[tauri::command]
+async fn save_report<R: tauri::Runtime>(
+    app: AppHandle<R>,
+    house: State<'_, House>,
+    recent: State<'_, Recent>,
+    diagnosis: String,
+) -> Result<String, Problem> {
+    let own = house.places().write;
+    let folder = app.path().download_dir().ok();
+    let folder = folder.or_else(|| own.parent().map(std::path::Path::to_path_buf));
+    let file = help::save(&folder.unwrap_or_default(), &recent, &diagnosis)?;
+    Ok(file.display().to_string())
 }
 
 #[cfg(test)]
@@ -421,6 +492,12 @@ mod tests {
             "desktop",
             "update",
             "profile",
+            "settings-read",
+            "settings-write",
+            "settings-import",
+            "restart",
+            "log-lines",
+            "save-report",
         ]
         .map(|name| format!("allow-{name}"));
         assert_eq!(capability["permissions"], serde_json::json!(granted));

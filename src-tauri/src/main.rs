@@ -9,6 +9,8 @@
 //! settings  that file
 //! engine    starts the engine and, where no coordinator is configured, the embedded house
 //! house     the commands' state: the engine that runs, and who listens to it
+//! preferences  the settings page: keys of the configuration file, read and written
+//! help      the log, and a report for whoever helps
 //! batch     many events, few messages to the web view
 //! setup     what is chosen before playing: the server, the game
 //! profile   a server's profile, and the configuration that it is written into
@@ -29,8 +31,10 @@ mod batch;
 mod desktop;
 mod engine;
 mod face;
+mod help;
 mod house;
 mod options;
+mod preferences;
 mod profile;
 mod settings;
 mod setup;
@@ -42,7 +46,7 @@ use clap::Parser as _;
 use tauri::{AppHandle, Manager as _, Runtime, WindowEvent};
 use tauri_plugin_deep_link::DeepLinkExt as _;
 use tauri_plugin_window_state::StateFlags;
-use warp_observe::ObserveConfig;
+use warp_observe::{ObserveConfig, Recent};
 use warp_protocol::Problem;
 
 use crate::{
@@ -123,7 +127,8 @@ fn run(options: Options) -> tauri::Result<()> {
 fn set_up(app: &AppHandle, options: &Options) -> tauri::Result<()> {
     let data = app.path().app_data_dir()?;
     let mut places = options.resolve(&data, &app.path().app_config_dir()?);
-    let debug = logging(&places);
+    let (debug, recent) = logging(&places);
+    app.manage(recent);
     let shipped = take_shipped_profile(&mut places);
     let updates = data.join("updates");
     app.manage(Desktop::new(data));
@@ -174,20 +179,24 @@ fn take_shipped_profile(places: &mut Places) -> Result<(), Problem> {
 }
 
 /// Logs as the configuration says; where it says nothing that can be read, as it does by default.
-/// Gives the switch for debug logging.
-fn logging(places: &Places) -> DebugSwitch {
+/// Gives the switch for debug logging, and the last lines.
+fn logging(places: &Places) -> (DebugSwitch, Recent) {
     let settings = settings::load(places.config.as_deref()).unwrap_or_default();
     let config = ObserveConfig {
         default_filter: settings.config.logging.level.name().into(),
         ..ObserveConfig::default()
     };
     match warp_observe::init(config) {
-        Ok(observe) => Arc::new(move |on| {
-            observe.set_debug(on);
-        }),
+        Ok(observe) => {
+            let recent = observe.recent().clone();
+            let switch = Arc::new(move |on| {
+                observe.set_debug(on);
+            });
+            (switch, recent)
+        }
         Err(error) => {
             eprintln!("warp-launcher: nothing will be logged: {error}");
-            Arc::new(|_| {})
+            (Arc::new(|_| {}), Recent::default())
         }
     }
 }

@@ -128,6 +128,24 @@ fn fail_over_on_request_stays_and_reconnect_brings_the_best_path_back() {
 }
 
 #[test]
+fn a_path_by_hand_stays_saves_the_game_and_gives_way_when_it_is_asked_to() {
+    let mut world = two_paths(15);
+    assert!(world.run(secs(5.0), on_direct));
+    let now = world.now;
+    assert_eq!(world.engine.use_path(Direct, now), None, "in use already");
+    assert_eq!(world.engine.use_path(Wss, now), Some((Direct, Wss)));
+    assert_eq!(world.engine.use_path(warp_protocol::carrier::PathKind::Host, now), None);
+    // Longer than a path that was merely left stays unused.
+    world.run(world.elapsed() + secs(70.0), |_| false);
+    assert_eq!(world.engine.in_use().0, Some(Wss), "chosen by hand");
+    world.cut(Wss, true);
+    assert!(world.run(world.elapsed() + secs(3.0), on_direct));
+    world.cut(Wss, false);
+    world.engine.unbench(world.now);
+    assert!(world.run(world.elapsed() + secs(5.0), on_direct));
+}
+
+#[test]
 fn a_path_left_by_choice_still_saves_the_game_when_the_other_fails() {
     let mut world = two_paths(12);
     assert!(world.run(secs(5.0), on_direct));

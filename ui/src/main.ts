@@ -1,3 +1,7 @@
+// The counters that listen to every event begin with the window.
+import "./lib/contribution.svelte";
+import "./lib/prepared.svelte";
+import "./lib/staff.svelte";
 import "@fontsource-variable/figtree/wght.css";
 import "@fontsource/marcellus/latin-400.css";
 import "uplot/dist/uPlot.min.css";

@@ -51,6 +51,84 @@ name: string,
 role: AccountRole, };
 
 /**
+ * One line of the audit log.
+ */
+export type AuditEntry = { 
+/**
+ * Its number; they count up.
+ */
+id: number, 
+/**
+ * When, unix seconds.
+ */
+at: number, 
+/**
+ * Who: the name of an account, or `command line as USER`.
+ */
+who: string, 
+/**
+ * What: `ban`, `unban`, `role`, `zone-status` and so on.
+ */
+action: string, 
+/**
+ * On what: `account alice`, `device 302a...`, `zone prontera`.
+ */
+target: string, 
+/**
+ * What was before, where it was something.
+ */
+before: unknown, 
+/**
+ * What is now.
+ */
+after: unknown, 
+/**
+ * The address that it was asked from; none on the command line.
+ */
+address: string | null, 
+/**
+ * `done`, or the code of the refusal.
+ */
+outcome: string, };
+
+/**
+ * A ban.
+ */
+export type BanView = { 
+/**
+ * Its number.
+ */
+id: number, 
+/**
+ * The account, by name.
+ */
+account?: string, 
+/**
+ * The device, by its key.
+ */
+device?: string, 
+/**
+ * Why.
+ */
+reason: string, 
+/**
+ * Who set it, as in the audit log.
+ */
+by: string, 
+/**
+ * When it was set, unix seconds.
+ */
+since: number, 
+/**
+ * When it ends, unix seconds; none: when it is lifted.
+ */
+until: number | null, 
+/**
+ * When it was lifted, unix seconds.
+ */
+lifted: number | null, };
+
+/**
  * What one class of packets carried over one path.
  */
 export type ClassCount = { 
@@ -156,7 +234,11 @@ remember: boolean, } | { "command": "resume",
 /**
  * Account name.
  */
-user: string, } | { "command": "sign-out" } | { "command": "refresh-zones" } | { "command": "play", 
+user: string, } | { "command": "sign-out" } | { "command": "leave-account" } | { "command": "sign-out-everywhere" } | { "command": "refresh-zones" } | { "command": "prepare", 
+/**
+ * Zone id.
+ */
+zone: string | null, } | { "command": "play", 
 /**
  * Zone id.
  */
@@ -193,7 +275,15 @@ upload_mbps: number | null,
  * Game servers on this machine or beside it: be the endpoint of the one zone that is named,
  * and dial these. Without it: forward for others.
  */
-upstreams?: string[], } | { "command": "host-stop" } | { "command": "diagnose" } | { "command": "quit" };
+upstreams?: string[], } | { "command": "host-stop" } | { "command": "diagnose" } | { "command": "staff", 
+/**
+ * What.
+ */
+ask: StaffAsk, } | { "command": "inspect", 
+/**
+ * From now on, or no longer.
+ */
+on: boolean, } | { "command": "quit" };
 
 /**
  * Answer to a console line; each listener puts it into words.
@@ -250,7 +340,11 @@ from: PathKind,
 /**
  * To.
  */
-to: PathKind, } | { "answer": "no-standby" } | { "answer": "keys-updating" } | { "answer": "not-connected" } | { "answer": "help" } | { "answer": "unknown" };
+to: PathKind, } | { "answer": "no-standby" } | { "answer": "automatic" } | { "answer": "redundant", 
+/**
+ * When.
+ */
+mode: RedundantSending, } | { "answer": "keys-updating" } | { "answer": "not-connected" } | { "answer": "help" } | { "answer": "unknown" };
 
 /**
  * Who answers at the coordinator's address.
@@ -683,7 +777,51 @@ export: string, } | { "event": "host-state",
 /**
  * All of it.
  */
-host: HostStatusView, } | { "event": "ended" };
+host: HostStatusView, } | { "event": "prepared", 
+/**
+ * Zone id.
+ */
+zone: string, 
+/**
+ * The state of its link.
+ */
+state: LinkState, 
+/**
+ * The best path so far.
+ */
+path: PathKind | null, 
+/**
+ * Its round trip, ms.
+ */
+rtt_ms: number | null, 
+/**
+ * How good it is, once that is measured.
+ */
+quality: Quality | null, 
+/**
+ * Why there is none.
+ */
+problem: Problem | null, } | { "event": "staff", 
+/**
+ * What was asked.
+ */
+ask: StaffAsk, 
+/**
+ * The answer.
+ */
+answer: StaffAnswer, } | { "event": "inspecting", 
+/**
+ * They are.
+ */
+on: boolean, } | { "event": "packets", 
+/**
+ * Them, oldest first.
+ */
+packets: Array<PacketView>, 
+/**
+ * Those between that were not kept, because there were too many.
+ */
+dropped: number, } | { "event": "ended" };
 
 /**
  * One family of addresses.
@@ -769,6 +907,13 @@ since_ms: number, };
 export type HostState = "registering" | "serving" | "paused" | "draining" | "stopped";
 /** Every HostState. */
 export const HOST_STATE_LIST = ["registering", "serving", "paused", "draining", "stopped"] as const satisfies readonly HostState[];
+
+/**
+ * Whether a host can be chosen.
+ */
+export type HostStatus = "online" | "offline" | "busy" | "maintenance";
+/** Every HostStatus. */
+export const HOST_STATUS_LIST = ["online", "offline", "busy", "maintenance"] as const satisfies readonly HostStatus[];
 
 /**
  * A host as its owner sees it.
@@ -860,6 +1005,67 @@ floods: number,
 problem: Problem | null, };
 
 /**
+ * A host as others see it. Where it is on the network is nobody's business.
+ */
+export type HostView = { 
+/**
+ * Its id.
+ */
+host_id: string, 
+/**
+ * Whose it is.
+ */
+player_name: string, 
+/**
+ * Whether it can be chosen.
+ */
+status: HostStatus, 
+/**
+ * Zones it serves.
+ */
+zones: Array<string>, 
+/**
+ * Members at most.
+ */
+max_players: number, 
+/**
+ * Members now, as the coordinator gave them out.
+ */
+current_players: number, 
+/**
+ * As members measure it, else as it says itself; none: not known.
+ */
+latency_ms: number | null, 
+/**
+ * The same of loss.
+ */
+packet_loss_percent: number | null, 
+/**
+ * As it says itself.
+ */
+bandwidth_usage_mbps: number, 
+/**
+ * 0 to 100; none while nothing is measured.
+ */
+quality_score: number | null, 
+/**
+ * At least 1.
+ */
+cpu_cores: number, 
+/**
+ * At least 1.
+ */
+cpu_frequency_mhz: number, 
+/**
+ * At least 1.
+ */
+memory_mb: number, 
+/**
+ * Upload, at least 1.
+ */
+network_speed_mbps: number, };
+
+/**
  * What the endpoint of a hosted zone may dial.
  */
 export type HostedZone = { 
@@ -906,6 +1112,45 @@ rtt_ms: number | null,
  * It has a second address (RFC 5780), and so can tell filtering.
  */
 tells_filtering: boolean | null, };
+
+/**
+ * What a file says.
+ */
+export type Imported = { 
+/**
+ * Values for keys, in the order of the file.
+ */
+values: Array<KeyValue>, 
+/**
+ * What was not taken over, and why.
+ */
+left: Array<LeftOut>, };
+
+/**
+ * A value for a key.
+ */
+export type KeyValue = { 
+/**
+ * Path of the key: `p2p.enabled`.
+ */
+key: string, 
+/**
+ * The value.
+ */
+value: unknown, };
+
+/**
+ * A key of the file that is not taken over.
+ */
+export type LeftOut = { 
+/**
+ * As the file has it: `P2P.MaxRetries`.
+ */
+key: string, 
+/**
+ * Why, in English.
+ */
+why: string, };
 
 /**
  * How a figure is.
@@ -1044,6 +1289,10 @@ refused: number,
  */
 duplicated: number, 
 /**
+ * When small packets are sent twice.
+ */
+redundant: RedundantSending, 
+/**
  * Packets and bytes by class and path; rows that are not zero, at most 40.
  */
 classes: Array<ClassCount>, 
@@ -1051,6 +1300,13 @@ classes: Array<ClassCount>,
  * The game clients, at most 64.
  */
 clients: Array<ClientMetrics>, };
+
+/**
+ * Where to.
+ */
+export type MoveTo = "endpoint" | "host";
+/** Every MoveTo. */
+export const MOVE_TO_LIST = ["endpoint", "host"] as const satisfies readonly MoveTo[];
 
 /**
  * Who gets in through a port that was used (RFC 4787, section 5).
@@ -1182,6 +1438,72 @@ firewall_asks: boolean,
  * What stands between this machine and the web by its own settings.
  */
 proxy: ProxyReport, };
+
+/**
+ * One field of a packet.
+ */
+export type PacketField = { 
+/**
+ * Its usual name.
+ */
+name: string, 
+/**
+ * What stands in it, as text.
+ */
+value: string, };
+
+/**
+ * A packet of the game, as the inspector shows it.
+ */
+export type PacketView = { 
+/**
+ * Its number since the bridge was opened; packets that were not kept have one too.
+ */
+n: number, 
+/**
+ * Milliseconds since the bridge was opened.
+ */
+at_ms: number, 
+/**
+ * Number of the connection.
+ */
+stream: number, 
+/**
+ * To which server.
+ */
+server: ServerRole, 
+/**
+ * The game client, where it is known.
+ */
+client: number | null, 
+/**
+ * From the client; false: to it.
+ */
+up: boolean, 
+/**
+ * Its id, four hex digits.
+ */
+id: string, 
+/**
+ * Its name, where the version's table has one.
+ */
+name: string | null, 
+/**
+ * Its class, as `p2p.packet_types` has it.
+ */
+class: string, 
+/**
+ * The path that carried it.
+ */
+path: PathKind | null, 
+/**
+ * Its length.
+ */
+bytes: number, 
+/**
+ * What stands in it, as far as its layout is known. Secrets are `***`.
+ */
+fields: Array<PacketField>, };
 
 /**
  * The ways from engine to endpoint.
@@ -1386,6 +1708,33 @@ export type ReadLevel = "assist" | "rewrite" | "opaque";
 export const READ_LEVEL_LIST = ["assist", "rewrite", "opaque"] as const satisfies readonly ReadLevel[];
 
 /**
+ * `p2p.redundant_sending`.
+ */
+export type RedundantSending = "auto" | "always" | "off";
+/** Every RedundantSending. */
+export const REDUNDANT_SENDING_LIST = ["auto", "always", "off"] as const satisfies readonly RedundantSending[];
+
+/**
+ * How often something was refused since the coordinator started.
+ */
+export type RefusalCount = { 
+/**
+ * Why.
+ */
+reason: RefusedReason, 
+/**
+ * How often.
+ */
+count: number, };
+
+/**
+ * Why something that claims to be somebody was refused.
+ */
+export type RefusedReason = "certificate-missing" | "certificate-malformed" | "certificate-forged" | "certificate-expired" | "certificate-revoked" | "certificate-misused" | "description-unsigned" | "description-forged" | "description-replayed" | "coordinator-unproven" | "coordinator-key-changed" | "link-unproven";
+/** Every RefusedReason. */
+export const REFUSED_REASON_LIST = ["certificate-missing", "certificate-malformed", "certificate-forged", "certificate-expired", "certificate-revoked", "certificate-misused", "description-unsigned", "description-forged", "description-replayed", "coordinator-unproven", "coordinator-key-changed", "link-unproven"] as const satisfies readonly RefusedReason[];
+
+/**
  * A password or token: printed as `[secret]`, wiped from memory when dropped.
  *
  * It serialises to its plain text, because it has to travel in request bodies; events and
@@ -1399,6 +1748,39 @@ export type Secret = string;
 export type ServerRole = "login" | "char" | "map";
 /** Every ServerRole. */
 export const SERVER_ROLE_LIST = ["login", "char", "map"] as const satisfies readonly ServerRole[];
+
+/**
+ * A session, as game masters see it.
+ */
+export type SessionInfo = { 
+/**
+ * Its id.
+ */
+session_id: string, 
+/**
+ * Name of the account; its number where the account is gone.
+ */
+account: string, 
+/**
+ * Its zone.
+ */
+zone_id: string, 
+/**
+ * The device, by its key.
+ */
+device: string, 
+/**
+ * The player's peer id.
+ */
+peer_id: string, 
+/**
+ * Something is attached to it.
+ */
+live: boolean, 
+/**
+ * The hosts that it may go over, the first way first. Empty: it goes to the endpoint.
+ */
+hosts: Array<string>, };
 
 /**
  * The present state, without its history. It never holds a secret.
@@ -1460,6 +1842,100 @@ host: HostStatusView | null,
  * Debug logging is on.
  */
 debug: boolean, };
+
+/**
+ * What came of it.
+ */
+export type StaffAnswer = { "answer": "sessions", 
+/**
+ * Them.
+ */
+sessions: Array<SessionInfo>, } | { "answer": "hosts", 
+/**
+ * Them, the best first.
+ */
+hosts: Array<HostView>, } | { "answer": "bans", 
+/**
+ * Them, the newest first.
+ */
+bans: Array<BanView>, } | { "answer": "refusals", 
+/**
+ * By reason.
+ */
+refusals: Array<RefusalCount>, } | { "answer": "audit", 
+/**
+ * Them, the newest first.
+ */
+entries: Array<AuditEntry>, } | { "answer": "fleet", 
+/**
+ * On: each zone's own switch counts.
+ */
+on: boolean, } | { "answer": "done" } | { "answer": "refused", 
+/**
+ * Why.
+ */
+problem: Problem, };
+
+/**
+ * A question or an order.
+ */
+export type StaffAsk = { "ask": "sessions" } | { "ask": "hosts" } | { "ask": "bans" } | { "ask": "refusals" } | { "ask": "audit" } | { "ask": "fleet" } | { "ask": "end-session", 
+/**
+ * Which.
+ */
+session_id: string, } | { "ask": "move-session", 
+/**
+ * Which.
+ */
+session_id: string, 
+/**
+ * Where to.
+ */
+to: MoveTo, } | { "ask": "drain-host", 
+/**
+ * Which.
+ */
+host_id: string, } | { "ask": "ban", 
+/**
+ * Name of the account.
+ */
+account: string | null, 
+/**
+ * Key of the device, 88 hex digits.
+ */
+device: string | null, 
+/**
+ * Why, in words that the player is shown.
+ */
+reason: string, 
+/**
+ * When it ends, unix seconds; `None`: when it is lifted.
+ */
+until: number | null, } | { "ask": "lift-ban", 
+/**
+ * Its number.
+ */
+id: number, } | { "ask": "zone-status", 
+/**
+ * Zone id.
+ */
+zone: string, 
+/**
+ * What it is to be.
+ */
+status: ZoneStatus, } | { "ask": "zone-p2p", 
+/**
+ * Zone id.
+ */
+zone: string, 
+/**
+ * On or off.
+ */
+on: boolean, } | { "ask": "set-fleet", 
+/**
+ * On: each zone's own switch counts.
+ */
+on: boolean, };
 
 /**
  * What went through one direction of a connection.
@@ -1595,7 +2071,7 @@ hosted?: HostedZone,
 game: GameServer, };
 
 /** Every console command, as it is typed. */
-export const P2P_WORDS: readonly string[] = ["/p2p status","/p2p metrics","/p2p debug on","/p2p debug off","/p2p reconnect","/p2p failover","/p2p rekey","/p2p help"];
+export const P2P_WORDS: readonly string[] = ["/p2p status","/p2p metrics","/p2p debug on","/p2p debug off","/p2p reconnect","/p2p failover","/p2p rekey","/p2p use direct","/p2p use host","/p2p use wss","/p2p use auto","/p2p redundant auto","/p2p redundant always","/p2p redundant off","/p2p help"];
 
 /** Limits of names and passwords. */
 export const LIMITS = { maxName: 32, minPassword: 6, maxPassword: 128 } as const;

@@ -34,6 +34,10 @@ export function answerText(line: string, answer: ConsoleAnswer): string {
       return t.console.failedOver(t.path[answer.from].name, t.path[answer.to].name);
     case "no-standby":
       return t.console.noStandby;
+    case "automatic":
+      return t.pages.paths.isAutomatic;
+    case "redundant":
+      return t.pages.paths.isRedundant[answer.mode];
     case "keys-updating":
       return t.console.keysUpdating;
     case "not-connected":

@@ -1,4 +1,5 @@
 import { wording } from "./intl";
+import { pages } from "./pages/en";
 import type { Texts } from "./texts";
 
 const { n, many } = wording<"one">("en");
@@ -378,6 +379,13 @@ export const en: Texts = {
       "/p2p reconnect": "open the direct path anew",
       "/p2p failover": "move to the path that stands by",
       "/p2p rekey": "new keys for the connection",
+      "/p2p use direct": "the game goes over the direct path",
+      "/p2p use host": "over a host",
+      "/p2p use wss": "over the WebSocket",
+      "/p2p use auto": "over the best by what is measured",
+      "/p2p redundant auto": "small packets twice while packets are lost",
+      "/p2p redundant always": "small packets twice all the time",
+      "/p2p redundant off": "no packet twice",
       "/p2p help": "this list",
     },
     unknown: (line) => `"${line}" is not a command. Type /p2p help for what there is.`,
@@ -805,4 +813,5 @@ export const en: Texts = {
     raw: "Not read",
   },
   role: { player: "Player", host: "Host", gm: "Game master", admin: "Operator" },
+  pages,
 };

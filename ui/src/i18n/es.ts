@@ -1,4 +1,5 @@
 import { wording } from "./intl";
+import { pages } from "./pages/es";
 import type { Texts } from "./texts";
 
 const { n, many } = wording<"one">("es");
@@ -382,6 +383,13 @@ export const es: Texts = {
       "/p2p reconnect": "volver a abrir el camino directo",
       "/p2p failover": "pasar al camino en reserva",
       "/p2p rekey": "claves nuevas para la conexión",
+      "/p2p use direct": "el juego va por el camino directo",
+      "/p2p use host": "por un host",
+      "/p2p use wss": "por el WebSocket",
+      "/p2p use auto": "por el mejor, según lo medido",
+      "/p2p redundant auto": "paquetes pequeños dos veces cuando hay pérdida",
+      "/p2p redundant always": "paquetes pequeños siempre dos veces",
+      "/p2p redundant off": "ningún paquete dos veces",
       "/p2p help": "esta lista",
     },
     unknown: (line) => `"${line}" no es un comando. Escribe /p2p help para ver lo que hay.`,
@@ -809,4 +817,5 @@ export const es: Texts = {
     raw: "Sin leer",
   },
   role: { player: "Jugador", host: "Host", gm: "Game Master", admin: "Operador" },
+  pages,
 };

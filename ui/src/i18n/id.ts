@@ -1,4 +1,5 @@
 import { wording } from "./intl";
+import { pages } from "./pages/id";
 import type { Texts } from "./texts";
 
 const { n, many } = wording("id");
@@ -377,6 +378,13 @@ export const id: Texts = {
       "/p2p reconnect": "buka ulang jalur langsung",
       "/p2p failover": "pindah ke jalur yang siaga",
       "/p2p rekey": "kunci baru untuk koneksi",
+      "/p2p use direct": "permainan lewat jalur langsung",
+      "/p2p use host": "lewat host",
+      "/p2p use wss": "lewat WebSocket",
+      "/p2p use auto": "lewat yang terbaik menurut pengukuran",
+      "/p2p redundant auto": "paket kecil dua kali saat ada yang hilang",
+      "/p2p redundant always": "paket kecil selalu dua kali",
+      "/p2p redundant off": "tanpa paket dua kali",
       "/p2p help": "daftar ini",
     },
     unknown: (line) => `"${line}" bukan perintah. Ketik /p2p help untuk melihat yang ada.`,
@@ -804,4 +812,5 @@ export const id: Texts = {
     raw: "Tak terbaca",
   },
   role: { player: "Pemain", host: "Host", gm: "Game Master", admin: "Operator" },
+  pages,
 };

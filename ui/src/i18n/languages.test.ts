@@ -49,9 +49,9 @@ const SAME: Readonly<Record<(typeof OTHERS)[number], ReadonlySet<string>>> = (()
   ];
   const latin = ["Proxy", "Firewall", "Host", "Chat"];
   return {
-    "pt-BR": new Set([...all, ...latin, "Console", "Upload", "Download", "Emotes", "NPCs", "via 71"]),
-    es: new Set([...all, ...latin, "Emotes"]),
-    id: new Set([...all, ...latin, "Server", "Hosting", "Upload", "Download", "Game", "Game 71", "Relay", "Loss", "Operator", "jitter 71 ms 72", "loss 71 % 72"]),
+    "pt-BR": new Set([...all, ...latin, "Console", "Upload", "Download", "Emotes", "NPCs", "via 71", "Bytes", "Hosts"]),
+    es: new Set([...all, ...latin, "Emotes", "Bytes", "Hosts", "Error"]),
+    id: new Set([...all, ...latin, "Server", "Hosting", "Upload", "Download", "Game", "Game 71", "Relay", "Loss", "Operator", "jitter 71 ms 72", "loss 71 % 72", "Debug", "Info", "Log", "Peer", "Status", "Game master"]),
     th: new Set([...all, "NPC", "jitter 71 ms 72"]),
   };
 })();

@@ -1,4 +1,5 @@
 import { wording } from "./intl";
+import { pages } from "./pages/pt-BR";
 import type { Texts } from "./texts";
 
 const { n, many } = wording<"one">("pt-BR");
@@ -382,6 +383,13 @@ export const ptBR: Texts = {
       "/p2p reconnect": "abrir de novo o caminho direto",
       "/p2p failover": "passar para o caminho de prontidão",
       "/p2p rekey": "chaves novas para a conexão",
+      "/p2p use direct": "o jogo vai pelo caminho direto",
+      "/p2p use host": "por um host",
+      "/p2p use wss": "pelo WebSocket",
+      "/p2p use auto": "pelo melhor, conforme medido",
+      "/p2p redundant auto": "pacotes pequenos duas vezes quando há perda",
+      "/p2p redundant always": "pacotes pequenos sempre duas vezes",
+      "/p2p redundant off": "nenhum pacote duas vezes",
       "/p2p help": "esta lista",
     },
     unknown: (line) => `"${line}" não é um comando. Digite /p2p help para ver o que existe.`,
@@ -809,4 +817,5 @@ export const ptBR: Texts = {
     raw: "Não lidos",
   },
   role: { player: "Jogador", host: "Host", gm: "Game Master", admin: "Operador" },
+  pages,
 };

@@ -3,6 +3,8 @@ import { describe, expect, test } from "vitest";
 import * as bindings from "../generated/bindings";
 import { PACKET_CLASSES, STEP_REASONS } from "../lib/codes";
 import { FIGURES } from "../lib/hosting";
+import { LOG_LEVELS } from "../lib/ipc";
+import { SETTING_KEYS } from "../lib/preferences";
 import { LANGUAGES, NAMES, TAGS, pick } from "./languages";
 import type { Texts } from "./texts";
 
@@ -32,6 +34,12 @@ const sets = (t: Texts): [string, readonly string[], Record<string, unknown>][] 
   ["EndedReason", bindings.ENDED_REASON_LIST, t.endedReason],
   ["UpstreamKind", bindings.UPSTREAM_KIND_LIST, t.hosting.upstream],
   ["figure of a host", FIGURES, t.hosting.figure],
+  ["HostStatus", bindings.HOST_STATUS_LIST, t.pages.staff.hostStatus],
+  ["RefusedReason", bindings.REFUSED_REASON_LIST, t.pages.staff.refusal],
+  ["RedundantSending", bindings.REDUNDANT_SENDING_LIST, t.pages.paths.modes],
+  ["answer to redundant", bindings.REDUNDANT_SENDING_LIST, t.pages.paths.isRedundant],
+  ["level of the log", LOG_LEVELS, t.pages.help.levels],
+  ["setting", SETTING_KEYS, t.pages.settings.keys],
   ["console word", bindings.P2P_WORDS, t.console.helpOf],
 ];
 

@@ -27,6 +27,7 @@ import type {
 import type { PacketClass, StepReason } from "../lib/codes";
 import type { HostFigure } from "../lib/hosting";
 import type { Settings } from "../lib/settings";
+import type { PageTexts } from "./pages";
 
 /** A problem in words: what happened, and what the person can do. To what: the problem's subject. */
 export interface ProblemText {
@@ -359,4 +360,6 @@ export interface Texts {
   reentryReason: Record<string, string>;
   class: Record<PacketClass, string>;
   role: Record<AccountRole, string>;
+  /** Of the pages beside play: pages/*.ts. */
+  pages: PageTexts;
 }

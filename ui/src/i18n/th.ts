@@ -1,4 +1,5 @@
 import { wording } from "./intl";
+import { pages } from "./pages/th";
 import type { Texts } from "./texts";
 
 const { n, many } = wording("th");
@@ -370,6 +371,13 @@ export const th: Texts = {
       "/p2p reconnect": "เปิดเส้นทางตรงใหม่",
       "/p2p failover": "ย้ายไปเส้นทางสำรอง",
       "/p2p rekey": "กุญแจใหม่สำหรับการเชื่อมต่อ",
+      "/p2p use direct": "เกมไปทางเส้นทางตรง",
+      "/p2p use host": "ผ่านโฮสต์",
+      "/p2p use wss": "ผ่าน WebSocket",
+      "/p2p use auto": "ผ่านเส้นทางที่ดีที่สุดจากผลการวัด",
+      "/p2p redundant auto": "ส่งแพ็กเก็ตเล็กสองครั้งเมื่อมีการสูญหาย",
+      "/p2p redundant always": "ส่งแพ็กเก็ตเล็กสองครั้งเสมอ",
+      "/p2p redundant off": "ไม่ส่งสองครั้ง",
       "/p2p help": "รายการนี้",
     },
     unknown: (line) => `"${line}" ไม่ใช่คำสั่ง พิมพ์ /p2p help เพื่อดูคำสั่งทั้งหมด`,
@@ -797,4 +805,5 @@ export const th: Texts = {
     raw: "ไม่ได้อ่าน",
   },
   role: { player: "ผู้เล่น", host: "โฮสต์", gm: "เกมมาสเตอร์", admin: "ผู้ดูแล" },
+  pages,
 };

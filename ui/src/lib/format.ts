@@ -62,6 +62,19 @@ function formatter(style: "decimal" | "percent", digits: number): Intl.NumberFor
   return one;
 }
 
+/** A moment, milliseconds since 1970: day and time as the language writes them. */
+export function moment(at: number): string {
+  const { lang } = settings.texts;
+  let one = moments.get(lang);
+  if (one === undefined) {
+    one = new Intl.DateTimeFormat(lang, { dateStyle: "short", timeStyle: "medium", calendar: "gregory" });
+    moments.set(lang, one);
+  }
+  return one.format(at);
+}
+
+const moments = new Map<string, Intl.DateTimeFormat>();
+
 /** Time since Play: `0:07`, `12:30`, `1:02:03`. */
 export function duration(milliseconds: number): string {
   const seconds = Math.max(0, Math.floor(milliseconds / 1000));

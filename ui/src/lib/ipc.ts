@@ -1,5 +1,5 @@
-// The only place that talks to the native side: commands typed by the
-// engine's own types. What the window does beside the engine is in desktop.svelte.ts.
+// The only place that talks to the native side; commands and events are typed by the engine's own types.
+// What the window does beside the engine is in desktop.svelte.ts.
 
 import { Channel, invoke } from "@tauri-apps/api/core";
 
@@ -8,6 +8,7 @@ import {
   type About,
   type Command,
   type Event,
+  type Imported,
   type Problem,
   type Snapshot,
 } from "../generated/bindings";
@@ -41,6 +42,55 @@ export async function subscribe(onEvents: (events: Event[]) => void): Promise<vo
   channel.onmessage = onEvents;
   await invoke("subscribe", { channel });
 }
+
+/** The keys of the configuration file that a person changes, as `p2p.enabled`. */
+export interface ShownSettings {
+  /** The file that changes go to; it need not be there yet. */
+  file: string;
+  values: Record<string, unknown>;
+  defaults: Record<string, unknown>;
+  /** Keys that the file has. */
+  written: string[];
+  /** Keys of the file that do nothing, one line each. */
+  warnings: string[];
+}
+
+/** A change of one key; without a value: as by default. */
+export interface SettingChange {
+  key: string;
+  value?: unknown;
+}
+
+/** Rejects with a {@link Problem} as all that follow. */
+export const settingsRead = (): Promise<ShownSettings> => invoke("settings_read");
+
+/** All changes, or none. */
+export const settingsWrite = (changes: SettingChange[]): Promise<ShownSettings> =>
+  invoke("settings_write", { changes });
+
+/** What a file of the older client says; changes nothing. */
+export const settingsImport = (name: string, text: string): Promise<Imported> =>
+  invoke("settings_import", { name, text });
+
+/** Ends the engine and starts it with the settings as they are now. Not while a zone is played. */
+export const restart = (): Promise<void> => invoke("restart");
+
+export const LOG_LEVELS = ["error", "warn", "info", "debug", "trace"] as const;
+
+export interface LogLine {
+  n: number;
+  /** Milliseconds since 1970. */
+  at_ms: number;
+  level: (typeof LOG_LEVELS)[number];
+  target: string;
+  text: string;
+}
+
+/** The lines behind number `after`, oldest first; secrets are taken out. */
+export const logLines = (after: number): Promise<LogLine[]> => invoke("log_lines", { after });
+
+/** Writes diagnosis and log into a file without secrets, and gives its path. */
+export const saveReport = (diagnosis: string): Promise<string> => invoke("save_report", { diagnosis });
 
 /** What a rejected command tells, whatever it rejected with. */
 export function toProblem(error: unknown): Problem {

@@ -1,11 +1,14 @@
 // The window's one store: talks to the native side and holds the model.
 
 import type { Command, Diagnosis, Event, Problem } from "../generated/bindings";
+import * as accounts from "./accounts";
 import * as ipc from "./ipc";
 import { INITIAL, type Attempt, answerCame, ask, dismiss, foldAll, problem } from "./model";
 
 /** Whose sign-in was kept last; the token itself is in the system's secret store. */
 const USER_KEY = "warp.user";
+/** The others whose sign-ins are kept. */
+const USERS_KEY = "warp.users";
 
 type Boot = "starting" | "failed" | "ready";
 
@@ -33,6 +36,12 @@ class Launcher {
   diagnosing = $state(false);
   /** What the last look found, and the text of it that may be given to others. */
   diagnosis = $state.raw<{ diagnosis: Diagnosis; export: string } | null>(null);
+
+  /** What the pages want of each event beside the model. */
+  readonly listeners: ((event: Event) => void)[] = [];
+
+  /** Accounts whose sign-in is kept, the last used first. */
+  keptUsers = $state.raw<readonly string[]>(accounts.parse(read(USERS_KEY)));
 
   readonly #now: () => number;
   #early: Event[] | null = null;
@@ -80,10 +89,13 @@ class Launcher {
     remember: boolean,
   ): Promise<void> {
     write(USER_KEY, remember ? user : null);
+    if (remember) this.#keepUsers(accounts.used(this.keptUsers, user));
     await this.#try({ kind, user }, { command: kind, user, password, remember });
   }
 
   async resume(user: string): Promise<void> {
+    write(USER_KEY, user);
+    this.#keepUsers(accounts.used(this.keptUsers, user));
     await this.#try({ kind: "resume", user }, { command: "resume", user });
   }
 
@@ -93,14 +105,56 @@ class Launcher {
     this.model = { ...this.model, attempt: null, signInProblem: null };
   }
 
-  async signOut(): Promise<void> {
+  /** Another account is wanted; this one's kept sign-in stays. */
+  async leaveAccount(): Promise<void> {
     write(USER_KEY, null);
+    await this.send({ command: "leave-account" });
+  }
+
+  /** The name is shown no longer. Its sign-in ends when it is signed out, or by itself. */
+  forgetUser(name: string): void {
+    this.#keepUsers(accounts.without(this.keptUsers, name));
+    if (this.keptUser === name) write(USER_KEY, null);
+  }
+
+  async signOut(): Promise<void> {
+    this.#forgetSelf();
     await this.send({ command: "sign-out" });
+  }
+
+  /** Ends every sign-in of the account, on all machines. */
+  async signOutEverywhere(): Promise<void> {
+    this.#forgetSelf();
+    await this.send({ command: "sign-out-everywhere" });
+  }
+
+  /** The engine anew, with the settings as they are in the file. */
+  async restart(): Promise<void> {
+    // What the old engine says at its end is not this page's end.
+    this.#early = [];
+    try {
+      await ipc.restart();
+    } catch (error) {
+      this.#early = null;
+      this.model = problem(this.model, ipc.toProblem(error));
+      return;
+    }
+    await this.open();
   }
 
   async refreshZones(): Promise<void> {
     this.zonesPending = true;
     if (!(await this.send({ command: "refresh-zones" }))) this.zonesPending = false;
+  }
+
+  /** The same without showing that it is under way: for lists that are kept fresh. */
+  async refreshQuietly(): Promise<void> {
+    await ipc.command({ command: "refresh-zones" }).catch(() => undefined);
+  }
+
+  /** Opens the paths of a zone before Play; `null`: of none. */
+  prepare(zone: string | null): void {
+    ipc.command({ command: "prepare", zone }).catch(() => undefined);
   }
 
   async play(zone: string, launch: boolean): Promise<void> {
@@ -180,6 +234,17 @@ class Launcher {
     }
   }
 
+  #forgetSelf(): void {
+    const self = this.model.snapshot.account?.name;
+    if (self !== undefined) this.forgetUser(self);
+    write(USER_KEY, null);
+  }
+
+  #keepUsers(names: string[]): void {
+    this.keptUsers = names;
+    write(USERS_KEY, names.length === 0 ? null : JSON.stringify(names));
+  }
+
   async #try(attempt: Attempt, command: Command): Promise<void> {
     this.model = { ...this.model, attempt, signInProblem: null };
     await this.send(command);
@@ -194,6 +259,7 @@ class Launcher {
     for (const event of events) {
       model = foldAll(model, [event], this.#now());
       this.#note(event, model.console.at(-1)?.id ?? null);
+      for (const listener of this.listeners) listener(event);
     }
     this.model = model;
     const signedIn = events.findLastIndex((event) => event.event === "signed-in");

@@ -50,6 +50,7 @@ const metrics = (rtt_ms: number): Event => {
     failovers: 0,
     refused: 0,
     duplicated: 0,
+    redundant: "auto",
     classes: [],
     clients: [],
   };

@@ -18,6 +18,7 @@ use crate::message::{AddressBook, ToServer};
 use crate::reading::Reading;
 use crate::recall::Recorder;
 use crate::stage::{ClientDid, KeepAlive, Stage};
+use crate::tap::{Seen, Tap};
 
 mod resume;
 
@@ -41,6 +42,7 @@ pub struct BridgeConnection {
     map: Option<String>,
     recorder: Recorder,
     resume: Resume,
+    tap: Tap,
 }
 
 impl BridgeConnection {
@@ -63,6 +65,7 @@ impl BridgeConnection {
             map: None,
             recorder: Recorder::default(),
             resume: Resume::default(),
+            tap: Tap::default(),
         };
         connection.step_down(level, StepDownReason::ByZone);
         if connection.level != Level::Opaque {
@@ -148,6 +151,20 @@ impl BridgeConnection {
     #[must_use]
     pub fn counters(&self) -> &Counters {
         &self.counters
+    }
+
+    /// Whether packets are shown from now on ([`BridgeConnection::take_seen`]).
+    pub fn inspect(&mut self, on: bool) {
+        self.tap.on = on;
+        if !on {
+            self.tap.take();
+        }
+    }
+
+    /// The packets that passed since the last call while they are shown, oldest first, and how many
+    /// more there were than [`crate::MAX_SEEN`].
+    pub fn take_seen(&mut self) -> (Vec<Seen>, u64) {
+        self.tap.take()
     }
 
     /// The next event, oldest first; `None` when all are told.
@@ -424,6 +441,7 @@ impl BridgeConnection {
         if hidden {
             set_id(&mut packet, id);
         }
+        self.tap.see(&framing.table, UP, path, &packet);
         self.note_account(UP, &packet);
         if self.level == Level::Assist {
             self.recorder.client(self.role, &roles, id, &packet);
@@ -488,6 +506,7 @@ impl BridgeConnection {
             match kind {
                 FrameKind::Packet(id) => {
                     let class = framing.table.class_of(id);
+                    self.tap.see(&framing.table, DOWN, path, &bytes);
                     self.counters.count_packet(DOWN, class, path, bytes.len());
                     if announces_addresses(id)
                         && let Some(book) = &mut book

@@ -95,6 +95,7 @@ mod recall;
 mod reentry;
 mod scout;
 mod stage;
+mod tap;
 
 pub use clients::{Client, ClientChange, Clients, FORGET_AFTER, MAX_CLIENTS};
 pub use command::{MAX_ANSWERS, MAX_COMMAND};
@@ -109,3 +110,4 @@ pub use reentry::{
     Action, GaveUp, MAX_SAID, MAX_WELCOME, NotOpened, ReEntry, ReEntryLimits, ReEntryStep,
 };
 pub use scout::Scout;
+pub use tap::{MAX_SEEN, Seen};

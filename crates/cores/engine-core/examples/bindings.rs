@@ -26,9 +26,12 @@ use serde::Serialize;
 use ts_rs::{Config, TS, TypeVisitor};
 use warp_engine_core::{
     command::{Command, P2pCommand},
+    config::RedundantSending,
     event::{ConsoleAnswer, Event, PlayStep, TokenStore},
+    import::Imported,
     levels::{Figure, Level},
     snapshot::{About, Snapshot},
+    staff::{StaffAnswer, StaffAsk},
     view::{
         ClassCount, ClientMetrics, Counter, DirectionView, LinkState, Metrics, PathPhase, PathView,
         Quality, QualityCause, StreamDigest, SwitchReason, Towards,
@@ -160,6 +163,7 @@ fn bindings() -> Result<String, Box<dyn Error>> {
     collect.add::<Snapshot>();
     collect.add::<About>();
     collect.add::<Problem>();
+    collect.add::<Imported>();
     let mut text = String::from(
         "// Generated from the engine's types by `cargo run -q -p warp-engine-core --example bindings`.\n\
          // Do not edit; a test fails when it drifts.\n\n",
@@ -289,6 +293,7 @@ fn metrics(path: PathKind, phase: PathPhase) -> Metrics {
         failovers: 1,
         refused: 0,
         duplicated: 2,
+        redundant: RedundantSending::Auto,
         classes: vec![ClassCount {
             class: "movement".into(),
             lane: true,
@@ -492,6 +497,23 @@ fn events() -> Result<Vec<Event>, Box<dyn Error>> {
             clean: true,
             up: digest(300),
             down: digest(900),
+        },
+        Event::Prepared {
+            zone: zone_id(),
+            state: LinkState::Connected,
+            path: Some(PathKind::Direct),
+            rtt_ms: Some(21.5),
+            quality: None,
+            problem: None,
+        },
+        Event::Staff {
+            ask: StaffAsk::Fleet,
+            answer: Box::new(StaffAnswer::Fleet { on: true }),
+        },
+        Event::Inspecting { on: true },
+        Event::Packets {
+            packets: Vec::new(),
+            dropped: 1,
         },
         state(LinkState::FailingOver, Some(PathKind::Direct), None),
         Event::Moved {

@@ -4,6 +4,10 @@ use std::net::SocketAddr;
 
 use serde::{Deserialize, Serialize};
 use warp_protocol::Secret;
+use warp_protocol::carrier::PathKind;
+
+use crate::config::RedundantSending;
+use crate::staff::StaffAsk;
 
 /// A command. The same type for the window, `warp-node` and the tests.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, ts_rs::TS)]
@@ -34,8 +38,18 @@ pub enum Command {
     },
     /// Revoke the tokens and forget them.
     SignOut,
+    /// Leave the account and keep its sign-in where it is kept, so that it can be resumed.
+    LeaveAccount,
+    /// End every sign-in of the account, on all machines; this one's too.
+    SignOutEverywhere,
     /// Ask the coordinator for the zones.
     RefreshZones,
+    /// Open the paths of this zone beforehand, so that Play finds them; instead of those of any other
+    /// that was prepared. `None`: none is wanted any more. Does nothing while a zone is played.
+    Prepare {
+        /// Zone id.
+        zone: Option<String>,
+    },
     /// Join the zone, open the link and the bridge, and start the first game client if there is a
     /// program to start.
     Play {
@@ -59,8 +73,7 @@ pub enum Command {
         /// From now on, or no longer.
         on: bool,
     },
-    /// A console line:
-    /// `/p2p status | metrics | debug on | debug off | reconnect | failover | rekey | help`.
+    /// A console line; see [`P2pCommand::WORDS`].
     Console {
         /// As it was typed.
         line: String,
@@ -84,6 +97,17 @@ pub enum Command {
     HostStop,
     /// Look at this machine and its network; takes five seconds at most.
     Diagnose,
+    /// Something for game masters and operators; the coordinator decides whether the account may.
+    Staff {
+        /// What.
+        ask: StaffAsk,
+    },
+    /// Show the packets of the game's connections as they pass, decoded and without their secrets;
+    /// where the coordinator takes the account for a game master's or an operator's.
+    Inspect {
+        /// From now on, or no longer.
+        on: bool,
+    },
     /// End the engine.
     Quit,
 }
@@ -96,20 +120,29 @@ pub enum P2pCommand {
     /// The numbers.
     Metrics,
     /// More in the log, or less.
-    Debug(bool),
+    Debug {
+        /// Which.
+        on: bool,
+        /// For so long, minutes; `None`: until it is switched off.
+        minutes: Option<u32>,
+    },
     /// Open the WebRTC path anew.
     Reconnect,
     /// Move to the standby now.
     FailOver,
     /// New keys for the session link.
     Rekey,
+    /// The game goes over this path; `None`: over the best, as without a person's choice.
+    Use(Option<PathKind>),
+    /// When small packets are sent twice, until the engine ends.
+    Redundant(RedundantSending),
     /// What there is.
     Help,
 }
 
 impl P2pCommand {
     /// Every command, as it is typed; for completion and help.
-    pub const WORDS: [&'static str; 8] = [
+    pub const WORDS: [&'static str; 15] = [
         "/p2p status",
         "/p2p metrics",
         "/p2p debug on",
@@ -117,8 +150,18 @@ impl P2pCommand {
         "/p2p reconnect",
         "/p2p failover",
         "/p2p rekey",
+        "/p2p use direct",
+        "/p2p use host",
+        "/p2p use wss",
+        "/p2p use auto",
+        "/p2p redundant auto",
+        "/p2p redundant always",
+        "/p2p redundant off",
         "/p2p help",
     ];
+
+    /// Longest that debug logging may be asked for, minutes.
+    pub const MAX_DEBUG_MINUTES: u32 = 240;
 
     /// Parses a console line; `/p2p` alone is `status`. `None`: not a `/p2p` command that exists.
     pub fn parse(line: &str) -> Option<Self> {
@@ -131,16 +174,41 @@ impl P2pCommand {
         let command = match (words.next(), words.next()) {
             (None | Some("status"), None) => Self::Status,
             (Some("metrics"), None) => Self::Metrics,
-            (Some("debug"), Some("on")) => Self::Debug(true),
-            (Some("debug"), Some("off")) => Self::Debug(false),
+            (Some("debug"), Some("on")) => Self::Debug {
+                on: true,
+                minutes: match words.next() {
+                    None => None,
+                    Some(word) => Some(minutes(word)?),
+                },
+            },
+            (Some("debug"), Some("off")) => Self::Debug {
+                on: false,
+                minutes: None,
+            },
             (Some("reconnect"), None) => Self::Reconnect,
             (Some("failover"), None) => Self::FailOver,
             (Some("rekey"), None) => Self::Rekey,
+            (Some("use"), Some("auto")) => Self::Use(None),
+            (Some("use"), Some(word)) => Self::Use(Some(path(word)?)),
+            (Some("redundant"), Some("auto")) => Self::Redundant(RedundantSending::Auto),
+            (Some("redundant"), Some("always")) => Self::Redundant(RedundantSending::Always),
+            (Some("redundant"), Some("off")) => Self::Redundant(RedundantSending::Off),
             (Some("help"), None) => Self::Help,
             _ => return None,
         };
         words.next().is_none().then_some(command)
     }
+}
+
+fn minutes(word: &str) -> Option<u32> {
+    let minutes = word.parse().ok()?;
+    (1..=P2pCommand::MAX_DEBUG_MINUTES)
+        .contains(&minutes)
+        .then_some(minutes)
+}
+
+fn path(word: &str) -> Option<PathKind> {
+    PathKind::ALL.into_iter().find(|kind| kind.name() == word)
 }
 
 #[cfg(test)]
@@ -159,9 +227,27 @@ mod tests {
             "/p2p statusx",
             "/p2p debug",
             "/p2p status now",
+            "/p2p use",
+            "/p2p use pigeon",
+            "/p2p redundant",
+            "/p2p debug on 0",
+            "/p2p debug on 241",
+            "/p2p debug on 10 20",
             "hello /p2p",
         ] {
             assert_eq!(P2pCommand::parse(other), None, "{other}");
         }
+    }
+    #[test]
+    fn paths_and_minutes_are_understood() {
+        let parse = P2pCommand::parse;
+        assert_eq!(
+            parse("/p2p use host-2"),
+            Some(P2pCommand::Use(Some(PathKind::Host2)))
+        );
+        assert_eq!(parse("/p2p use auto"), Some(P2pCommand::Use(None)));
+        let debug = |minutes| Some(P2pCommand::Debug { on: true, minutes });
+        assert_eq!(parse("/p2p debug on"), debug(None));
+        assert_eq!(parse("/p2p debug on 240"), debug(Some(240)));
     }
 }

@@ -230,7 +230,7 @@ impl Default for P2pSection {
 }
 
 /// `p2p.redundant_sending`.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize, ts_rs::TS)]
 #[serde(rename_all = "lowercase")]
 pub enum RedundantSending {
     /// While packets are lost, or take unlike times.
@@ -240,6 +240,16 @@ pub enum RedundantSending {
     Always,
     /// Never.
     Off,
+}
+
+impl From<RedundantSending> for Redundancy {
+    fn from(mode: RedundantSending) -> Self {
+        match mode {
+            RedundantSending::Auto => Self::Auto,
+            RedundantSending::Always => Self::Always,
+            RedundantSending::Off => Self::Off,
+        }
+    }
 }
 
 /// `bridge`.
@@ -705,11 +715,7 @@ impl Config {
             silence_heartbeats: self.p2p.silence_heartbeats,
             hold: Duration::from_secs(self.p2p.hold_seconds),
             preference: self.paths(),
-            redundancy: match self.p2p.redundant_sending {
-                RedundantSending::Auto => Redundancy::Auto,
-                RedundantSending::Always => Redundancy::Always,
-                RedundantSending::Off => Redundancy::Off,
-            },
+            redundancy: self.p2p.redundant_sending.into(),
             key_interval: Duration::from_secs(self.security.key_rotation_interval_seconds),
             ..LinkConfig::default()
         }

@@ -5,15 +5,18 @@ use std::net::SocketAddr;
 
 use warp_host_core::HostStatusView;
 use warp_link_core::LinkEvent;
+use warp_protocol::carrier::PathKind;
 use warp_protocol::rest::{AccountView, SessionGrant};
 use warp_protocol::stream::ServerRole;
 use warp_protocol::zone::ZoneView;
 use warp_protocol::{Problem, ProblemCode, Secret};
 use warp_reach_core::Diagnosis;
 
+use crate::config::RedundantSending;
 use crate::event::{ConsoleAnswer, Event, TokenStore};
 use crate::snapshot::MAX_CLIENTS;
-use crate::view::Metrics;
+use crate::staff::{StaffAnswer, StaffAsk};
+use crate::view::{Metrics, PacketView, Quality};
 
 /// A session link of this play: that of the chosen zone, or of a visit to another one. Numbers of
 /// visits are never used twice.
@@ -258,6 +261,34 @@ pub enum Effect {
         /// ASCII, at most [`crate::text::MAX_LINE`] bytes each.
         lines: Vec<String>,
     },
+    /// The game goes over this path on these links, or over the best again: [`Outcome::Answered`].
+    UsePath {
+        /// For whom.
+        asked: Asked,
+        /// Which.
+        links: Vec<LinkId>,
+        /// The path.
+        path: Option<PathKind>,
+    },
+    /// On every link, those of later too: [`Outcome::Answered`].
+    SetRedundancy {
+        /// For whom.
+        asked: Asked,
+        /// When small packets are sent twice.
+        mode: RedundantSending,
+    },
+    /// Forget the tokens here; the kept sign-in stays.
+    LeaveAccount,
+    /// Revoke every sign-in of the account, and forget the tokens.
+    SignOutEverywhere,
+    /// [`Outcome::Staff`].
+    Staff(StaffAsk),
+    /// Show packets, if the coordinator takes the account for staff: [`Outcome::Inspecting`] and
+    /// [`Outcome::Packets`], or [`Outcome::Failed`]. Or show them no longer.
+    Inspect {
+        /// Which.
+        on: bool,
+    },
     /// More in the log, or less.
     SetDebug(bool),
     /// Everything is closed: end the loop.
@@ -418,6 +449,33 @@ pub enum Outcome {
         asked: Asked,
         /// The answer.
         answer: ConsoleAnswer,
+    },
+    /// The numbers of the chosen zone's link while nothing is played.
+    Prepared {
+        /// The best path.
+        path: Option<PathKind>,
+        /// Its round trip, ms.
+        rtt_ms: Option<f64>,
+        /// How good it is.
+        quality: Option<Quality>,
+    },
+    /// What the coordinator answered.
+    Staff {
+        /// What was asked.
+        ask: StaffAsk,
+        /// The answer.
+        answer: Box<StaffAnswer>,
+    },
+    /// Whether packets are shown.
+    Inspecting(bool),
+    /// The coordinator does not take the account for staff, or does not answer.
+    NotInspecting(Problem),
+    /// Packets that passed.
+    Packets {
+        /// Them.
+        packets: Vec<PacketView>,
+        /// Those that were not kept.
+        dropped: u64,
     },
     /// How hosting goes.
     HostState(Box<HostStatusView>),

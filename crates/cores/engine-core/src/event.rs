@@ -10,8 +10,10 @@ use warp_protocol::{
 };
 use warp_reach_core::Diagnosis;
 
+use crate::config::RedundantSending;
 use crate::levels::{Figure, Level};
-use crate::view::{Costs, LinkState, Metrics, Quality, StreamDigest, SwitchReason};
+use crate::staff::{StaffAnswer, StaffAsk};
+use crate::view::{Costs, LinkState, Metrics, PacketView, Quality, StreamDigest, SwitchReason};
 
 /// Where the refresh token, or the device key, is kept.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, ts_rs::TS)]
@@ -309,6 +311,42 @@ pub enum Event {
         /// All of it.
         host: Box<HostStatusView>,
     },
+    /// The zone whose paths are being opened beforehand: at each change and once a second; a last time
+    /// when they are kept no longer without Play (`disconnected`).
+    Prepared {
+        /// Zone id.
+        zone: String,
+        /// The state of its link.
+        state: LinkState,
+        /// The best path so far.
+        path: Option<PathKind>,
+        /// Its round trip, ms.
+        rtt_ms: Option<f64>,
+        /// How good it is, once that is measured.
+        quality: Option<Quality>,
+        /// Why there is none.
+        problem: Option<Problem>,
+    },
+    /// What the coordinator answered to [`Command::Staff`](crate::command::Command::Staff).
+    Staff {
+        /// What was asked.
+        ask: StaffAsk,
+        /// The answer.
+        answer: Box<StaffAnswer>,
+    },
+    /// Whether the packets of the game are shown.
+    Inspecting {
+        /// They are.
+        on: bool,
+    },
+    /// Packets that passed since the last of these events, while they are shown.
+    Packets {
+        /// Them, oldest first.
+        packets: Vec<PacketView>,
+        /// Those between that were not kept, because there were too many.
+        #[ts(type = "number")]
+        dropped: u64,
+    },
     /// The engine has ended; no event follows.
     Ended,
 }
@@ -377,6 +415,13 @@ pub enum ConsoleAnswer {
     },
     /// There is no other path to move to.
     NoStandby,
+    /// The path is chosen by what is measured, as without a person's choice.
+    Automatic,
+    /// When small packets are sent twice from now on.
+    Redundant {
+        /// When.
+        mode: RedundantSending,
+    },
     /// New keys come with the next packet, or as soon as the last ones are 5 s old.
     KeysUpdating,
     /// There is no connection now.

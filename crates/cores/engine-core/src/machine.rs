@@ -42,12 +42,14 @@ mod console;
 mod hosting;
 mod numbers;
 mod play;
+mod prepare;
 mod rejoin;
 
 use hosting::Hosting;
 pub use hosting::HostingSettings;
 pub use numbers::MEASURE_EVERY;
 use numbers::Numbers;
+use prepare::Prepared;
 use rejoin::Rejoin;
 
 /// What the configuration says to the machine.
@@ -143,6 +145,12 @@ pub struct Machine {
     diagnosing: bool,
     reentry: Option<Duration>,
     rejoin: Option<Rejoin>,
+    /// The zone whose paths are open before Play; only while nothing is played.
+    prepared: Option<Prepared>,
+    /// Debug logging ends by then.
+    debug_until: Option<Duration>,
+    /// Packets are shown, or the coordinator is being asked whether they may be.
+    inspecting: bool,
     /// The engine is ending: by then, or as soon as every game has.
     ending: Option<Duration>,
     over: bool,
@@ -171,6 +179,9 @@ impl Machine {
             last_notice: None,
             reentry: settings.reentry,
             rejoin: None,
+            prepared: None,
+            debug_until: None,
+            inspecting: false,
             ending: None,
             over: false,
             numbers: Numbers::new(&settings),
@@ -208,13 +219,21 @@ impl Machine {
     pub fn next_time(&self) -> Option<Duration> {
         let ending = self.ending.filter(|_| !self.over);
         let rejoin = self.rejoin_next();
-        let all = [self.roaming.next_time(), ending, rejoin];
+        let all = [
+            self.roaming.next_time(),
+            ending,
+            rejoin,
+            self.prepared_until(),
+            self.debug_until,
+        ];
         all.into_iter().flatten().min()
     }
 
     /// Time has passed.
     pub fn on_time(&mut self, now: Duration) {
         self.rejoin_on_time(now);
+        self.prepared_on_time(now);
+        self.debug_on_time(now);
         self.roaming.on_time(now);
         self.drain_roaming();
         let ended = self
@@ -269,7 +288,9 @@ impl Machine {
                     self.refuse("resume", "somebody is signed in already");
                 }
             }
-            Command::SignOut => self.sign_out(),
+            Command::SignOut => self.sign_out(Effect::SignOut),
+            Command::LeaveAccount => self.sign_out(Effect::LeaveAccount),
+            Command::SignOutEverywhere => self.sign_out(Effect::SignOutEverywhere),
             Command::RefreshZones => {
                 if self.account == Account::In {
                     self.effects.push_back(Effect::FetchZones);
@@ -277,6 +298,7 @@ impl Machine {
                     self.problem(Problem::new(ProblemCode::NotSignedIn, "zones"));
                 }
             }
+            Command::Prepare { zone } => self.prepare(now, zone),
             Command::Play { zone, launch } => self.start_play(zone, launch),
             Command::Launch => {
                 self.launch();
@@ -296,10 +318,21 @@ impl Machine {
                 }
             }
             Command::Watch { on } => self.numbers.watch(on),
-            Command::Console { line } => self.console(Asked {
-                line,
-                by: Asker::Console,
-            }),
+            Command::Console { line } => self.console(
+                now,
+                Asked {
+                    line,
+                    by: Asker::Console,
+                },
+            ),
+            Command::Staff { ask } => {
+                if self.account == Account::In {
+                    self.effects.push_back(Effect::Staff(ask));
+                } else {
+                    self.problem(Problem::new(ProblemCode::NotSignedIn, "staff"));
+                }
+            }
+            Command::Inspect { on } => self.inspect(on),
             Command::HostStart {
                 zones,
                 max_players,
@@ -317,6 +350,7 @@ impl Machine {
             Command::Quit => {
                 self.ending = Some(now + GAMES_END);
                 self.end_host();
+                self.unprepare();
                 if self.play != Play::Idle {
                     self.stop_play();
                 }
@@ -338,14 +372,16 @@ impl Machine {
         });
     }
 
-    fn sign_out(&mut self) {
+    fn sign_out(&mut self, how: Effect) {
         if self.play != Play::Idle {
             self.stop_play();
         }
+        self.unprepare();
         self.end_host();
+        self.inspect(false);
         if self.account != Account::Out {
             self.account = Account::Out;
-            self.effects.push_back(Effect::SignOut);
+            self.effects.push_back(how);
         }
         self.emit(Event::SignedOut);
     }
@@ -367,12 +403,26 @@ impl Machine {
         Some(game)
     }
 
+    /// Whether packets may be shown is the coordinator's to say, so there is no telling before.
+    fn inspect(&mut self, on: bool) {
+        if on && self.account != Account::In {
+            return self.problem(Problem::new(ProblemCode::NotSignedIn, "inspect"));
+        }
+        if std::mem::replace(&mut self.inspecting, on) || on {
+            self.effects.push_back(Effect::Inspect { on });
+        }
+    }
+
     fn has_link(&self) -> bool {
         matches!(self.play, Play::Bridging { .. } | Play::Playing { .. })
     }
 
     /// A notice to all players comes once for each session; it is told once.
     fn on_told(&mut self, event: Event) {
+        if self.play == Play::Idle && matches!(event, Event::SessionEnded { .. }) {
+            // Nobody has pressed Play yet: the link says the rest.
+            return;
+        }
         if matches!(event, Event::Notice { .. }) {
             if self.last_notice.as_ref() == Some(&event) {
                 return;
@@ -407,6 +457,8 @@ impl Machine {
             Outcome::SignedOut(problem) => {
                 self.account = Account::Out;
                 self.end_host();
+                self.unprepare();
+                self.inspect(false);
                 self.problem(problem);
                 self.emit(Event::SignedOut);
             }
@@ -417,7 +469,9 @@ impl Machine {
             Outcome::Joined { link, grant } if link.is_chosen() => self.on_joined(grant),
             Outcome::LinkReady { link } if link.is_chosen() => self.on_link_ready(),
             Outcome::LinkFailed { link, problem } if link.is_chosen() => {
-                if !self.rejoin_failed(now, &problem) {
+                if self.is_preparing() {
+                    self.prepare_failed(problem);
+                } else if !self.rejoin_failed(now, &problem) {
                     self.play_failed(problem);
                 }
             }
@@ -447,10 +501,13 @@ impl Machine {
                 connection,
                 client,
                 line,
-            } => self.console(Asked {
-                line,
-                by: Asker::Game { connection, client },
-            }),
+            } => self.console(
+                now,
+                Asked {
+                    line,
+                    by: Asker::Game { connection, client },
+                },
+            ),
             Outcome::ConnectionRefused { role, target, code } => {
                 let subject = format!("{} server {target}", role.name());
                 self.problem(Problem::new(code, subject));
@@ -494,6 +551,25 @@ impl Machine {
             }
             Outcome::Answered { asked, answer } => self.tell_answer(asked, answer),
             Outcome::HostState(host) => self.on_host_state(host),
+            Outcome::Prepared {
+                path,
+                rtt_ms,
+                quality,
+            } => self.prepared_measured(path, rtt_ms, quality),
+            Outcome::Staff { ask, answer } => self.emit(Event::Staff { ask, answer }),
+            Outcome::Inspecting(on) => {
+                self.inspecting = on;
+                self.emit(Event::Inspecting { on });
+            }
+            Outcome::NotInspecting(problem) => {
+                self.inspecting = false;
+                self.problem(problem);
+                self.emit(Event::Inspecting { on: false });
+            }
+            Outcome::Packets { packets, dropped } if self.inspecting => {
+                self.emit(Event::Packets { packets, dropped });
+            }
+            Outcome::Packets { .. } => {}
             Outcome::Diagnosed { diagnosis, export } => {
                 self.diagnosing = false;
                 self.emit(Event::Diagnosed { diagnosis, export });

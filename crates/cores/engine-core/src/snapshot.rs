@@ -147,6 +147,10 @@ impl Snapshot {
             | Event::SessionEnded { .. }
             | Event::Console { .. }
             | Event::Diagnosed { .. }
+            | Event::Prepared { .. }
+            | Event::Staff { .. }
+            | Event::Inspecting { .. }
+            | Event::Packets { .. }
             | Event::Problem { .. } => {}
         }
     }

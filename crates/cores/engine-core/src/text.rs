@@ -4,6 +4,7 @@
 //! draws longer ones over each other and its chat window holds few.
 
 use crate::command::P2pCommand;
+use crate::config::RedundantSending;
 use crate::event::ConsoleAnswer;
 use crate::levels::{Figure, Level};
 use crate::view::{
@@ -240,9 +241,18 @@ pub fn answer_lines(answer: &ConsoleAnswer) -> Vec<String> {
         ConsoleAnswer::Reconnecting => vec!["the WebRTC path is being opened anew".into()],
         ConsoleAnswer::FailedOver { from, to } => vec![format!("moved from {from} to {to}")],
         ConsoleAnswer::NoStandby => vec!["there is no other path to move to".into()],
+        ConsoleAnswer::Automatic => vec!["the path is chosen by what is measured".into()],
+        ConsoleAnswer::Redundant { mode } => vec![
+            match mode {
+                RedundantSending::Auto => "small packets are sent twice while packets are lost",
+                RedundantSending::Always => "small packets are sent twice all the time",
+                RedundantSending::Off => "no packet is sent twice",
+            }
+            .into(),
+        ],
         ConsoleAnswer::KeysUpdating => vec!["the session link gets new keys".into()],
         ConsoleAnswer::NotConnected => vec!["there is no connection now".into()],
-        ConsoleAnswer::Help => P2pCommand::WORDS.map(str::to_owned).into(),
+        ConsoleAnswer::Help => joined(P2pCommand::WORDS.map(str::to_owned).into()),
         ConsoleAnswer::Unknown => vec!["no such command; /p2p help lists them".into()],
     };
     lines.truncate(MAX_LINES);
@@ -409,6 +419,7 @@ mod tests {
             bytes_down: u64::MAX,
             refused: u64::MAX,
             duplicated: u64::MAX,
+            redundant: RedundantSending::Always,
             paths: kinds.into_iter().flatten().map(path).collect(),
             classes: classes.collect(),
             ..Metrics::default()

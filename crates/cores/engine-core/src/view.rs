@@ -2,6 +2,9 @@
 
 use serde::{Deserialize, Serialize};
 use warp_protocol::carrier::PathKind;
+use warp_protocol::stream::ServerRole;
+
+use crate::config::RedundantSending;
 
 pub use warp_link_core::State as LinkState;
 pub use warp_link_core::choice::Costs;
@@ -53,6 +56,9 @@ pub struct Metrics {
     /// Datagrams sent a second time over the standby.
     #[ts(type = "number")]
     pub duplicated: u64,
+    /// When small packets are sent twice.
+    #[serde(default)]
+    pub redundant: RedundantSending,
     /// Packets and bytes by class and path; rows that are not zero, at most 40.
     pub classes: Vec<ClassCount>,
     /// The game clients, at most 64.
@@ -144,4 +150,45 @@ pub struct StreamDigest {
     pub bytes: u64,
     /// SHA-256 over them, hex.
     pub sha256: String,
+}
+
+/// A packet of the game, as the inspector shows it.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, ts_rs::TS)]
+pub struct PacketView {
+    /// Its number since the bridge was opened; packets that were not kept have one too.
+    #[ts(type = "number")]
+    pub n: u64,
+    /// Milliseconds since the bridge was opened.
+    pub at_ms: f64,
+    /// Number of the connection.
+    #[ts(type = "number")]
+    pub stream: u64,
+    /// To which server.
+    pub server: ServerRole,
+    /// The game client, where it is known.
+    #[ts(type = "number | null")]
+    pub client: Option<u64>,
+    /// From the client; false: to it.
+    pub up: bool,
+    /// Its id, four hex digits.
+    pub id: String,
+    /// Its name, where the version's table has one.
+    pub name: Option<String>,
+    /// Its class, as `p2p.packet_types` has it.
+    pub class: String,
+    /// The path that carried it.
+    pub path: Option<PathKind>,
+    /// Its length.
+    pub bytes: u32,
+    /// What stands in it, as far as its layout is known. Secrets are `***`.
+    pub fields: Vec<PacketField>,
+}
+
+/// One field of a packet.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ts_rs::TS)]
+pub struct PacketField {
+    /// Its usual name.
+    pub name: String,
+    /// What stands in it, as text.
+    pub value: String,
 }

@@ -22,7 +22,7 @@ use crate::policy::Policy;
 use crate::recent::{Again, Recent};
 use crate::setup::{address_label, endpoint_config, label_address, transport};
 use crate::view::SwitchReason;
-use crate::{Identity, LinkConfig, State, tls};
+use crate::{Identity, LinkConfig, Redundancy, State, tls};
 
 /// How long a path that was left for silence still travels over other carriers too, so that what
 /// was in flight on it is found and sent again.
@@ -575,6 +575,30 @@ impl Link {
         let moved = self.leave_current(SwitchReason::Asked, now);
         self.drive(now);
         moved
+    }
+
+    /// Moves the game to the path of this kind now, and keeps it there for ten times
+    /// [`LinkConfig::bench`] as long as it is usable: every other path counts as left by choice.
+    /// `None`: there is no usable path of the kind, or it is in use already.
+    pub fn use_path(&mut self, kind: PathKind, now: Instant) -> Option<(PathKind, PathKind)> {
+        let moved = self.take_by_hand(kind, now);
+        self.drive(now);
+        moved
+    }
+
+    /// When small packets are sent twice from now on.
+    pub fn set_redundancy(&mut self, redundancy: Redundancy) {
+        if std::mem::replace(&mut self.config.redundancy, redundancy) != redundancy {
+            for book in self.books.values_mut() {
+                // What was wanted before is not wanted for its hold time any more.
+                book.redundant_until = None;
+            }
+        }
+    }
+
+    /// When small packets are sent twice.
+    pub fn redundancy(&self) -> Redundancy {
+        self.config.redundancy
     }
 
     /// Forgets that paths were left by choice, so that the best may come back.

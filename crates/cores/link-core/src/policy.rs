@@ -34,6 +34,9 @@ use crate::view::{PathPhase, SwitchReason};
 /// Time between attempts to open a path that had no id or connection id free.
 const OPEN_RETRY: Duration = Duration::from_millis(50);
 
+/// Benches for which a path that was chosen by hand is kept.
+const BY_HAND: u32 = 10;
+
 /// Time between two comparisons of costs.
 const COMPARED: Duration = Duration::from_millis(100);
 
@@ -408,6 +411,27 @@ impl Link {
             }
         }
         self.move_to(to, reason, now)
+    }
+
+    /// Moves the game to the path of this kind, and benches all others for [`BY_HAND`] benches.
+    pub(crate) fn take_by_hand(
+        &mut self,
+        kind: PathKind,
+        now: Instant,
+    ) -> Option<(PathKind, PathKind)> {
+        let to = self
+            .books
+            .values()
+            .find(|book| book.label.kind == kind && self.usable(book, now))
+            .map(|book| book.id)?;
+        let until = now + self.config.bench * BY_HAND;
+        for book in self.books.values_mut() {
+            book.benched_until = (book.id != to).then_some(until);
+        }
+        if self.policy.in_use == Some(to) {
+            return None;
+        }
+        self.move_to(to, SwitchReason::Asked, now)
     }
 
     fn move_to(

@@ -21,6 +21,7 @@ use warp_ro_packet::PacketTable;
 use crate::connection::{Connection, ConnectionView};
 use crate::doors::Doors;
 use crate::error::BridgeError;
+use crate::inspect::{Inspected, Inspector};
 use crate::notice::BridgeNotice;
 use crate::opener::StreamOpener;
 use crate::recalls::Recalls;
@@ -103,6 +104,7 @@ pub(crate) struct Shared {
     pub(crate) commands: bool,
     pub(crate) reentry: bool,
     pub(crate) recalls: Recalls,
+    pub(crate) inspector: Inspector,
     pub(crate) limits: BridgeLimits,
     pub(crate) doors: Doors,
     pub(crate) stop: CancellationToken,
@@ -138,9 +140,11 @@ impl Shared {
     }
 
     pub(crate) fn enter(&self, connection: &Arc<Connection>) {
-        self.live
-            .lock()
-            .insert(connection.n, Arc::clone(connection));
+        let mut live = self.live.lock();
+        live.insert(connection.n, Arc::clone(connection));
+        // Under the lock, so that one who switches it meanwhile does not miss this connection.
+        let on = self.inspector.is_on();
+        connection.core.lock().inspect(on);
     }
 
     /// The connection has ended.
@@ -287,6 +291,7 @@ impl Bridge {
             commands,
             reentry,
             recalls: Recalls::default(),
+            inspector: Inspector::default(),
             places: Arc::new(Semaphore::new(limits.connections)),
             clients: Mutex::new(Clients::new(limits.forget_after)),
             limits,
@@ -359,6 +364,22 @@ impl Bridge {
     pub fn answer(&self, n: u64, lines: &[String]) -> bool {
         let connection = self.shared.live.lock().get(&n).cloned();
         connection.is_some_and(|connection| connection.answer(lines))
+    }
+
+    /// Shows the packets of all connections from now on, or no longer. Reading costs nothing while they
+    /// are not shown.
+    pub fn inspect(&self, on: bool) {
+        let live = self.shared.live.lock();
+        self.shared.inspector.set(on);
+        for connection in live.values() {
+            connection.core.lock().inspect(on);
+        }
+    }
+
+    /// The packets that passed while they are shown, `most` of the oldest, and how many were dropped
+    /// since the last call: [`crate::MAX_INSPECTED`] are kept.
+    pub fn take_inspected(&self, most: usize) -> (Vec<Inspected>, u64) {
+        self.shared.inspector.take(most)
     }
 
     /// The counters since the start, connections that have ended included.

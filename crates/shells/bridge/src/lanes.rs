@@ -162,14 +162,19 @@ impl<'a> Lanes<'a> {
     /// Does something with the core and tells what came of it.
     pub(crate) fn work<R>(&self, work: impl FnOnce(&mut BridgeConnection) -> R) -> R {
         let (mut events, mut recorded) = (Vec::new(), Vec::new());
-        let result = {
+        let (result, seen) = {
             let mut core = self.connection.core.lock();
             let result = work(&mut core);
             events.extend(std::iter::from_fn(|| core.poll_event()));
             recorded.extend(std::iter::from_fn(|| core.poll_recorded()));
             self.connection.ring(&core);
-            result
+            (result, core.take_seen())
         };
+        if !seen.0.is_empty() {
+            let Connection { n, upstream, .. } = self.connection;
+            let whose = (*n, self.shared.client_of(*n), upstream.role);
+            self.shared.inspector.keep(self.shared.now(), whose, seen);
+        }
         for event in events {
             self.on_event(event);
         }

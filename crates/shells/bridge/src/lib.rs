@@ -55,11 +55,13 @@
 //! | time without a server | 45 s | the client's connection is reset, [`BridgeNotice::ReEntryFailed`] |
 //! | what clients said to sign in | as many as clients, 4 KiB a packet | a longer packet is not recorded |
 //! | the server's first bytes, looked at for the packet version | 4 KiB | no more is looked at |
+//! | packets that wait for the inspector | 2048 | the oldest go, and are counted |
 
 mod bridge;
 mod connection;
 mod doors;
 mod error;
+mod inspect;
 mod lanes;
 mod notice;
 mod opener;
@@ -72,6 +74,7 @@ mod watch;
 pub use bridge::{Bridge, BridgeConfig, BridgeLimits, ClientView, Notify};
 pub use connection::ConnectionView;
 pub use error::BridgeError;
+pub use inspect::{Inspected, MAX_INSPECTED};
 pub use notice::{BridgeNotice, Carried, RefusedReason};
 pub use opener::{
     GameRead, GameReader, GameWriter, LinkGone, OpenedStream, Origin, PathNow, StreamOpener,

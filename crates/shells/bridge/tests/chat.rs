@@ -43,6 +43,40 @@ fn lines(lines: &[&str]) -> (Vec<String>, Vec<u8>) {
 }
 
 #[tokio::test]
+async fn packets_are_shown_while_somebody_looks_and_not_otherwise() {
+    let mut house = House::start(config("127.0.0.1:0"));
+    let (mut client, mut far) = on_a_map(&mut house).await;
+    assert_eq!(house.bridge.take_inspected(100), (Vec::new(), 0));
+    house.bridge.inspect(true);
+    let said = chat("Ann : hello");
+    client.write_all(&said).await.unwrap();
+    assert_eq!(far.written().await, said);
+    far.say(&moved(3));
+    expect(&mut client, &moved(3)).await;
+    let (packets, dropped) = house.bridge.take_inspected(100);
+    assert_eq!(dropped, 0);
+    let seen: Vec<_> = packets
+        .iter()
+        .map(|one| (one.number, one.direction, one.role, one.client, one.packet.length))
+        .collect();
+    let map = ServerRole::Map;
+    let lengths = (said.len(), moved(3).len());
+    assert_eq!(
+        seen,
+        [
+            (0, UP, map, Some(1), lengths.0),
+            (1, DOWN, map, Some(1), lengths.1)
+        ]
+    );
+    assert_eq!(packets[0].packet.class, PacketClass::Chat);
+    assert!(packets[0].packet.fields.iter().any(|field| field.value.to_string().contains("hello")));
+    house.bridge.inspect(false);
+    far.say(&moved(4));
+    expect(&mut client, &moved(4)).await;
+    assert_eq!(house.bridge.take_inspected(100), (Vec::new(), 0));
+}
+
+#[tokio::test]
 async fn a_command_is_answered_while_the_server_is_silent() {
     let mut house = House::start(config("127.0.0.1:0"));
     let (mut client, mut far) = on_a_map(&mut house).await;

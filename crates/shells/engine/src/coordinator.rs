@@ -198,6 +198,12 @@ impl Coordinator {
         self.tokens.lock().take();
     }
 
+    /// Forgets the tokens and whose device this is; what is kept may be resumed.
+    pub(crate) fn leave_account(&self) {
+        self.proof.sign_out();
+        self.forget_tokens();
+    }
+
     /// Revokes and forgets the tokens. The coordinator being away does not keep anybody signed in.
     pub(crate) async fn sign_out(&self) {
         self.proof.sign_out();
@@ -214,6 +220,19 @@ impl Coordinator {
         if let Err(problem) = self.send(request).await {
             tracing::warn!(code = ?problem.code, "the tokens could not be revoked");
         }
+    }
+
+    /// The same for every sign-in of the account.
+    ///
+    /// # Errors
+    /// The coordinator could not be told; this sign-in is forgotten all the same.
+    pub(crate) async fn sign_out_everywhere(&self) -> Result<(), Problem> {
+        let told = self
+            .tell(Method::POST, "auth/logout/everywhere", None::<&()>)
+            .await;
+        self.proof.sign_out();
+        self.tokens.lock().take();
+        told
     }
 
     /// Where it says how it is.
@@ -511,7 +530,7 @@ fn tunnel_fault(words: &str) -> Option<ProblemCode> {
 
 /// As a value in a query: everything but letters, digits, `-`, `.`, `_` and `~` (RFC 3986 2.3) as
 /// `%XX`.
-fn percent_encoded(text: &str) -> String {
+pub(crate) fn percent_encoded(text: &str) -> String {
     use std::fmt::Write as _;
     let mut encoded = String::with_capacity(text.len());
     for byte in text.bytes() {

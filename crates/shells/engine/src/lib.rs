@@ -24,6 +24,8 @@
 //! | `opener` | the streams of a link as the bridge takes them |
 //! | `profile` | an operator's profile |
 //! | `play` | the bridge, its events and its numbers |
+//! | `staff` | what game masters and operators ask |
+//! | `packets` | packets of the game for the inspector |
 //! | `tables` | the operator's packet tables |
 //! | `instances` | the game clients that were started here |
 //! | `game` | one game's process |
@@ -44,6 +46,7 @@ mod mapped;
 mod network;
 mod opener;
 mod outbox;
+mod packets;
 mod paths;
 mod pins;
 mod play;
@@ -54,6 +57,7 @@ mod router;
 mod run;
 mod session;
 mod signaling;
+mod staff;
 mod tables;
 mod tokens;
 

@@ -5,11 +5,12 @@ use std::sync::Arc;
 
 use tokio::sync::watch;
 use tokio_util::task::TaskTracker;
-use warp_engine_core::config::Config;
+use warp_engine_core::config::{Config, RedundantSending};
 use warp_engine_core::event::ConsoleAnswer;
 use warp_engine_core::machine::{LinkId, Outcome};
 use warp_link::WrapCarrier;
 use warp_link_driver::LinkHandle;
+use warp_protocol::carrier::PathKind;
 use warp_protocol::rest::{IceServer, SessionGrant};
 use warp_protocol::{Problem, ProblemCode};
 
@@ -167,6 +168,42 @@ impl Links {
             },
             None => ConsoleAnswer::NoStandby,
         }
+    }
+
+    /// Moves the game to this path on these links, or lets the best be chosen again.
+    pub(crate) fn use_path(&self, links: &[LinkId], path: Option<PathKind>) -> ConsoleAnswer {
+        let handles: Vec<_> = links.iter().filter_map(|link| self.handle(*link)).collect();
+        if handles.is_empty() {
+            return ConsoleAnswer::NotConnected;
+        }
+        let Some(path) = path else {
+            handles.iter().for_each(|link| link.unbench());
+            return ConsoleAnswer::Automatic;
+        };
+        let moved: Vec<_> = handles
+            .iter()
+            .filter_map(|link| link.use_path(path))
+            .collect();
+        match moved.first() {
+            Some((from, to)) => ConsoleAnswer::FailedOver {
+                from: *from,
+                to: *to,
+            },
+            None => ConsoleAnswer::NoStandby,
+        }
+    }
+
+    /// When small packets are sent twice, on every link from now on and on those of later.
+    pub(crate) fn set_redundancy(&mut self, mode: RedundantSending) {
+        self.config.p2p.redundant_sending = mode;
+        for session in self.held.values().filter_map(|held| held.session.as_ref()) {
+            session.paths.link.set_redundancy(mode.into());
+        }
+    }
+
+    /// When small packets are sent twice.
+    pub(crate) fn redundancy(&self) -> RedundantSending {
+        self.config.p2p.redundant_sending
     }
 
     /// Asks for new keys on these links.

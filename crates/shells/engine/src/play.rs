@@ -195,6 +195,20 @@ pub(crate) fn metrics(config: &Config, shown: &LinkHandle, bridge: &Bridge) -> M
     }
 }
 
+/// The numbers of a link on which nothing is played yet.
+pub(crate) fn prepared(link: &LinkHandle) -> Outcome {
+    let path = link.status().path;
+    let paths = link.paths();
+    let current = paths
+        .iter()
+        .find(|one| Some(one.kind) == path && one.phase.carries_game());
+    Outcome::Prepared {
+        path,
+        rtt_ms: current.and_then(|path| path.rtt_ms),
+        quality: current.and_then(|path| path.quality),
+    }
+}
+
 /// Counters of all, and of each client, of the same moment as far as that can be had while the game
 /// goes on: the bridge gives them one after the other.
 fn consistent(bridge: &Bridge) -> (BridgeCounters, Vec<ClientView>) {

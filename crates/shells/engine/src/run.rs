@@ -29,7 +29,7 @@ use crate::instances::Instances;
 use crate::links::Links;
 use crate::outbox::{Outbox, Tagged};
 use crate::router::Router;
-use crate::{play, tables, tokens};
+use crate::{packets, play, staff, tables, tokens};
 
 /// Outcomes that may wait; senders wait too when it is full.
 const OUTCOMES: usize = 512;
@@ -65,6 +65,8 @@ pub(crate) struct Engine {
     streams_changed: Arc<Notify>,
     games: Instances,
     hosting: Hosting,
+    /// Packets of the game are shown.
+    inspecting: bool,
     signed_in_as: Option<String>,
     /// Sessions that are being given back; the engine does not end before them.
     closing: TaskTracker,
@@ -113,6 +115,7 @@ impl Engine {
             streams_changed: Arc::new(Notify::new()),
             games,
             hosting,
+            inspecting: false,
             signed_in_as: None,
             closing: TaskTracker::new(),
         })
@@ -125,13 +128,16 @@ impl Engine {
     pub(crate) async fn run(mut self, mut commands: mpsc::Receiver<Command>) {
         let mut ticks = tokio::time::interval(MEASURE_EVERY);
         ticks.set_missed_tick_behavior(MissedTickBehavior::Skip);
+        let mut looks = tokio::time::interval(packets::EVERY);
+        looks.set_missed_tick_behavior(MissedTickBehavior::Skip);
         let streams_changed = self.streams_changed.clone();
         let mut held = true;
         loop {
             let wake = self.machine.next_time();
             let wake_at = tokio::time::Instant::from_std(self.start + wake.unwrap_or_default());
             tokio::select! {
-                _ = ticks.tick(), if self.held.bridge.is_some() => self.collect_metrics(),
+                _ = ticks.tick(), if self.measures() => self.collect_metrics(),
+                _ = looks.tick(), if self.inspecting => self.look_at_packets(),
                 command = commands.recv(), if held => {
                     // Every handle is gone: nobody can ask for anything any more.
                     held = command.is_some();
@@ -175,6 +181,12 @@ impl Engine {
                 return;
             }
             _ if play != 0 && play != self.play => return,
+            Outcome::Failed(problem) if play != 0 && self.machine.is_preparing() => {
+                // Nobody has asked for these paths yet; Play will say what is wrong with them.
+                tracing::debug!(code = ?problem.code, detail = ?problem.detail, "a path that is prepared");
+                return;
+            }
+            Outcome::Inspecting(on) => self.inspect(*on),
             Outcome::Joined { link, grant } => self.held.links.granted(*link, grant),
             Outcome::Link {
                 event:
@@ -199,7 +211,33 @@ impl Engine {
         self.machine.on_outcome(now, outcome);
     }
 
+    /// There is something to measure: a play, or paths that are open beforehand.
+    fn measures(&self) -> bool {
+        self.held.bridge.is_some() || self.machine.is_preparing()
+    }
+
+    fn look_at_packets(&mut self) {
+        if let Some(outcome) = self.held.bridge.as_ref().and_then(packets::take) {
+            self.tell(outcome);
+        }
+    }
+
+    /// Shows packets, or no longer; those of a bridge that is opened later too.
+    fn inspect(&mut self, on: bool) {
+        self.inspecting = on;
+        if let Some(bridge) = &self.held.bridge {
+            bridge.inspect(on);
+        }
+    }
+
     fn collect_metrics(&mut self) {
+        if self.held.bridge.is_none() {
+            if let Some(link) = self.held.links.handle(LinkId::CHOSEN) {
+                let outcome = play::prepared(link);
+                self.tell(outcome);
+            }
+            return;
+        }
         if let Some(metrics) = self.numbers(self.machine.shown_link()) {
             self.tell(Outcome::Metrics(Box::new(metrics)));
         }
@@ -221,6 +259,7 @@ impl Engine {
         Some(Metrics {
             at_ms: self.machine.play_ms(self.now()),
             failovers: *failovers,
+            redundant: links.redundancy(),
             refused,
             duplicated,
             ..play::metrics(&self.config, handle, bridge.as_ref()?)
@@ -274,7 +313,12 @@ impl Engine {
                 let sign_in = self.sign_in(true);
                 self.spawn(0, sign_in.with_kept_token(user));
             }
-            Effect::SignOut => self.sign_out(),
+            Effect::SignOut => self.sign_out(false),
+            Effect::SignOutEverywhere => self.sign_out(true),
+            Effect::LeaveAccount => {
+                self.signed_in_as = None;
+                self.coordinator.leave_account();
+            }
             Effect::FetchZones => {
                 let coordinator = self.coordinator.clone();
                 self.spawn(0, async move {
@@ -345,6 +389,29 @@ impl Engine {
                 let answer = self.held.links.reconnect(&links);
                 self.tell(Outcome::Answered { asked, answer });
             }
+            Effect::UsePath { asked, links, path } => {
+                let answer = self.held.links.use_path(&links, path);
+                self.tell(Outcome::Answered { asked, answer });
+            }
+            Effect::SetRedundancy { asked, mode } => {
+                self.held.links.set_redundancy(mode);
+                let answer = ConsoleAnswer::Redundant { mode };
+                self.tell(Outcome::Answered { asked, answer });
+            }
+            Effect::Staff(ask) => {
+                let coordinator = self.coordinator.clone();
+                self.spawn(0, async move { staff::ask(&coordinator, ask).await });
+            }
+            Effect::Inspect { on: false } => self.tell(Outcome::Inspecting(false)),
+            Effect::Inspect { on: true } => {
+                let coordinator = self.coordinator.clone();
+                self.spawn(0, async move {
+                    match staff::is_staff(&coordinator).await {
+                        Ok(()) => Outcome::Inspecting(true),
+                        Err(problem) => Outcome::NotInspecting(problem),
+                    }
+                });
+            }
             Effect::UpdateKeys { asked, links } => {
                 let answer = self.held.links.update_keys(&links);
                 self.tell(Outcome::Answered { asked, answer });
@@ -370,13 +437,20 @@ impl Engine {
         }
     }
 
-    fn sign_out(&mut self) {
+    fn sign_out(&mut self, everywhere: bool) {
+        let outbox = self.outbox(0);
         let coordinator = self.coordinator.clone();
         let user = self.signed_in_as.take();
         let server = self.config.coordinator.rest_api_url.clone();
         let keyring = self.keeping.keyring;
         tokio::spawn(async move {
-            coordinator.sign_out().await;
+            if everywhere {
+                if let Err(problem) = coordinator.sign_out_everywhere().await {
+                    outbox.send(Outcome::Failed(problem)).await;
+                }
+            } else {
+                coordinator.sign_out().await;
+            }
             if let Some(user) = user.filter(|_| keyring)
                 && let Err(problem) = tokens::forget(&server, &user).await
             {
@@ -422,6 +496,7 @@ impl Engine {
         match play::open_bridge(&self.config, tables, zone, router.clone(), &outbox) {
             Ok(bridge) => {
                 let login = bridge.login_addr();
+                bridge.inspect(self.inspecting);
                 self.held.bridge = Some(bridge);
                 self.held.router = Some(router);
                 self.tell(Outcome::BridgeReady(login));

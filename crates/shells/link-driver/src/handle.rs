@@ -5,8 +5,8 @@ use std::time::Instant;
 
 use tokio::sync::watch;
 use warp_link::{Carrier, CarrierStats};
-use warp_link_core::Link;
 use warp_link_core::view::{PathPhase, PathView};
+use warp_link_core::{Link, Redundancy};
 use warp_protocol::carrier::PathKind;
 
 use crate::driver::Driver;
@@ -143,6 +143,26 @@ impl LinkHandle {
         self.shared()
             .change(|inner| inner.link.fail_over(now))
             .flatten()
+    }
+
+    /// Moves the game to the path of this kind now; see [`Link::use_path`].
+    pub fn use_path(&self, kind: PathKind) -> Option<(PathKind, PathKind)> {
+        let now = Instant::now();
+        self.shared()
+            .change(|inner| inner.link.use_path(kind, now))
+            .flatten()
+    }
+
+    /// When small packets are sent twice from now on.
+    pub fn set_redundancy(&self, redundancy: Redundancy) {
+        self.shared()
+            .change(|inner| inner.link.set_redundancy(redundancy));
+    }
+
+    /// When small packets are sent twice; as by default once the link has failed.
+    pub fn redundancy(&self) -> Redundancy {
+        let redundancy = self.shared().with(|inner| inner.link.redundancy());
+        redundancy.unwrap_or_default()
     }
 
     /// Forgets that paths were left by choice, so that the best may come back.

@@ -384,8 +384,13 @@ pub(crate) fn event(event: &Event) -> Option<String> {
         // Once a second; `warp-node host` tells what changed.
         Event::HostState { .. } => return None,
         Event::Stopped => "stopped".into(),
-        // Asked for by the window; `warp-node doctor` shows its own.
-        Event::Diagnosed { .. } | Event::Ended => return None,
+        // Asked for by the window; `warp-node doctor` and `inspect` show their own.
+        Event::Diagnosed { .. }
+        | Event::Prepared { .. }
+        | Event::Staff { .. }
+        | Event::Inspecting { .. }
+        | Event::Packets { .. }
+        | Event::Ended => return None,
     })
 }
 

@@ -7,7 +7,9 @@
 //!   default. Its syntax is that of `tracing_subscriber::EnvFilter`: `info,warp_link=trace`.
 //! * [`Observe::set_debug`] raises our own crates (all targets that begin with `warp`) to `debug`
 //!   at run time and takes them back; what is already finer stays as it is.
-//! * Nothing is redacted here: secrets have a type of their own that prints as `[secret]`.
+//! * The last lines are kept in memory too ([`Observe::recent`]), where what looks like a secret is
+//!   taken out.
+//! * Nothing else is redacted here: secrets have a type of their own that prints as `[secret]`.
 
 use std::{
     path::{Path, PathBuf},
@@ -19,6 +21,10 @@ use tracing_subscriber::{
     EnvFilter, Layer, Registry, layer::SubscriberExt, registry::LookupSpan, reload,
     util::SubscriberInitExt,
 };
+
+mod recent;
+
+pub use recent::{LogLine, MAX_LINE, MAX_LINES, Recent, without_secrets};
 
 /// Environment variable with the filter.
 pub const FILTER_VARIABLE: &str = "WARP_LOG";
@@ -95,6 +101,7 @@ pub struct Observe {
     base: String,
     handle: reload::Handle<EnvFilter, Registry>,
     debug: AtomicBool,
+    recent: Recent,
 }
 
 /// Sets up logging for the whole process.
@@ -112,9 +119,11 @@ pub fn init(config: ObserveConfig) -> Result<Observe, ObserveError> {
         Some(file) => Some(to_file(file, json)?),
         None => config.stderr.then(|| to_stderr(json)),
     };
+    let recent = Recent::default();
     // The filter lies directly on the registry, so that its handle has a type that can be named.
     tracing_subscriber::registry()
         .with(filter)
+        .with(recent.clone())
         .with(lines)
         .try_init()
         .map_err(|_| ObserveError::Twice)?;
@@ -122,6 +131,7 @@ pub fn init(config: ObserveConfig) -> Result<Observe, ObserveError> {
         base,
         handle,
         debug: AtomicBool::new(false),
+        recent,
     })
 }
 
@@ -139,6 +149,11 @@ impl Observe {
             self.debug.store(on, Ordering::Relaxed);
         }
         self.debug()
+    }
+
+    /// The last lines of the log.
+    pub fn recent(&self) -> &Recent {
+        &self.recent
     }
 
     /// True while debug logging is switched on.

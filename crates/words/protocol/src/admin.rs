@@ -41,26 +41,32 @@ pub struct BanRequest {
 }
 
 /// A ban.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ts_rs::TS)]
 #[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 pub struct BanView {
     /// Its number.
+    #[ts(type = "number")]
     pub id: i64,
     /// The account, by name.
     #[serde(skip_serializing_if = "Option::is_none")]
+    #[ts(optional)]
     pub account: Option<String>,
     /// The device, by its key.
     #[serde(skip_serializing_if = "Option::is_none")]
+    #[ts(optional)]
     pub device: Option<String>,
     /// Why.
     pub reason: String,
     /// Who set it, as in the audit log.
     pub by: String,
     /// When it was set, unix seconds.
+    #[ts(type = "number")]
     pub since: i64,
     /// When it ends, unix seconds; none: when it is lifted.
+    #[ts(type = "number | null")]
     pub until: Option<i64>,
     /// When it was lifted, unix seconds.
+    #[ts(type = "number | null")]
     pub lifted: Option<i64>,
 }
 
@@ -103,7 +109,7 @@ pub struct DeviceInfo {
 }
 
 /// A session, as game masters see it.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ts_rs::TS)]
 #[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 pub struct SessionInfo {
     /// Its id.
@@ -132,7 +138,7 @@ pub struct MoveRequest {
 }
 
 /// Where to.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, ts_rs::TS)]
 #[serde(rename_all = "lowercase")]
 #[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 pub enum MoveTo {
@@ -143,12 +149,14 @@ pub enum MoveTo {
 }
 
 /// One line of the audit log.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ts_rs::TS)]
 #[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 pub struct AuditEntry {
     /// Its number; they count up.
+    #[ts(type = "number")]
     pub id: i64,
     /// When, unix seconds.
+    #[ts(type = "number")]
     pub at: i64,
     /// Who: the name of an account, or `command line as USER`.
     pub who: String,
@@ -157,8 +165,10 @@ pub struct AuditEntry {
     /// On what: `account alice`, `device 302a...`, `zone prontera`.
     pub target: String,
     /// What was before, where it was something.
+    #[ts(type = "unknown")]
     pub before: Option<serde_json::Value>,
     /// What is now.
+    #[ts(type = "unknown")]
     pub after: Option<serde_json::Value>,
     /// The address that it was asked from; none on the command line.
     pub address: Option<String>,

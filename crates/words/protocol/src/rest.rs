@@ -7,6 +7,7 @@
 //! | POST auth/token | [`TokenRequest`] | 200 [`Tokens`] |
 //! | POST auth/refresh | [`RefreshRequest`] | 200 [`Tokens`], the old refresh token is used up |
 //! | POST auth/logout | [`RefreshRequest`] | 204 |
+//! | POST auth/logout/everywhere | | 204; no kept sign-in of the account counts any more |
 //! | GET zones/ | | 200 `[ZoneView]` |
 //! | GET zones/?map=NAME | | 200 `[ZoneView]` of the enabled zones that have the map, best first |
 //! | GET zones/{zone_id} | | 200 `ZoneView` |
@@ -242,12 +243,13 @@ pub struct RevokeAnswer {
 }
 
 /// How often something was refused since the coordinator started.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ts_rs::TS)]
 #[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 pub struct RefusalCount {
     /// Why.
     pub reason: RefusedReason,
     /// How often.
+    #[ts(type = "number")]
     pub count: u64,
 }
 

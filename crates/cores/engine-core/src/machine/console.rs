@@ -3,6 +3,8 @@
 //! A line from the game is about the link that carries the newest map connection of its client; any
 //! other about the shown link. `failover`, `reconnect` and `rekey` from elsewhere act on every link.
 
+use std::time::Duration;
+
 use warp_protocol::carrier::PathKind;
 
 use super::{Asked, Asker, Effect, LinkId, Machine};
@@ -13,7 +15,7 @@ use crate::view::{Metrics, PathPhase, SwitchReason};
 
 impl Machine {
     /// Answers a line, now or when the shell has looked.
-    pub(super) fn console(&mut self, asked: Asked) {
+    pub(super) fn console(&mut self, now: Duration, asked: Asked) {
         let command = P2pCommand::parse(&asked.line);
         if self.has_link() {
             let link = match asked.by {
@@ -44,25 +46,48 @@ impl Machine {
                 Some(P2pCommand::Rekey) => {
                     return self.effects.push_back(Effect::UpdateKeys { asked, links });
                 }
+                Some(P2pCommand::Use(path)) => {
+                    let effect = Effect::UsePath { asked, links, path };
+                    return self.effects.push_back(effect);
+                }
                 _ => {}
             }
         }
         let answer = match command {
             None => ConsoleAnswer::Unknown,
             Some(P2pCommand::Help) => ConsoleAnswer::Help,
-            Some(P2pCommand::Debug(on)) => {
+            Some(P2pCommand::Debug { on, minutes }) => {
+                self.debug_until =
+                    minutes.map(|minutes| now + Duration::from_secs(60 * u64::from(minutes)));
                 self.effects.push_back(Effect::SetDebug(on));
                 ConsoleAnswer::Debug { on }
+            }
+            Some(P2pCommand::Redundant(mode)) => {
+                let effect = Effect::SetRedundancy { asked, mode };
+                return self.effects.push_back(effect);
             }
             Some(P2pCommand::Status) => self.status(asked.by, LinkId::CHOSEN, None),
             Some(
                 P2pCommand::Metrics
                 | P2pCommand::FailOver
                 | P2pCommand::Reconnect
-                | P2pCommand::Rekey,
+                | P2pCommand::Rekey
+                | P2pCommand::Use(_),
             ) => ConsoleAnswer::NotConnected,
         };
         self.tell_answer(asked, answer);
+    }
+
+    /// Debug logging that was asked for a while ends by itself.
+    pub(super) fn debug_on_time(&mut self, now: Duration) {
+        if self.debug_until.is_some_and(|until| now >= until) {
+            self.debug_until = None;
+            self.effects.push_back(Effect::SetDebug(false));
+            self.emit(Event::Console {
+                line: "/p2p debug off".into(),
+                answer: ConsoleAnswer::Debug { on: false },
+            });
+        }
     }
 
     /// The shell has looked.

@@ -21,6 +21,7 @@ impl Machine {
         if self.play != Play::Idle {
             return self.refuse("play", "a zone is being played already; stop it first");
         }
+        let prepared = self.take_prepared(&zone);
         self.statuses.clear();
         self.shown = LinkId::CHOSEN;
         self.emit(Event::Playing {
@@ -32,11 +33,16 @@ impl Machine {
             path: None,
             reason: None,
         });
-        self.effects.push_back(Effect::Join {
-            link: LinkId::CHOSEN,
-            zone: zone.clone(),
-        });
-        self.play = Play::Joining { zone, launch };
+        match prepared {
+            Some(prepared) => self.play_prepared(prepared, launch),
+            None => {
+                self.effects.push_back(Effect::Join {
+                    link: LinkId::CHOSEN,
+                    zone: zone.clone(),
+                });
+                self.play = Play::Joining { zone, launch };
+            }
+        }
     }
 
     pub(super) fn step(&mut self, step: PlayStep) {
@@ -85,6 +91,9 @@ impl Machine {
         if self.rejoin_granted(&grant) {
             return;
         }
+        let Some(grant) = self.prepare_granted(grant) else {
+            return;
+        };
         let link = LinkId::CHOSEN;
         let Play::Joining { launch, .. } = self.play else {
             // Stopped meanwhile: give the session back.
@@ -100,6 +109,7 @@ impl Machine {
     }
 
     pub(super) fn on_link_ready(&mut self) {
+        self.prepare_ready();
         let Play::Opening { zone, launch } = &self.play else {
             return;
         };
@@ -132,6 +142,9 @@ impl Machine {
     }
 
     pub(super) fn on_link_event(&mut self, now: Duration, link: LinkId, event: LinkEvent) {
+        if link.is_chosen() && self.is_preparing() {
+            return self.prepared_link(event);
+        }
         if self.play == Play::Idle || !(link.is_chosen() || self.roaming.has(link)) {
             return;
         }

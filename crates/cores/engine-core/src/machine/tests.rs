@@ -13,6 +13,7 @@ mod diagnosis;
 mod games;
 mod hosting;
 mod numbers;
+mod prepare;
 mod rejoin;
 mod zones;
 

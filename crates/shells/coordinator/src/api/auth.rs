@@ -252,6 +252,16 @@ pub(crate) async fn logout(
     Ok(StatusCode::NO_CONTENT)
 }
 
+/// Ends every sign-in of the caller's account. Access tokens that are out live for their few minutes.
+pub(crate) async fn logout_everywhere(
+    State(app): State<App>,
+    caller: Caller,
+) -> Result<StatusCode, Refused> {
+    app.store.revoke_families(caller.account).await?;
+    tracing::info!(account = caller.account, "signed out everywhere");
+    Ok(StatusCode::NO_CONTENT)
+}
+
 fn limit_address(app: &App, from: SocketAddr) -> Result<(), Refused> {
     app.by_address.check(bucket_of(from.ip()))
 }

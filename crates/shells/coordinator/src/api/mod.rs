@@ -113,6 +113,10 @@ fn routes() -> Vec<Route> {
             .who(SignedIn)
             .body::<RefreshRequest>()
             .answers_nothing(204),
+        post("auth/logout/everywhere", auth::logout_everywhere)
+            .says("Ends every sign-in of the caller's account")
+            .who(SignedIn)
+            .answers_nothing(204),
         get("identity", devices::identity)
             .says("The coordinator proves its key")
             .query::<devices::Challenge>()

@@ -121,6 +121,15 @@ impl Store {
         tx.commit().await
     }
 
+    /// Ends every family of an account.
+    pub(crate) async fn revoke_families(&self, account: i64) -> Result<(), StoreError> {
+        let mut tx = self.begin().await?;
+        tx.hold_account(account).await?;
+        let revoke = sql("UPDATE refresh_tokens SET revoked = 1 WHERE account_id = $1");
+        tx.execute(revoke.bind(account)).await?;
+        tx.commit().await
+    }
+
     /// Forgets tokens that have expired. Gives how many.
     pub(crate) async fn forget_expired(&self, now: i64) -> Result<u64, StoreError> {
         let forget = sql("DELETE FROM refresh_tokens WHERE expires_at <= $1").bind(now);

@@ -201,6 +201,24 @@ async fn refresh_tokens_work_once_and_a_copy_ends_the_sign_in() {
         .await;
     assert_eq!(status, StatusCode::NO_CONTENT);
     refused(&refresh(&third).await, 401, "token-expired");
+
+    // Everywhere ends the families of all machines, and nobody else's.
+    let mut kept = Vec::new();
+    for _ in 0..2 {
+        let (_, body) = client.login("alice", "sesame").await;
+        kept.push((text(&body["access_token"]), text(&body["refresh_token"])));
+    }
+    client.player("bob").await;
+    let (_, bob) = client.login("bob", "sesame").await;
+    let (status, _) = client
+        .call(Method::POST, "auth/logout/everywhere", Some(&kept[0].0), None)
+        .await;
+    assert_eq!(status, StatusCode::NO_CONTENT);
+    for (_, token) in &kept {
+        refused(&refresh(token).await, 401, "token-expired");
+    }
+    let (status, _) = refresh(&text(&bob["refresh_token"])).await;
+    assert_eq!(status, StatusCode::OK);
 }
 
 #[tokio::test]
