@@ -66,6 +66,7 @@ async fn one_address_cannot_take_all_connections_and_many_cannot_take_those_that
     let bystander = Bystander::of(&site);
     let from = bystander.quiet();
     let before = site.memory();
+    let figures = site.figures().await;
 
     let (held, refused) = exhaust(&site.client(Ipv4Addr::new(127, 0, 0, 2)), 2 * each).await;
     assert_eq!((held.len(), refused.len()), (each, each));
@@ -101,6 +102,18 @@ async fn one_address_cannot_take_all_connections_and_many_cannot_take_those_that
         assert!(Instant::now() < deadline, "the places are not free again");
         tokio::time::sleep(Duration::from_millis(50)).await;
     }
+    site.counted(
+        &figures,
+        r#"warp_connections_refused_total{reason="address"}"#,
+        each,
+    )
+    .await;
+    site.counted(
+        &figures,
+        r#"warp_connections_refused_total{reason="all"}"#,
+        1,
+    )
+    .await;
     bystander.report("they are free again", from);
 }
 
@@ -180,6 +193,7 @@ async fn whoever_takes_his_time_is_closed_and_holds_nobody_up() {
     let before = site.memory();
     let client = site.client(Ipv4Addr::new(127, 0, 0, 2));
     let token = client.player("slow").await.token;
+    let figures = site.figures().await;
     // So that few answers fill all buffers.
     let mut large = site.house.zone();
     large["zone_id"] = json!("large");
@@ -230,6 +244,23 @@ async fn whoever_takes_his_time_is_closed_and_holds_nobody_up() {
         "100 slow connections, the last closed after {:.1} s; memory {before} KiB before, {most} KiB at most",
         longest.as_secs_f64()
     );
+    let of = |kind: &str| kinds.iter().filter(|name| **name == kind).count();
+    for (series, least) in [
+        (
+            r#"warp_connections_cut_total{reason="no-request"}"#,
+            of("head") + of("handshake") + of("mute"),
+        ),
+        (
+            r#"warp_connections_cut_total{reason="not-reading"}"#,
+            of("deaf"),
+        ),
+        (
+            r#"warp_requests_refused_total{code="coordinator-fault"}"#,
+            of("body"),
+        ),
+    ] {
+        site.counted(&figures, series, least).await;
+    }
     // Each that does not read holds one answer of 300 KB, and the queue of what it asked.
     assert!(most < before + 64 * 1024);
     bystander.report("slow connections", from);

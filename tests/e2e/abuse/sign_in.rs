@@ -51,6 +51,8 @@ async fn flood(clients: &[Client], names: usize) -> Answers {
 async fn ten_thousand_bad_sign_ins_are_refused_and_nobody_else_waits() {
     let site = Site::new(json!({"limits": {"address": {"burst": 20, "per_minute": 20}}}));
     let home = site.client(Ipv4Addr::LOCALHOST);
+    let figures = site.figures().await;
+    let mut refusals = Answers::new();
     for number in 0..2 {
         home.player(&format!("victim{number}")).await;
     }
@@ -81,8 +83,15 @@ async fn ten_thousand_bad_sign_ins_are_refused_and_nobody_else_waits() {
         };
         assert!(answers.keys().all(refused), "{answers:?}");
         assert!(answers.contains_key(&(429, "too-many-requests".into())));
+        for (answer, times) in answers {
+            *refusals.entry(answer).or_default() += times;
+        }
         bystander.report(what, from);
         from = Instant::now();
+    }
+    for ((_, code), times) in &refusals {
+        let series = format!(r#"warp_sign_ins_total{{how="login",result="{code}"}}"#);
+        site.counted(&figures, &series, *times).await;
     }
     let after = site.memory();
     println!("memory: {before} KiB before, {after} KiB after");
@@ -108,6 +117,7 @@ async fn a_refresh_token_that_comes_again_ends_the_copies_and_nobody_elses() {
     let client = site.client(Ipv4Addr::new(127, 0, 0, 2));
     let player = client.player("robbed").await;
     let other = client.player("other").await;
+    let figures = site.figures().await;
     let trade = |token: &str| {
         let (client, body) = (client.clone(), json!({"refresh_token": token}));
         async move { client.post("auth/refresh", "", body).await }
@@ -126,6 +136,9 @@ async fn a_refresh_token_that_comes_again_ends_the_copies_and_nobody_elses() {
     let newer = traded["refresh_token"].as_str().unwrap();
     assert_eq!(trade(newer).await.0, 401);
     site.logged(&["a refresh token came a second time"]);
+    site.counted(&figures, "warp_refresh_reused_total", 1).await;
+    let series = r#"warp_sign_ins_total{how="refresh",result="token-expired"}"#;
+    site.counted(&figures, series, 21).await;
     assert_eq!(trade(&other.refresh).await.0, 200);
     assert_eq!(client.sign_in(&player.name).await.0, 200);
     bystander.report("replayed refresh tokens", from);
