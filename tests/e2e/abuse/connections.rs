@@ -1,11 +1,15 @@
 //! Connections: as many as can be had, and ones that take their time.
 
 use std::net::Ipv4Addr;
+use std::process::Command;
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpStream;
+
+use warp_tests::house::{House, Plan};
 
 use crate::bystander::Bystander;
 use crate::site::{Client, PATIENCE, Site};
@@ -115,6 +119,36 @@ async fn one_address_cannot_take_all_connections_and_many_cannot_take_those_that
     )
     .await;
     bystander.report("they are free again", from);
+}
+
+#[test]
+fn the_limit_of_open_files_is_raised_or_warned_about() {
+    for (limit, allowed) in [("-Sn", None), ("-n", Some("700"))] {
+        let shell = format!("ulimit {limit} 700; exec \"$0\" \"$@\"");
+        let site = Site {
+            house: House::with(Plan {
+                servers: Arc::new(move |program| {
+                    let mut command = Command::new("sh");
+                    command.args(["-c", &shell]).arg(program);
+                    command
+                }),
+                coordinator: json!({"capacity": {"connections": 500}}),
+                ..Plan::default()
+            }),
+        };
+        let limits = format!("/proc/{}/limits", site.house.coordinator.pid());
+        let limits = std::fs::read_to_string(limits).unwrap();
+        let line = limits.lines().find(|l| l.starts_with("Max open files"));
+        let now = line.unwrap().split_ascii_whitespace().nth(3).unwrap();
+        match allowed {
+            // Descriptors of its own come on top.
+            None => assert_eq!(now, "756", "{limits}"),
+            Some(allowed) => {
+                assert_eq!(now, allowed, "{limits}");
+                site.logged(&["fewer files than `capacity.connections` needs"]);
+            }
+        }
+    }
 }
 
 /// Longest that a slow connection may be held; the limits are 30 s at most.

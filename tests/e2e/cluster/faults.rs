@@ -32,7 +32,8 @@ fn probes(runtime: &Runtime, nodes: &[SocketAddr], status: u16, down: Option<&'s
                 }
             }
         };
-        tasks.spawn_on(tokio::time::timeout(PATIENCE, until), runtime.handle());
+        let until = async move { tokio::time::timeout(PATIENCE, until).await };
+        tasks.spawn_on(until, runtime.handle());
     }
     for said in runtime.block_on(tasks.join_all()) {
         said.expect("/health does not say so");
