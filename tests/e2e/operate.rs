@@ -207,8 +207,8 @@ fn the_doctor_goes_from_the_configuration_to_a_map() {
         assert_eq!(house.admin(&["session", "list"]), "");
     }
     let lines = house.coordinator.lines().into_iter();
-    let granted = lines.filter(|line| line.text.contains("session granted"));
-    assert_eq!(granted.count(), 2);
+    let linked = lines.filter(|line| line.text.contains("link socket attached"));
+    assert_eq!(linked.count(), 2);
     let player = ["--player", "nobody"];
     let (code, found) = doctor_with(&house, "test1", "test1", &player);
     assert_eq!(code, Some(1));

@@ -26,7 +26,10 @@ use axum::{
 use futures_util::StreamExt;
 use governor::DefaultDirectRateLimiter;
 use serde::Deserialize;
-use tokio::time::{Instant, MissedTickBehavior};
+use tokio::{
+    sync::oneshot::error::RecvError,
+    time::{Instant, MissedTickBehavior},
+};
 use tracing::{Instrument, Span};
 use warp_coordinator_core::{
     bans::Banned,
@@ -266,11 +269,11 @@ async fn converse(
     loop {
         let outgoing = tokio::select! {
             () = app.stop.cancelled() => return Some(close::RESTART),
-            why = &mut closing => return why.ok().map(Closing::code),
+            why = &mut closing => return code_of(app, why),
             signal = inbox.recv() => match signal {
                 Some(signal) => counted(app, &signal),
                 // The hub has let go of the socket; it says why.
-                None => return closing.await.ok().map(Closing::code),
+                None => return code_of(app, closing.await),
             },
             _ = pings.tick() => {
                 if heard.elapsed() >= app.config.idle_after {
@@ -300,7 +303,7 @@ async fn converse(
         // A client that does not read must still be closed when somebody says so.
         let written = tokio::select! {
             () = app.stop.cancelled() => return Some(close::RESTART),
-            why = &mut closing => return why.ok().map(Closing::code),
+            why = &mut closing => return code_of(app, why),
             written = write(socket, outgoing) => written,
         };
         if let Err(code) = written {
@@ -382,4 +385,13 @@ fn text(signal: &ServerSignal) -> Message {
             .unwrap_or_else(|_| "{}".to_owned())
             .into(),
     )
+}
+
+/// What to close with. At the end of the coordinator all rooms are closed, which is not what the client
+/// is to be told.
+fn code_of(app: &App, why: Result<Closing, RecvError>) -> Option<u16> {
+    if app.stop.is_cancelled() {
+        return Some(close::RESTART);
+    }
+    why.ok().map(Closing::code)
 }
