@@ -127,6 +127,16 @@ fn the_document_leads_from_the_programs_to_the_first_player() {
 
 /// Runs the doctor on a house's data; its exit code and findings.
 fn doctor(house: &House, user: &str, password: &str) -> (Option<i32>, Vec<Value>) {
+    doctor_with(house, user, password, &[])
+}
+
+/// The same with further arguments.
+fn doctor_with(
+    house: &House,
+    user: &str,
+    password: &str,
+    more: &[&str],
+) -> (Option<i32>, Vec<Value>) {
     let config = house.dir().join("doctor.json");
     let text = json!({"listen": house.address.to_string()}).to_string();
     std::fs::write(&config, text).unwrap();
@@ -139,7 +149,7 @@ fn doctor(house: &House, user: &str, password: &str) -> (Option<i32>, Vec<Value>
         .arg(&file)
         .arg("--config")
         .arg(&config);
-    command.arg("--data").arg(house.data());
+    command.arg("--data").arg(house.data()).args(more);
     let output = command.output().unwrap();
     let text = String::from_utf8_lossy(&output.stdout);
     assert!(!text.contains(password) || password == user, "{text}");
@@ -185,6 +195,26 @@ fn the_doctor_goes_from_the_configuration_to_a_map() {
         );
         assert!(found.iter().all(|f| f["outcome"] == "good"), "{found:#?}");
     }
+    // As a player: through the coordinator's endpoint, which leaves no session behind.
+    for _ in 0..2 {
+        let player = ["--player", "alice"];
+        let (code, found) = doctor_with(&house, "test1", "test1", &player);
+        assert_eq!(code, Some(0), "{found:#?}");
+        let steps = found.iter().rev().map(|f| f["step"].as_str().unwrap());
+        let steps: Vec<_> = steps.take(5).collect();
+        assert_eq!(steps, ["map", "char", "login", "session", "zone"]);
+        assert!(found.iter().all(|f| f["outcome"] == "good"), "{found:#?}");
+        assert_eq!(house.admin(&["session", "list"]), "");
+    }
+    let lines = house.coordinator.lines().into_iter();
+    let linked = lines.filter(|line| line.text.contains("link socket attached"));
+    assert_eq!(linked.count(), 2);
+    let player = ["--player", "nobody"];
+    let (code, found) = doctor_with(&house, "test1", "test1", &player);
+    assert_eq!(code, Some(1));
+    let session = found.iter().find(|f| f["step"] == "session").unwrap();
+    assert_eq!(session["outcome"], "bad", "{session}");
+    assert!(session.to_string().contains("user add"), "{session}");
     let (code, found) = doctor(&house, "test1", "wrong-password");
     assert_eq!(code, Some(1));
     last_is(
@@ -212,6 +242,16 @@ fn the_doctor_says_which_server_is_down() {
         "bad",
         &["refused", &login, "start the login server"],
     );
+    // Of the endpoint it is told what it meets.
+    let (code, found) = doctor_with(&house, "test1", "test1", &["--player", "alice"]);
+    assert_eq!(code, Some(1));
+    let words = [
+        "refused",
+        &login,
+        "start the login server",
+        "the endpoint's machine",
+    ];
+    last_is(&found, "login", "bad", &words);
     // And the coordinator itself.
     house.coordinator.kill();
     house.coordinator.exit(PATIENCE);

@@ -65,10 +65,9 @@ impl Bystander {
         this
     }
 
-    /// Looks on for two seconds, in which nothing is attacked.
+    /// Looks on for some rounds, in which nothing is attacked.
     pub(crate) fn quiet(&self) -> Instant {
         let begun = Instant::now();
-        std::thread::sleep(Duration::from_secs(2));
         self.report("idle", begun);
         Instant::now()
     }

@@ -1,11 +1,15 @@
 //! Connections: as many as can be had, and ones that take their time.
 
 use std::net::Ipv4Addr;
+use std::process::Command;
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpStream;
+
+use warp_tests::house::{House, Plan};
 
 use crate::bystander::Bystander;
 use crate::site::{Client, PATIENCE, Site};
@@ -66,6 +70,7 @@ async fn one_address_cannot_take_all_connections_and_many_cannot_take_those_that
     let bystander = Bystander::of(&site);
     let from = bystander.quiet();
     let before = site.memory();
+    let figures = site.figures().await;
 
     let (held, refused) = exhaust(&site.client(Ipv4Addr::new(127, 0, 0, 2)), 2 * each).await;
     assert_eq!((held.len(), refused.len()), (each, each));
@@ -101,7 +106,49 @@ async fn one_address_cannot_take_all_connections_and_many_cannot_take_those_that
         assert!(Instant::now() < deadline, "the places are not free again");
         tokio::time::sleep(Duration::from_millis(50)).await;
     }
+    site.counted(
+        &figures,
+        r#"warp_connections_refused_total{reason="address"}"#,
+        each,
+    )
+    .await;
+    site.counted(
+        &figures,
+        r#"warp_connections_refused_total{reason="all"}"#,
+        1,
+    )
+    .await;
     bystander.report("they are free again", from);
+}
+
+#[test]
+fn the_limit_of_open_files_is_raised_or_warned_about() {
+    for (limit, allowed) in [("-Sn", None), ("-n", Some("700"))] {
+        let shell = format!("ulimit {limit} 700; exec \"$0\" \"$@\"");
+        let site = Site {
+            house: House::with(Plan {
+                servers: Arc::new(move |program| {
+                    let mut command = Command::new("sh");
+                    command.args(["-c", &shell]).arg(program);
+                    command
+                }),
+                coordinator: json!({"capacity": {"connections": 500}}),
+                ..Plan::default()
+            }),
+        };
+        let limits = format!("/proc/{}/limits", site.house.coordinator.pid());
+        let limits = std::fs::read_to_string(limits).unwrap();
+        let line = limits.lines().find(|l| l.starts_with("Max open files"));
+        let now = line.unwrap().split_ascii_whitespace().nth(3).unwrap();
+        match allowed {
+            // Descriptors of its own come on top.
+            None => assert_eq!(now, "756", "{limits}"),
+            Some(allowed) => {
+                assert_eq!(now, allowed, "{limits}");
+                site.logged(&["fewer files than `capacity.connections` needs"]);
+            }
+        }
+    }
 }
 
 /// Longest that a slow connection may be held; the limits are 30 s at most.
@@ -180,6 +227,7 @@ async fn whoever_takes_his_time_is_closed_and_holds_nobody_up() {
     let before = site.memory();
     let client = site.client(Ipv4Addr::new(127, 0, 0, 2));
     let token = client.player("slow").await.token;
+    let figures = site.figures().await;
     // So that few answers fill all buffers.
     let mut large = site.house.zone();
     large["zone_id"] = json!("large");
@@ -230,6 +278,23 @@ async fn whoever_takes_his_time_is_closed_and_holds_nobody_up() {
         "100 slow connections, the last closed after {:.1} s; memory {before} KiB before, {most} KiB at most",
         longest.as_secs_f64()
     );
+    let of = |kind: &str| kinds.iter().filter(|name| **name == kind).count();
+    for (series, least) in [
+        (
+            r#"warp_connections_cut_total{reason="no-request"}"#,
+            of("head") + of("handshake") + of("mute"),
+        ),
+        (
+            r#"warp_connections_cut_total{reason="not-reading"}"#,
+            of("deaf"),
+        ),
+        (
+            r#"warp_requests_refused_total{code="coordinator-fault"}"#,
+            of("body"),
+        ),
+    ] {
+        site.counted(&figures, series, least).await;
+    }
     // Each that does not read holds one answer of 300 KB, and the queue of what it asked.
     assert!(most < before + 64 * 1024);
     bystander.report("slow connections", from);

@@ -1,5 +1,6 @@
 //! The token of one account, used for what belongs to another: on every route that has an owner.
 
+use std::collections::BTreeMap;
 use std::net::Ipv4Addr;
 use std::time::{Duration, Instant};
 
@@ -25,6 +26,8 @@ async fn nobody_acts_as_somebody_else() {
     assert_eq!(status, 201, "{host}");
     let socket = owner.signaling(&grant).await;
 
+    let figures = site.figures().await;
+    let mut refusals = BTreeMap::<String, usize>::new();
     let beat = json!({"latency_ms": 1.0, "packet_loss_percent": 0.0, "bandwidth_usage_mbps": 1.0,
                       "current_players": 0, "current_zones": 1});
     let join_as_owner = json!({"device_key": owner.device.key().to_string(),
@@ -126,6 +129,8 @@ async fn nobody_acts_as_somebody_else() {
             (status, &json!(code)),
             "{method} {path}: {said}"
         );
+        *refusals.entry(code.to_owned()).or_default() += 1;
+        *refusals.entry("not-signed-in".to_owned()).or_default() += 1;
         // And without any token.
         let (got, said) = client.call(method.clone(), &path, "", body).await;
         assert_eq!(
@@ -164,7 +169,14 @@ async fn nobody_acts_as_somebody_else() {
             ),
             "{path}: {status} {body}"
         );
+        *refusals.entry(code.to_owned()).or_default() += 1;
     }
+    for (code, times) in refusals {
+        let series = format!(r#"warp_requests_refused_total{{code="{code}"}}"#);
+        site.counted(&figures, &series, times).await;
+    }
+    let series = r#"warp_identity_refusals_total{reason="certificate-misused"}"#;
+    site.counted(&figures, series, 1).await;
     // A refresh token is its account's: the thief's sign-out with it ends nothing.
     let body = json!({"refresh_token": owner.refresh});
     client.post("auth/logout", &thief.token, body.clone()).await;
@@ -186,6 +198,7 @@ async fn the_control_socket_of_endpoints_opens_to_the_right_token_only() {
     let from = bystander.quiet();
     let client = site.client(Ipv4Addr::new(127, 0, 0, 2));
     let player = client.player("pretender").await;
+    let figures = site.figures().await;
     let nonce = "00".repeat(16);
     for number in 0..200 {
         let path = format!("endpoints/ws?nonce={nonce}");
@@ -223,5 +236,7 @@ async fn the_control_socket_of_endpoints_opens_to_the_right_token_only() {
         begun.elapsed().as_secs_f64()
     );
     site.logged(&["an endpoint was not let in"]);
+    let series = r#"warp_requests_refused_total{code="token-expired"}"#;
+    site.counted(&figures, series, 200).await;
     bystander.report("wrong tokens at the control socket", from);
 }

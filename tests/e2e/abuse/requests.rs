@@ -13,7 +13,8 @@ const FLOOD: usize = 3000;
 
 /// Asks for `path` so many times with these tokens, in turn; gives how many were answered, and how many
 /// seconds that took. All others are refused for being too many.
-async fn flood(client: &Client, path: &str, tokens: &[String]) -> (usize, f64) {
+async fn flood(site: &Site, client: &Client, path: &str, tokens: &[String]) -> (usize, f64) {
+    let figures = site.figures().await;
     let begun = Instant::now();
     let mut answers = Answers::new();
     for token in tokens.iter().cycle().take(FLOOD) {
@@ -24,7 +25,10 @@ async fn flood(client: &Client, path: &str, tokens: &[String]) -> (usize, f64) {
     let answered = answers.remove(&(200, "-".into())).unwrap_or(0);
     let refused = answers.remove(&(429, "too-many-requests".into()));
     assert!(answers.is_empty(), "{answers:?}");
-    assert_eq!(answered + refused.unwrap_or(0), FLOOD);
+    let refused = refused.unwrap_or(0);
+    assert_eq!(answered + refused, FLOOD);
+    let series = r#"warp_rate_limited_total{what="request"}"#;
+    site.counted(&figures, series, refused).await;
     (answered, seconds)
 }
 
@@ -39,7 +43,7 @@ async fn floods_of_requests_are_refused_beyond_the_rate_and_cost_nobody_else() {
     let from = bystander.quiet();
     let client = site.client(Ipv4Addr::new(127, 0, 0, 2));
     let token = client.player("hasty").await.token;
-    let (answered, seconds) = flood(&client, "zones/", &[token]).await;
+    let (answered, seconds) = flood(&site, &client, "zones/", &[token]).await;
     let most = 301.0 + 20.0 * seconds;
     assert!(
         answered >= 300 && (answered as f64) <= most,
@@ -53,7 +57,7 @@ async fn floods_of_requests_are_refused_beyond_the_rate_and_cost_nobody_else() {
     for number in 0..4 {
         tokens.push(client.player(&format!("hasty{number}")).await.token);
     }
-    let (answered, seconds) = flood(&client, "hosts/", &tokens).await;
+    let (answered, seconds) = flood(&site, &client, "hosts/", &tokens).await;
     // To sign in took a few of the address's.
     let most = 501.0 + 50.0 * seconds;
     assert!(

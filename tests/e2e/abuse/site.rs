@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use reqwest::Method;
 use serde_json::{Value, json};
@@ -68,6 +68,34 @@ impl Site {
         number.unwrap().parse().unwrap()
     }
 
+    /// What the coordinator has counted so far.
+    pub(crate) async fn figures(&self) -> Figures {
+        let _ = rustls::crypto::ring::default_provider().install_default();
+        let http = reqwest::Client::builder().no_proxy().timeout(PATIENCE);
+        let asked = http.build().unwrap();
+        let asked = asked.get(format!("http://{}/metrics", self.address()));
+        let response = asked.send().await.expect("an answer");
+        assert_eq!(response.status().as_u16(), 200);
+        Figures(response.text().await.expect("a whole answer"))
+    }
+
+    /// Waits until a series of `/metrics` has grown by so much since `before`.
+    pub(crate) async fn counted(&self, before: &Figures, series: &str, least: usize) {
+        let deadline = Instant::now() + PATIENCE;
+        loop {
+            let grown = self.figures().await.of(series) - before.of(series);
+            if grown >= least as f64 {
+                println!("counted: {series} +{grown}");
+                return;
+            }
+            assert!(
+                Instant::now() < deadline,
+                "{series} has grown by {grown}, not {least}"
+            );
+            tokio::time::sleep(Duration::from_millis(50)).await;
+        }
+    }
+
     /// Waits until the coordinator's log has a line with all of this.
     pub(crate) fn logged(&self, parts: &[&str]) {
         let what = parts.join(" ");
@@ -79,6 +107,18 @@ impl Site {
                     .all(|part| line.text.contains(part))
                     .then_some(())
             });
+    }
+}
+
+/// A text of `/metrics`.
+pub(crate) struct Figures(String);
+
+impl Figures {
+    /// The value of a series, such as `warp_hosts{status="online"}`; 0 while it has none.
+    fn of(&self, series: &str) -> f64 {
+        let lines = self.0.lines().filter_map(|line| line.rsplit_once(' '));
+        let value = lines.into_iter().find(|(name, _)| *name == series);
+        value.map_or(0.0, |(_, value)| value.parse().unwrap())
     }
 }
 

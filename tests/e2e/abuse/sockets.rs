@@ -39,6 +39,7 @@ async fn floods_of_messages_are_refused_one_by_one_and_cost_nobody_else() {
     let before = site.memory();
     let client = site.client(ATTACKER);
     let player = client.player("flooder").await;
+    let figures = site.figures().await;
     let grant = player.join(ZONES[0]).await;
     let flood = 20_000;
     for (what, message) in [
@@ -80,6 +81,8 @@ async fn floods_of_messages_are_refused_one_by_one_and_cost_nobody_else() {
         );
         sending.abort();
     }
+    let series = r#"warp_rate_limited_total{what="signal"}"#;
+    site.counted(&figures, series, 3 * flood / 2).await;
     let after = site.memory();
     println!("memory: {before} KiB before, {after} KiB after");
     assert!(after < before + GROWTH);
@@ -94,6 +97,7 @@ async fn a_flooder_who_does_not_read_is_closed() {
     let before = site.memory();
     let client = site.client(ATTACKER);
     let player = client.player("deaf").await;
+    let figures = site.figures().await;
     let grant = player.join(ZONES[0]).await;
     let mut socket = player.signaling(&grant).await;
     let begun = Instant::now();
@@ -114,6 +118,8 @@ async fn a_flooder_who_does_not_read_is_closed() {
         site.memory()
     );
     assert!(site.memory() < before + GROWTH);
+    let series = r#"warp_sockets_closed_total{kind="signaling",code="4002"}"#;
+    site.counted(&figures, series, 1).await;
     bystander.report("a flooder who does not read", from);
 }
 
@@ -125,6 +131,7 @@ async fn floods_of_sockets_take_one_place_each_and_leave_none_behind() {
     let before = site.memory();
     let client = site.client(ATTACKER);
     let player = client.player("opener").await;
+    let figures = site.figures().await;
     let grant = player.join(ZONES[0]).await;
     // Each takes the place of the one before it.
     let mut last: Option<Socket> = None;
@@ -150,6 +157,16 @@ async fn floods_of_sockets_take_one_place_each_and_leave_none_behind() {
     let after = site.memory();
     println!("memory: {before} KiB before, {after} KiB after");
     assert!(after < before + GROWTH);
+    for (series, least) in [
+        (
+            r#"warp_sockets_closed_total{kind="signaling",code="4001"}"#,
+            499,
+        ),
+        (r#"warp_requests_refused_total{code="forbidden"}"#, 500),
+        (r#"warp_requests_refused_total{code="not-signed-in"}"#, 500),
+    ] {
+        site.counted(&figures, series, least).await;
+    }
     bystander.report("floods of sockets", from);
 }
 
@@ -194,6 +211,7 @@ async fn frames_that_are_too_large_are_not_read_whole() {
     let before = site.memory();
     let client = site.client(ATTACKER);
     let player = client.player("large").await;
+    let figures = site.figures().await;
     let grant = player.join(ZONES[0]).await;
     let size: u64 = 15_000_000;
     let whole = {
@@ -252,6 +270,8 @@ async fn frames_that_are_too_large_are_not_read_whole() {
         .await
         .unwrap();
     assert_eq!(ended(&mut socket).await, Some(1009));
+    let series = r#"warp_sockets_closed_total{kind="signaling",code="1009"}"#;
+    site.counted(&figures, series, 21).await;
     bystander.report("large frames", from);
 }
 
@@ -263,6 +283,7 @@ async fn signals_reach_nobody_outside_of_the_session() {
     let client = site.client(ATTACKER);
     let attacker = client.player("attacker").await;
     let victim = client.player("victim").await;
+    let figures = site.figures().await;
     let (own, same_zone) = (attacker.join(ZONES[0]).await, victim.join(ZONES[0]).await);
     let other_zone = victim.join(ZONES[1]).await;
     let mut socket = attacker.signaling(&own).await;
@@ -300,6 +321,10 @@ async fn signals_reach_nobody_outside_of_the_session() {
         (404, &json!("peer-unreachable")),
         "{body}"
     );
+    for (code, least) in [("peer-unreachable", 6), ("unknown-session", 2)] {
+        let series = format!(r#"warp_signals_refused_total{{code="{code}"}}"#);
+        site.counted(&figures, &series, least).await;
+    }
     bystander.report("signals across sessions", from);
 }
 

@@ -1,13 +1,14 @@
 //! Paths, queries, heads and bodies that no client sends: refused, and never a fault of the
 //! coordinator's.
 
+use std::collections::BTreeMap;
 use std::net::Ipv4Addr;
 
 use serde_json::{Value, json};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 
 use crate::bystander::Bystander;
-use crate::site::{Answers, Client, PATIENCE, Site, ZONES, count};
+use crate::site::{Answers, Client, Figures, PATIENCE, Site, ZONES, count};
 
 const ATTACKER: Ipv4Addr = Ipv4Addr::new(127, 0, 0, 2);
 
@@ -48,6 +49,19 @@ fn all_refused(what: &str, answers: &Answers) {
     }
 }
 
+/// Fails where a refusal with a code was not counted.
+async fn all_counted(site: &Site, before: &Figures, answers: &Answers) {
+    let mut by_code = BTreeMap::<&str, usize>::new();
+    let counted = |code: &str| !["-", NOTHING].contains(&code);
+    for ((_, code), times) in answers.iter().filter(|((_, code), _)| counted(code)) {
+        *by_code.entry(code).or_default() += times;
+    }
+    for (code, times) in by_code {
+        let series = format!(r#"warp_requests_refused_total{{code="{code}"}}"#);
+        site.counted(before, &series, times).await;
+    }
+}
+
 #[tokio::test]
 async fn odd_paths_lead_nowhere() {
     let site = Site::new(json!({}));
@@ -56,6 +70,7 @@ async fn odd_paths_lead_nowhere() {
     let client = site.client(ATTACKER);
     let player = client.player("walker").await;
     let bearer = &player.token;
+    let figures = site.figures().await;
     let mut answers = Answers::new();
     let long = "a".repeat(9000);
     for id in [
@@ -110,6 +125,7 @@ async fn odd_paths_lead_nowhere() {
         }
     }
     all_refused("odd paths", &answers);
+    all_counted(&site, &figures, &answers).await;
     bystander.report("odd paths", from);
 }
 
@@ -124,6 +140,7 @@ async fn texts_for_a_database_are_only_texts() {
     let client = site.client(ATTACKER);
     let player = client.player("injector").await;
     let token = &player.token;
+    let figures = site.figures().await;
     let mut answers = Answers::new();
     for trick in [
         "' OR '1'='1",
@@ -178,6 +195,7 @@ async fn texts_for_a_database_are_only_texts() {
         count(&mut answers, &lists_nothing(client.get(&path, token).await));
     }
     all_refused("texts for a database", &answers);
+    all_counted(&site, &figures, &answers).await;
     // Everything is where it was.
     let (status, zones) = client.get("zones/", token).await;
     assert_eq!(
@@ -188,10 +206,13 @@ async fn texts_for_a_database_are_only_texts() {
     bystander.report("texts for a database", from);
 }
 
+/// Stands for an answer that is no refusal, and gives nothing away.
+const NOTHING: &str = "nothing";
+
 /// A list without anything in it is as good as a refusal.
 fn lists_nothing(answer: (u16, Value)) -> (u16, Value) {
     match answer {
-        (200, Value::Array(list)) if list.is_empty() => (404, json!({"code": "not-found"})),
+        (200, Value::Array(list)) if list.is_empty() => (404, json!({"code": NOTHING})),
         other => other,
     }
 }
@@ -281,6 +302,7 @@ async fn bodies_and_heads_beyond_reason_are_refused() {
             registration.replace("\"max_players\":20", &format!("\"max_players\":{number}"));
         all.push(post("hosts/register", json_kind, "", &registration));
     }
+    let figures = site.figures().await;
     let mut answers = Answers::new();
     for bytes in &all {
         let answer = send(&client, bytes).await;
@@ -294,6 +316,9 @@ async fn bodies_and_heads_beyond_reason_are_refused() {
         }
     }
     all_refused("bodies and heads", &answers);
+    all_counted(&site, &figures, &answers).await;
+    site.counted(&figures, r#"warp_connections_cut_total{reason="no-http"}"#, 5)
+        .await;
     assert!(
         answers.values().sum::<usize>() >= all.len() - 2,
         "{answers:?}"

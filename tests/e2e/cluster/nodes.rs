@@ -47,10 +47,14 @@ impl Redis {
         process
     }
 
-    /// Ends it as a crash does, and starts it again with nothing in it.
-    pub(crate) fn restart_empty(&mut self) {
+    /// Ends it as a crash does.
+    pub(crate) fn kill(&mut self) {
         self.process.kill();
         self.process.exit(PATIENCE);
+    }
+
+    /// Starts it again with nothing in it.
+    pub(crate) fn start_empty(&mut self) {
         self.process = Self::process(self.port);
     }
 
@@ -71,7 +75,7 @@ pub(crate) struct Cluster {
     pub(crate) redis: Redis,
     /// Where clients find each node.
     pub(crate) addresses: [SocketAddr; NODES],
-    pub(crate) database: Option<&'static Postgres>,
+    pub(crate) database: Option<Postgres>,
     base: Base,
     _secrets: tempfile::TempDir,
 }
@@ -125,12 +129,12 @@ impl Cluster {
     /// `None`: there is no Redis here.
     pub(crate) fn start() -> Option<Self> {
         let redis = Redis::start()?;
-        let database = Postgres::shared();
+        let database = Postgres::start();
         if let Err(reason) = &database {
             println!("SKIPPED: PostgreSQL ({reason}); SQLite instead");
         }
         let database = database.ok();
-        let url = database.map(Postgres::database);
+        let url = database.as_ref().map(Postgres::database);
         let secrets = tempfile::tempdir().unwrap();
         // Beside the house's folder, which is made with the first node.
         let secret = secrets.path().join("cluster.secret");

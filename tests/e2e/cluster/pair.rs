@@ -19,12 +19,13 @@ use tokio_tungstenite::tungstenite::Message;
 use tokio_tungstenite::tungstenite::client::IntoClientRequest;
 use tokio_util::sync::CancellationToken;
 use warp_tests::house::{PASSWORD, ZONE, api};
+use warp_tests::process::PATIENCE;
 
 /// Pause between two messages of one player.
 const EVERY: Duration = Duration::from_millis(25);
 
-/// After so long without a word a player tries another node.
-const SILENCE: Duration = Duration::from_secs(2);
+/// After so long without a word a player tries another node. Long enough for a busy machine.
+const SILENCE: Duration = Duration::from_secs(4);
 
 /// A signaling socket.
 pub(crate) type Socket =
@@ -74,22 +75,14 @@ impl Player {
     pub(crate) async fn join(nodes: &[SocketAddr], first: usize, user: &str) -> Self {
         let http = client();
         let base = api(nodes[first]);
-        let (_, signed_in) = post(&http, &base, "auth/login", None, &credentials(user)).await;
+        let body = credentials(user);
+        let (_, signed_in) = again(|| post(&http, &base, "auth/login", None, &body)).await;
         let token = signed_in["access_token"]
             .as_str()
             .expect("a token")
             .to_owned();
-        let random = ring::rand::SystemRandom::new();
-        let key = Ed25519KeyPair::generate_pkcs8(&random).unwrap();
-        let key = Ed25519KeyPair::from_pkcs8(key.as_ref()).unwrap();
-        let key = [
-            &hex::decode("302a300506032b6570032100").unwrap(),
-            key.public_key().as_ref(),
-        ]
-        .concat();
-        let body = json!({"device_key": hex::encode(key)});
-        let path = format!("zones/{ZONE}/join");
-        let (status, grant) = post(&http, &base, &path, Some(&token), &body).await;
+        let (path, body) = (format!("zones/{ZONE}/join"), new_device());
+        let (status, grant) = again(|| post(&http, &base, &path, Some(&token), &body)).await;
         assert_eq!(status, 201, "{grant}");
         let text = |key: &str| grant[key].as_str().unwrap().to_owned();
         Self {
@@ -106,6 +99,12 @@ impl Player {
     /// What it has seen so far.
     pub(crate) fn seen(&self) -> MutexGuard<'_, Seen> {
         self.seen.lock().unwrap()
+    }
+
+    /// Joins once more with another device, at a node; status and answer.
+    pub(crate) async fn joins_again(&self, node: SocketAddr) -> (u16, Value) {
+        let (path, body) = (format!("zones/{ZONE}/join"), new_device());
+        post(&self.http, &api(node), &path, Some(&self.token), &body).await
     }
 
     /// Opens a signaling socket at a node.
@@ -141,14 +140,17 @@ impl Player {
         body: Option<&Value>,
     ) -> (u16, Value) {
         let url = format!("{}/{path}", api(node));
-        let request = match body {
-            None => self.http.get(url),
-            Some(body) => self.http.post(url).json(body),
+        let ask = || async {
+            let request = match body {
+                None => self.http.get(&url),
+                Some(body) => self.http.post(&url).json(body),
+            };
+            let request = request.header("x-forwarded-for", client);
+            let response = request.bearer_auth(&self.token).send().await.unwrap();
+            let status = response.status().as_u16();
+            (status, response.json().await.unwrap_or_default())
         };
-        let request = request.header("x-forwarded-for", client);
-        let response = request.bearer_auth(&self.token).send().await.unwrap();
-        let status = response.status().as_u16();
-        (status, response.json().await.unwrap_or_default())
+        again(ask).await
     }
 
     /// Whether P2P is on in all zones, as a node says.
@@ -317,15 +319,35 @@ pub(crate) async fn register(
 
 /// Whether an account can sign in.
 pub(crate) async fn signs_in(node: SocketAddr, user: &str) -> bool {
-    let (status, _) = post(
-        &client(),
-        &api(node),
-        "auth/login",
-        None,
-        &credentials(user),
-    )
-    .await;
+    let (http, base, body) = (client(), api(node), credentials(user));
+    let (status, _) = again(|| post(&http, &base, "auth/login", None, &body)).await;
     status == 200
+}
+
+/// Asks again while it is answered that this is not the moment (429, 503): the machine may be busy with
+/// other things than the coordinator.
+async fn again<F: Future<Output = (u16, Value)>>(ask: impl Fn() -> F) -> (u16, Value) {
+    let began = Instant::now();
+    loop {
+        let (status, body) = ask().await;
+        if !matches!(status, 429 | 503) || began.elapsed() > PATIENCE {
+            return (status, body);
+        }
+        sleep(Duration::from_millis(100)).await;
+    }
+}
+
+/// The body of a join with a device that nobody has seen.
+fn new_device() -> Value {
+    let random = ring::rand::SystemRandom::new();
+    let key = Ed25519KeyPair::generate_pkcs8(&random).unwrap();
+    let key = Ed25519KeyPair::from_pkcs8(key.as_ref()).unwrap();
+    let key = [
+        &hex::decode("302a300506032b6570032100").unwrap(),
+        key.public_key().as_ref(),
+    ]
+    .concat();
+    json!({"device_key": hex::encode(key)})
 }
 
 /// Status and body of `/health`, as a probe with a limit of 2 s sees it.
@@ -338,4 +360,9 @@ pub(crate) async fn health(node: SocketAddr) -> (u16, Value) {
         }
         _ => (0, Value::Null),
     }
+}
+
+/// Whether `/health` says that all is well, within some seconds.
+pub(crate) async fn healthy(node: SocketAddr) -> bool {
+    again(|| health(node)).await.0 == 200
 }

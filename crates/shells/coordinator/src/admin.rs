@@ -4,13 +4,15 @@ use serde_json::json;
 use warp_coordinator_core::{Session, bans::Banned};
 use warp_protocol::{
     ProblemCode,
-    admin::{AccountInfo, BanRequest, BanView, DeviceInfo, MAX_REASON, MoveTo, SessionInfo},
+    admin::{
+        AccountInfo, BanRequest, BanView, DeviceInfo, MAX_REASON, MoveRequest, MoveTo, SessionInfo,
+    },
     identity::PublicKey,
     rest::AccountRole,
 };
 
 use crate::{
-    api::device_in,
+    api::{cannot_serve, device_in},
     app::App,
     audit::{Done, Who, audited},
     live::unknown_session,
@@ -221,21 +223,35 @@ pub(crate) async fn end_session(app: &App, who: &Who, session_id: &str) -> Resul
 /// Moves somebody's session.
 ///
 /// # Errors
-/// `unknown-session`; `no-host` where no host could carry it at all.
+/// `unknown-session`; `no-host` where no host could carry it at all; why the named one cannot.
 pub(crate) async fn move_session(
     app: &App,
     who: &Who,
     session_id: &str,
-    to: MoveTo,
+    request: &MoveRequest,
 ) -> Result<SessionInfo, Refused> {
     let target = format!("session {}", short(session_id));
     audited(&app.store, who, ("session-move", target), async {
         let session = app.live.session(session_id).ok_or_else(unknown_session)?;
         let before = session_info(app, session.clone()).await?;
-        let to_endpoint = to == MoveTo::Endpoint;
-        if !app.live.hosting.move_session(session_id, to_endpoint) {
-            let text = "that session goes over no host, and none could carry it";
-            return Err(Refused::new(ProblemCode::NoHost, text));
+        let hosting = &app.live.hosting;
+        match request {
+            MoveRequest {
+                to: MoveTo::Endpoint,
+                host_id: Some(_),
+            } => return Err(bad("`host_id` is for `to` = `host`")),
+            MoveRequest {
+                host_id: Some(host_id),
+                ..
+            } => hosting
+                .move_to_host(session_id, host_id)
+                .map_err(cannot_serve)?,
+            MoveRequest { to, .. } => {
+                if !hosting.move_session(session_id, *to == MoveTo::Endpoint) {
+                    let text = "that session goes over no host, and none could carry it";
+                    return Err(Refused::new(ProblemCode::NoHost, text));
+                }
+            }
         }
         let after = session_info(app, session).await?;
         let (was, is) = (

@@ -7,7 +7,7 @@ use serde::Serialize;
 use warp_coordinator::Offline;
 use warp_protocol::{
     ProblemCode,
-    admin::{BanRequest, BanView, MoveTo},
+    admin::{BanRequest, BanView, MoveRequest, MoveTo},
 };
 
 use crate::{Failure, Place, Role, open, tell_nodes};
@@ -80,6 +80,9 @@ pub(crate) enum SessionCommand {
         /// To where: over other hosts, or over none.
         #[arg(value_enum)]
         to: To,
+        /// With `host`: over this one, or not at all.
+        #[arg(value_name = "HOST")]
+        host_id: Option<String>,
         #[command(flatten)]
         place: Place,
     },
@@ -206,12 +209,21 @@ pub(crate) async fn session(command: SessionCommand) -> Result<(), Failure> {
             with(&place, async |offline| offline.end_session(&id).await).await?;
             print(&format!("{id}\n"));
         }
-        SessionCommand::Move { id, to, place } => {
+        SessionCommand::Move {
+            id,
+            to,
+            host_id,
+            place,
+        } => {
             let to = match to {
                 To::Endpoint => MoveTo::Endpoint,
                 To::Host => MoveTo::Host,
             };
-            let moved = with(&place, async |offline| offline.move_session(&id, to).await).await?;
+            let request = MoveRequest { to, host_id };
+            let moved = with(&place, async |offline| {
+                offline.move_session(&id, &request).await
+            });
+            let moved = moved.await?;
             print(&format!("{}\n", moved.hosts.join(",")));
         }
     }

@@ -7,11 +7,10 @@
 //! * Its open sessions, hosts and sockets end; the launcher is told `banned` over the link.
 //! * A ban takes no sign-in away: when it has ended the launcher goes on with the one that it kept.
 
+use std::collections::HashSet;
+
 use parking_lot::RwLock;
-use warp_coordinator_core::{
-    NewSession,
-    bans::{Ban, BanList, Banned},
-};
+use warp_coordinator_core::bans::{Ban, BanList, Banned};
 use warp_protocol::{ProblemCode, identity::PublicKey};
 
 use crate::{
@@ -40,13 +39,10 @@ impl Bans {
         }
     }
 
-    /// The ban that keeps a session out.
-    pub(crate) fn of_session(&self, session: &NewSession) -> Option<Banned> {
+    /// The ban that keeps a session or a host out.
+    pub(crate) fn of(&self, account: i64, device_key: Vec<u8>) -> Option<Banned> {
         let (list, now) = (self.list.read(), unix_now());
-        let whom = [
-            Banned::Account(session.account),
-            Banned::Device(session.device_key.clone()),
-        ];
+        let whom = [Banned::Account(account), Banned::Device(device_key)];
         whom.into_iter().find(|whom| list.of(whom, now).is_some())
     }
 
@@ -79,7 +75,7 @@ pub(crate) async fn check_now(
     account: i64,
     device: Option<&PublicKey>,
 ) -> Result<(), Refused> {
-    enforce_bans(app).await?;
+    renew(app).await?;
     app.bans.check(&Banned::Account(account))?;
     match device {
         Some(key) => app.bans.check(&Banned::Device(key.spki())),
@@ -87,27 +83,43 @@ pub(crate) async fn check_now(
     }
 }
 
+/// Brings the list in line with the database; where it has changed, ends what is banned and gives how
+/// many sessions.
+async fn renew(app: &App) -> Result<Option<usize>, StoreError> {
+    // Before the lock: a database that does not answer must not make requests wait for one another.
+    let version = app.store.bans_version().await?;
+    let mut known = app.bans.version.lock().await;
+    if *known == Some(version) {
+        return Ok(None);
+    }
+    let list = BanList::new(app.store.bans_in_force(unix_now()).await?);
+    *app.bans.list.write() = list;
+    *known = Some(version);
+    let whom = app.bans.in_force();
+    Ok(Some(
+        whom.iter().map(|whom| app.live.end_banned(whom)).sum(),
+    ))
+}
+
 /// Brings the list in line with the database, and ends what is banned. Gives how many sessions.
 ///
 /// # Errors
 /// The database.
 pub(crate) async fn enforce_bans(app: &App) -> Result<usize, StoreError> {
-    // Before the lock: a database that does not answer must not make requests wait for one another.
-    let version = app.store.bans_version().await?;
-    let mut known = app.bans.version.lock().await;
-    if *known != Some(version) {
-        let list = BanList::new(app.store.bans_in_force(unix_now()).await?);
-        *app.bans.list.write() = list;
-        *known = Some(version);
-        let whom = app.bans.in_force();
-        return Ok(whom.iter().map(|whom| app.live.end_banned(whom)).sum());
+    if let Some(ended) = renew(app).await? {
+        return Ok(ended);
+    }
+    if app.bans.in_force().is_empty() {
+        return Ok(0);
     }
     // One that was on its way in when its ban was entered.
-    let sessions = app.live.sessions();
-    let late = sessions
-        .iter()
-        .filter_map(|s| app.bans.of_session(&s.grant));
-    Ok(late.map(|whom| app.live.end_banned(&whom)).sum())
+    let sessions = app.live.sessions().into_iter();
+    let sessions = sessions.map(|session| (session.grant.account, session.grant.device_key));
+    let late: HashSet<Banned> = sessions
+        .chain(app.live.hosting.owners())
+        .filter_map(|(account, device_key)| app.bans.of(account, device_key))
+        .collect();
+    Ok(late.iter().map(|whom| app.live.end_banned(whom)).sum())
 }
 
 /// Follows what other processes enter, until the stop.

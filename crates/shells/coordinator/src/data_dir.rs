@@ -71,6 +71,29 @@ pub(crate) fn secret_files(dir: &Path) -> Vec<PathBuf> {
     names.map(|name| dir.join(name)).to_vec()
 }
 
+/// Keys of a coordinator that has run in the directory.
+pub(crate) struct Keys {
+    /// What access tokens are signed with.
+    pub(crate) jwt: Zeroizing<Vec<u8>>,
+    /// The identity key, PKCS#8 DER.
+    pub(crate) identity: Zeroizing<Vec<u8>>,
+}
+
+/// Reads them; makes none.
+///
+/// # Errors
+/// One is missing or may not be read.
+pub(crate) fn existing_keys(dir: &Path) -> Result<Keys, DataDirError> {
+    let key = |name: &str| {
+        let path = dir.join(name);
+        read(&path).map_err(io_at(&path))
+    };
+    Ok(Keys {
+        jwt: key(JWT_KEY)?,
+        identity: key(IDENTITY_KEY)?,
+    })
+}
+
 /// Makes the directory where it is missing.
 pub(crate) fn prepare(dir: &Path) -> Result<(), DataDirError> {
     let mut builder = fs::DirBuilder::new();

@@ -22,6 +22,13 @@ pub(crate) struct DoctorArgs {
     /// The slot of the character that enters the map.
     #[arg(long, default_value_t = 0)]
     slot: u8,
+    /// An account of the launcher: the game servers are tried through a session of it, so that the
+    /// endpoint dials them as for players. Its password is not needed.
+    #[arg(long, value_name = "NAME", requires = "zone")]
+    player: Option<String>,
+    /// With --player: where launchers find the coordinator, if not where it listens on this machine.
+    #[arg(long, requires = "player")]
+    url: Option<String>,
     /// One JSON array instead of text.
     #[arg(long)]
     json: bool,
@@ -45,6 +52,8 @@ pub(crate) async fn run(arguments: DoctorArgs) -> Result<bool, Failure> {
                 user,
                 password,
                 slot,
+                player: arguments.player,
+                url: arguments.url,
             })
         }
         _ => None,

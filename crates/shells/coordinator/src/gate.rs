@@ -3,18 +3,15 @@
 //! A trusted proxy brings many clients over one address: its connections count among all only.
 //!
 //! A connection counts from its acceptance to the end of its socket, whatever it becomes in between:
-//! a request that comes slowly, an idle one, a WebSocket. Whoever is turned away is counted, and the
-//! log says so at most once in [`TOLD_EVERY`].
+//! a request that comes slowly, an idle one, a WebSocket. Whoever is turned away is counted in the
+//! metrics, and the log says so at most once in [`TOLD_EVERY`].
 
 use std::{
     collections::HashMap,
     io,
     net::IpAddr,
     pin::Pin,
-    sync::{
-        Arc,
-        atomic::{AtomicU64, Ordering},
-    },
+    sync::Arc,
     task::{Context, Poll, ready},
     time::{Duration, Instant},
 };
@@ -26,7 +23,7 @@ use tokio::{
 };
 use warp_coordinator_core::client_address::Network;
 
-use crate::{capacity::Capacity, limits::bucket_of};
+use crate::{capacity::Capacity, limits::bucket_of, monitoring::metrics::Metrics};
 
 /// How often the log tells of connections that were turned away.
 const TOLD_EVERY: Duration = Duration::from_secs(5);
@@ -44,6 +41,14 @@ pub(crate) enum Full {
 }
 
 impl Full {
+    /// Its label in the metrics.
+    fn name(self) -> &'static str {
+        match self {
+            Self::All => "all",
+            Self::Address => "address",
+        }
+    }
+
     /// What is answered on a connection without TLS before it is closed: an `ErrorBody`.
     pub(crate) fn answer(self) -> &'static [u8] {
         match self {
@@ -77,17 +82,17 @@ pub(crate) struct Gate {
     /// Whose connections do not count for their address.
     trusted: Arc<[Network]>,
     state: Mutex<State>,
-    refused: AtomicU64,
+    metrics: Metrics,
 }
 
 impl Gate {
-    pub(crate) fn new(capacity: Capacity, trusted: Arc<[Network]>) -> Arc<Self> {
+    pub(crate) fn new(capacity: Capacity, trusted: Arc<[Network]>, metrics: Metrics) -> Arc<Self> {
         Arc::new(Self {
             connections: capacity.connections,
             per_address: capacity.connections_per_address,
             trusted,
             state: Mutex::default(),
-            refused: AtomicU64::new(0),
+            metrics,
         })
     }
 
@@ -105,7 +110,7 @@ impl Gate {
             None
         };
         if let Some(full) = full {
-            let total = self.refused.fetch_add(1, Ordering::Relaxed) + 1;
+            let total = self.metrics.turned_away(full.name());
             state.untold += 1;
             if state.told.is_none_or(|at| at.elapsed() >= TOLD_EVERY) {
                 state.told = Some(Instant::now());
@@ -117,6 +122,7 @@ impl Gate {
             return Err(full);
         }
         state.open += 1;
+        self.metrics.connected();
         if counted {
             *state.by_address.entry(address).or_default() += 1;
         }
@@ -138,6 +144,7 @@ impl Drop for Pass {
     fn drop(&mut self) {
         let mut state = self.gate.state.lock();
         state.open -= 1;
+        self.gate.metrics.disconnected();
         let Some(address) = self.address else {
             return;
         };
@@ -157,7 +164,7 @@ pub(crate) struct Admitted<S> {
     /// There while a write waits.
     stuck: Option<Pin<Box<Sleep>>>,
     stuck_time: Duration,
-    _pass: Pass,
+    pass: Pass,
 }
 
 impl<S> Admitted<S> {
@@ -166,7 +173,7 @@ impl<S> Admitted<S> {
             inner,
             stuck: None,
             stuck_time: STUCK_TIME,
-            _pass: pass,
+            pass,
         }
     }
 
@@ -184,6 +191,8 @@ impl<S> Admitted<S> {
         let fresh = || Box::pin(tokio::time::sleep(time));
         let stuck = self.stuck.get_or_insert_with(fresh);
         ready!(stuck.as_mut().poll(cx));
+        self.stuck = None;
+        self.pass.gate.metrics.cut("not-reading");
         Poll::Ready(Err(io::ErrorKind::TimedOut.into()))
     }
 }
@@ -243,7 +252,8 @@ mod tests {
             connections_per_address,
             ..Capacity::default()
         };
-        Gate::new(capacity, ["10.0.0.0/8".parse().unwrap()].into())
+        let trusted = ["10.0.0.0/8".parse().unwrap()];
+        Gate::new(capacity, trusted.into(), Metrics::new())
     }
 
     #[test]
@@ -257,7 +267,8 @@ mod tests {
         assert_eq!(gate.enter(two).err(), Some(Full::All));
         drop(first);
         assert!(gate.enter(one).is_ok());
-        assert_eq!(gate.refused.load(Ordering::Relaxed), 2);
+        assert_eq!(gate.metrics.turned_away("address"), 2);
+        assert_eq!(gate.metrics.turned_away("all"), 2);
     }
 
     #[test]

@@ -20,7 +20,7 @@ use tokio_util::{sync::CancellationToken, task::TaskTracker};
 use warp_coordinator_core::{
     ConnId, Fleet, HostSessions, NewSession, Revoked,
     fleet::{
-        FleetCounters, FleetTally, HostFilter, HostRecord, HostRefused, Report, SessionRef,
+        CannotServe, FleetCounters, FleetTally, HostFilter, HostRecord, HostRefused, Report, SessionRef,
         ZoneRules,
     },
 };
@@ -37,7 +37,7 @@ use crate::{
     authority::Authority,
     endpoint_port::{EndpointPort, SignalPort},
     hosts_config::HostsConfig,
-    hub::{Hub, Seat},
+    hub::{Closing, Hub, Seat},
     live::{CarrierStop, ENDPOINT_PEER},
     monitoring::recent::Recent,
     problem::{Refused, internal},
@@ -398,14 +398,19 @@ impl Hosting {
         self.with(|state, now| state.fleet.move_session(now, session_id, to_endpoint))
     }
 
+    /// Moves a session to a host.
+    pub(crate) fn move_to_host(&self, session_id: &str, host_id: &str) -> Result<(), CannotServe> {
+        self.with(|state, now| state.fleet.move_to_host(now, session_id, host_id))
+    }
+
     /// The hosts that a session may go over.
     pub(crate) fn hosts_of(&self, session_id: &str) -> Vec<String> {
         let offers = self.state.lock().fleet.assigned(session_id);
         offers.into_iter().map(|offer| offer.host_id).collect()
     }
 
-    /// Takes out what a revocation ends.
-    pub(crate) fn end_revoked(&self, by: &Revoked) {
+    /// Takes out what a revocation or a ban ends; `why` closes the signaling sockets.
+    pub(crate) fn end_revoked(&self, by: &Revoked, why: Closing) {
         let ends = |place: &HostPlace| match by {
             Revoked::Device(key) => place.device_key.spki() == *key,
             Revoked::Account { account, at } => place.account == *account && place.certified <= *at,
@@ -414,10 +419,21 @@ impl Hosting {
             let places = state.places.iter().filter(|(_, place)| ends(place));
             let revoked: Vec<String> = places.map(|(host_id, _)| host_id.clone()).collect();
             for host_id in revoked {
-                tracing::info!(host = host_id, "host ends: its device was revoked");
+                tracing::info!(host = host_id, ?why, "host ends: its device or account was revoked or banned");
+                if let Some(place) = state.places.get(&host_id) {
+                    self.hub.expel(&place.peer_id, why);
+                }
                 state.fleet.remove(now, &host_id);
             }
         });
+    }
+
+    /// Account and device key (SPKI) of each host.
+    pub(crate) fn owners(&self) -> Vec<(i64, Vec<u8>)> {
+        let state = self.state.lock();
+        let places = state.places.values();
+        let owners = places.map(|place| (place.account, place.device_key.spki()));
+        owners.collect()
     }
 
     /// Takes all hosts out.

@@ -24,7 +24,7 @@ use warp_protocol::{
     signal::{ClientSignal, ServerSignal},
 };
 
-use crate::monitoring::metrics::SignalCounters;
+use crate::{monitoring::metrics::SignalCounters, ws::close};
 
 /// Signals that wait for one peer.
 pub(crate) const MAILBOX: usize = 32;
@@ -44,6 +44,20 @@ pub(crate) enum Closing {
     TooSlow,
     /// Its account or device was banned.
     Banned,
+    /// Its session is over, or it is no host any more.
+    Ended,
+}
+
+impl Closing {
+    /// What it is closed with.
+    pub(crate) fn code(self) -> u16 {
+        match self {
+            Self::Replaced => close::REPLACED,
+            Self::TooSlow => close::TOO_SLOW,
+            Self::Banned => close::BANNED,
+            Self::Ended => close::SESSION_ENDED,
+        }
+    }
 }
 
 enum Mailbox {

@@ -412,7 +412,7 @@ impl Live {
     /// let go of the session, everything else follows.
     pub(crate) fn end_revoked(&self, by: &Revoked) -> usize {
         let (why, code) = (EndedReason::Revoked, reset::DEVICE_REVOKED);
-        self.end_those(by, why, code, close::SESSION_ENDED)
+        self.end_those(by, why, code, Closing::Ended)
     }
 
     /// Ends what a ban ends: sessions, hosts and sockets of the account or device. Gives how many
@@ -428,22 +428,22 @@ impl Live {
         for peer in self.sessions.lock().peers_of(&by) {
             self.hub.expel(&peer, Closing::Banned);
         }
-        self.end_those(&by, EndedReason::Banned, reset::BANNED, close::BANNED)
+        self.end_those(&by, EndedReason::Banned, reset::BANNED, Closing::Banned)
     }
 
-    fn end_those(&self, by: &Revoked, reason: EndedReason, code: u32, close: u16) -> usize {
+    fn end_those(&self, by: &Revoked, reason: EndedReason, code: u32, closing: Closing) -> usize {
         let ids = self.sessions.lock().revoked(by);
         for id in &ids {
             tracing::info!(session = %id, code, "session ends: its device or account was revoked or banned");
             if let Some(carrier) = self.carriers.lock().get(id) {
-                carrier.close_with(close);
+                carrier.close_with(closing.code());
             }
             let mut endings = self.endings.lock();
             endings.insert(id.clone(), reason);
             drop(endings);
             self.endpoint_of(id).end_with(id, code);
         }
-        self.hosting.end_revoked(by);
+        self.hosting.end_revoked(by, closing);
         let hosted: Vec<_> = self.hosted.lock().values().cloned().collect();
         let owned = |owner: &Owner| match by {
             Revoked::Device(key) => owner.device_key == *key,

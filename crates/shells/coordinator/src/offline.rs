@@ -4,7 +4,7 @@ use serde_json::json;
 use tokio::sync::OnceCell;
 use warp_protocol::{
     ProblemCode, Secret,
-    admin::{AccountInfo, AuditEntry, BanRequest, BanView, MoveTo, SessionInfo},
+    admin::{AccountInfo, AuditEntry, BanRequest, BanView, MoveRequest, SessionInfo},
     hosting::HostView,
     rest::{AccountRole, RevokeRequest},
     zone::{ZoneFile, ZoneRule, ZoneStatus},
@@ -83,7 +83,7 @@ impl Offline {
     /// The directory or the database cannot be used.
     pub async fn open(config: &CoordinatorConfig) -> Result<Self, AdminError> {
         data_dir::prepare(&config.data_dir)?;
-        let store = Store::open(&config.data_dir, config.database.as_ref()).await?;
+        let store = Store::open_for_command(&config.data_dir, config.database.as_ref()).await?;
         Ok(Self {
             store,
             cost: config.password_cost,
@@ -299,16 +299,16 @@ impl Offline {
         Ok(order(&self.store, self.who(), wanted).await?)
     }
 
-    /// Moves a session there to the endpoint or to other hosts.
+    /// Moves a session there to the endpoint, to other hosts, or to one host.
     ///
     /// # Errors
-    /// `unknown-session`, `no-host`, `coordinator-unreachable`.
+    /// `unknown-session`, `no-host`, `coordinator-unreachable`; why the named host cannot carry it.
     pub async fn move_session(
         &self,
         session_id: &str,
-        to: MoveTo,
+        request: &MoveRequest,
     ) -> Result<SessionInfo, AdminError> {
-        let wanted = Wanted::MoveSession(session_id.to_owned(), to);
+        let wanted = Wanted::MoveSession(session_id.to_owned(), request.clone());
         Ok(order(&self.store, self.who(), wanted).await?)
     }
 

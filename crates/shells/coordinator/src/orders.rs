@@ -11,7 +11,7 @@ use serde::{Deserialize, Serialize, de::DeserializeOwned};
 use serde_json::Value;
 use warp_protocol::{
     ProblemCode,
-    admin::{MoveTo, SessionInfo},
+    admin::{MoveRequest, SessionInfo},
     rest::ErrorBody,
 };
 
@@ -39,7 +39,7 @@ const ASK_EVERY: Duration = Duration::from_millis(100);
 pub(crate) enum Wanted {
     Sessions,
     EndSession(String),
-    MoveSession(String, MoveTo),
+    MoveSession(String, MoveRequest),
     DrainHost(String),
     RemoveHost(String),
 }
@@ -133,8 +133,8 @@ async fn carry_out(app: &App, Order { who, wanted }: Order) -> Result<Value, Ref
             admin::end_session(app, &who, &id).await?;
             Ok(Value::Null)
         }
-        Wanted::MoveSession(id, to) => {
-            serde_json::to_value(admin::move_session(app, &who, &id, to).await?)
+        Wanted::MoveSession(id, request) => {
+            serde_json::to_value(admin::move_session(app, &who, &id, &request).await?)
         }
         Wanted::DrainHost(id) => {
             let target = format!("host {}", admin::short(&id));

@@ -3,14 +3,22 @@
 //! One hash takes 19 MiB and tens of milliseconds of a core. So at most [`Hasher::running`] run at
 //! once and at most [`WAITING`] wait for their turn; whoever comes beyond that is refused with
 //! `too-many-requests`. A flood of sign-ins costs bounded memory and leaves cores for play.
+//!
+//! The hashes run on threads of their own, as many as may run at once: an allocator keeps a hash's memory
+//! for the thread that had it, so on whichever thread is free a flood would leave 19 MiB on many.
 
-use std::{sync::Arc, time::Duration};
+use std::{
+    panic::{AssertUnwindSafe, catch_unwind},
+    sync::{Arc, mpsc},
+    time::Duration,
+};
 
 use argon2::{
     Algorithm, Argon2, Params, Version,
     password_hash::{PasswordHasher, PasswordVerifier, phc::PasswordHash},
 };
-use tokio::sync::Semaphore;
+use parking_lot::Mutex;
+use tokio::sync::{Semaphore, oneshot};
 use warp_protocol::{ProblemCode, Secret};
 
 use crate::problem::{Refused, internal};
@@ -43,6 +51,28 @@ impl PasswordCost {
     }
 }
 
+type Job = Box<dyn FnOnce() + Send>;
+
+/// So many threads that do one job after another, until the last sender is gone.
+fn workers(count: usize) -> std::io::Result<mpsc::Sender<Job>> {
+    let (sender, jobs) = mpsc::channel::<Job>();
+    let jobs = Arc::new(Mutex::new(jobs));
+    for _ in 0..count {
+        let jobs = Arc::clone(&jobs);
+        let work = move || {
+            loop {
+                let job = jobs.lock().recv();
+                let Ok(job) = job else { return };
+                // Who waits for it is told; the next ones are not to wait in vain.
+                let _ = catch_unwind(AssertUnwindSafe(job));
+            }
+        };
+        let thread = std::thread::Builder::new().name("password-hash".to_owned());
+        thread.spawn(work)?;
+    }
+    Ok(sender)
+}
+
 /// Hashes and verifies. Clones share the bounds.
 #[derive(Clone)]
 pub(crate) struct Hasher {
@@ -50,6 +80,7 @@ pub(crate) struct Hasher {
     waiting: Arc<Semaphore>,
     running: Arc<Semaphore>,
     turn_time: Duration,
+    workers: mpsc::Sender<Job>,
     /// A hash of nobody's password, verified where an account does not exist, so that both cases
     /// take the same time.
     nobody: Arc<str>,
@@ -61,10 +92,16 @@ impl Hasher {
         let argon2 = cost
             .argon2()
             .map_err(|_| internal("the password hash cannot be set up"))?;
+        let running = running.max(1);
+        let workers = workers(running).map_err(|error| {
+            tracing::error!(%error, "no threads for password hashes");
+            internal("the system gives no threads")
+        })?;
         let mut hasher = Self {
             argon2,
+            workers,
             waiting: Arc::new(Semaphore::new(WAITING)),
-            running: Arc::new(Semaphore::new(running.max(1))),
+            running: Arc::new(Semaphore::new(running)),
             turn_time: TURN_TIME,
             nobody: Arc::from(""),
         };
@@ -122,13 +159,16 @@ impl Hasher {
             .await
             .map_err(|_| too_many())?
             .map_err(|_| internal("the password hasher has ended"))?;
-        tokio::task::spawn_blocking(move || {
+        let (tell, done) = oneshot::channel();
+        let job = move || {
             // Held until the work is done, also when nobody waits for it any more.
             let _held = (waiting, running);
-            work()
-        })
-        .await
-        .map_err(|_| internal("the password hasher failed"))
+            let _ = tell.send(work());
+        };
+        let failed = "the password hasher failed";
+        let sent = self.workers.send(Box::new(job));
+        sent.map_err(|_| internal(failed))?;
+        done.await.map_err(|_| internal(failed))
     }
 }
 

@@ -46,7 +46,7 @@ use crate::{
     production::weaknesses,
     rate_limits::{RequestLimits, SignalLimits},
     server::Server,
-    store::{Store, StoreError},
+    store::{Store, StoreError, at_start},
     tls::{TlsError, tls},
     tokens::{AccessTokens, unix_micros, unix_now},
 };
@@ -190,17 +190,18 @@ impl Coordinator {
         let addr = listener.local_addr().map_err(at)?;
         let url = url_of(addr, tls.is_some());
         let (stop, tasks) = (CancellationToken::new(), TaskTracker::new());
-        let gate = Gate::new(config.capacity, Arc::clone(&trusted));
+        let metrics = Metrics::new();
+        let gate = Gate::new(config.capacity, Arc::clone(&trusted), metrics.clone());
         let live = Live::new(
             endpoint,
             Arc::clone(&authority),
             Tenure::default(),
             &config,
             tasks.clone(),
-            Metrics::new(),
+            metrics.clone(),
         );
         let app = App::new(Shared {
-            metrics: live.metrics.clone(),
+            metrics: metrics.clone(),
             health: health(&store, &live, config.cluster.is_none()),
             rates: Rates::default(),
             viewers: Viewers::default(),
@@ -232,13 +233,13 @@ impl Coordinator {
         });
         let router = match &app.config.cluster {
             None => {
-                take_over(&app).await?;
+                at_start(|| take_over(&app)).await?;
                 follow(&app);
                 router(app.clone())
             }
             Some(cluster) => {
                 // Tokens are looked at on every node, whoever owns the live state.
-                enforce_bans(&app).await?;
+                at_start(|| enforce_bans(&app)).await?;
                 tasks.spawn(follow_bans(app.clone()));
                 let token = app.endpoint_token.as_ref().map_or("", Secret::reveal);
                 let identity = app.authority.key();
@@ -255,6 +256,7 @@ impl Coordinator {
             tls,
             router,
             gate,
+            metrics,
             trusted,
             stop: stop.clone(),
             tasks: tasks.clone(),

@@ -17,6 +17,7 @@ use warp_coordinator_core::client_address::{Network, client_address};
 use crate::{
     extract::ClientAddr,
     gate::{Admitted, Gate, Pass},
+    monitoring::metrics::Metrics,
 };
 
 /// Longest that a TLS handshake may take.
@@ -37,6 +38,7 @@ pub(crate) struct Server {
     pub(crate) tls: Option<TlsAcceptor>,
     pub(crate) router: Router,
     pub(crate) gate: Arc<Gate>,
+    pub(crate) metrics: Metrics,
     /// Proxies that are believed when they say whose request it is.
     pub(crate) trusted: Arc<[Network]>,
     pub(crate) stop: CancellationToken,
@@ -75,6 +77,7 @@ impl Server {
             let peer = Peer {
                 address: from,
                 trusted: Arc::clone(&self.trusted),
+                metrics: self.metrics.clone(),
             };
             self.tasks
                 .spawn(serve(stream, pass, peer, tls, router, stop));
@@ -86,6 +89,7 @@ impl Server {
 struct Peer {
     address: SocketAddr,
     trusted: Arc<[Network]>,
+    metrics: Metrics,
 }
 
 impl Peer {
@@ -137,7 +141,10 @@ async fn serve(
     match shaken {
         Ok(Ok(stream)) => http(stream, peer, router, stop).await,
         Ok(Err(error)) => tracing::debug!(%from, %error, "TLS handshake failed"),
-        Err(_) => tracing::debug!(%from, "TLS handshake took too long"),
+        Err(_) => {
+            peer.metrics.cut("handshake");
+            tracing::debug!(%from, "TLS handshake took too long");
+        }
     }
 }
 
@@ -145,7 +152,7 @@ async fn http<S>(stream: S, peer: Peer, router: Router, stop: CancellationToken)
 where
     S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
 {
-    let from = peer.address;
+    let (from, metrics) = (peer.address, peer.metrics.clone());
     let service =
         hyper::service::service_fn(move |mut request: hyper::Request<hyper::body::Incoming>| {
             let client = peer.client(request.headers());
@@ -171,6 +178,11 @@ where
         }
     };
     if let Err(error) = ended {
+        if error.is_timeout() {
+            metrics.cut("no-request");
+        } else if error.is_parse() {
+            metrics.cut("no-http");
+        }
         tracing::debug!(%from, %error, "connection ended");
     }
 }

@@ -25,7 +25,7 @@ pub async fn back_up(
     if !config.data_dir.join(DATABASE).exists() {
         return Err(nothing_in(&config.data_dir));
     }
-    let store = Store::open(&config.data_dir, None).await?;
+    let store = Store::open_for_command(&config.data_dir, None).await?;
     let done = store.back_up(file, force).await;
     store.close().await;
     Ok(done?)
@@ -65,8 +65,8 @@ pub async fn migrate(config: &CoordinatorConfig) -> Result<Vec<(String, i64)>, A
     if Hold::alone(&config.data_dir)?.is_none() {
         return Err(BackupError::InUse(config.data_dir.clone()).into());
     }
-    let from = Store::open(&config.data_dir, None).await?;
-    let to = Store::open(&config.data_dir, Some(url)).await?;
+    let from = Store::open_for_command(&config.data_dir, None).await?;
+    let to = Store::open_for_command(&config.data_dir, Some(url)).await?;
     let copied = store::copy(&from, &to).await;
     from.close().await;
     to.close().await;

@@ -135,6 +135,9 @@ pub struct MoveRequest {
     /// `endpoint`: away from all hosts; or `host`: away from the hosts that it has now, to others as
     /// far as there are any.
     pub to: MoveTo,
+    /// With `host`: to this one, or not at all.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub host_id: Option<String>,
 }
 
 /// Where to.

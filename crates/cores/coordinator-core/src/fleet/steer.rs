@@ -155,21 +155,12 @@ impl Fleet {
         session_id: &str,
         host_id: &str,
     ) -> Result<(), CannotServe> {
-        let session = self.sessions.get(session_id).ok_or(CannotServe::NoPlayer)?;
         if self.way_of(session_id, host_id).is_some() {
             return Ok(());
         }
-        let (zone_id, account) = (session.who.zone_id.clone(), session.who.account);
+        self.may_take(now, session_id, host_id)?;
+        let session = self.sessions.get(session_id).ok_or(CannotServe::NoPlayer)?;
         let way = session.ways.iter().position(Option::is_none).unwrap_or(0);
-        self.may_serve(now, host_id, &zone_id)?;
-        if self.owner(host_id) == Some(account) {
-            return Err(CannotServe::OwnHost);
-        }
-        let takes = self.rules(&zone_id).zip(self.hosts.get(host_id));
-        if !takes.is_some_and(|(rules, host)| host.takes(rules, account, false)) {
-            // All else was looked at above.
-            return Err(CannotServe::Held);
-        }
         if let Some(session) = self.sessions.get_mut(session_id) {
             session.avoid.remove(host_id);
         }
@@ -181,6 +172,29 @@ impl Fleet {
         };
         self.move_way(now, session_id, way, Some(host_id.to_owned()), change);
         self.tell(session_id, change.reason);
+        Ok(())
+    }
+
+    /// Looks whether a host could take a session that it does not carry.
+    pub(super) fn may_take(
+        &self,
+        now: Duration,
+        session_id: &str,
+        host_id: &str,
+    ) -> Result<(), CannotServe> {
+        let session = self.sessions.get(session_id).ok_or(CannotServe::NoPlayer)?;
+        let SessionRef {
+            zone_id, account, ..
+        } = &session.who;
+        self.may_serve(now, host_id, zone_id)?;
+        if self.owner(host_id) == Some(*account) {
+            return Err(CannotServe::OwnHost);
+        }
+        let takes = self.rules(zone_id).zip(self.hosts.get(host_id));
+        if !takes.is_some_and(|(rules, host)| host.takes(rules, *account, false)) {
+            // All else was looked at above.
+            return Err(CannotServe::Held);
+        }
         Ok(())
     }
 
@@ -264,7 +278,7 @@ impl Fleet {
     }
 
     /// Ends at once what a host still carries for one session.
-    fn retire_of(&mut self, session_id: &str, host_id: &str) {
+    pub(super) fn retire_of(&mut self, session_id: &str, host_id: &str) {
         let (gone, stay) = std::mem::take(&mut self.retiring)
             .into_iter()
             .partition(|going| {

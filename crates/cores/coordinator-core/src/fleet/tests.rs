@@ -173,6 +173,47 @@ fn an_operator_moves_a_session_to_another_host_and_to_the_endpoint() {
     assert!(!fleet.move_session(at(62.0), "nobody", true));
 }
 
+#[test]
+fn an_operator_moves_a_session_to_a_host_of_a_name() {
+    let all = [("a", 10.0), ("b", 12.0), ("c", 40.0), ("d", 60.0)];
+    let mut fleet = fleet(&all.map(|(name, latency)| (name, latency, 20)));
+    fleet.join(at(1.0), session("s", 9));
+    drain(&mut fleet);
+    assert_eq!(names(&fleet, "s"), ["a", "b"]);
+
+    assert_eq!(fleet.move_to_host(at(2.0), "s", "d"), Ok(()));
+    assert_eq!(names(&fleet, "s"), ["d", "c"]);
+    let out = drain(&mut fleet);
+    let wanted = (vec!["d".into(), "c".into()], HostsReason::Policy);
+    assert_eq!(told(&out, "s"), [wanted]);
+    // One that it has keeps its way; the other way leads elsewhere, and to neither of the first two.
+    assert_eq!(fleet.move_to_host(at(3.0), "s", "c"), Ok(()));
+    assert_eq!(names(&fleet, "s"), ["c"]);
+    // Back to one that it is just leaving, and from the endpoint.
+    assert_eq!(fleet.move_to_host(at(3.0), "s", "d"), Ok(()));
+    assert_eq!(names(&fleet, "s"), ["d"]);
+    assert!(fleet.move_session(at(4.0), "s", true));
+    assert_eq!(fleet.move_to_host(at(4.0), "s", "a"), Ok(()));
+    pass(&mut fleet, 4.0, 20.0, &all);
+    assert_eq!(names(&fleet, "s"), ["a"]);
+    assert_eq!(fleet.members_in("a", ZONE), ["s"]);
+    for host in ["b", "c", "d"] {
+        assert_eq!(fleet.host(host).unwrap().current_players, 0, "{host}");
+    }
+
+    // What cannot be is said, and changes nothing.
+    let cannot = |fleet: &mut Fleet, session: &str, host: &str| {
+        fleet.move_to_host(at(20.0), session, host).unwrap_err()
+    };
+    assert_eq!(cannot(&mut fleet, "s", "nobody"), CannotServe::UnknownHost);
+    assert_eq!(cannot(&mut fleet, "nobody", "d"), CannotServe::NoPlayer);
+    fleet.join(at(20.0), session("own", 4));
+    assert_eq!(cannot(&mut fleet, "own", "d"), CannotServe::OwnHost);
+    fleet.drain(at(20.0), "d");
+    assert_eq!(cannot(&mut fleet, "s", "d"), CannotServe::Drains);
+    assert_eq!(names(&fleet, "s"), ["a"]);
+}
+
 fn kinds(out: &[FleetOutput]) -> Vec<&'static str> {
     out.iter()
         .filter_map(|output| match output {

@@ -127,11 +127,11 @@ pub(crate) async fn move_session(
     State(app): State<App>,
     caller: Caller,
     PathId(id): PathId,
-    Body(MoveRequest { to }): Body<MoveRequest>,
+    Body(request): Body<MoveRequest>,
 ) -> Result<Json<SessionInfo>, Refused> {
     staff_only(&caller)?;
     let who = Who::from(&caller);
-    let moved = admin::move_session(&app, &who, &id, to);
+    let moved = admin::move_session(&app, &who, &id, &request);
     moved.await.map(Json)
 }
 

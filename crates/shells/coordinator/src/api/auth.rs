@@ -227,6 +227,7 @@ pub(crate) async fn refresh(
         Rotation::Done { .. } => {}
         Rotation::Unknown => return Err(expired()),
         Rotation::Reused { account } => {
+            app.metrics.refresh_reused();
             tracing::warn!(
                 account,
                 "a refresh token came a second time: its sign-in was revoked on all its copies"

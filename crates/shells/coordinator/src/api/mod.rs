@@ -50,6 +50,7 @@ use warp_protocol::{
 
 pub(crate) use auth::{NewAccount, make_account};
 pub(crate) use devices::{device as device_in, revoke_in, revoked_target};
+pub(crate) use sessions::cannot_serve;
 pub(crate) use zones::{find, prove_device};
 
 use crate::{
@@ -462,11 +463,11 @@ fn admin_routes() -> Vec<Route> {
             .lists::<SessionInfo>()
             .refuses(&[403]),
         post("links/{session_id}/move", admin::move_session)
-            .says("Moves a session link to the endpoint or to other hosts; game masters and operators")
+            .says("Moves a session link to the endpoint, to other hosts or to one; game masters and operators")
             .who(SignedIn)
             .body::<MoveRequest>()
             .answers::<SessionInfo>(200)
-            .refuses(&[403, 404, 409]),
+            .refuses(&[403, 404, 409, 422]),
     ]
 }
 

@@ -357,6 +357,11 @@ fn refuse(why: NoSession) -> Refused {
         }
         NoSession::NoRandomness => return internal("the system gives no randomness"),
     };
+    cannot_serve(why)
+}
+
+/// The refusal of a host that cannot serve a zone or carry a player.
+pub(crate) fn cannot_serve(why: CannotServe) -> Refused {
     let code = match why {
         CannotServe::UnknownHost | CannotServe::NoPlayer => ProblemCode::NotFound,
         CannotServe::NoP2p => ProblemCode::ZoneClosed,

@@ -217,7 +217,8 @@ impl Cluster {
         let for_nodes = Server {
             listener,
             tls: None,
-            gate: Gate::new(capacity, Arc::default()),
+            gate: Gate::new(capacity, Arc::default(), base.metrics.clone()),
+            metrics: base.metrics.clone(),
             // Whose request it is is sealed in it.
             trusted: Arc::default(),
             router: Router::new()

@@ -10,23 +10,14 @@ use std::{
     time::Duration,
 };
 
-use tokio::{
-    io::{AsyncReadExt, AsyncWriteExt},
-    net::TcpStream,
-    time::{Instant, timeout},
-};
 use warp_protocol::zone::GameServer;
-use warp_ro_packet::{
-    Direction, Frame, FrameKind, Framer, PacketLength, PacketTable, Role, announced_addresses,
+use warp_ro_packet::{PacketLength, PacketTable, Role, announced_addresses};
+
+use super::{
+    Finding, GameTrial, Outcome,
+    line::{At, Line},
+    session::Session,
 };
-
-use super::{Finding, GameTrial, Outcome};
-
-/// Longest that a server may take to be connected to, and for each answer.
-const ANSWER: Duration = Duration::from_secs(5);
-
-/// Most packets that are looked at for an answer.
-const MAX_FRAMES: usize = 512;
 
 /// AC_REFUSE_LOGIN, newer and older.
 const REFUSE_LOGIN: [u16; 2] = [0x083E, 0x006A];
@@ -57,7 +48,12 @@ struct Ticket {
 }
 
 /// Tries login, char and map. Ends at the first step that fails.
-pub(super) async fn play(game: &GameServer, trial: &GameTrial) -> Vec<Finding> {
+/// `session`: who dials; none: this process.
+pub(super) async fn play(
+    game: &GameServer,
+    trial: &GameTrial,
+    session: Option<&Session>,
+) -> Vec<Finding> {
     let mut found = Vec::new();
     // Before the map server all versions speak alike; the newest table knows the most.
     let table = PacketTable::for_version(game.packet_version);
@@ -67,16 +63,28 @@ pub(super) async fn play(game: &GameServer, trial: &GameTrial) -> Vec<Finding> {
     let Some(usual) = usual else {
         return found;
     };
-    let gone = go(game, trial, table.as_ref(), &usual, &mut found).await;
+    let trial = Trial {
+        game,
+        trial,
+        session,
+    };
+    let gone = go(trial, table.as_ref(), &usual, &mut found).await;
     if let Err(finding) = gone {
         found.push(finding);
     }
     found
 }
 
+/// What is tried, and from where.
+#[derive(Clone, Copy)]
+struct Trial<'a> {
+    game: &'a GameServer,
+    trial: &'a GameTrial,
+    session: Option<&'a Session>,
+}
+
 async fn go(
-    game: &GameServer,
-    trial: &GameTrial,
+    trial: Trial<'_>,
     table: Option<&Arc<PacketTable>>,
     usual: &Arc<PacketTable>,
     found: &mut Vec<Finding>,
@@ -84,7 +92,7 @@ async fn go(
     // The game ends an older connection of the account when another one comes, and refuses that one.
     let mut tries = 0;
     let (ticket, char_server) = loop {
-        match login(game, trial, usual, found).await {
+        match login(trial, usual, found).await {
             Err(finding) if tries < STILL_ONLINE_TRIES && finding.came == STILL_ONLINE => {
                 tries += 1;
                 tokio::time::sleep(STILL_ONLINE_PAUSE).await;
@@ -92,17 +100,21 @@ async fn go(
             outcome => break outcome?,
         }
     };
-    let (character, map_server) = select(game, trial, &ticket, char_server, usual, found).await?;
-    enter(game, &ticket, character, map_server, table, found).await
+    let (character, map_server) = select(trial, &ticket, char_server, usual, found).await?;
+    enter(trial, &ticket, character, map_server, table, found).await
 }
 
 async fn login(
-    game: &GameServer,
-    trial: &GameTrial,
+    trial: Trial<'_>,
     table: &Arc<PacketTable>,
     found: &mut Vec<Finding>,
 ) -> Result<(Ticket, SocketAddr), Finding> {
     const STEP: &str = "login";
+    let Trial {
+        game,
+        trial,
+        session,
+    } = trial;
     let tried = format!(
         "sign in as `{}` at the login server {}",
         trial.user, game.login
@@ -112,6 +124,7 @@ async fn login(
         tried: &tried,
         server: "login server",
         place: "`game.login` in the zone file",
+        session,
     };
     let mut line = Line::open(&at, Role::Login, game.login, table).await?;
     let mut packet = Packet::new(0x0064);
@@ -225,14 +238,18 @@ fn notified(at: &At<'_>, code: u32) -> Finding {
 }
 
 async fn select(
-    game: &GameServer,
-    trial: &GameTrial,
+    trial: Trial<'_>,
     ticket: &Ticket,
     server: SocketAddr,
     table: &Arc<PacketTable>,
     found: &mut Vec<Finding>,
 ) -> Result<(u32, SocketAddr), Finding> {
     const STEP: &str = "char";
+    let Trial {
+        game,
+        trial,
+        session,
+    } = trial;
     let tried = format!(
         "choose the character in slot {} at the char server {server}",
         trial.slot
@@ -242,6 +259,7 @@ async fn select(
         tried: &tried,
         server: "char server",
         place: "the address that the login server announces (`char_ip`)",
+        session,
     };
     let mut line = Line::open(&at, Role::Char, server, table).await?;
     let mut packet = Packet::new(0x0065);
@@ -302,7 +320,7 @@ async fn select(
 }
 
 async fn enter(
-    game: &GameServer,
+    Trial { game, session, .. }: Trial<'_>,
     ticket: &Ticket,
     character: u32,
     server: SocketAddr,
@@ -316,6 +334,7 @@ async fn enter(
         tried: &tried,
         server: "map server",
         place: "the address that the char server announces (`map_ip`)",
+        session,
     };
     let version = game.packet_version;
     let packet = table.and_then(|table| enter_packet(table, ticket, character));
@@ -411,112 +430,4 @@ impl Packet {
         self.0.resize(end, 0);
         fits
     }
-}
-
-/// Where a step is.
-struct At<'a> {
-    step: &'static str,
-    tried: &'a str,
-    server: &'static str,
-    /// Where its address was taken from.
-    place: &'static str,
-}
-
-impl At<'_> {
-    fn bad(&self, came: impl Into<String>, change: impl Into<String>) -> Finding {
-        Finding::bad(self.step, self.tried, came, change)
-    }
-}
-
-/// One connection to a game server.
-struct Line {
-    stream: TcpStream,
-    framer: Framer,
-}
-
-impl Line {
-    async fn open(
-        at: &At<'_>,
-        role: Role,
-        address: SocketAddr,
-        table: &Arc<PacketTable>,
-    ) -> Result<Self, Finding> {
-        let (server, place) = (at.server, at.place);
-        let stream = match timeout(ANSWER, TcpStream::connect(address)).await {
-            Ok(Ok(stream)) => stream,
-            Ok(Err(error)) => {
-                let change = format!(
-                    "start the {server}, or correct {place}; from this machine nothing listens at {address}"
-                );
-                return Err(at.bad(error.to_string(), change));
-            }
-            Err(_) => {
-                let change = format!(
-                    "let this machine through the firewall of {address}, or correct {place}"
-                );
-                return Err(at.bad("no connection within 5 s", change));
-            }
-        };
-        let _ = stream.set_nodelay(true);
-        let framer = Framer::new(Arc::clone(table), role, Direction::ServerToClient);
-        Ok(Self { stream, framer })
-    }
-
-    async fn send(&mut self, at: &At<'_>, packet: &[u8]) -> Result<(), Finding> {
-        let sent = timeout(ANSWER, self.stream.write_all(packet)).await;
-        match sent {
-            Ok(Ok(())) => Ok(()),
-            Ok(Err(error)) => Err(closed(at, &error.to_string())),
-            Err(_) => Err(closed(at, "it does not read")),
-        }
-    }
-
-    /// The next packet with such an id; others are passed over.
-    async fn until(
-        &mut self,
-        at: &At<'_>,
-        wanted: impl Fn(u16) -> bool,
-    ) -> Result<(u16, Vec<u8>), Finding> {
-        let deadline = Instant::now() + ANSWER;
-        let mut buffer = [0; 4096];
-        for _ in 0..MAX_FRAMES {
-            while let Some(Frame { kind, bytes }) = self.framer.next_frame() {
-                match kind {
-                    FrameKind::Packet(id) if wanted(id) => return Ok((id, bytes.to_vec())),
-                    FrameKind::Packet(_) | FrameKind::RawAid => {}
-                    FrameKind::Raw => {
-                        let change = format!(
-                            "is `game.packet_version` right, and is it a Ragnarok {} without a game shield?",
-                            at.server
-                        );
-                        return Err(at.bad("it answers with bytes that are no packets", change));
-                    }
-                }
-            }
-            let read = tokio::time::timeout_at(deadline, self.stream.read(&mut buffer)).await;
-            match read {
-                Ok(Ok(0)) => return Err(closed(at, "it closed the connection")),
-                Ok(Ok(count)) => self.framer.push(buffer.get(..count).unwrap_or_default()),
-                Ok(Err(error)) => return Err(closed(at, &error.to_string())),
-                Err(_) => {
-                    let change = format!("look into the log of the {}", at.server);
-                    return Err(at.bad("no answer within 5 s", change));
-                }
-            }
-        }
-        Err(at.bad(
-            "it answers with much, and not with what is due",
-            "look into its log",
-        ))
-    }
-}
-
-fn closed(at: &At<'_>, what: &str) -> Finding {
-    let change = format!(
-        "look into the log of the {}; its protection against floods or its list of banned addresses may \
-         hold this machine's address: allow it there (rAthena: ip rules in conf/packet_athena.conf, \
-         ipban in the login server's configuration)",
-        at.server
-    );
-    at.bad(what, change)
 }

@@ -1,12 +1,15 @@
 //! `warp-coordinator doctor`: looks whether everything is as it has to be, from the configuration to a
 //! character on a map, and says at each step what was tried, what came, and what to change.
 //!
-//! No key is made and nothing is configured; the database is opened as by every other command. The game servers are dialled from this
-//! process: from the machine and with the rule of an embedded endpoint, which is that only addresses
-//! which the zone names are dialled.
+//! No key is made and nothing is configured; the database is opened as by every other command. The game
+//! servers are dialled by the endpoint of the coordinator that serves, through a session of a player's
+//! account ([`session`]), where one is named; else from this process, with the endpoint's rule that only
+//! addresses which the zone names are dialled.
 
 mod game;
+mod line;
 mod place;
+mod session;
 
 use std::path::PathBuf;
 
@@ -14,6 +17,7 @@ use serde::Serialize;
 use warp_protocol::Secret;
 
 use crate::{CoordinatorConfig, store::Store};
+use session::Session;
 
 /// What is to be tried beside the coordinator itself.
 #[derive(Debug, Clone)]
@@ -26,6 +30,10 @@ pub struct GameTrial {
     pub password: Secret,
     /// The slot of a character that enters the map.
     pub slot: u8,
+    /// An account of the launcher, whose session carries the trial; none: this process dials.
+    pub player: Option<String>,
+    /// Where launchers find the coordinator, if that is not where it listens on this machine.
+    pub url: Option<String>,
 }
 
 /// How a step went.
@@ -109,7 +117,7 @@ pub async fn doctor(
     found.extend(place::certificate(config));
     found.push(place::endpoint(config, serves));
     if let Some(trial) = trial {
-        found.extend(try_game(store.as_ref(), trial).await);
+        found.extend(try_game(config, store.as_ref(), trial).await);
     }
     if let Some(store) = store {
         store.close().await;
@@ -117,7 +125,11 @@ pub async fn doctor(
     found
 }
 
-async fn try_game(store: Option<&Store>, trial: &GameTrial) -> Vec<Finding> {
+async fn try_game(
+    config: &CoordinatorConfig,
+    store: Option<&Store>,
+    trial: &GameTrial,
+) -> Vec<Finding> {
     let tried = format!("look the zone `{}` up", trial.zone);
     let Some(store) = store else {
         let skipped = Outcome::Skipped;
@@ -145,7 +157,23 @@ async fn try_game(store: Option<&Store>, trial: &GameTrial) -> Vec<Finding> {
         Ok(Some((zone, status))) => {
             let came = format!("it is {}", format!("{status:?}").to_lowercase());
             let mut found = vec![Finding::good("zone", tried, came)];
-            found.extend(game::play(&zone.game, trial).await);
+            let opened = match &trial.player {
+                Some(player) => Some(Session::open(config, store, trial, player).await),
+                None => None,
+            };
+            let mut session = None;
+            match opened {
+                Some(Ok((opened, finding))) => {
+                    found.push(finding);
+                    session = Some(opened);
+                }
+                Some(Err(finding)) => found.push(finding),
+                None => {}
+            }
+            found.extend(game::play(&zone.game, trial, session.as_ref()).await);
+            if let Some(session) = session {
+                session.end().await;
+            }
             found
         }
     }

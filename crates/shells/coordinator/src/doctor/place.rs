@@ -141,21 +141,31 @@ pub(super) async fn clock(store: Option<&Store>) -> Finding {
     }
 }
 
-/// Asks whoever listens at the configured address for its health. Gives whether a coordinator serves.
-pub(super) async fn listener(config: &CoordinatorConfig) -> (Finding, bool) {
-    let step = "listener";
+/// Where the coordinator is called from its own machine.
+fn own_address(config: &CoordinatorConfig) -> SocketAddr {
     let ip = match config.listen.ip() {
         IpAddr::V4(ip) if ip.is_unspecified() => IpAddr::V4(Ipv4Addr::LOCALHOST),
         IpAddr::V6(ip) if ip.is_unspecified() => IpAddr::V6(Ipv6Addr::LOCALHOST),
         ip => ip,
     };
-    let address = SocketAddr::new(ip, config.listen.port());
+    SocketAddr::new(ip, config.listen.port())
+}
+
+/// The same as a URL.
+pub(super) fn local_url(config: &CoordinatorConfig) -> String {
     let scheme = if config.tls.is_some() {
         "https"
     } else {
         "http"
     };
-    let tried = format!("call {scheme}://{address}/health");
+    format!("{scheme}://{}", own_address(config))
+}
+
+/// Asks whoever listens at the configured address for its health. Gives whether a coordinator serves.
+pub(super) async fn listener(config: &CoordinatorConfig) -> (Finding, bool) {
+    let step = "listener";
+    let address = own_address(config);
+    let tried = format!("call {}/health", local_url(config));
     let not_there =
         "start `warp-coordinator serve` with the same configuration; its log says what stops it";
     let connected = timeout(ANSWER, TcpStream::connect(address)).await;

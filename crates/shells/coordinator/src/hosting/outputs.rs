@@ -8,7 +8,7 @@ use warp_endpoint::HostRoute;
 use warp_protocol::{hosting::SignedPolicy, signal::ServerSignal};
 
 use super::{Hosting, State};
-use crate::{tokens::unix_now, ws::close};
+use crate::{hub::Closing, tokens::unix_now, ws::close};
 
 impl Hosting {
     pub(super) fn carry_out(&self, state: &mut State) {
@@ -45,7 +45,15 @@ impl Hosting {
                     }
                 }
                 FleetOutput::EndHost { host_id, room } => {
-                    state.places.retain(|_, place| place.room != room);
+                    let hub = &self.hub;
+                    state.places.retain(|_, place| {
+                        let stays = place.room != room;
+                        if !stays {
+                            // Nobody is reached over it any more; the host has to register anew.
+                            hub.expel(&place.peer_id, Closing::Ended);
+                        }
+                        stays
+                    });
                     if let Some(carrier) = self.carriers.lock().remove(&room) {
                         carrier.stop(close::SESSION_ENDED);
                     }

@@ -121,7 +121,12 @@ impl SignalCounters {
 pub(crate) struct Metrics(Arc<Inner>);
 
 pub(super) struct Inner {
+    pub(super) connections: Gauge,
+    pub(super) connections_refused: CountBy,
+    pub(super) connections_cut: CountBy,
     pub(super) sockets: Family<Label, Gauge>,
+    /// Kind, and the code that it was closed with.
+    pub(super) sockets_closed: Count<2>,
     pub(super) signals: SignalCounters,
     /// Messages and bytes on signaling sockets: direction, kind.
     pub(super) messages: Family<[(&'static str, &'static str); 2], Counter>,
@@ -131,6 +136,8 @@ pub(super) struct Inner {
     pub(super) datagram_bytes: Counter,
     pub(super) joins: Count<2>,
     pub(super) sign_ins: Count<2>,
+    /// Refresh tokens that came a second time.
+    pub(super) refresh_reused: Counter,
     pub(super) refused: Count<1>,
     pub(super) rate_limited: CountBy,
     pub(super) requests: Latencies<[(&'static str, Cow<'static, str>); 3]>,
@@ -146,7 +153,11 @@ impl Metrics {
     pub(crate) fn new() -> Self {
         super::process::started();
         Self(Arc::new(Inner {
+            connections: Gauge::default(),
+            connections_refused: Family::default(),
+            connections_cut: Family::default(),
             sockets: Family::default(),
+            sockets_closed: Family::default(),
             signals: SignalCounters::default(),
             messages: Family::default(),
             message_bytes: Family::default(),
@@ -155,6 +166,7 @@ impl Metrics {
             datagram_bytes: Counter::default(),
             joins: Family::default(),
             sign_ins: Family::default(),
+            refresh_reused: Counter::default(),
             refused: Family::default(),
             rate_limited: Family::default(),
             requests: Family::new_with_constructor(latencies as fn() -> Histogram),
@@ -173,6 +185,43 @@ impl Metrics {
 
     pub(super) fn inner(&self) -> &Inner {
         &self.0
+    }
+
+    /// A connection was let in.
+    pub(crate) fn connected(&self) {
+        self.0.connections.inc();
+    }
+
+    /// It has ended.
+    pub(crate) fn disconnected(&self) {
+        self.0.connections.dec();
+    }
+
+    /// A connection was turned away. Gives how many were for that reason.
+    pub(crate) fn turned_away(&self, reason: &'static str) -> u64 {
+        let refused = &self.0.connections_refused;
+        let counter = refused.get_or_create_owned(&[("reason", reason)]);
+        counter.inc() + 1
+    }
+
+    /// A connection was closed for what its client did, or did not do in time.
+    pub(crate) fn cut(&self, reason: &'static str) {
+        let label = [("reason", reason)];
+        self.0.connections_cut.get_or_create(&label).inc();
+    }
+
+    /// The coordinator closed a socket, with this code.
+    pub(crate) fn closed(&self, kind: SocketKind, code: u16) {
+        let labels = [
+            ("kind", Cow::Borrowed(kind.name())),
+            ("code", Cow::Owned(code.to_string())),
+        ];
+        self.0.sockets_closed.get_or_create(&labels).inc();
+    }
+
+    /// A refresh token came a second time.
+    pub(crate) fn refresh_reused(&self) {
+        self.0.refresh_reused.inc();
     }
 
     /// Counts a socket until the answer is dropped.

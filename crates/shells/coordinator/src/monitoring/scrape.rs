@@ -11,7 +11,7 @@ use warp_coordinator_core::fleet::{FleetCounters, FleetTally, LeaseEnd};
 use warp_protocol::hosting::HostsReason;
 
 use super::{
-    DATABASE,
+    DATABASE, Label,
     metrics::{CountBy, set},
     process,
     recent::is_failover,
@@ -145,8 +145,26 @@ fn of_process(all: &mut Registry) {
 
 fn counters(all: &mut Registry, app: &App) {
     let m = app.metrics.inner();
+    let connections = m.connections.clone();
+    all.register("connections", "Open TCP connections", connections);
+    all.register(
+        "connections_refused",
+        "Connections that were turned away: an address had as many as it may, or all were taken",
+        m.connections_refused.clone(),
+    );
+    all.register(
+        "connections_cut",
+        "Connections that were closed for what their client did: no whole head of a request in time, \
+         no end of the TLS handshake in time, nothing read of what was written, or no HTTP",
+        m.connections_cut.clone(),
+    );
     let sockets = m.sockets.clone();
     all.register("sockets", "Open WebSockets by kind", sockets);
+    all.register(
+        "sockets_closed",
+        "Signaling sockets that the coordinator closed, by kind and close code",
+        m.sockets_closed.clone(),
+    );
     let relayed = CountBy::default();
     for (kind, counter) in [
         ("offer", &m.signals.offers),
@@ -199,6 +217,11 @@ fn counters(all: &mut Registry, app: &App) {
         "sign_ins",
         "Sign-ins, registrations and refreshes by result",
         m.sign_ins.clone(),
+    );
+    all.register(
+        "refresh_reused",
+        "Refresh tokens that came a second time; each ends a sign-in",
+        m.refresh_reused.clone(),
     );
     all.register(
         "requests_refused",
@@ -302,6 +325,15 @@ fn tables(all: &mut Registry, app: &App) {
     all.register(
         "endpoint_refusals",
         "What the endpoint refused, by reason",
+        refusals,
+    );
+    let refusals: Family<Label, Counter> = Family::default();
+    for (reason, count) in app.authority.refusals() {
+        set(&refusals.get_or_create(&[("reason", reason.name())]), count);
+    }
+    all.register(
+        "identity_refusals",
+        "Proofs and certificates that were refused here, by reason",
         refusals,
     );
 }

@@ -6,7 +6,7 @@
 //! * Several processes may work on it at once: SQLite's file is in WAL mode, so that
 //!   `warp-coordinator user add` and `zone put` work while the server runs; several coordinators
 //!   may share a PostgreSQL database.
-//! * Every call ends within [`SQLITE_TIME`] or [`POSTGRES_TIME`]: a database that is locked, frozen
+//! * Every call ends within [`SQLITE_TIME`], [`POSTGRES_TIME`] or [`COMMAND_TIME`]: a database that is locked, frozen
 //!   or gone makes requests fail with `coordinator-fault`, it never makes them hang. When it is
 //!   back it is used again, without a restart.
 //! * Nothing is cached: what another process writes counts at once.
@@ -29,7 +29,11 @@ mod tests;
 mod url;
 mod zones;
 
-use std::{path::Path, sync::Arc, time::Duration};
+use std::{
+    path::Path,
+    sync::Arc,
+    time::{Duration, Instant},
+};
 
 use sqlx::{
     migrate::Migrator,
@@ -65,9 +69,12 @@ const SQLITE_CONNECTIONS: u32 = 4;
 /// asks is told within 2 s that it does not answer.
 const POSTGRES_TIME: Duration = Duration::from_millis(1500);
 
-/// What PostgreSQL itself ends statements and waits for locks after, ms; below [`POSTGRES_TIME`],
-/// so that what nobody waits for any more does not go on there.
-const STATEMENT_TIME: &str = "1400";
+/// The same for a command, for whose end a person waits: a busy machine may take longer.
+const COMMAND_TIME: Duration = Duration::from_secs(15);
+
+/// By how much sooner PostgreSQL itself ends statements and waits for locks, so that what nobody waits
+/// for any more does not go on there.
+const STATEMENT_SPARE: Duration = Duration::from_millis(100);
 
 /// What PostgreSQL ends a transaction after whose coordinator has gone silent, ms.
 const IDLE_TRANSACTION_TIME: &str = "5000";
@@ -117,6 +124,21 @@ pub enum StoreError {
     Migration(#[from] sqlx::migrate::MigrateError),
 }
 
+impl StoreError {
+    /// It took too long, as seen from here or by the database itself.
+    fn is_slow(&self) -> bool {
+        /// `query_canceled`, `lock_not_available`.
+        const TIMED_OUT: [&str; 2] = ["57014", "55P03"];
+        match self {
+            Self::Slow(_) => true,
+            Self::Failed(sqlx::Error::Database(error)) => {
+                error.code().is_some_and(|code| TIMED_OUT.contains(&&*code))
+            }
+            _ => false,
+        }
+    }
+}
+
 /// A handle on the database; clones share it.
 #[derive(Debug, Clone)]
 pub(crate) struct Store {
@@ -135,7 +157,18 @@ impl Store {
     ) -> Result<Self, StoreError> {
         match url {
             None => Self::open_sqlite(data_dir).await,
-            Some(url) => Self::open_postgres(url).await,
+            Some(url) => Self::open_postgres(url, POSTGRES_TIME).await,
+        }
+    }
+
+    /// The same for a command: what it asks may take longer.
+    pub(crate) async fn open_for_command(
+        data_dir: &Path,
+        url: Option<&DatabaseUrl>,
+    ) -> Result<Self, StoreError> {
+        match url {
+            None => Self::open_sqlite(data_dir).await,
+            Some(url) => Self::open_postgres(url, COMMAND_TIME).await,
         }
     }
 
@@ -167,21 +200,22 @@ impl Store {
         })
     }
 
-    async fn open_postgres(url: &DatabaseUrl) -> Result<Self, StoreError> {
+    async fn open_postgres(url: &DatabaseUrl, limit: Duration) -> Result<Self, StoreError> {
         let options = url.options().application_name("warp-coordinator");
         migrate_postgres(options.clone()).await?;
+        let statements = limit.saturating_sub(STATEMENT_SPARE).as_millis().to_string();
         let options = options.options([
-            ("statement_timeout", STATEMENT_TIME),
-            ("lock_timeout", STATEMENT_TIME),
+            ("statement_timeout", statements.as_str()),
+            ("lock_timeout", statements.as_str()),
             ("idle_in_transaction_session_timeout", IDLE_TRANSACTION_TIME),
         ]);
         let pool = PgPoolOptions::new()
             .max_connections(POSTGRES_CONNECTIONS)
-            .acquire_timeout(POSTGRES_TIME)
+            .acquire_timeout(limit)
             .connect_lazy_with(options);
         Ok(Self {
             pool: Pool::Postgres(pool),
-            limit: POSTGRES_TIME,
+            limit,
             _hold: None,
         })
     }
@@ -227,6 +261,26 @@ impl Store {
     /// Gives all rows.
     async fn all<T: Row>(&self, query: Sql) -> Result<Vec<T>, StoreError> {
         self.connection().await?.all(query).await
+    }
+}
+
+/// What a coordinator asks at its start: a database that has just been started as well may take longer
+/// than a request may.
+///
+/// # Errors
+/// Those of the call; [`StoreError::Slow`] after [`START_TIME`].
+pub(crate) async fn at_start<T, F>(call: impl Fn() -> F) -> Result<T, StoreError>
+where
+    F: Future<Output = Result<T, StoreError>>,
+{
+    let began = Instant::now();
+    loop {
+        match call().await {
+            Err(error) if error.is_slow() && began.elapsed() < START_TIME => {
+                tracing::info!("the database is slow; asked again");
+            }
+            done => return done,
+        }
     }
 }
 

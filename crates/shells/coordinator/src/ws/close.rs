@@ -12,7 +12,7 @@ pub const RESTART: u16 = 1012;
 pub const REPLACED: u16 = 4001;
 /// The client did not read what was sent to it.
 pub const TOO_SLOW: u16 = 4002;
-/// The session that the link or relay socket belongs to has ended.
+/// The session that the socket belongs to has ended, or the host is none any more.
 pub const SESSION_ENDED: u16 = 4003;
 /// The account or the device was banned; signing in says why and until when.
 pub const BANNED: u16 = 4004;

@@ -10,6 +10,8 @@
 //!   socket lives on; only a message above 64 KiB closes it (1009). One above 256 KiB is not read to
 //!   its end, so its sender may see a reset instead of the code.
 //! * Messages beyond the rate, which an account has for all its sockets together, are not carried out; each is answered with `too-many-requests`.
+//! * A socket whose session or host is no more, or whose account was banned, is closed at the next ping
+//!   at the latest.
 //! * A socket that has said nothing for the idle time, not even a pong, is closed (1011).
 
 use std::{ops::ControlFlow, time::Duration};
@@ -24,9 +26,13 @@ use axum::{
 use futures_util::StreamExt;
 use governor::DefaultDirectRateLimiter;
 use serde::Deserialize;
-use tokio::time::{Instant, MissedTickBehavior};
+use tokio::{
+    sync::oneshot::error::RecvError,
+    time::{Instant, MissedTickBehavior},
+};
 use tracing::{Instrument, Span};
 use warp_coordinator_core::{
+    bans::Banned,
     fleet::Report,
     frame::{bad_request, error},
     parse_frame,
@@ -220,10 +226,11 @@ async fn run(app: App, mut socket: WebSocket, params: Params, who: Who, account:
             return;
         }
     };
-    let _counted = app.metrics.open(match who {
+    let kind = match who {
         Who::Launcher { .. } => SocketKind::Signaling,
         Who::Host { .. } => SocketKind::HostSignaling,
-    });
+    };
+    let _counted = app.metrics.open(kind);
     tracing::info!(peer = peer_id, "signaling socket open");
     if let Some(session_id) = session_id {
         who.handle(&app, &seat.seat, ClientSignal::Join { session_id });
@@ -232,12 +239,13 @@ async fn run(app: App, mut socket: WebSocket, params: Params, who: Who, account:
     if let Who::Host { host_id, .. } = &who {
         app.live.hosting.attached(host_id, &peer_id, socket_of_host);
     }
-    let code = converse(&app, &mut socket, seat, (&who, account)).await;
+    let code = converse(&app, &mut socket, seat, (&who, &peer_id, account)).await;
     if let Who::Host { host_id, .. } = &who {
         app.live.hosting.detached(host_id, socket_of_host);
     }
     tracing::info!(peer = peer_id, ?code, "signaling socket closed");
     if let Some(code) = code {
+        app.metrics.closed(kind, code);
         finish(socket, code).await;
     }
 }
@@ -247,7 +255,7 @@ async fn converse(
     app: &App,
     socket: &mut WebSocket,
     seat: SocketSeat,
-    (who, account): (&Who, i64),
+    (who, peer_id, account): (&Who, &str, i64),
 ) -> Option<u16> {
     let SocketSeat {
         seat,
@@ -261,15 +269,21 @@ async fn converse(
     loop {
         let outgoing = tokio::select! {
             () = app.stop.cancelled() => return Some(close::RESTART),
-            why = &mut closing => return why.ok().map(code_of),
+            why = &mut closing => return code_of(app, why),
             signal = inbox.recv() => match signal {
                 Some(signal) => counted(app, &signal),
                 // The hub has let go of the socket; it says why.
-                None => return closing.await.ok().map(code_of),
+                None => return code_of(app, closing.await),
             },
             _ = pings.tick() => {
                 if heard.elapsed() >= app.config.idle_after {
                     return Some(close::KEEP_ALIVE);
+                }
+                if app.bans.check(&Banned::Account(account)).is_err() {
+                    return Some(close::BANNED);
+                }
+                if Who::of(app, peer_id, account).is_none() {
+                    return Some(close::SESSION_ENDED);
                 }
                 Message::Ping(Vec::new().into())
             }
@@ -289,11 +303,11 @@ async fn converse(
         // A client that does not read must still be closed when somebody says so.
         let written = tokio::select! {
             () = app.stop.cancelled() => return Some(close::RESTART),
-            why = &mut closing => return why.ok().map(code_of),
+            why = &mut closing => return code_of(app, why),
             written = write(socket, outgoing) => written,
         };
-        if !written {
-            return None;
+        if let Err(code) = written {
+            return code;
         }
     }
 }
@@ -336,12 +350,13 @@ fn take(
     }
 }
 
-/// Writes one frame. False: the socket is gone.
-async fn write(socket: &mut WebSocket, message: Message) -> bool {
-    matches!(
-        tokio::time::timeout(WRITE_TIME, socket.send(message)).await,
-        Ok(Ok(()))
-    )
+/// Writes one frame. `Err`: the socket is gone, or has taken nothing for too long, with the code for that.
+async fn write(socket: &mut WebSocket, message: Message) -> Result<(), Option<u16>> {
+    match tokio::time::timeout(WRITE_TIME, socket.send(message)).await {
+        Ok(Ok(())) => Ok(()),
+        Ok(Err(_)) => Err(None),
+        Err(_) => Err(Some(close::TOO_SLOW)),
+    }
 }
 
 /// Says why, and waits a moment for the client to take notice.
@@ -372,10 +387,11 @@ fn text(signal: &ServerSignal) -> Message {
     )
 }
 
-fn code_of(closing: Closing) -> u16 {
-    match closing {
-        Closing::Replaced => close::REPLACED,
-        Closing::TooSlow => close::TOO_SLOW,
-        Closing::Banned => close::BANNED,
+/// What to close with. At the end of the coordinator all rooms are closed, which is not what the client
+/// is to be told.
+fn code_of(app: &App, why: Result<Closing, RecvError>) -> Option<u16> {
+    if app.stop.is_cancelled() {
+        return Some(close::RESTART);
     }
+    why.ok().map(Closing::code)
 }

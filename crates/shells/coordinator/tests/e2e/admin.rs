@@ -6,7 +6,7 @@ use reqwest::{Method, StatusCode};
 use serde_json::{Value, json};
 use warp_coordinator::Offline;
 use warp_protocol::{
-    admin::{BanRequest, MoveTo},
+    admin::{BanRequest, MoveRequest, MoveTo},
     rest::AccountRole,
 };
 
@@ -311,7 +311,21 @@ async fn sessions_are_listed_moved_and_ended_by_game_masters_and_by_commands() {
     let offline = command(&server).await;
     let sessions = offline.sessions().await.unwrap();
     assert_eq!((sessions.len(), sessions[0].hosts.len()), (1, 0));
-    offline.move_session(&session, MoveTo::Host).await.unwrap();
+    // To one of a name, and to one that cannot.
+    let to = |host_id: &str| MoveRequest {
+        to: MoveTo::Host,
+        host_id: Some(host_id.to_owned()),
+    };
+    let horst = &hosts[1].0.id;
+    let moved = offline.move_session(&session, &to(horst)).await.unwrap();
+    assert_eq!(&moved.hosts[0], horst);
+    let signal = next_of(&mut socket, "hosts").await;
+    assert_eq!(&signal["hosts"][0]["host_id"], horst.as_str());
+    let cannot = offline.move_session(&session, &to("nobody")).await;
+    assert_eq!(cannot.unwrap_err().code().name(), "not-found");
+    let both = json!({"to": "endpoint", "host_id": horst});
+    let asked = client.call(Method::POST, &path, Some(&gm), Some(both));
+    refused(&asked.await, 422, "bad-request");
     let id = hosts[0].0.id.clone();
     assert_eq!(offline.drain_host(&id).await.unwrap().host_id, id);
     offline.remove_host(&id).await.unwrap();
@@ -328,6 +342,8 @@ async fn sessions_are_listed_moved_and_ended_by_game_masters_and_by_commands() {
     assert_eq!(
         actions,
         [
+            "session-move",
+            "session-move",
             "session-move",
             "session-move",
             "host-drain",

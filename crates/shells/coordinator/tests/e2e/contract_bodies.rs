@@ -237,7 +237,7 @@ async fn unknown_ids_and_those_of_others_are_told_apart_from_nothing() {
             404,
             "unknown-session",
         ),
-        (Method::GET, "sessions/%00", None, 404, "unknown-session"),
+        (Method::GET, "sessions/%00", None, 400, "bad-request"),
         (Method::GET, "hosts/%ff", None, 400, "bad-request"),
         (
             Method::POST,

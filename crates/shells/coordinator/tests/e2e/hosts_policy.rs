@@ -1,5 +1,7 @@
 //! Who may use hosts: switches of zones and of the whole fleet, and zones without fallback.
 
+use std::time::Duration;
+
 use reqwest::{Method, StatusCode};
 use serde_json::{Value, json};
 use warp_coordinator::{Coordinator, Offline};
@@ -10,8 +12,12 @@ use warp_protocol::{
     rest::AccountRole,
 };
 
-use crate::common::{Client, Server, Socket, config, next_of, refused, send, text};
-use crate::hosts::{Volunteer, beat, beats, easy, quick, staff, volunteer};
+use crate::common::{
+    Client, Server, Socket, close_code, config, next_of, refused, send, text,
+};
+use crate::hosts::{
+    Volunteer, beat, beats, easy, ids, quick, register, registration, staff, volunteer,
+};
 
 /// A host, and bob with a session that goes over it; both have been told all there is.
 struct Meeting {
@@ -246,4 +252,56 @@ async fn without_fallback_a_player_without_a_host_is_told_no() {
     server.running.put_zone(&strict).await.unwrap();
     let carol = client.player("carol").await;
     client.granted(&carol, 1).await;
+}
+
+#[tokio::test]
+async fn the_signaling_socket_of_a_banned_or_removed_host_is_closed_with_the_reason() {
+    let server = quick(|config| config.ping_every = Duration::from_millis(200)).await;
+    let client = &server.client;
+    let admin = staff(&server, "boss", AccountRole::Admin).await;
+    let hilda = volunteer(client, "hilda", "hilda").await;
+    let horst = volunteer(client, "horst", "horst").await;
+    let token = client.player("heidi").await;
+    let body = registration(client, &token, 9, "heidi").await;
+    let (status, grant) = register(client, &token, body).await;
+    assert_eq!(status, StatusCode::CREATED, "{grant}");
+    let mut sockets = Vec::new();
+    for (grant, token) in [
+        (&hilda.grant, &hilda.token),
+        (&horst.grant, &horst.token),
+        (&grant, &token),
+    ] {
+        let mut socket = client.signaling(grant, token).await;
+        next_of(&mut socket, "policy").await;
+        sockets.push(socket);
+    }
+    let [mut account, mut removed, mut device] = <[_; 3]>::try_from(sockets).unwrap();
+
+    let ban = |body: Value| client.call(Method::POST, "bans", Some(&admin), Some(body));
+    let (status, body) = ban(json!({"account": "hilda", "reason": "a test"})).await;
+    assert_eq!(status, StatusCode::CREATED, "{body}");
+    assert_eq!(close_code(&mut account).await, 4004);
+    let key = crate::common::identity(9).key().to_string();
+    let (status, body) = ban(json!({"device": key, "reason": "a test"})).await;
+    assert_eq!(status, StatusCode::CREATED, "{body}");
+    assert_eq!(close_code(&mut device).await, 4004);
+    let gone = client.call(Method::DELETE, "hosts/horst", Some(&admin), None);
+    assert_eq!(gone.await.0, StatusCode::NO_CONTENT);
+    assert_eq!(close_code(&mut removed).await, 4003);
+    assert!(ids(client, &admin, "hosts").await.is_empty());
+    // The peer id of before opens nothing.
+    let path = format!("signaling/ws?peer_id={}", text(&horst.grant["peer_id"]));
+    let again = client.socket(&path, Some(&horst.token)).await;
+    assert_eq!(again.unwrap_err().0, 403);
+
+    // A player's as well, when the session is over and the launcher leaves it open.
+    let alice = client.player("alice").await;
+    let grant = client.granted(&alice, 1).await;
+    let mut socket = client.signaling(&grant, &alice).await;
+    next_of(&mut socket, "session-joined").await;
+    let path = format!("links/{}", text(&grant["session_id"]));
+    let ended = client.call(Method::DELETE, &path, Some(&alice), None);
+    assert_eq!(ended.await.0, StatusCode::NO_CONTENT);
+    next_of(&mut socket, "session-ended").await;
+    assert_eq!(close_code(&mut socket).await, 4003);
 }

@@ -545,6 +545,8 @@ async fn tls_serves_those_who_trust_the_certificate() {
     };
     let server = start_with(|c| c.tls = Some(tls.clone())).await;
     assert!(server.running.url.starts_with("https://127.0.0.1:"));
+    // Somebody who never says anything.
+    let mut mute = tokio::net::TcpStream::connect(server.running.addr).await.unwrap();
     let root = reqwest::Certificate::from_pem(certified.cert.pem().as_bytes()).unwrap();
     let trusting = reqwest::Client::builder()
         .no_proxy()
@@ -556,6 +558,14 @@ async fn tls_serves_those_who_trust_the_certificate() {
     assert_eq!(response.status(), StatusCode::OK);
     let stranger = server.client.http.get(&health).timeout(PATIENCE).send();
     assert!(stranger.await.is_err(), "an unknown certificate is refused");
+    let mut byte = [0];
+    let closed = tokio::io::AsyncReadExt::read(&mut mute, &mut byte);
+    assert_eq!(within(closed).await.unwrap(), 0);
+    let metrics = format!("{}/metrics", server.running.url);
+    let metrics = trusting.get(&metrics).send().await.unwrap();
+    let metrics = metrics.text().await.unwrap();
+    let counted = r#"warp_connections_cut_total{reason="handshake"} 1"#;
+    assert!(metrics.contains(counted), "{metrics}");
 
     let bad = TlsFiles {
         cert: key.clone(),
