@@ -40,6 +40,7 @@ pub mod descriptions;
 mod flow;
 mod identity;
 mod keys;
+mod kinds;
 mod link;
 mod measure;
 mod paths;

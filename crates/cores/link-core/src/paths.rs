@@ -1,8 +1,8 @@
 //! What the policy does with QUIC paths: opening, status, heartbeats, loss.
 
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
-use noq_proto::{FourTuple, PathId, PathStatus, VarInt};
+use noq_proto::{Connection, FourTuple, PathId, PathStatus, VarInt};
 use warp_protocol::carrier::{PathKind, PathLabel};
 
 use crate::Redundancy;
@@ -12,10 +12,27 @@ use crate::flow::share;
 use crate::link::{CloseReason, Link};
 use crate::setup::label_address;
 
+/// Time between two looks at the losses while there are none.
+const LOSS_LOOK: Duration = Duration::from_millis(100);
+
+/// Says whether a path is available; false: that is known already.
+pub(crate) fn set_status(connection: &mut Connection, id: PathId, available: bool) -> bool {
+    let status = if available {
+        PathStatus::Available
+    } else {
+        PathStatus::Backup
+    };
+    // A path that closed meanwhile has no status to set.
+    connection
+        .path_status(id)
+        .is_ok_and(|known| known != status)
+        && connection.set_path_status(id, status).is_ok()
+}
+
 impl Link {
     /// Opens a QUIC path over the present generation of a carrier, or the connection itself.
     pub(crate) fn open_path(&mut self, kind: PathKind, now: Instant) {
-        let Some(carrier) = self.carriers.get(&kind).copied() else {
+        let Some(carrier) = self.carriers.get(kind).copied() else {
             return;
         };
         let label = PathLabel {
@@ -23,6 +40,7 @@ impl Link {
             generation: carrier.generation,
         };
         let address = label_address(label);
+        self.quiet = false;
         match (&mut self.connection, &self.client) {
             (None, Some(client)) => {
                 let made = self
@@ -56,22 +74,11 @@ impl Link {
         }
     }
 
-    pub(crate) fn set_status(&mut self, id: PathId, available: bool) {
-        let status = if available {
-            PathStatus::Available
-        } else {
-            PathStatus::Backup
-        };
-        if let Some((_, connection)) = &mut self.connection {
-            // A path that closed meanwhile has no status to set.
-            let _ = connection.set_path_status(id, status);
-        }
-    }
-
     pub(crate) fn close_path(&mut self, id: PathId, now: Instant) {
         if let Some((_, connection)) = &mut self.connection {
             // The last path stays: QUIC needs one to hold the connection.
             let _ = connection.close_path(now, id, VarInt::from_u32(0));
+            self.quiet = false;
         }
     }
 
@@ -85,6 +92,7 @@ impl Link {
                 book.next_beat = now + self.config.heartbeat;
                 // A path that closed meanwhile needs no heartbeat.
                 let _ = connection.ping_path(book.id);
+                self.quiet = false;
             }
         }
     }
@@ -94,13 +102,24 @@ impl Link {
             for id in connection.paths() {
                 let _ = connection.ping_path(id);
             }
+            self.quiet = false;
         }
     }
 
+    /// Looks at what QUIC found lost: when it has found something, else every [`LOSS_LOOK`].
     pub(crate) fn sample_loss(&mut self, now: Instant) {
         let Some((_, connection)) = &mut self.connection else {
             return;
         };
+        let lost = self.keys.lost();
+        let fresh = |at: Instant| now.saturating_duration_since(at) < LOSS_LOOK;
+        if self
+            .loss_look
+            .is_some_and(|(at, then)| then == lost && fresh(at))
+        {
+            return;
+        }
+        self.loss_look = Some((now, lost));
         for book in self.books.values_mut() {
             let Some(stats) = connection.path_stats(book.id) else {
                 continue;
@@ -117,7 +136,7 @@ impl Link {
             let copying = book.redundant_until.is_some_and(|until| now < until);
             let lossy = lost >= if copying { 1 } else { 2 } && !book.suspect(now);
             if sampled {
-                let flow = self.flows.get(&book.label.kind);
+                let flow = self.flows.get(book.label.kind);
                 book.uneven = flow.and_then(|flow| flow.jitter(now)) >= Some(COPY_JITTER);
             }
             let wanted = match self.config.redundancy {
