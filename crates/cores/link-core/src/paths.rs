@@ -82,19 +82,23 @@ impl Link {
         }
     }
 
-    /// One ping per path and heartbeat, from both sides.
+    /// One ping per path and heartbeat, from both sides. The paths' heartbeats are brought into step,
+    /// so that a side wakes once for all of them, and the other side acknowledges them together.
     pub(crate) fn beat(&mut self, now: Instant) {
         let Some((_, connection)) = &mut self.connection else {
             return;
         };
-        for book in self.books.values_mut() {
-            if book.established && now >= book.next_beat {
-                book.next_beat = now + self.config.heartbeat;
-                // A path that closed meanwhile needs no heartbeat.
-                let _ = connection.ping_path(book.id);
-                self.quiet = false;
-            }
+        let due = |book: &Book, by: Instant| book.established && book.next_beat <= by;
+        if !self.books.values().any(|book| due(book, now)) {
+            return;
         }
+        let soon = now + self.config.heartbeat / 2;
+        for book in self.books.values_mut().filter(|book| due(book, soon)) {
+            book.next_beat = now + self.config.heartbeat;
+            // A path that closed meanwhile needs no heartbeat.
+            let _ = connection.ping_path(book.id);
+        }
+        self.quiet = false;
     }
 
     pub(crate) fn ping_all(&mut self) {
