@@ -135,7 +135,8 @@ pub struct Link {
     copies: Copies,
     scratch: Vec<u8>,
     recent: Recent,
-    /// QUIC has said that there is nothing to send, and nothing was done with it since.
+    /// QUIC has said that there is nothing to send, and nothing was done with it since. What pacing holds
+    /// back leaves at its timer.
     pub(crate) quiet: bool,
     /// Packets that QUIC has sent; those of the handshake that share a datagram count as one.
     pub(crate) sent: u64,
