@@ -416,7 +416,7 @@ impl World {
 
     fn route(&mut self, route: &Routed) -> usize {
         let n = self.by_session[&route.session_id];
-        let at = self.place(&route);
+        let at = self.place(route);
         if self.outward.insert((n, route.way), at) != Some(at) {
             let now = self.now;
             self.players[n].link(false).carrier_up(route.way, now);
