@@ -89,9 +89,11 @@ fn storm(quarter: u64) {
         }
     }
     println!(
-        "seeds {first} to {}: {} bytes arrived, {} moves, {} datagrams refused for their route",
+        "seeds {first} to {}: {} bytes arrived in {} datagrams, {} moves, {} datagrams refused for \
+         their route",
         first + seeds - 1,
         outcomes.iter().map(|one| one.bytes).sum::<u64>(),
+        outcomes.iter().map(|one| one.datagrams).sum::<u64>(),
         outcomes.iter().map(|one| one.moves).sum::<u64>(),
         outcomes.iter().map(|one| one.refused_routes).sum::<u64>(),
     );

@@ -114,6 +114,7 @@ impl World {
             }
             Fault::Drain(n) => {
                 let (now, id) = (self.fleet_now(), self.hosts[n].id.clone());
+                self.hosts[n].draining = true;
                 if let Some(fleet) = &mut self.fleet {
                     fleet.drain(now, &id);
                 }
@@ -189,6 +190,8 @@ impl World {
             Fault::Freeze(n, _) => self.hosts[n].frozen = false,
             Fault::HalfOpen(n, _) => self.hosts[n].half_open = false,
             Fault::Partition(n, _) => self.hosts[n].cut_off = false,
+            // It has started anew meanwhile: drained twice, or crashed.
+            Fault::Drain(n) if !self.hosts[n].draining => {}
             Fault::Drain(n) => {
                 // It registers anew with its next heartbeat.
                 let host = &mut self.hosts[n];

@@ -9,7 +9,7 @@ mod faults;
 mod network;
 mod player;
 
-use std::collections::{BinaryHeap, HashMap};
+use std::collections::HashMap;
 use std::time::{Duration, Instant};
 
 use rand::rngs::StdRng;
@@ -25,7 +25,7 @@ use warp_protocol::identity::PublicKey;
 use warp_protocol::signal::ServerSignal;
 
 pub use faults::Fault;
-use network::{Event, What};
+use network::{Events, What};
 use player::Player;
 
 /// The one zone.
@@ -39,6 +39,10 @@ const SET_UP_LIMIT: Duration = Duration::from_millis(1500);
 /// How long it takes a peer to notice that the other side's process is gone without a word: ours are
 /// its own heartbeats, so never by WebRTC itself in a run's time.
 const HEARTBEAT: Duration = Duration::from_secs(5);
+
+/// The longest pause once all is well: three heartbeats of silence, and the round trip that tells the
+/// other path's state.
+const HICCUP: Duration = Duration::from_secs(1);
 
 /// Members that a host takes.
 const PLACES: u32 = 50;
@@ -83,6 +87,10 @@ struct Host {
     /// Its signaling socket is up.
     attached: bool,
     beat_at: Instant,
+    /// Its members are being moved away, before it starts anew.
+    draining: bool,
+    /// The rooms that it has had.
+    rooms: Vec<usize>,
     /// Its way to the coordinator is cut.
     cut_off: bool,
     /// What it passes on is altered, one in so many; 0: never.
@@ -93,11 +101,28 @@ struct Host {
     half_open: bool,
 }
 
+/// A slot of a host's room.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+struct Place {
+    room: usize,
+    slot: u32,
+}
+
+/// Whose datagrams go by a place.
+#[derive(Debug, Clone, Copy)]
+struct Route {
+    player: usize,
+    way: PathKind,
+    epoch: u32,
+}
+
 /// What a run came to.
 #[derive(Debug, Default, Clone)]
 pub struct Outcome {
     /// Bytes that arrived.
     pub bytes: u64,
+    /// Datagrams that both ends of all links sent.
+    pub datagrams: u64,
     /// The longest pause of each player's game in which some way was open, ms.
     pub gaps_ms: Vec<f64>,
     /// Moves between paths, over all players.
@@ -117,24 +142,28 @@ pub struct World {
     start: Instant,
     plan: Plan,
     rng: StdRng,
-    events: BinaryHeap<Event>,
-    order: u64,
+    events: Events,
+    /// Players for which datagrams came at this instant.
+    heard: Vec<usize>,
     players: Vec<Player>,
     by_session: HashMap<String, usize>,
     by_peer: HashMap<String, usize>,
     hosts: Vec<Host>,
     host_by_id: HashMap<String, usize>,
-    host_by_room: HashMap<String, usize>,
+    room_by_name: HashMap<String, usize>,
+    /// Whose room it is.
+    rooms: Vec<usize>,
     /// `None` while the coordinator is down.
     fleet: Option<Fleet>,
     fleet_start: Instant,
     /// The coordinator's clock is ahead by this much.
     skew: Duration,
-    /// The endpoint's routes, by the host's room and slot.
-    routes: HashMap<(String, u32), Routed>,
+    /// The endpoint's routes.
+    routes: HashMap<Place, Route>,
     /// The route that each way of a session goes out by.
-    outward: HashMap<(usize, PathKind), (String, u32)>,
+    outward: HashMap<(usize, PathKind), Place>,
     refused_routes: u64,
+    datagrams: u64,
     /// Each of the coordinator's messages comes twice.
     doubled: bool,
     generation: u32,
@@ -155,8 +184,8 @@ impl World {
             now,
             start: now,
             plan,
-            events: BinaryHeap::new(),
-            order: 0,
+            events: Events::default(),
+            heard: Vec::new(),
             by_session: players.iter().map(|p| (p.session.clone(), p.n)).collect(),
             by_peer: players.iter().map(|p| (p.peer.clone(), p.n)).collect(),
             host_by_id: hosts
@@ -164,7 +193,8 @@ impl World {
                 .enumerate()
                 .map(|(n, h)| (h.id.clone(), n))
                 .collect(),
-            host_by_room: HashMap::new(),
+            room_by_name: HashMap::new(),
+            rooms: Vec::new(),
             players,
             hosts,
             fleet: None,
@@ -173,6 +203,7 @@ impl World {
             routes: HashMap::new(),
             outward: HashMap::new(),
             refused_routes: 0,
+            datagrams: 0,
             doubled: rng.random_bool(0.3),
             generation: 0,
             deadlines: vec![now; plan.players],
@@ -292,7 +323,15 @@ impl World {
             let anew = !known || !host.attached;
             if anew {
                 let room = format!("room-{n}-{}-{generation}", host.life);
-                self.host_by_room.insert(room.clone(), n);
+                let rooms = &mut self.rooms;
+                let at = *self.room_by_name.entry(room.clone()).or_insert_with(|| {
+                    rooms.push(n);
+                    rooms.len() - 1
+                });
+                if !host.rooms.contains(&at) {
+                    host.rooms.push(at);
+                }
+                host.draining = false;
                 let record = HostRecord {
                     host_id: host.id.clone(),
                     account,
@@ -335,7 +374,7 @@ impl World {
         let mut touched: Vec<usize> = Vec::new();
         while let Some(output) = self.fleet.as_mut().and_then(Fleet::poll) {
             match output {
-                FleetOutput::Route(route) => touched.push(self.route(route)),
+                FleetOutput::Route(route) => touched.push(self.route(&route)),
                 FleetOutput::Unroute(route) => touched.push(self.unroute(&route)),
                 FleetOutput::ToHost { host_id, signal } => {
                     let host = self.host_by_id[&host_id];
@@ -375,20 +414,28 @@ impl World {
         }
     }
 
-    fn route(&mut self, route: Routed) -> usize {
+    fn route(&mut self, route: &Routed) -> usize {
         let n = self.by_session[&route.session_id];
-        let at = (route.room.clone(), route.slot);
-        let newest = self.outward.insert((n, route.way), at.clone());
-        if newest.as_ref() != Some(&at) {
+        let at = self.place(route);
+        if self.outward.insert((n, route.way), at) != Some(at) {
             let now = self.now;
             self.players[n].link(false).carrier_up(route.way, now);
         }
-        self.routes.insert(at, route);
+        let (way, epoch) = (route.way, route.epoch);
+        let player = n;
+        self.routes.insert(at, Route { player, way, epoch });
         n
     }
 
+    fn place(&self, route: &Routed) -> Place {
+        Place {
+            room: self.room_by_name[&route.room],
+            slot: route.slot,
+        }
+    }
+
     fn unroute(&mut self, route: &Routed) -> usize {
-        let at = (route.room.clone(), route.slot);
+        let at = self.place(route);
         self.routes.remove(&at);
         let n = self.by_session[&route.session_id];
         if self.outward.get(&(n, route.way)) == Some(&at) {
@@ -555,13 +602,33 @@ impl World {
             self.step(end);
             if self.now >= healed && self.now >= looked {
                 looked = self.now + Duration::from_millis(50);
-                // From then on ways may still be led elsewhere, for the better.
                 if converged.is_none() && self.is_well() {
                     converged = Some(self.now);
                 }
+                if converged.is_some() {
+                    self.look_after_all();
+                }
             }
         }
+        if converged.is_some() {
+            self.look_after_all();
+        }
         self.conclude(converged.map(|at| at - healed))
+    }
+
+    /// All was well before. From then on ways may still be led elsewhere, for the better, and whoever
+    /// plays over one at that moment has to go on over another.
+    fn look_after_all(&mut self) {
+        let now = self.now;
+        for player in &mut self.players {
+            if player.is_connected() {
+                player.ill_since = None;
+                continue;
+            }
+            let since = *player.ill_since.get_or_insert(now);
+            let condition = || player.condition();
+            assert!(now - since < HICCUP, "ill again: {}", condition());
+        }
     }
 
     /// Everybody is connected, has said nothing that did not arrive lately, and has two ways over
@@ -589,6 +656,7 @@ impl World {
     fn conclude(mut self, converged: Option<Duration>) -> Outcome {
         let mut outcome = Outcome {
             refused_routes: self.refused_routes,
+            datagrams: self.datagrams,
             ..Outcome::default()
         };
         let Some(converged) = converged else {
@@ -603,8 +671,6 @@ impl World {
         outcome.converged_ms = converged.as_secs_f64() * 1000.0;
         for player in &mut self.players {
             player.check_all_arrived();
-            let connected = player.is_connected();
-            assert!(connected, "player {} is not connected at the end", player.n);
             outcome.bytes += player.arrived();
             outcome.moves += player.moves;
             outcome
@@ -633,6 +699,8 @@ impl Host {
             frozen: false,
             attached: false,
             beat_at: now,
+            draining: false,
+            rooms: Vec::new(),
             cut_off: false,
             alters: 0,
             delays: Duration::ZERO,

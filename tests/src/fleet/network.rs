@@ -1,6 +1,7 @@
 //! What is on its way, and how it gets there.
 
-use std::cmp::Ordering;
+use std::cmp::{Ordering, Reverse};
+use std::collections::BinaryHeap;
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
@@ -11,8 +12,8 @@ use warp_protocol::carrier::PathKind;
 use warp_protocol::hosting::Forwarded;
 use warp_protocol::signal::ServerSignal;
 
-use super::World;
 use super::faults::Fault;
+use super::{Place, World};
 
 /// How one line treats datagrams.
 #[derive(Debug, Clone, Copy)]
@@ -121,44 +122,51 @@ pub(super) enum What {
     Heal,
 }
 
-#[derive(Debug)]
-pub(super) struct Event {
-    at: Instant,
+/// What is to happen, by time; what falls due at once happens in the order in which it was entered.
+#[derive(Debug, Default)]
+pub(super) struct Events {
+    /// Time, order, and the place of what happens: the heap moves its entries about, and a signal is
+    /// large.
+    times: BinaryHeap<Reverse<(Instant, u64, usize)>>,
+    places: Vec<Option<What>>,
+    free: Vec<usize>,
     order: u64,
-    what: What,
 }
 
-impl PartialEq for Event {
-    fn eq(&self, other: &Self) -> bool {
-        self.cmp(other) == Ordering::Equal
+impl Events {
+    fn push(&mut self, at: Instant, what: What) {
+        let place = self.free.pop().unwrap_or_else(|| {
+            self.places.push(None);
+            self.places.len() - 1
+        });
+        self.places[place] = Some(what);
+        self.order += 1;
+        self.times.push(Reverse((at, self.order, place)));
     }
-}
-impl Eq for Event {}
-impl PartialOrd for Event {
-    fn partial_cmp(&self, other: &Self) -> Option<Ordering> {
-        Some(self.cmp(other))
+
+    fn next_at(&self) -> Option<Instant> {
+        self.times.peek().map(|Reverse((at, ..))| *at)
     }
-}
-impl Ord for Event {
-    fn cmp(&self, other: &Self) -> Ordering {
-        (other.at, other.order).cmp(&(self.at, self.order))
+
+    /// The next one that is due.
+    fn pop(&mut self, now: Instant) -> Option<What> {
+        if self.next_at()? > now {
+            return None;
+        }
+        let Reverse((.., place)) = self.times.pop()?;
+        self.free.push(place);
+        self.places[place].take()
     }
 }
 
 impl World {
     pub(super) fn at(&mut self, wait: Duration, what: What) {
-        self.order += 1;
-        let event = Event {
-            at: self.now + wait,
-            order: self.order,
-            what,
-        };
-        self.events.push(event);
+        self.events.push(self.now + wait, what);
     }
 
     /// To the next thing that happens.
     pub(super) fn step(&mut self, end: Instant) {
-        let mut next = self.events.peek().map_or(end, |event| event.at).min(end);
+        let mut next = self.events.next_at().map_or(end, |at| at.min(end));
         let mut due: Vec<usize> = Vec::new();
         for (n, at) in self.deadlines.iter().enumerate() {
             match at.cmp(&next) {
@@ -188,10 +196,12 @@ impl World {
             }
             self.carry_out();
         }
-        while self.events.peek().is_some_and(|event| event.at <= self.now) {
-            if let Some(event) = self.events.pop() {
-                self.happen(event.what);
-            }
+        while let Some(what) = self.events.pop(self.now) {
+            self.happen(what);
+        }
+        // As the driver does, which takes all that has come before it answers.
+        while let Some(player) = self.heard.pop() {
+            self.drain(player);
         }
         for n in due {
             let (now, since) = (self.now, self.elapsed());
@@ -260,6 +270,7 @@ impl World {
     }
 
     fn engine_sends(&mut self, n: usize, out: Outgoing) {
+        self.datagrams += 1;
         let kind = out.carrier;
         let player = &self.players[n];
         let Some(line) = player.lines.get(&kind).filter(|line| line.up) else {
@@ -294,21 +305,22 @@ impl World {
     }
 
     fn endpoint_sends(&mut self, n: usize, out: Outgoing) {
+        self.datagrams += 1;
         let kind = out.carrier;
         if kind.is_host() {
-            let Some((room, slot)) = self.outward.get(&(n, kind)).cloned() else {
+            let Some(place) = self.outward.get(&(n, kind)).copied() else {
                 return;
             };
-            let Some(route) = self.routes.get(&(room.clone(), slot)) else {
+            let Some(route) = self.routes.get(&place) else {
                 return;
             };
             let head = Forwarded {
                 epoch: route.epoch,
-                slot,
+                slot: place.slot,
             };
             let mut framed = head.to_bytes().to_vec();
             framed.extend_from_slice(&out.datagram);
-            let host = self.host_by_room[&room];
+            let host = self.rooms[place.room];
             let life = self.hosts[host].life;
             self.at(
                 LEG,
@@ -408,9 +420,9 @@ impl World {
                     .is_some_and(|l| l.up && l.opening == opening)
                 {
                     self.players[player]
-                        .endpoint
+                        .link(false)
                         .handle_datagram(kind, &datagram, now);
-                    self.drain(player);
+                    self.heard.push(player);
                 }
             }
             What::ToEngine {
@@ -425,9 +437,9 @@ impl World {
                     .is_some_and(|l| l.up && l.opening == opening)
                 {
                     self.players[player]
-                        .engine
+                        .link(true)
                         .handle_datagram(kind, &datagram, now);
-                    self.drain(player);
+                    self.heard.push(player);
                 }
             }
             What::AtHostUp {
@@ -496,19 +508,20 @@ impl World {
         datagram: &Bytes,
     ) {
         let now = self.now;
-        let current = self.players[n].lines.get(&kind).map(|line| line.opening) == Some(opening);
-        let peer = self.players[n].peer.clone();
+        let player = &self.players[n];
+        let current = player.lines.get(&kind).map(|line| line.opening) == Some(opening);
         let alters = self.hosts[host].alters;
         let altered = alters > 0 && self.rng.random_ratio(1, alters);
         let node = &mut self.hosts[host];
         if !current || !node.alive || node.frozen || node.life != life {
             return;
         }
-        let mut bytes = datagram.to_vec();
-        if altered && let Some(last) = bytes.last_mut() {
-            *last ^= 1;
-        }
-        if let Some(framed) = node.forwarder.from_member(now, &peer, &bytes) {
+        let datagram = if altered {
+            flipped(datagram)
+        } else {
+            datagram.clone()
+        };
+        if let Some(framed) = node.forwarder.from_member(now, &player.peer, &datagram) {
             let wait = LEG + node.delays;
             self.at(wait, What::FromHostUp { host, framed });
         }
@@ -520,20 +533,19 @@ impl World {
             panic!("a forwarder made what is no forwarded datagram");
         };
         // The room that the host is in now: its connection to the endpoint is of that.
-        let room = self
-            .host_by_room
+        let slot = head.slot;
+        let mut routes = self.hosts[host]
+            .rooms
             .iter()
-            .filter(|(_, n)| **n == host)
-            .map(|(room, _)| room.clone())
-            .find(|room| self.routes.contains_key(&(room.clone(), head.slot)));
-        let route = room.and_then(|room| self.routes.get(&(room, head.slot)));
-        let Some(route) = route.filter(|route| route.epoch == head.epoch) else {
+            .rev()
+            .filter_map(|room| self.routes.get(&Place { room: *room, slot }));
+        let Some(route) = routes.next().filter(|route| route.epoch == head.epoch) else {
             self.refused_routes += 1;
             return;
         };
-        let (n, way) = (self.by_session[&route.session_id], route.way);
+        let (n, way) = (route.player, route.way);
         self.players[n].link(false).handle_datagram(way, inner, now);
-        self.drain(n);
+        self.heard.push(n);
     }
 
     fn at_host_down(&mut self, host: usize, life: u32, framed: &Bytes) {
@@ -559,11 +571,11 @@ impl World {
             .find(|(_, line)| line.up && line.host == Some(host));
         if let Some((kind, line)) = line {
             let (kind, opening) = (*kind, line.opening);
-            let mut bytes = datagram.to_vec();
-            if altered && let Some(last) = bytes.last_mut() {
-                *last ^= 1;
-            }
-            let datagram = bytes.into();
+            let datagram = if altered {
+                flipped(&datagram)
+            } else {
+                datagram
+            };
             self.at(
                 LEG + delays,
                 What::ToEngine {
@@ -575,4 +587,13 @@ impl World {
             );
         }
     }
+}
+
+/// The same with one bit of its sealed part turned.
+fn flipped(datagram: &Bytes) -> Bytes {
+    let mut bytes = datagram.to_vec();
+    if let Some(last) = bytes.last_mut() {
+        *last ^= 1;
+    }
+    bytes.into()
 }

@@ -1,6 +1,6 @@
 //! One launcher with its session: both ends of the link, its game, its ways.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, VecDeque};
 use std::time::{Duration, Instant};
 
 use rand::Rng;
@@ -20,6 +20,9 @@ use super::network::Weather;
 const PACKET: usize = 20;
 /// Bytes that may wait to be taken by the link: what a stream's window and a minute of play are.
 const BUDGET: usize = 96 * 1024;
+
+/// Events that a diary holds.
+const DIARY: usize = 12;
 
 /// A carrier, as the launcher's side has it.
 #[derive(Debug, Default, Clone)]
@@ -64,9 +67,13 @@ pub(super) struct Player {
     /// Since when no way was open at all; that time is nobody's fault.
     pub(super) cut_since: Option<Instant>,
     pub(super) longest_gap: Duration,
+    /// Not connected since then, though it was when all was well.
+    pub(super) ill_since: Option<Instant>,
     pub(super) moves: u64,
     pub(super) used_host: bool,
     closed: Option<CloseReason>,
+    /// What its link told last, for a failure's message.
+    diary: VecDeque<(Duration, LinkEvent)>,
     /// Engine and endpoint: something was done with the link since it was last asked what it has to
     /// send or tell.
     pub(super) touched: [bool; 2],
@@ -115,9 +122,11 @@ impl Player {
             last_arrival: Some(now),
             cut_since: None,
             longest_gap: Duration::ZERO,
+            ill_since: None,
             moves: 0,
             used_host: false,
             closed: None,
+            diary: VecDeque::new(),
             touched: [true; 2],
             due: [None; 2],
         }
@@ -189,12 +198,18 @@ impl Player {
 
     pub(super) fn flush(&mut self) {
         let Some(id) = self.id else { return };
-        self.touched = [true; 2];
+        let [engine, endpoint] = &mut self.touched;
         let sides = [
-            (&mut self.engine, &mut self.up, true),
-            (&mut self.endpoint, &mut self.down, self.endpoint_open),
+            (&mut self.engine, &mut self.up, true, engine),
+            (
+                &mut self.endpoint,
+                &mut self.down,
+                self.endpoint_open,
+                endpoint,
+            ),
         ];
-        for (link, flow, open) in sides {
+        for (link, flow, open, touched) in sides {
+            *touched |= open && flow.taken < flow.sent.len();
             while open && flow.taken < flow.sent.len() {
                 match link.write(id, &flow.sent[flow.taken..]) {
                     WriteOutcome::Written(count) => flow.taken += count,
@@ -208,6 +223,15 @@ impl Player {
     }
 
     pub(super) fn on_engine(&mut self, event: LinkEvent, now: Duration) -> Option<PathKind> {
+        if matches!(
+            event,
+            LinkEvent::State { .. } | LinkEvent::Moved { .. } | LinkEvent::GivenUp(_)
+        ) {
+            if self.diary.len() == DIARY {
+                self.diary.pop_front();
+            }
+            self.diary.push_back((now, event.clone()));
+        }
         match event {
             LinkEvent::Readable(id) => self.read(id, true),
             LinkEvent::Writable(_) => self.flush(),
@@ -253,6 +277,7 @@ impl Player {
 
     /// Every byte arrives once, in order, unchanged.
     fn read(&mut self, id: StreamId, at_engine: bool) {
+        self.touched[usize::from(!at_engine)] = true;
         loop {
             let (link, flow) = if at_engine {
                 (&mut self.engine, &mut self.down)
@@ -289,21 +314,25 @@ impl Player {
     /// What keeps it from being well.
     pub(super) fn illness(&self) -> Option<String> {
         let connected = self.is_connected();
+        let ups = self.lines.iter().filter(|(k, l)| k.is_host() && l.up);
+        (!connected || ups.count() < 2).then(|| self.condition())
+    }
+
+    /// All about it, for a failure's message.
+    pub(super) fn condition(&self) -> String {
         let lines: Vec<_> = self.lines.iter().map(|(k, l)| (*k, l.up, l.host)).collect();
-        let ups = lines.iter().filter(|(k, up, _)| k.is_host() && *up).count();
-        (!connected || ups < 2).then(|| {
-            format!(
-                "player {}: {:?} in use {:?}, up {}/{}, down {}/{}, lines {lines:?}, ways {:?}",
-                self.n,
-                self.engine.state(),
-                self.engine.in_use(),
-                self.up.received,
-                self.up.sent.len(),
-                self.down.received,
-                self.down.sent.len(),
-                self.ways
-            )
-        })
+        format!(
+            "player {}: {:?} in use {:?}, up {}/{}, down {}/{}, lines {lines:?}, ways {:?}, last {:#?}",
+            self.n,
+            self.engine.state(),
+            self.engine.in_use(),
+            self.up.received,
+            self.up.sent.len(),
+            self.down.received,
+            self.down.sent.len(),
+            self.ways,
+            self.diary
+        )
     }
 
     /// The invariants at the end.

@@ -1,10 +1,10 @@
-//! When the newest packet that the other side has acknowledged was sent.
+//! What the other side has acknowledged, and what QUIC found lost.
 //!
-//! QUIC tells that to its congestion controller only, so ours is the library's usual one (CUBIC, RFC
-//! 9438) with an ear.
+//! QUIC tells both when they happen to its congestion controller only, so ours is the library's usual
+//! one (CUBIC, RFC 9438) with an ear.
 
 use std::any::Any;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use noq_proto::RttEstimator;
@@ -12,17 +12,39 @@ use noq_proto::congestion::{Controller, ControllerFactory, ControllerMetrics, Cu
 
 /// Over all paths of a link.
 #[derive(Debug, Clone, Default)]
-pub(crate) struct NewestAcked(Arc<Mutex<Option<Instant>>>);
+pub(crate) struct Acks(Arc<Mutex<Told>>);
 
-impl NewestAcked {
-    fn note(&self, sent: Instant) {
-        let mut newest = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        *newest = newest.max(Some(sent));
+#[derive(Debug, Clone, Copy, Default)]
+struct Told {
+    newest: Option<Instant>,
+    acked: u64,
+    lost: u64,
+}
+
+impl Acks {
+    fn told(&self) -> MutexGuard<'_, Told> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// When it was sent; `None`: nothing was acknowledged yet.
-    pub(crate) fn sent_at(&self) -> Option<Instant> {
-        *self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    fn on_ack(&self, sent: Instant) {
+        let mut told = self.told();
+        told.newest = told.newest.max(Some(sent));
+        told.acked += 1;
+    }
+
+    /// When the newest acknowledged packet was sent; `None`: nothing was acknowledged yet.
+    pub(crate) fn newest_sent(&self) -> Option<Instant> {
+        self.told().newest
+    }
+
+    /// Packets that were acknowledged.
+    pub(crate) fn acked(&self) -> u64 {
+        self.told().acked
+    }
+
+    /// Packets that were found lost.
+    pub(crate) fn lost(&self) -> u64 {
+        self.told().lost
     }
 }
 
@@ -30,14 +52,14 @@ impl NewestAcked {
 #[derive(Debug)]
 pub(crate) struct Listening {
     usual: Arc<CubicConfig>,
-    newest: NewestAcked,
+    acks: Acks,
 }
 
 impl Listening {
-    pub(crate) fn new(newest: NewestAcked) -> Arc<Self> {
+    pub(crate) fn new(acks: Acks) -> Arc<Self> {
         Arc::new(Self {
             usual: Arc::default(),
-            newest,
+            acks,
         })
     }
 }
@@ -46,7 +68,7 @@ impl ControllerFactory for Listening {
     fn build(self: Arc<Self>, now: Instant, current_mtu: u16) -> Box<dyn Controller> {
         Box::new(Listener {
             usual: Arc::clone(&self.usual).build(now, current_mtu),
-            newest: self.newest.clone(),
+            acks: self.acks.clone(),
         })
     }
 }
@@ -55,7 +77,7 @@ impl ControllerFactory for Listening {
 #[derive(Debug)]
 struct Listener {
     usual: Box<dyn Controller>,
-    newest: NewestAcked,
+    acks: Acks,
 }
 
 impl Controller for Listener {
@@ -68,7 +90,7 @@ impl Controller for Listener {
         app_limited: bool,
         rtt: &RttEstimator,
     ) {
-        self.newest.note(sent);
+        self.acks.on_ack(sent);
         self.usual.on_ack(now, sent, bytes, pn, app_limited, rtt);
     }
 
@@ -115,6 +137,7 @@ impl Controller for Listener {
     }
 
     fn on_packet_lost(&mut self, lost_bytes: u16, pn: u64, now: Instant) {
+        self.acks.told().lost += 1;
         self.usual.on_packet_lost(lost_bytes, pn, now);
     }
 
@@ -146,7 +169,7 @@ impl Controller for Listener {
     fn clone_box(&self) -> Box<dyn Controller> {
         Box::new(Self {
             usual: self.usual.clone_box(),
-            newest: self.newest.clone(),
+            acks: self.acks.clone(),
         })
     }
 

@@ -179,6 +179,10 @@ pub(crate) struct Book {
     pub(crate) uneven: bool,
     /// Small packets are sent twice until then.
     pub(crate) redundant_until: Option<Instant>,
+    /// Frames of this path that were heard when it was last looked; `None`: it never was.
+    pub(crate) frames: Option<u64>,
+    /// Frames that want an answer, sent when it was last looked.
+    asked: Option<u64>,
     heartbeat: Duration,
 }
 
@@ -204,6 +208,8 @@ impl Book {
             lost_percent: None,
             uneven: false,
             redundant_until: None,
+            frames: None,
+            asked: None,
             heartbeat,
         }
     }
@@ -215,6 +221,13 @@ impl Book {
         if self.steady_since.is_none() {
             self.steady_since = Some(now);
         }
+    }
+
+    /// Whether more frames that want an answer were sent since the last look; `asked`: so far.
+    pub(crate) fn has_asked(&mut self, asked: u64) -> bool {
+        self.asked
+            .replace(asked)
+            .is_some_and(|before| before < asked)
     }
 
     pub(crate) fn on_asked(&mut self, now: Instant) {

@@ -123,13 +123,13 @@ impl Samples {
         self.0.push_back((now, value));
     }
 
-    fn within(&self, now: Instant, window: Duration) -> Vec<i64> {
-        let fresh = |at: &Instant| now.saturating_duration_since(*at) <= window;
-        self.0
-            .iter()
-            .filter(|(at, _)| fresh(at))
+    /// The newest first.
+    fn within(&self, now: Instant, window: Duration) -> impl Iterator<Item = i64> {
+        let fresh = move |at: Instant| now.saturating_duration_since(at) <= window;
+        let newest = self.0.iter().rev();
+        newest
+            .take_while(move |(at, _)| fresh(*at))
             .map(|(_, value)| *value)
-            .collect()
     }
 }
 
@@ -141,7 +141,8 @@ fn percentile(values: &mut [i64], share: f64) -> Option<i64> {
 }
 
 /// 95th percentile of the distance from the median.
-fn jitter_us(mut transits: Vec<i64>) -> Option<u32> {
+fn jitter_us(transits: impl Iterator<Item = i64>) -> Option<u32> {
+    let mut transits: Vec<i64> = transits.collect();
     if transits.len() < MIN_SAMPLES {
         return None;
     }
@@ -356,9 +357,12 @@ impl Flow {
 
     /// Mean round trip of the last 5 s.
     pub(crate) fn trip(&self, now: Instant) -> Option<Duration> {
-        let trips = self.trips.within(now, TRIP_WINDOW);
-        let count = i64::try_from(trips.len()).ok().filter(|count| *count > 0)?;
-        let mean = trips.iter().sum::<i64>() / count;
+        let (mut sum, mut count) = (0, 0);
+        for trip in self.trips.within(now, TRIP_WINDOW) {
+            sum += trip;
+            count += 1;
+        }
+        let mean = (count > 0).then(|| sum / count)?;
         Some(Duration::from_micros(mean.unsigned_abs()))
     }
 

@@ -43,7 +43,7 @@ use noq_proto::crypto::{
 use noq_proto::transport_parameters::TransportParameters;
 use noq_proto::{ConnectError, ConnectionId, Side, TransportError};
 
-use crate::acks::NewestAcked;
+use crate::acks::Acks;
 use crate::link::Link;
 
 /// Time from the first acknowledged packet under the present keys to the next update: more than three
@@ -71,7 +71,7 @@ impl PairsMade {
 #[derive(Debug, Default)]
 pub(crate) struct KeyPolicy {
     made: PairsMade,
-    acked: NewestAcked,
+    told: Acks,
     updates: u64,
     /// When the present keys came into use; `None` until the link is connected.
     since: Option<Instant>,
@@ -83,6 +83,8 @@ pub(crate) struct KeyPolicy {
     sent: u64,
     asked: bool,
     retry_at: Option<Instant>,
+    /// Acknowledgements at the last look of [`KeyPolicy::has_new_acks`].
+    acks: u64,
 }
 
 impl KeyPolicy {
@@ -90,8 +92,19 @@ impl KeyPolicy {
         self.made.clone()
     }
 
-    pub(crate) fn acked(&self) -> NewestAcked {
-        self.acked.clone()
+    pub(crate) fn told(&self) -> Acks {
+        self.told.clone()
+    }
+
+    /// Packets that QUIC found lost.
+    pub(crate) fn lost(&self) -> u64 {
+        self.told.lost()
+    }
+
+    /// Whether anything was acknowledged since the last call.
+    pub(crate) fn has_new_acks(&mut self) -> bool {
+        let acks = self.told.acked();
+        std::mem::replace(&mut self.acks, acks) != acks
     }
 
     /// Takes what has happened since the last look.
@@ -155,14 +168,15 @@ impl Link {
         if connection.is_handshaking() {
             return;
         }
-        let sent = connection.stats().sent_packets;
-        let acked = self.keys.acked.sent_at();
+        let sent = self.sent;
+        let acked = self.keys.told.newest_sent();
         self.keys.observe(sent, acked, now);
         let due = self
             .keys
             .due(self.config.key_interval, self.config.key_packets);
         if due.is_some_and(|due| now >= due) {
             connection.force_key_update();
+            self.quiet = false;
             self.keys.observe(sent, acked, now);
             if self.keys.since != Some(now) {
                 self.keys.retry_at = Some(now + KEY_RETRY);

@@ -21,7 +21,7 @@
 //! # Numbers ([`LinkConfig`])
 //! | what | default | source |
 //! |---|---|---|
-//! | heartbeat on every path | 250 ms | architecture: silence must be noticed below 1 s |
+//! | heartbeat on every path, all at once | 250 ms | architecture: silence must be noticed below 1 s |
 //! | silence that moves the game | 3 heartbeats | one lost heartbeat is noise, three are not |
 //! | suspicion | 0.9 probe timeouts (RFC 9002 6.2.1), at least 30 ms | so that QUIC's own probe leaves over the standby too |
 //! | proving, first time / after a failure | 0.3 s / 3 s | a flapping path must not flap the game |
@@ -40,6 +40,7 @@ pub mod descriptions;
 mod flow;
 mod identity;
 mod keys;
+mod kinds;
 mod link;
 mod measure;
 mod paths;
@@ -61,3 +62,6 @@ pub use noq_proto::StreamId;
 pub use state::State;
 pub use streams::{ReadOutcome, WriteOutcome};
 pub use trust::{Holder, Trust};
+
+#[cfg(test)]
+mod quiet_tests;

@@ -18,6 +18,7 @@ use crate::choice::Costs;
 use crate::copies::{COPY_DELAY, COPY_MAX, Copies};
 use crate::flow::Flow;
 use crate::keys::{Counting, KeyPolicy};
+use crate::kinds::ByKind;
 use crate::policy::Policy;
 use crate::recent::{Again, Recent};
 use crate::setup::{address_label, endpoint_config, label_address, transport};
@@ -125,7 +126,7 @@ pub struct Link {
     pub(crate) endpoint: Endpoint,
     pub(crate) connection: Option<(ConnectionHandle, Connection)>,
     pub(crate) client: Option<ClientConfig>,
-    pub(crate) carriers: BTreeMap<PathKind, Carrier>,
+    pub(crate) carriers: ByKind<Carrier>,
     pub(crate) books: BTreeMap<PathId, Book>,
     pub(crate) policy: Policy,
     pub(crate) keys: KeyPolicy,
@@ -134,17 +135,22 @@ pub struct Link {
     copies: Copies,
     scratch: Vec<u8>,
     recent: Recent,
-    /// Frames that want an answer, sent so far.
-    asked: u64,
-    /// Frames that were heard so far; counting them takes sums over all paths.
+    /// QUIC has said that there is nothing to send, and nothing was done with it since. What pacing holds
+    /// back leaves at its timer.
+    pub(crate) quiet: bool,
+    /// Packets that QUIC has sent; those of the handshake that share a datagram count as one.
+    pub(crate) sent: u64,
+    /// Frames that were heard so far, over all paths.
     heard: u64,
     pub(crate) refused: u64,
     pub(crate) duplicated: u64,
     pub(crate) closed: bool,
     /// What is measured of each carrier.
-    pub(crate) flows: BTreeMap<PathKind, Flow>,
+    pub(crate) flows: ByKind<Flow>,
     /// The moment that the told clock counts from: the first datagram.
     pub(crate) clock: Option<Instant>,
+    /// When losses were looked at, and how many there were.
+    pub(crate) loss_look: Option<(Instant, u64)>,
     /// The endpoint's side, once connected: when to tell the engine what was heard.
     pub(crate) next_report: Option<Instant>,
 }
@@ -170,7 +176,7 @@ impl Link {
         let keys = KeyPolicy::default();
         let tls = Counting::new(tls, keys.made());
         let mut client = ClientConfig::new(tls);
-        client.transport_config(Arc::new(transport(&config, false, keys.acked())?));
+        client.transport_config(Arc::new(transport(&config, false, keys.told())?));
         let endpoint = Endpoint::new(Arc::new(endpoint_config(seed)?), None, false);
         Ok(Self::with(config, endpoint, Some(client), keys))
     }
@@ -185,7 +191,7 @@ impl Link {
         let keys = KeyPolicy::default();
         let tls = Counting::new(tls::server(identity, peer)?, keys.made());
         let mut server = ServerConfig::with_crypto(tls);
-        server.transport_config(Arc::new(transport(&config, true, keys.acked())?));
+        server.transport_config(Arc::new(transport(&config, true, keys.told())?));
         server.max_incoming(1);
         let endpoint = Endpoint::new(
             Arc::new(endpoint_config(seed)?),
@@ -207,7 +213,7 @@ impl Link {
             endpoint,
             connection: None,
             client,
-            carriers: BTreeMap::new(),
+            carriers: ByKind::default(),
             books: BTreeMap::new(),
             policy,
             keys,
@@ -216,13 +222,15 @@ impl Link {
             copies: Copies::default(),
             scratch: Vec::with_capacity(MAX_QUIC_PACKET),
             recent: Recent::default(),
-            asked: 0,
+            quiet: false,
+            sent: 0,
             heard: 0,
             refused: 0,
             duplicated: 0,
             closed: false,
-            flows: BTreeMap::new(),
+            flows: ByKind::default(),
             clock: None,
+            loss_look: None,
             next_report: None,
         }
     }
@@ -239,7 +247,7 @@ impl Link {
         if self.closed || !self.config.preference.contains(&kind) {
             return;
         }
-        let carrier = self.carriers.entry(kind).or_default();
+        let carrier = self.carriers.or_default(kind);
         carrier.up = true;
         if self.client.is_some() {
             carrier.generation = carrier.generation.wrapping_add(1);
@@ -253,7 +261,7 @@ impl Link {
 
     /// A carrier is gone.
     pub fn carrier_down(&mut self, kind: PathKind, now: Instant) {
-        if let Some(carrier) = self.carriers.get_mut(&kind) {
+        if let Some(carrier) = self.carriers.get_mut(kind) {
             carrier.up = false;
         }
         self.drive(now);
@@ -261,7 +269,7 @@ impl Link {
 
     /// True when a carrier of that kind is up.
     pub fn has_carrier(&self, kind: PathKind) -> bool {
-        self.carriers.get(&kind).is_some_and(|carrier| carrier.up)
+        self.carriers.get(kind).is_some_and(|carrier| carrier.up)
     }
 
     /// A datagram came over `carrier`.
@@ -273,7 +281,7 @@ impl Link {
         if self.closed {
             return;
         }
-        let before = self.heard;
+        self.quiet = false;
         self.scratch.clear();
         let network_path = FourTuple::from_remote(label_address(label.path));
         let event = self.endpoint.handle(
@@ -296,8 +304,7 @@ impl Link {
             Some(DatagramEvent::Response(_)) | None => {}
         }
         self.pump_endpoint();
-        self.heard = self.heard_frames();
-        if self.heard > before {
+        if self.has_heard(label.path) {
             self.recent.remember(carrier, label.stamp.number, packet);
             self.on_heard(carrier, label.path, now);
         } else {
@@ -323,23 +330,39 @@ impl Link {
         match self.endpoint.accept(incoming, now, &mut self.scratch, None) {
             Ok(connection) => {
                 self.connection = Some(connection);
+                self.quiet = false;
                 self.policy.authenticating();
             }
             Err(_refused) => self.refused += 1,
         }
     }
 
-    /// Frames that were authentic and new, over all paths.
-    fn heard_frames(&mut self) -> u64 {
-        self.connection.as_mut().map_or(0, |(_, connection)| {
-            all_frames(&connection.stats().frame_rx)
-        })
+    /// Whether the datagram that was just handled, labelled as of this path, brought frames that were
+    /// authentic and new. They are looked for on that path first: sums over all paths take long.
+    fn has_heard(&mut self, label: PathLabel) -> bool {
+        let Some((_, connection)) = &mut self.connection else {
+            return false;
+        };
+        let book = self.books.values_mut().find(|book| book.label == label);
+        let frames = book.and_then(|book| {
+            let stats = connection.path_stats(book.id)?;
+            let now = all_frames(&stats.frame_rx);
+            let before = book.frames.replace(now)?;
+            (now > before).then(|| now - before)
+        });
+        if let Some(more) = frames {
+            self.heard += more;
+            return true;
+        }
+        let before = self.heard;
+        self.heard = all_frames(&connection.stats().frame_rx);
+        self.heard > before
     }
 
     fn on_heard(&mut self, carrier: PathKind, label: PathLabel, now: Instant) {
         if self.client.is_none() && carrier == label.kind {
             // The endpoint's side learns the generation from what it hears.
-            let known = self.carriers.entry(label.kind).or_default();
+            let known = self.carriers.or_default(label.kind);
             let newest = known_or_newer(known.generation, label.generation);
             if std::mem::replace(&mut known.generation, newest) != newest {
                 self.flow(label.kind).reopen();
@@ -347,13 +370,15 @@ impl Link {
         }
         let native = self
             .carriers
-            .get(&label.kind)
+            .get(label.kind)
             .is_some_and(|known| known.generation == label.generation);
         let Some((_, connection)) = &mut self.connection else {
             return;
         };
+        let answered = self.keys.has_new_acks();
         for book in self.books.values_mut() {
-            if let Some(smoothed) = connection.rtt(book.id)
+            if answered
+                && let Some(smoothed) = connection.rtt(book.id)
                 && book.established
                 && book.trips.observe(smoothed)
                 && let Some(leaving) = &mut book.leaving
@@ -381,13 +406,18 @@ impl Link {
                 self.duplicated += 1;
                 return Some(self.labelled(datagram, now));
             }
+            // Asking takes as long with nothing to send as with something.
+            if self.quiet {
+                return None;
+            }
             self.scratch.clear();
             let (_, connection) = self.connection.as_mut()?;
-            let transmit = connection.poll_transmit(now, NonZeroUsize::MIN, &mut self.scratch)?;
-            let asked = asking_frames(&connection.stats().frame_tx);
-            let asks = std::mem::replace(&mut self.asked, asked) < asked;
+            let transmit = connection.poll_transmit(now, NonZeroUsize::MIN, &mut self.scratch);
+            self.quiet = transmit.is_none();
+            let transmit = transmit?;
+            self.sent += 1;
             let label = address_label(transmit.destination)?;
-            self.route(label, asks, now);
+            self.route(label, now);
         }
     }
 
@@ -409,22 +439,24 @@ impl Link {
     }
 
     /// Puts the packet in `scratch` on the carriers that should take it.
-    fn route(&mut self, label: PathLabel, asks: bool, now: Instant) {
+    fn route(&mut self, label: PathLabel, now: Instant) {
         let mut datagram = BytesMut::with_capacity(LABEL_LEN + self.scratch.len());
         datagram.put_bytes(0, LABEL_LEN);
         datagram.put_slice(&self.scratch);
-        let handshaking = self
-            .connection
-            .as_ref()
-            .is_some_and(|(_, connection)| connection.is_handshaking());
+        let Some((_, connection)) = &mut self.connection else {
+            return;
+        };
+        let handshaking = connection.is_handshaking();
         let native_up = self
             .carriers
-            .get(&label.kind)
+            .get(label.kind)
             .is_some_and(|carrier| carrier.up && carrier.generation == label.generation);
         let book = self.books.values_mut().find(|book| book.label == label);
         let mut elsewhere = handshaking || !native_up;
         let mut twice = false;
         if let Some(book) = book {
+            let stats = connection.path_stats(book.id);
+            let asks = stats.is_some_and(|stats| book.has_asked(asking_frames(&stats.frame_tx)));
             let in_use = self.policy.in_use == Some(book.id);
             if asks && native_up && in_use {
                 book.on_asked(now);
@@ -437,8 +469,8 @@ impl Link {
             let others: Vec<PathKind> = self
                 .carriers
                 .iter()
-                .filter(|(kind, carrier)| carrier.up && !(native_up && **kind == label.kind))
-                .map(|(kind, _)| *kind)
+                .filter(|(kind, carrier)| carrier.up && !(native_up && *kind == label.kind))
+                .map(|(kind, _)| kind)
                 .collect();
             for kind in others {
                 if native_up {
@@ -481,14 +513,14 @@ impl Link {
 
     /// A carrier beside `used` that loses no more and answers hardly later.
     fn copy_way(&self, used: PathKind, now: Instant) -> Option<PathKind> {
-        let trip = |kind: &PathKind| self.flows.get(kind)?.trip(now);
-        let limit = trip(&used)? + COPY_DELAY;
+        let trip = |kind: PathKind| self.flows.get(kind)?.trip(now);
+        let limit = trip(used)? + COPY_DELAY;
         let ready = self
             .books
             .values()
             .filter(|book| book.label.kind != used && self.is_standby(book, now));
         ready
-            .filter_map(|book| Some((book.label.kind, trip(&book.label.kind)?)))
+            .filter_map(|book| Some((book.label.kind, trip(book.label.kind)?)))
             .filter(|(_, trip)| *trip <= limit)
             .min_by_key(|(_, trip)| *trip)
             .map(|(kind, _)| kind)
@@ -515,8 +547,11 @@ impl Link {
 
     /// The deadline of [`Link::poll_timeout`] has come.
     pub fn handle_timeout(&mut self, now: Instant) {
-        if let Some((_, connection)) = &mut self.connection {
+        if let Some((_, connection)) = &mut self.connection
+            && connection.poll_timeout().is_some_and(|at| at <= now)
+        {
             connection.handle_timeout(now);
+            self.quiet = false;
         }
         self.pump_endpoint();
         self.drive(now);
@@ -534,6 +569,7 @@ impl Link {
         while let Some(event) = connection.poll_endpoint_events() {
             if let Some(event) = self.endpoint.handle_event(*handle, event) {
                 connection.handle_event(event);
+                self.quiet = false;
             }
         }
     }
@@ -613,6 +649,7 @@ impl Link {
     pub fn close(&mut self, code: u32, now: Instant) {
         if let Some((_, connection)) = &mut self.connection {
             connection.close(now, VarInt::from_u32(code), Bytes::new());
+            self.quiet = false;
         }
         self.end(CloseReason::Local);
     }

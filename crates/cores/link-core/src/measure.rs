@@ -47,7 +47,7 @@ impl Link {
 
     /// What is measured of a carrier.
     pub(crate) fn flow(&mut self, carrier: PathKind) -> &mut Flow {
-        self.flows.entry(carrier).or_default()
+        self.flows.or_default(carrier)
     }
 
     // ---- reports
@@ -70,13 +70,14 @@ impl Link {
             .filter_map(|(kind, carrier)| {
                 let heard = self.flows.get(kind)?.heard(now)?;
                 let carrier = PathLabel {
-                    kind: *kind,
+                    kind,
                     generation: carrier.generation,
                 };
                 Some(Entry { carrier, heard })
             })
             .collect();
         if let Some((_, connection)) = &mut self.connection {
+            self.quiet = false;
             // An engine that takes no datagrams shows these figures as unknown.
             let _ = connection
                 .datagrams()
@@ -95,7 +96,7 @@ impl Link {
                 continue;
             }
             for Entry { carrier, heard } in report::decode(&bytes).unwrap_or_default() {
-                let open = self.carriers.get(&carrier.kind);
+                let open = self.carriers.get(carrier.kind);
                 if open.is_some_and(|open| open.generation == carrier.generation) {
                     self.flow(carrier.kind).on_told(now, heard);
                 }
@@ -107,7 +108,7 @@ impl Link {
 
     /// All that is measured of a path's own carrier; `None` while some of it is not known.
     pub(crate) fn figures_of(&self, book: &Book, now: Instant) -> Option<Figures> {
-        let flow = self.flows.get(&book.label.kind)?;
+        let flow = self.flows.get(book.label.kind)?;
         if !self.carrier_of(book) {
             return None;
         }
@@ -127,7 +128,7 @@ impl Link {
         // The carrier of an older opening is gone, and what is measured is not of it.
         let flow = self
             .flows
-            .get(&book.label.kind)
+            .get(book.label.kind)
             .filter(|_| self.carrier_of(book));
         let told = flow.and_then(|flow| flow.told(now, REPORT_FRESH));
         let heard = flow.and_then(|flow| flow.heard(now));

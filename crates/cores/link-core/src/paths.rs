@@ -1,8 +1,8 @@
 //! What the policy does with QUIC paths: opening, status, heartbeats, loss.
 
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
-use noq_proto::{FourTuple, PathId, PathStatus, VarInt};
+use noq_proto::{Connection, FourTuple, PathId, PathStatus, VarInt};
 use warp_protocol::carrier::{PathKind, PathLabel};
 
 use crate::Redundancy;
@@ -12,10 +12,27 @@ use crate::flow::share;
 use crate::link::{CloseReason, Link};
 use crate::setup::label_address;
 
+/// Time between two looks at the losses while there are none.
+const LOSS_LOOK: Duration = Duration::from_millis(100);
+
+/// Says whether a path is available; false: that is known already.
+pub(crate) fn set_status(connection: &mut Connection, id: PathId, available: bool) -> bool {
+    let status = if available {
+        PathStatus::Available
+    } else {
+        PathStatus::Backup
+    };
+    // A path that closed meanwhile has no status to set.
+    connection
+        .path_status(id)
+        .is_ok_and(|known| known != status)
+        && connection.set_path_status(id, status).is_ok()
+}
+
 impl Link {
     /// Opens a QUIC path over the present generation of a carrier, or the connection itself.
     pub(crate) fn open_path(&mut self, kind: PathKind, now: Instant) {
-        let Some(carrier) = self.carriers.get(&kind).copied() else {
+        let Some(carrier) = self.carriers.get(kind).copied() else {
             return;
         };
         let label = PathLabel {
@@ -23,6 +40,7 @@ impl Link {
             generation: carrier.generation,
         };
         let address = label_address(label);
+        self.quiet = false;
         match (&mut self.connection, &self.client) {
             (None, Some(client)) => {
                 let made = self
@@ -56,37 +74,31 @@ impl Link {
         }
     }
 
-    pub(crate) fn set_status(&mut self, id: PathId, available: bool) {
-        let status = if available {
-            PathStatus::Available
-        } else {
-            PathStatus::Backup
-        };
-        if let Some((_, connection)) = &mut self.connection {
-            // A path that closed meanwhile has no status to set.
-            let _ = connection.set_path_status(id, status);
-        }
-    }
-
     pub(crate) fn close_path(&mut self, id: PathId, now: Instant) {
         if let Some((_, connection)) = &mut self.connection {
             // The last path stays: QUIC needs one to hold the connection.
             let _ = connection.close_path(now, id, VarInt::from_u32(0));
+            self.quiet = false;
         }
     }
 
-    /// One ping per path and heartbeat, from both sides.
+    /// One ping per path and heartbeat, from both sides. The paths' heartbeats are brought into step,
+    /// so that a side wakes once for all of them, and the other side acknowledges them together.
     pub(crate) fn beat(&mut self, now: Instant) {
         let Some((_, connection)) = &mut self.connection else {
             return;
         };
-        for book in self.books.values_mut() {
-            if book.established && now >= book.next_beat {
-                book.next_beat = now + self.config.heartbeat;
-                // A path that closed meanwhile needs no heartbeat.
-                let _ = connection.ping_path(book.id);
-            }
+        let due = |book: &Book, by: Instant| book.established && book.next_beat <= by;
+        if !self.books.values().any(|book| due(book, now)) {
+            return;
         }
+        let soon = now + self.config.heartbeat / 2;
+        for book in self.books.values_mut().filter(|book| due(book, soon)) {
+            book.next_beat = now + self.config.heartbeat;
+            // A path that closed meanwhile needs no heartbeat.
+            let _ = connection.ping_path(book.id);
+        }
+        self.quiet = false;
     }
 
     pub(crate) fn ping_all(&mut self) {
@@ -94,13 +106,24 @@ impl Link {
             for id in connection.paths() {
                 let _ = connection.ping_path(id);
             }
+            self.quiet = false;
         }
     }
 
+    /// Looks at what QUIC found lost: when it has found something, else every [`LOSS_LOOK`].
     pub(crate) fn sample_loss(&mut self, now: Instant) {
         let Some((_, connection)) = &mut self.connection else {
             return;
         };
+        let lost = self.keys.lost();
+        let fresh = |at: Instant| now.saturating_duration_since(at) < LOSS_LOOK;
+        if self
+            .loss_look
+            .is_some_and(|(at, then)| then == lost && fresh(at))
+        {
+            return;
+        }
+        self.loss_look = Some((now, lost));
         for book in self.books.values_mut() {
             let Some(stats) = connection.path_stats(book.id) else {
                 continue;
@@ -117,7 +140,7 @@ impl Link {
             let copying = book.redundant_until.is_some_and(|until| now < until);
             let lossy = lost >= if copying { 1 } else { 2 } && !book.suspect(now);
             if sampled {
-                let flow = self.flows.get(&book.label.kind);
+                let flow = self.flows.get(book.label.kind);
                 book.uneven = flow.and_then(|flow| flow.jitter(now)) >= Some(COPY_JITTER);
             }
             let wanted = match self.config.redundancy {

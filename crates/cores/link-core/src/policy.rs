@@ -28,6 +28,7 @@ use crate::State;
 use crate::books::Book;
 use crate::choice::{self, Contest, Costs, Measured};
 use crate::link::{Link, LinkEvent};
+use crate::paths::set_status;
 use crate::quality::Figures;
 use crate::view::{PathPhase, SwitchReason};
 
@@ -119,37 +120,29 @@ impl Link {
             return None;
         }
         let silence = self.config.silence();
-        let mut deadlines: Vec<Instant> = self.policy.retry_at.into_iter().collect();
-        if self.policy.client {
-            deadlines.extend(self.policy.contest.deadline().filter(|at| *at > now));
+        let ahead = |at: &Instant| *at > now;
+        let (contest, compare) = if self.policy.client {
             let compare = self.policy.compared.map(|at| at + COMPARED);
-            deadlines.extend(compare.filter(|at| *at > now));
-        }
-        for book in self.books.values() {
-            if book.established {
-                deadlines.push(book.next_beat);
-            }
-            let doubt = book.next_doubt(now, silence);
-            if doubt > now {
-                deadlines.push(doubt);
-            }
+            (self.policy.contest.deadline(), compare)
+        } else {
+            (None, None)
+        };
+        let ours = [contest.filter(ahead), compare.filter(ahead)];
+        let paths = self.books.values().flat_map(|book| {
+            let proven = book
+                .steady_since
+                .map(|since| since + self.proving_time(book));
             let give_up = book.heard.unwrap_or(book.opened) + self.config.give_up;
-            if give_up > now && !book.given_up {
-                deadlines.push(give_up);
-            }
-            if let Some(since) = book.steady_since
-                && let proven = since + self.proving_time(book)
-                && proven > now
-            {
-                deadlines.push(proven);
-            }
-            if let Some(until) = book.benched_until
-                && until > now
-            {
-                deadlines.push(until);
-            }
-        }
-        deadlines.into_iter().min()
+            [
+                book.established.then_some(book.next_beat),
+                Some(book.next_doubt(now, silence)).filter(ahead),
+                Some(give_up).filter(|at| ahead(at) && !book.given_up),
+                proven.filter(ahead),
+                book.benched_until.filter(ahead),
+            ]
+        });
+        let all = ours.into_iter().chain([self.policy.retry_at]).chain(paths);
+        all.flatten().min()
     }
 
     fn proving_time(&self, book: &Book) -> Duration {
@@ -162,7 +155,7 @@ impl Link {
 
     pub(crate) fn carrier_of(&self, book: &Book) -> bool {
         self.carriers
-            .get(&book.label.kind)
+            .get(book.label.kind)
             .is_some_and(|carrier| carrier.up && carrier.generation == book.label.generation)
     }
 
@@ -331,7 +324,7 @@ impl Link {
 
     /// A host's path is not used beyond the zone's latency, however good it is beside the others.
     fn host_is_quick_enough(&self, kind: PathKind, now: Instant) -> bool {
-        let trip = self.flows.get(&kind).and_then(|flow| flow.trip(now));
+        let trip = self.flows.get(kind).and_then(|flow| flow.trip(now));
         match (self.config.host_max_rtt, trip) {
             (Some(limit), Some(trip)) => trip <= limit,
             _ => true,
@@ -474,15 +467,11 @@ impl Link {
 
     /// Makes `id` the one available path.
     fn take(&mut self, id: PathId, reason: SwitchReason, now: Instant) {
-        let others: Vec<PathId> = self
-            .books
-            .keys()
-            .copied()
-            .filter(|other| *other != id)
-            .collect();
-        self.set_status(id, true);
-        for other in others {
-            self.set_status(other, false);
+        if let Some((_, connection)) = &mut self.connection {
+            self.quiet &= !set_status(connection, id, true);
+            for other in self.books.keys().filter(|other| **other != id) {
+                self.quiet &= !set_status(connection, *other, false);
+            }
         }
         if let Some(book) = self.books.get_mut(&id) {
             book.reroute_until = None;
@@ -512,9 +501,10 @@ impl Link {
         } else {
             self.best_other(Some(id), now).unwrap_or(id)
         };
-        let known: Vec<PathId> = self.books.keys().copied().collect();
-        for id in known {
-            self.set_status(id, id == available);
+        if let Some((_, connection)) = &mut self.connection {
+            for id in self.books.keys() {
+                self.quiet &= !set_status(connection, *id, *id == available);
+            }
         }
     }
 

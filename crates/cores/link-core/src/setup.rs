@@ -8,7 +8,7 @@ use noq_proto::{ConnectionError, EndpointConfig, IdleTimeout, TransportConfig, V
 use warp_protocol::carrier::{MAX_QUIC_PACKET, PathKind, PathLabel};
 
 use crate::LinkConfig;
-use crate::acks::{Listening, NewestAcked};
+use crate::acks::{Acks, Listening};
 use crate::link::{CloseReason, LinkError};
 
 /// Paths that may be open or draining at once.
@@ -31,7 +31,7 @@ const REPORT_BUFFER: usize = 8 * warp_protocol::report::MAX_REPORT;
 pub(crate) fn transport(
     config: &LinkConfig,
     server: bool,
-    acked: NewestAcked,
+    acks: Acks,
 ) -> Result<TransportConfig, LinkError> {
     let hold = IdleTimeout::try_from(config.hold).map_err(|_| LinkError::Config)?;
     let streams = if server { config.max_streams } else { 0 };
@@ -58,7 +58,7 @@ pub(crate) fn transport(
         // A carrier does not reorder, so the first later acknowledgement proves a loss.
         .packet_threshold(1)
         .time_threshold(1.0)
-        .congestion_controller_factory(Listening::new(acked))
+        .congestion_controller_factory(Listening::new(acks))
         .initial_rtt(Duration::from_millis(100));
     Ok(transport)
 }

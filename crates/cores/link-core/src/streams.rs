@@ -43,6 +43,7 @@ impl Link {
         if connection.is_handshaking() {
             return None;
         }
+        self.quiet = false;
         connection.streams().open(Dir::Bi)
     }
 
@@ -51,6 +52,7 @@ impl Link {
         let Some((_, connection)) = &mut self.connection else {
             return WriteOutcome::Closed;
         };
+        self.quiet = false;
         match connection.send_stream(id).write(data) {
             Ok(count) => WriteOutcome::Written(count),
             Err(WriteError::Blocked) => WriteOutcome::Blocked,
@@ -64,6 +66,7 @@ impl Link {
         if let Some((_, connection)) = &mut self.connection {
             // A stream that is closed has nothing to send.
             let _ = connection.send_stream(id).set_priority(priority);
+            self.quiet = false;
         }
     }
 
@@ -85,8 +88,10 @@ impl Link {
             Err(ReadError::Blocked) => ReadOutcome::Blocked,
             Err(ReadError::Reset(code)) => ReadOutcome::Reset(code.into_inner()),
         };
-        // Whether new window has to be told is found by the next poll_transmit.
-        let _ = chunks.finalize();
+        // New window may have to be told.
+        if chunks.finalize().should_transmit() {
+            self.quiet = false;
+        }
         outcome
     }
 
@@ -95,6 +100,7 @@ impl Link {
         if let Some((_, connection)) = &mut self.connection {
             // Stopped or closed already: nothing is left to finish.
             let _ = connection.send_stream(id).finish();
+            self.quiet = false;
         }
     }
 
@@ -102,6 +108,7 @@ impl Link {
     pub fn reset(&mut self, id: StreamId, code: u32) {
         if let Some((_, connection)) = &mut self.connection {
             let _ = connection.send_stream(id).reset(VarInt::from_u32(code));
+            self.quiet = false;
         }
     }
 
@@ -109,6 +116,7 @@ impl Link {
     pub fn stop(&mut self, id: StreamId, code: u32) {
         if let Some((_, connection)) = &mut self.connection {
             let _ = connection.recv_stream(id).stop(VarInt::from_u32(code));
+            self.quiet = false;
         }
     }
 

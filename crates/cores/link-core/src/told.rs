@@ -45,7 +45,7 @@ impl Link {
                 .carriers
                 .iter()
                 .filter(|(_, carrier)| carrier.up)
-                .map(|(kind, _)| *kind)
+                .map(|(kind, _)| kind)
                 .collect();
             for kind in waiting {
                 self.open_path(kind, now);
@@ -62,6 +62,7 @@ impl Link {
                     .and_then(|(_, connection)| connection.streams().accept(Dir::Bi))
                 {
                     self.events.push_back(LinkEvent::StreamOpened(id));
+                    self.quiet = false;
                 }
             }
             StreamEvent::Readable { id } => self.events.push_back(LinkEvent::Readable(id)),
