@@ -4,7 +4,7 @@ use std::net::SocketAddr;
 use std::time::Duration;
 
 use futures_util::{SinkExt, StreamExt, future::join_all};
-use serde_json::{Value, json};
+use serde_json::json;
 use tokio::runtime::Runtime;
 use tokio::task::JoinSet;
 use tokio_tungstenite::tungstenite::Message;
@@ -250,7 +250,6 @@ fn under_load_the_database_is_frozen_and_stopped_and_what_is_open_goes_on() {
         let player = &pair.players[0];
         let joins = cluster.addresses.map(|node| player.joins_again(node));
         for (status, body) in runtime.block_on(join_all(joins)) {
-            let body: Value = body;
             assert_eq!(status, 503, "{body}");
             assert_eq!(body["code"], "coordinator-fault", "{body}");
         }
