@@ -86,7 +86,7 @@ impl Session {
         let tried = format!(
             "join the zone as `{player}` at {base}, and link with its endpoint over a WebSocket"
         );
-        match Self::join(config, store, trial, player, &base).await {
+        match Box::pin(Self::join(config, store, trial, player, &base)).await {
             Ok((session, endpoint)) => {
                 let came = format!("linked with the endpoint {endpoint}");
                 Ok((session, Finding::good(STEP, tried, came)))
@@ -145,7 +145,7 @@ impl Session {
         };
         let path = format!("zones/{}/join", trial.zone);
         let grant: SessionGrant = api.post(&path, &join).await?;
-        let linked = link(&api, &device, &grant, &proof).await;
+        let linked = Box::pin(link(&api, &device, &grant, &proof)).await;
         let session_id = grant.session_id;
         match linked {
             Ok((link, endpoint)) => Ok((
@@ -234,7 +234,7 @@ async fn link(
         proxy: ProxyPolicy::none(),
         timeout: ANSWER,
     };
-    let carrier = connect(&target, CancellationToken::new()).await;
+    let carrier = Box::pin(connect(&target, CancellationToken::new())).await;
     let carrier = carrier.map_err(|error| {
         let change =
             "let WebSockets through the proxy in front of the coordinator, if there is one";
