@@ -317,8 +317,12 @@ async fn bodies_and_heads_beyond_reason_are_refused() {
     }
     all_refused("bodies and heads", &answers);
     all_counted(&site, &figures, &answers).await;
-    site.counted(&figures, r#"warp_connections_cut_total{reason="no-http"}"#, 5)
-        .await;
+    site.counted(
+        &figures,
+        r#"warp_connections_cut_total{reason="no-http"}"#,
+        5,
+    )
+    .await;
     assert!(
         answers.values().sum::<usize>() >= all.len() - 2,
         "{answers:?}"

@@ -20,8 +20,8 @@ use tokio_util::{sync::CancellationToken, task::TaskTracker};
 use warp_coordinator_core::{
     ConnId, Fleet, HostSessions, NewSession, Revoked,
     fleet::{
-        CannotServe, FleetCounters, FleetTally, HostFilter, HostRecord, HostRefused, Report, SessionRef,
-        ZoneRules,
+        CannotServe, FleetCounters, FleetTally, HostFilter, HostRecord, HostRefused, Report,
+        SessionRef, ZoneRules,
     },
 };
 use warp_protocol::{
@@ -419,7 +419,11 @@ impl Hosting {
             let places = state.places.iter().filter(|(_, place)| ends(place));
             let revoked: Vec<String> = places.map(|(host_id, _)| host_id.clone()).collect();
             for host_id in revoked {
-                tracing::info!(host = host_id, ?why, "host ends: its device or account was revoked or banned");
+                tracing::info!(
+                    host = host_id,
+                    ?why,
+                    "host ends: its device or account was revoked or banned"
+                );
                 if let Some(place) = state.places.get(&host_id) {
                     self.hub.expel(&place.peer_id, why);
                 }

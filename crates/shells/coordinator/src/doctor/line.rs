@@ -156,9 +156,10 @@ fn not_dialled(at: &At<'_>, address: SocketAddr, why: &NotDialled) -> Finding {
         NotDialled::Refused(OpenRefused::ServerRefused) => {
             ("the connection was refused", start_it(at, address))
         }
-        NotDialled::Refused(OpenRefused::ServerTimeout) => {
-            ("the endpoint got no connection in time", let_through(at, address))
-        }
+        NotDialled::Refused(OpenRefused::ServerTimeout) => (
+            "the endpoint got no connection in time",
+            let_through(at, address),
+        ),
         NotDialled::Refused(OpenRefused::Unreachable) => {
             ("the endpoint cannot reach it", let_through(at, address))
         }

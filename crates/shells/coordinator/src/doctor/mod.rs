@@ -158,7 +158,10 @@ async fn try_game(
             let came = format!("it is {}", format!("{status:?}").to_lowercase());
             let mut found = vec![Finding::good("zone", tried, came)];
             let opened = match &trial.player {
-                Some(player) => Some(Session::open(config, store, trial, player).await),
+                Some(player) => {
+                    let opening = Session::open(config, store, trial, player);
+                    Some(Box::pin(opening).await)
+                }
                 None => None,
             };
             let mut session = None;

@@ -67,7 +67,8 @@ impl Session {
         if config.api_keys.required {
             let tried = format!("join the zone as `{player}`");
             let came = "the coordinator wants an API key of every client, and this trial has none";
-            let change = "play once by hand; the game servers are tried from this machine meanwhile";
+            let change =
+                "play once by hand; the game servers are tried from this machine meanwhile";
             let skipped = Outcome::Skipped;
             return Err(Finding::not_good(skipped, STEP, tried, came, change));
         }
@@ -85,7 +86,7 @@ impl Session {
         let tried = format!(
             "join the zone as `{player}` at {base}, and link with its endpoint over a WebSocket"
         );
-        match Self::join(config, store, trial, player, &base).await {
+        match Box::pin(Self::join(config, store, trial, player, &base)).await {
             Ok((session, endpoint)) => {
                 let came = format!("linked with the endpoint {endpoint}");
                 Ok((session, Finding::good(STEP, tried, came)))
@@ -105,7 +106,12 @@ impl Session {
         let account = store.account(player).await;
         let account = account.map_err(|e| Trouble(e.to_string(), "mend the database first"))?;
         let no_account = "make it with `warp-coordinator user add NAME`, or name another one";
-        let missing = || Trouble("there is no such account of the launcher".into(), no_account);
+        let missing = || {
+            Trouble(
+                "there is no such account of the launcher".into(),
+                no_account,
+            )
+        };
         let account = account.ok_or_else(missing)?;
         // A token such as a sign-in gives, without the player's password: the keys are at hand here.
         let keys = data_dir::existing_keys(&config.data_dir);
@@ -125,7 +131,8 @@ impl Session {
         let proof: IdentityProof = api.get(&format!("identity?nonce={nonce}")).await?;
         if proof.public_key != identity.key() {
             let came = format!("another coordinator answers there: {}", proof.public_key);
-            let change = "look at --url, `listen` and the data directory: they are of two coordinators";
+            let change =
+                "look at --url, `listen` and the data directory: they are of two coordinators";
             return Err(Trouble(came, change));
         }
         let certificate = match config.require_certificates {
@@ -138,7 +145,7 @@ impl Session {
         };
         let path = format!("zones/{}/join", trial.zone);
         let grant: SessionGrant = api.post(&path, &join).await?;
-        let linked = link(&api, &device, &grant, &proof).await;
+        let linked = Box::pin(link(&api, &device, &grant, &proof)).await;
         let session_id = grant.session_id;
         match linked {
             Ok((link, endpoint)) => Ok((
@@ -227,9 +234,10 @@ async fn link(
         proxy: ProxyPolicy::none(),
         timeout: ANSWER,
     };
-    let carrier = connect(&target, CancellationToken::new()).await;
+    let carrier = Box::pin(connect(&target, CancellationToken::new())).await;
     let carrier = carrier.map_err(|error| {
-        let change = "let WebSockets through the proxy in front of the coordinator, if there is one";
+        let change =
+            "let WebSockets through the proxy in front of the coordinator, if there is one";
         Trouble(format!("no link socket: {error}"), change)
     })?;
     let seed = crate::tokens::random().map_err(|refused| wrong(refused.detail()))?;
@@ -297,7 +305,8 @@ impl Api {
         body: Option<&impl Serialize>,
     ) -> Result<T, Trouble> {
         let unreached = |error: reqwest::Error| {
-            let change = "start the coordinator; or name the address that launchers have with --url";
+            let change =
+                "start the coordinator; or name the address that launchers have with --url";
             // The last cause says what happened.
             let mut cause: &dyn std::error::Error = &error;
             while let Some(deeper) = cause.source() {
@@ -319,7 +328,12 @@ impl Api {
             return serde_json::from_slice(&bytes).map_err(wrong);
         }
         let said = match serde_json::from_slice::<ErrorBody>(&bytes) {
-            Ok(body) => format!("{}: {} ({})", status.as_u16(), body.detail, body.code.name()),
+            Ok(body) => format!(
+                "{}: {} ({})",
+                status.as_u16(),
+                body.detail,
+                body.code.name()
+            ),
             Err(_) => status.to_string(),
         };
         Err(Trouble(said, AS_IT_SAYS))
@@ -333,9 +347,8 @@ impl Api {
     ) -> Result<String, Trouble> {
         let message = device_message(&proof.public_key, name, &device.key(), proof.time);
         let signature = device.sign(&message);
-        let signature = signature.ok_or_else(|| {
-            Trouble("the device key does not sign".into(), "report it")
-        })?;
+        let signature =
+            signature.ok_or_else(|| Trouble("the device key does not sign".into(), "report it"))?;
         let request = CertificateRequest {
             device_key: device.key(),
             time: proof.time,

@@ -203,7 +203,10 @@ impl Store {
     async fn open_postgres(url: &DatabaseUrl, limit: Duration) -> Result<Self, StoreError> {
         let options = url.options().application_name("warp-coordinator");
         migrate_postgres(options.clone()).await?;
-        let statements = limit.saturating_sub(STATEMENT_SPARE).as_millis().to_string();
+        let statements = limit
+            .saturating_sub(STATEMENT_SPARE)
+            .as_millis()
+            .to_string();
         let options = options.options([
             ("statement_timeout", statements.as_str()),
             ("lock_timeout", statements.as_str()),

@@ -389,7 +389,11 @@ impl Conversation<'_> {
             return Ok(false);
         }
         let session = app.live.session(&session_id);
-        let banned = |NewSession { account, device_key, .. }| app.bans.of(account, device_key).is_some();
+        let banned = |NewSession {
+                          account,
+                          device_key,
+                          ..
+                      }| app.bans.of(account, device_key).is_some();
         if session.is_some_and(|session| banned(session.grant)) {
             self.remote.revoke(&session_id, Some(reset::BANNED));
             app.live.end(&session_id, "its account or device is banned");

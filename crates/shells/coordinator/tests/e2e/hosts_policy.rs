@@ -12,9 +12,7 @@ use warp_protocol::{
     rest::AccountRole,
 };
 
-use crate::common::{
-    Client, Server, Socket, close_code, config, next_of, refused, send, text,
-};
+use crate::common::{Client, Server, Socket, close_code, config, next_of, refused, send, text};
 use crate::hosts::{
     Volunteer, beat, beats, easy, ids, quick, register, registration, staff, volunteer,
 };

@@ -546,7 +546,9 @@ async fn tls_serves_those_who_trust_the_certificate() {
     let server = start_with(|c| c.tls = Some(tls.clone())).await;
     assert!(server.running.url.starts_with("https://127.0.0.1:"));
     // Somebody who never says anything.
-    let mut mute = tokio::net::TcpStream::connect(server.running.addr).await.unwrap();
+    let mut mute = tokio::net::TcpStream::connect(server.running.addr)
+        .await
+        .unwrap();
     let root = reqwest::Certificate::from_pem(certified.cert.pem().as_bytes()).unwrap();
     let trusting = reqwest::Client::builder()
         .no_proxy()
