@@ -87,13 +87,13 @@ async fn asked(window: &Window, css: &str) {
 
 const OFFERED: &str = r#"[data-testid="update"][data-state="offered"]"#;
 
-/// The processes that run the launcher of this home, which is given another program meanwhile.
+/// The processes that run the launcher of this home as it lies there now.
 fn running(launcher: &Path) -> Vec<u32> {
     let name = launcher.display().to_string();
     let processes = fs::read_dir("/proc").unwrap().flatten();
     let fits = |pid: &u32| {
         let exe = fs::read_link(format!("/proc/{pid}/exe"));
-        exe.is_ok_and(|exe| exe.display().to_string().trim_end_matches(" (deleted)") == name)
+        exe.is_ok_and(|exe| exe.display().to_string() == name)
     };
     processes
         .filter_map(|entry| entry.file_name().to_str()?.parse().ok())
@@ -143,9 +143,9 @@ async fn a_newer_version_is_downloaded_installed_and_started() {
         is_new() && state()["trial"] == Value::Null
     })
     .await;
-    // The old process ends when it has seen that; what runs on is the new one.
+    // What runs from the launcher's file is the new one; the old one's file has gone.
     let launcher = operator.launcher();
-    until("the old one's end", || running(&launcher).len() == 1).await;
+    until("the new one at work", || running(&launcher).len() == 1).await;
     for pid in running(&launcher) {
         let _ = std::process::Command::new("kill")
             .arg(pid.to_string())

@@ -136,7 +136,9 @@ pub(crate) fn next_launcher(workspace: &Workspace) -> Result<()> {
     // Removed first: what cargo built may be linked to another name, which must not be written to.
     let _ = std::fs::remove_file(&to);
     std::fs::copy(&from, &to).with_context(|| format!("copying to {}", to.display()))?;
-    Ok(())
+    // The program under its own name is the one of this version again.
+    let mut again = workspace.cargo();
+    exec::run(again.args(["build", "--workspace", "--bins"])).context("building the programs")
 }
 
 fn build(workspace: &Workspace, profile: &str, version: &str, public: &str) -> Result<()> {
