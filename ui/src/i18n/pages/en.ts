@@ -118,7 +118,7 @@ export const pages: PageTexts = {
     host: "Host",
     hostStatus: { online: "Online", offline: "Offline", busy: "Full", maintenance: "Draining" },
     drain: "Drain",
-    drainOf: (name) => `Move the players of ${name}'s host away`,
+    drainOf: (name) => `Drain the host of ${name}`,
     noHosts: "No host.",
     fleet: "Peer-to-peer paths in all zones:",
     fleetOn: "Switch on",

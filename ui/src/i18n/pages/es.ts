@@ -118,7 +118,7 @@ export const pages: PageTexts = {
     host: "Host",
     hostStatus: { online: "En línea", offline: "Sin conexión", busy: "Lleno", maintenance: "Vaciándose" },
     drain: "Vaciar",
-    drainOf: (name) => `Mover a los jugadores del host de ${name}`,
+    drainOf: (name) => `Vaciar el host de ${name}`,
     noHosts: "Ningún host.",
     fleet: "Caminos P2P en todas las zonas:",
     fleetOn: "Activar",

@@ -118,7 +118,7 @@ export const pages: PageTexts = {
     host: "Host",
     hostStatus: { online: "Daring", offline: "Luring", busy: "Penuh", maintenance: "Dikosongkan" },
     drain: "Kosongkan",
-    drainOf: (name) => `Pindahkan pemain dari host ${name}`,
+    drainOf: (name) => `Kosongkan host ${name}`,
     noHosts: "Tidak ada host.",
     fleet: "Jalur P2P di semua zona:",
     fleetOn: "Aktifkan",

@@ -118,7 +118,7 @@ export const pages: PageTexts = {
     host: "Host",
     hostStatus: { online: "No ar", offline: "Fora do ar", busy: "Cheio", maintenance: "Esvaziando" },
     drain: "Esvaziar",
-    drainOf: (name) => `Mover os jogadores do host de ${name}`,
+    drainOf: (name) => `Esvaziar o host de ${name}`,
     noHosts: "Nenhum host.",
     fleet: "Caminhos P2P em todas as zonas:",
     fleetOn: "Ligar",
