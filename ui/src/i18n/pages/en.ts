@@ -86,6 +86,7 @@ export const pages: PageTexts = {
     resume: "Go on",
     clear: "Clear",
     save: "Save",
+    copy: "Copy",
     direction: "Direction",
     bothWays: "Both ways",
     up: "From the game",

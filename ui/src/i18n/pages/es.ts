@@ -86,6 +86,7 @@ export const pages: PageTexts = {
     resume: "Seguir",
     clear: "Vaciar",
     save: "Guardar",
+    copy: "Copiar",
     direction: "Dirección",
     bothWays: "Ambas direcciones",
     up: "Desde el juego",

@@ -86,6 +86,7 @@ export const pages: PageTexts = {
     resume: "Lanjut",
     clear: "Kosongkan",
     save: "Simpan",
+    copy: "Salin",
     direction: "Arah",
     bothWays: "Dua arah",
     up: "Dari permainan",

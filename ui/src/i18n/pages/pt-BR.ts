@@ -86,6 +86,7 @@ export const pages: PageTexts = {
     resume: "Continuar",
     clear: "Limpar",
     save: "Salvar",
+    copy: "Copiar",
     direction: "Direção",
     bothWays: "As duas direções",
     up: "Do jogo",
