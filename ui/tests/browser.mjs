@@ -17,6 +17,7 @@ import { fileURLToPath } from "node:url";
 import { chromium } from "playwright-core";
 import { build } from "vite";
 
+import { pagePictures, pageTests, staffPages } from "./pages.mjs";
 import * as world from "./world.mjs";
 
 const UI = fileURLToPath(new URL("..", import.meta.url));
@@ -719,9 +720,9 @@ const TESTS = {
     await ui.at("dismiss").click();
 
     // Tab goes round: from the last field to the body and the buttons, and back.
-    await ui.at("settings-motion-system").focus();
+    await ui.at("settings-import").focus();
     const round = [];
-    for (let i = 0; i < 7; i += 1) {
+    for (let i = 0; i < 9; i += 1) {
       await page.keyboard.press("Tab");
       round.push(await ui.focused());
     }
@@ -733,12 +734,13 @@ const TESTS = {
       "settings-theme-system",
       "settings-size-100",
       "settings-motion-system",
+      "leave-account",
+      "sign-out-everywhere",
     ]);
     await ui.at("settings-reset").focus();
     await page.keyboard.press("Shift+Tab");
-    assert.equal(await ui.focused(), "settings-motion-system");
-    await page.keyboard.press("Shift+Tab");
-    assert.equal(await ui.focused(), "settings-size-100");
+    assert.equal(await ui.focused(), "settings-import");
+    await ui.at("settings-size-100").focus();
     await page.keyboard.press("ArrowRight");
     await page.keyboard.press("ArrowRight");
     assert.equal(await ui.focused(), "settings-size-130");
@@ -877,6 +879,7 @@ const TESTS = {
             await at(drawer);
           }
           await page.keyboard.press("Escape");
+          if (size === "130") await staffPages(page, ui, at);
           await ui.emit(...world.playUntil("authenticating"));
           await at("opening");
           await ui.emit(...world.playUntilReady);
@@ -911,8 +914,8 @@ const settled = (page) =>
     await Promise.allSettled(passing.map((it) => it.finished));
   });
 
-async function tabTo(page, ui, id) {
-  for (let i = 0; i < 40; i += 1) {
+async function tabTo(page, ui, id, most = 40) {
+  for (let i = 0; i < most; i += 1) {
     if ((await ui.focused()) === id) {
       const outline = await page.evaluate(() => getComputedStyle(document.activeElement).outlineStyle);
       assert.equal(outline, "solid", `${id} shows its focus`);
@@ -972,6 +975,10 @@ const PICTURES = {
   },
 };
 
+const TOOLS = { ids, toZones, toPlay, history, tabTo, settled, holds };
+Object.assign(TESTS, pageTests(TOOLS));
+Object.assign(PICTURES, pagePictures(TOOLS));
+
 const server = await serve();
 const mock = await bundleMock();
 await build({ root: UI, logLevel: "error" });
@@ -1018,10 +1025,12 @@ function hasThai() {
 let failed = 0;
 const address = `http://127.0.0.1:${server.address().port}/`;
 const chosen = Object.entries(TESTS).filter(([name]) => option("out") === undefined && name.includes(ONLY));
-for (const [name, test] of chosen) {
-  if (name.includes(" in th,") && !hasThai()) {
+const thai = hasThai();
+
+async function run(name, test) {
+  if (name.includes(" in th,") && !thai) {
     console.log(`SKIPPED ${name}: no font here has Thai letters, and boxes are wider`);
-    continue;
+    return;
   }
   const { context, page, faults } = await open();
   try {
@@ -1034,7 +1043,7 @@ for (const [name, test] of chosen) {
       await page.addInitScript((problem) => (window.engine.startProblem = problem), problem);
     }
     await page.goto(address);
-    await test(page);
+    await test(page, { faults });
     assert.deepEqual(faults, [], "nothing on the browser's console, no breach of the policy");
     console.log(`ok      ${name}`);
   } catch (error) {
@@ -1044,6 +1053,14 @@ for (const [name, test] of chosen) {
   }
   await context.close();
 }
+
+/** Tests wait more than they work: some at a time, each in a window of its own. */
+const AT_ONCE = 3;
+const queue = [...chosen];
+const workers = Array.from({ length: AT_ONCE }, async () => {
+  for (let next = queue.shift(); next !== undefined; next = queue.shift()) await run(...next);
+});
+await Promise.all(workers);
 
 if (SHOTS !== null) {
   mkdirSync(SHOTS, { recursive: true });

@@ -3,8 +3,8 @@
 
 import { mockIPC } from "@tauri-apps/api/mocks";
 
-import type { Command, Event, Problem, Snapshot } from "../src/generated/bindings";
-import type { WindowAbout } from "../src/lib/ipc";
+import type { Command, Event, Imported, Problem, Snapshot } from "../src/generated/bindings";
+import type { LogLine, SettingChange, ShownSettings, WindowAbout } from "../src/lib/ipc";
 import { EMPTY, apply } from "../src/lib/snapshot";
 
 interface Internals {
@@ -28,6 +28,18 @@ class Engine {
     max_games: 8,
     look: null,
   };
+  /** What the settings page is told; a write goes into it. */
+  settings: ShownSettings = { file: "/home/poring/.config/p2p_config.json", values: {}, defaults: {}, written: [], warnings: [] };
+  /** Every change that was written. */
+  changes: SettingChange[] = [];
+  /** What a file to import says. */
+  imported: Imported = { values: [], left: [] };
+  /** Name and text of each file that was read. */
+  files: [string, string][] = [];
+  restarts = 0;
+  log: LogLine[] = [];
+  /** Every report that was saved. */
+  reports: string[] = [];
   snapshot: Snapshot = EMPTY;
   /** What the page said of itself. */
   face: unknown = null;
@@ -53,6 +65,23 @@ class Engine {
     const { runCallback } = (window as unknown as { __TAURI_INTERNALS__: Internals }).__TAURI_INTERNALS__;
     runCallback(this.#desktop, { index: this.#told, message: told });
     this.#told += 1;
+  }
+
+  #mayRefuse(): void {
+    const refused = this.refuse;
+    this.refuse = null;
+    if (refused !== null) throw refused as unknown as Error;
+  }
+
+  #write(change: SettingChange): void {
+    this.changes.push(change);
+    const { values, defaults, written } = this.settings;
+    const { key, value } = change;
+    this.settings = {
+      ...this.settings,
+      values: { ...values, [key]: value === undefined ? defaults[key] : value },
+      written: [...written.filter((other) => other !== key), ...(value === undefined ? [] : [key])],
+    };
   }
 
   answer(name: string, payload: Record<string, unknown>): unknown {
@@ -88,11 +117,32 @@ class Engine {
         return null;
       case "command": {
         this.commands.push(payload.cmd as Command);
-        const refused = this.refuse;
-        this.refuse = null;
-        if (refused !== null) throw refused as unknown as Error;
+        // What the page asks by itself is not what a test wants refused.
+        if (!["prepare", "refresh-zones", "watch"].includes((payload.cmd as Command).command)) this.#mayRefuse();
         return null;
       }
+      case "settings_read":
+        return this.settings;
+      case "settings_write": {
+        this.#mayRefuse();
+        for (const change of payload.changes as SettingChange[]) this.#write(change);
+        return this.settings;
+      }
+      case "settings_import":
+        this.files.push([payload.name as string, payload.text as string]);
+        this.#mayRefuse();
+        return this.imported;
+      case "restart":
+        this.restarts += 1;
+        this.#mayRefuse();
+        this.snapshot = EMPTY;
+        return null;
+      case "log_lines":
+        return this.log.filter((line) => line.n > (payload.after as number));
+      case "save_report":
+        this.#mayRefuse();
+        this.reports.push(payload.diagnosis as string);
+        return "/home/poring/Downloads/warp-report-1.json";
       default:
         throw new Error(`not one of our commands: ${name}`);
     }

@@ -320,11 +320,19 @@ export const levelChanged = (figure, from, to, value) => ({
 /** Runs in the page: every visible text that reaches out of its panel. */
 export function spilled() {
   const found = [];
+  /** Something between them cuts off what is too long. */
+  const isClipped = (element, panel) => {
+    for (let at = element.parentElement; at !== null && at !== panel; at = at.parentElement) {
+      if (getComputedStyle(at).overflowX !== "visible") return true;
+    }
+    return false;
+  };
   for (const panel of document.querySelectorAll(".panel, .notices li")) {
     const edge = panel.getBoundingClientRect();
     for (const element of panel.querySelectorAll("*")) {
       const box = element.getBoundingClientRect();
       if (box.width <= 1 || element.closest(".hidden, svg, .uplot") !== null) continue;
+      if (isClipped(element, panel)) continue;
       if (box.left < edge.left - 1 || box.right > edge.right + 1) found.push(element.textContent.trim().slice(0, 60));
     }
   }

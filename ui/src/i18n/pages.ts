@@ -90,6 +90,7 @@ export interface PageTexts {
     resume: string;
     clear: string;
     save: string;
+    copy: string;
     direction: string;
     bothWays: string;
     up: string;

@@ -86,6 +86,7 @@ export const pages: PageTexts = {
     resume: "ต่อ",
     clear: "ล้าง",
     save: "บันทึก",
+    copy: "คัดลอก",
     direction: "ทิศทาง",
     bothWays: "ทั้งสองทาง",
     up: "จากเกม",

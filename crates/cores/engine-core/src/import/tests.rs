@@ -107,3 +107,17 @@ fn a_value_is_put_in_its_place_and_taken_away_again() {
     set(&mut file, "never.there", None);
     assert_eq!(file, json!({"p2p": {"hold_seconds": 9}, "mine": 1}));
 }
+
+proptest::proptest! {
+    #[test]
+    fn no_text_panics_and_what_is_taken_is_allowed(
+        text in "(\\[P2P\\]\n|\\[STUN\\]\n|\\{)?(EnableP2P|MaxRetries|Server1|CoordinatorURL|\"p2p\")?[=:]?\\PC{0,60}\n?\\PC{0,40}"
+    ) {
+        if let Ok(imported) = read("file", &text) {
+            for one in imported.values {
+                proptest::prop_assert!(IMPORTABLE.contains(&one.key.as_str()));
+                proptest::prop_assert!(check(&one.key, &one.value).is_ok());
+            }
+        }
+    }
+}
