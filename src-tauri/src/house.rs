@@ -21,8 +21,8 @@ use crate::{
     engine::{self, DebugSwitch, Engine, Running},
     help,
     options::Places,
-    profile::{self, Applied},
     preferences::{self, Change, Shown},
+    profile::{self, Applied},
 };
 
 /// Told of each engine that starts.
@@ -210,7 +210,6 @@ async fn about(house: State<'_, House>) -> Result<WindowAbout, Problem> {
         config: places
             .config
             .as_ref()
-            .config
             .map(|file| file.display().to_string()),
     };
     Ok(WindowAbout {

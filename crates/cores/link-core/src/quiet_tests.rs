@@ -72,7 +72,9 @@ impl Two {
     fn drain(&mut self, side: usize) {
         while let Some(event) = self.with(side, |link, _| link.poll_event()) {
             match event {
-                LinkEvent::StreamOpened(id) | LinkEvent::Readable(id) if self.sent % 5 > 0 => {
+                LinkEvent::StreamOpened(id) | LinkEvent::Readable(id)
+                    if !self.sent.is_multiple_of(5) =>
+                {
                     let read = |link: &mut Link, _| link.read(id, 700);
                     while let ReadOutcome::Data(_) = self.with(side, read) {}
                 }
@@ -82,7 +84,7 @@ impl Two {
         while let Some(out) = self.with(side, Link::poll_transmit) {
             self.sent += 1;
             // Every eleventh is lost, the WebSocket's aside.
-            if self.sent % 11 > 0 || out.carrier == PathKind::Wss {
+            if !self.sent.is_multiple_of(11) || out.carrier == PathKind::Wss {
                 self.flights[1 - side].push_back((self.now + LATENCY, out));
             }
         }

@@ -58,7 +58,10 @@ async fn answer(coordinator: &Coordinator, ask: &StaffAsk) -> Result<StaffAnswer
         }
         StaffAsk::MoveSession { session_id, to } => {
             let route = format!("links/{}/move", id(session_id));
-            let body = MoveRequest { to: *to };
+            let body = MoveRequest {
+                to: *to,
+                host_id: None,
+            };
             let _: SessionInfo = post(coordinator, &route, &body).await?;
             StaffAnswer::Done
         }
