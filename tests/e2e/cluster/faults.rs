@@ -25,7 +25,7 @@ const MISSED: Duration = Duration::from_secs(2 * LEASE.as_secs());
 /// within 2 s), and one check of its body that is not healthy.
 fn probes(runtime: &Runtime, nodes: &[SocketAddr], status: u16, down: Option<&'static str>) {
     let mut tasks = JoinSet::new();
-    for node in nodes.to_vec() {
+    for node in nodes.iter().copied() {
         let until = async move {
             loop {
                 let (got, body) = health(node).await;
