@@ -43,7 +43,7 @@ fn failed(what: impl std::fmt::Display) -> impl FnOnce(&dyn std::fmt::Display) -
 pub fn new_key(file: &Path, password: Option<&Secret>) -> Result<String, PublishError> {
     let fault = |why: minisign::PError| PublishError(format!("the key: {why}"));
     let pair = match password {
-        Some(password) => KeyPair::generate_encrypted_keypair(Some(password.expose().to_owned()))
+        Some(password) => KeyPair::generate_encrypted_keypair(Some(password.reveal().to_owned()))
             .map_err(fault)?,
         None => KeyPair::generate_unencrypted_keypair().map_err(fault)?,
     };
@@ -74,7 +74,7 @@ pub fn read_key(file: &Path, password: Option<&Secret>) -> Result<SecretKey, Pub
     let text = fs::read_to_string(file).map_err(|error| failed(file.display())(&error))?;
     let boxed = || SecretKeyBox::from_string(&text).map_err(|error| failed(file.display())(&error));
     match password {
-        Some(password) => boxed()?.into_secret_key(Some(password.expose().to_owned())),
+        Some(password) => boxed()?.into_secret_key(Some(password.reveal().to_owned())),
         None => boxed()?.into_unencrypted_secret_key(),
     }
     .map_err(|error| failed(file.display())(&error))
