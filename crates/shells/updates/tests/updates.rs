@@ -1,4 +1,9 @@
 //! Real files, signed with real keys, over the real coordinator.
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    reason = "a test fails by panicking"
+)]
 
 use std::{
     fs,
