@@ -46,13 +46,16 @@ pub(crate) enum Told {
     Problem { problem: Problem },
 }
 
+/// Sets the text of an item of the tray's menu.
+type SetText = Box<dyn Fn(&str) + Send>;
+
 /// The state of it all.
 pub(crate) struct Desktop {
     face: Mutex<Face>,
     folder: PathBuf,
     ready: watch::Sender<bool>,
     page: Mutex<Page>,
-    state_item: Mutex<Option<Box<dyn Fn(&str) + Send>>>,
+    state_item: Mutex<Option<SetText>>,
 }
 
 #[derive(Default)]

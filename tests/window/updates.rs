@@ -21,7 +21,7 @@ const NEXT: &str = "0.99.0";
 
 /// An operator with a key and a folder of releases, and a launcher that is there to be replaced.
 struct Operator {
-    house: House,
+    _house: House,
     home: Home,
     folder: tempfile::TempDir,
 }
@@ -38,7 +38,7 @@ impl Operator {
         merge(&mut config, &json!({ "updates": { "public_key": key } }));
         let home = Home::new(&config);
         let operator = Self {
-            house,
+            _house: house,
             home,
             folder,
         };

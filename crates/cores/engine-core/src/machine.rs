@@ -557,6 +557,10 @@ impl Machine {
                 quality,
             } => self.prepared_measured(path, rtt_ms, quality),
             Outcome::Staff { ask, answer } => self.emit(Event::Staff { ask, answer }),
+            Outcome::Inspecting(true) if !self.inspecting => {
+                // Nobody wants them any more.
+                self.effects.push_back(Effect::Inspect { on: false });
+            }
             Outcome::Inspecting(on) => {
                 self.inspecting = on;
                 self.emit(Event::Inspecting { on });

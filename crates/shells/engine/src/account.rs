@@ -62,11 +62,28 @@ impl SignIn {
         }
     }
 
+    /// Keeps each token that takes the place of the one before, which works no more.
+    fn keep_on(&self, user: &str) {
+        let (server, user) = (self.server.clone(), user.to_owned());
+        self.coordinator.on_renewed(Some(Box::new(move |token| {
+            let (server, user) = (server.clone(), user.clone());
+            tokio::spawn(async move {
+                if let Err(problem) = tokens::keep(&server, &user, token).await {
+                    tracing::warn!(detail = ?problem.detail, "the sign-in is not kept any more");
+                }
+            });
+        })));
+    }
+
     async fn keep(self, account: AccountView) -> Outcome {
+        self.coordinator.on_renewed(None);
         let kept = match self.coordinator.refresh_token() {
             Some(token) if self.keyring => {
                 match tokens::keep(&self.server, &account.name, token).await {
-                    Ok(()) => TokenStore::Keyring,
+                    Ok(()) => {
+                        self.keep_on(&account.name);
+                        TokenStore::Keyring
+                    }
                     Err(problem) => {
                         tracing::info!(detail = ?problem.detail, "no secret store; kept in memory");
                         TokenStore::MemoryNoKeyring

@@ -24,6 +24,9 @@ use crate::proof::Proof;
 /// Longest answer that is read, bytes: a thousand zones of a kilobyte each, and room.
 const MAX_ANSWER: usize = 4 * 1024 * 1024;
 
+/// Called with a refresh token that has taken the place of the one before.
+type Renewed = Box<dyn Fn(Secret) + Send + Sync>;
+
 /// The coordinator, as one account sees it.
 pub(crate) struct Coordinator {
     base: String,
@@ -36,6 +39,8 @@ pub(crate) struct Coordinator {
     timeout: Duration,
     tokens: Mutex<Option<Tokens>>,
     refreshing: tokio::sync::Mutex<()>,
+    /// Takes each new refresh token of a sign-in that is kept: the one before is used up.
+    renewed: Mutex<Option<Renewed>>,
     pub(crate) proof: Proof,
 }
 
@@ -81,6 +86,7 @@ impl Coordinator {
             timeout,
             tokens: Mutex::new(None),
             refreshing: tokio::sync::Mutex::new(()),
+            renewed: Mutex::new(None),
             proof: Proof::new(config, keeping),
         })
     }
@@ -170,6 +176,11 @@ impl Coordinator {
         account
     }
 
+    /// From now on `renewed` is told of each new refresh token of this sign-in; `None`: nobody is.
+    pub(crate) fn on_renewed(&self, renewed: Option<Renewed>) {
+        *self.renewed.lock() = renewed;
+    }
+
     /// The present refresh token.
     pub(crate) fn refresh_token(&self) -> Option<Secret> {
         self.tokens
@@ -195,6 +206,7 @@ impl Coordinator {
 
     /// Forgets the tokens of a sign-in that did not come to its end.
     pub(crate) fn forget_tokens(&self) {
+        self.on_renewed(None);
         self.tokens.lock().take();
     }
 
@@ -207,6 +219,7 @@ impl Coordinator {
     /// Revokes and forgets the tokens. The coordinator being away does not keep anybody signed in.
     pub(crate) async fn sign_out(&self) {
         self.proof.sign_out();
+        self.on_renewed(None);
         let Some(tokens) = self.tokens.lock().take() else {
             return;
         };
@@ -227,12 +240,27 @@ impl Coordinator {
     /// # Errors
     /// The coordinator could not be told; this sign-in is forgotten all the same.
     pub(crate) async fn sign_out_everywhere(&self) -> Result<(), Problem> {
-        let told = self
-            .tell(Method::POST, "auth/logout/everywhere", None::<&()>)
-            .await;
         self.proof.sign_out();
-        self.tokens.lock().take();
-        told
+        self.on_renewed(None);
+        // Taken first: whoever signs in meanwhile keeps theirs.
+        let Some(tokens) = self.tokens.lock().take() else {
+            return Ok(());
+        };
+        let end = |access: &Secret| {
+            self.request(Method::POST, "auth/logout/everywhere")
+                .bearer_auth(access.reveal())
+        };
+        match self.send(end(&tokens.access_token)).await {
+            Err(problem) if problem.code == ProblemCode::TokenExpired => {
+                let body = RefreshRequest {
+                    refresh_token: tokens.refresh_token,
+                };
+                let request = self.request(Method::POST, "auth/refresh").json(&body);
+                let fresh: Tokens = self.call(request).await?;
+                self.send(end(&fresh.access_token)).await.map(drop)
+            }
+            answer => answer.map(drop),
+        }
     }
 
     /// Where it says how it is.
@@ -354,7 +382,11 @@ impl Coordinator {
         let request = self.request(Method::POST, "auth/refresh").json(&body);
         let tokens: Tokens = self.call(request).await?;
         let access = tokens.access_token.clone();
+        let refresh = tokens.refresh_token.clone();
         self.keep(tokens);
+        if let Some(renewed) = &*self.renewed.lock() {
+            renewed(refresh);
+        }
         Ok(access)
     }
 
@@ -602,6 +634,43 @@ mod tests {
                 assert_eq!(problem.code, code, "{base}: {problem:?}");
             }
         }
+    }
+
+    /// Answers its one request with a new pair of tokens.
+    async fn renewing() -> SocketAddr {
+        let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await.unwrap();
+        let address = listener.local_addr().unwrap();
+        tokio::spawn(async move {
+            let (mut tcp, _) = listener.accept().await.unwrap();
+            assert!(tcp.read(&mut [0; 4096]).await.unwrap() > 0);
+            let body = r#"{"access_token":"a2","refresh_token":"r2","token_type":"Bearer","expires_in":900,"account":{"name":"ann","role":"player"}}"#;
+            let answer = format!(
+                "HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nContent-Length: {}\r\n\r\n{body}",
+                body.len()
+            );
+            tcp.write_all(answer.as_bytes()).await.unwrap();
+        });
+        address
+    }
+
+    #[tokio::test]
+    async fn a_kept_sign_in_is_told_of_the_token_that_takes_the_old_ones_place() {
+        let mut config = Config::default();
+        config.coordinator.rest_api_url = format!("http://{}/api/v1", renewing().await);
+        config.coordinator.proxy = "none".into();
+        let coordinator = Coordinator::new(&config, &Keeping::nothing()).unwrap();
+        let old: Tokens = serde_json::from_str(
+            r#"{"access_token":"a1","refresh_token":"r1","token_type":"Bearer","expires_in":900,"account":{"name":"ann","role":"player"}}"#,
+        )
+        .unwrap();
+        coordinator.keep(old);
+        let (told, renewed) = std::sync::mpsc::channel();
+        coordinator.on_renewed(Some(Box::new(move |token| told.send(token).unwrap())));
+        let fresh = coordinator.renew(&Secret::new("a1")).await.unwrap();
+        assert_eq!(fresh, Secret::new("a2"));
+        assert_eq!(renewed.try_recv().unwrap(), Secret::new("r2"));
+        coordinator.forget_tokens();
+        assert!(renewed.try_recv().is_err());
     }
 
     #[test]

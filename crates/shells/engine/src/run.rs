@@ -402,7 +402,10 @@ impl Engine {
                 let coordinator = self.coordinator.clone();
                 self.spawn(0, async move { staff::ask(&coordinator, ask).await });
             }
-            Effect::Inspect { on: false } => self.tell(Outcome::Inspecting(false)),
+            Effect::Inspect { on: false } => {
+                self.inspect(false);
+                self.tell(Outcome::Inspecting(false));
+            }
             Effect::Inspect { on: true } => {
                 let coordinator = self.coordinator.clone();
                 self.spawn(0, async move {

@@ -242,6 +242,14 @@ fn packets_are_shown_only_after_the_coordinator_has_said_so() {
     machine.on_command(NOW, Command::SignOut);
     assert!(drain(&mut machine).contains(&Effect::Inspect { on: false }));
 
+    let mut late = playing();
+    drain(&mut late);
+    late.on_command(NOW, Command::Inspect { on: true });
+    late.on_command(NOW, Command::Inspect { on: false });
+    drain(&mut late);
+    late.on_outcome(NOW, Outcome::Inspecting(true));
+    assert_eq!(drain(&mut late), [Effect::Inspect { on: false }]);
+
     let mut out = self::machine();
     out.on_command(NOW, Command::Inspect { on: true });
     let ask = StaffAsk::Sessions;
