@@ -72,7 +72,9 @@ impl Two {
     fn drain(&mut self, side: usize) {
         while let Some(event) = self.with(side, |link, _| link.poll_event()) {
             match event {
-                LinkEvent::StreamOpened(id) | LinkEvent::Readable(id) if self.sent % 5 > 0 => {
+                LinkEvent::StreamOpened(id) | LinkEvent::Readable(id)
+                    if !self.sent.is_multiple_of(5) =>
+                {
                     let read = |link: &mut Link, _| link.read(id, 700);
                     while let ReadOutcome::Data(_) = self.with(side, read) {}
                 }
@@ -82,7 +84,7 @@ impl Two {
         while let Some(out) = self.with(side, Link::poll_transmit) {
             self.sent += 1;
             // Every eleventh is lost, the WebSocket's aside.
-            if self.sent % 11 > 0 || out.carrier == PathKind::Wss {
+            if !self.sent.is_multiple_of(11) || out.carrier == PathKind::Wss {
                 self.flights[1 - side].push_back((self.now + LATENCY, out));
             }
         }
@@ -136,7 +138,7 @@ fn a_quiet_link_has_nothing_to_send() {
         if two.links[0].state() != State::Connected {
             continue;
         }
-        if turn % 400 == 0 {
+        if turn.is_multiple_of(400) {
             let opened = two.with(0, |link, _| link.open_stream());
             two.streams.extend(opened);
         }
