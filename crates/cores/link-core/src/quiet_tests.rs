@@ -138,7 +138,7 @@ fn a_quiet_link_has_nothing_to_send() {
         if two.links[0].state() != State::Connected {
             continue;
         }
-        if turn % 400 == 0 {
+        if turn.is_multiple_of(400) {
             let opened = two.with(0, |link, _| link.open_stream());
             two.streams.extend(opened);
         }
