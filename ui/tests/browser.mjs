@@ -721,11 +721,14 @@ const TESTS = {
     // Tab goes round: from the last field to the body and the buttons, and back.
     await ui.at("settings-motion-system").focus();
     const round = [];
-    for (let i = 0; i < 7; i += 1) {
+    for (let i = 0; i < 10; i += 1) {
       await page.keyboard.press("Tab");
       round.push(await ui.focused());
     }
     assert.deepEqual(round, [
+      "notify-failover",
+      "notify-update",
+      "update-ask",
       "settings-reset",
       "settings-close",
       "settings-group",
