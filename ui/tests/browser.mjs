@@ -722,7 +722,7 @@ const TESTS = {
     // Tab goes round: from the last field to the body and the buttons, and back.
     await ui.at("settings-import").focus();
     const round = [];
-    for (let i = 0; i < 9; i += 1) {
+    for (let i = 0; i < 12; i += 1) {
       await page.keyboard.press("Tab");
       round.push(await ui.focused());
     }
@@ -734,6 +734,9 @@ const TESTS = {
       "settings-theme-system",
       "settings-size-100",
       "settings-motion-system",
+      "notify-failover",
+      "notify-update",
+      "update-ask",
       "leave-account",
       "sign-out-everywhere",
     ]);
