@@ -134,7 +134,12 @@ fn a_path_by_hand_stays_saves_the_game_and_gives_way_when_it_is_asked_to() {
     let now = world.now;
     assert_eq!(world.engine.use_path(Direct, now), None, "in use already");
     assert_eq!(world.engine.use_path(Wss, now), Some((Direct, Wss)));
-    assert_eq!(world.engine.use_path(warp_protocol::carrier::PathKind::Host, now), None);
+    assert_eq!(
+        world
+            .engine
+            .use_path(warp_protocol::carrier::PathKind::Host, now),
+        None
+    );
     // Longer than a path that was merely left stays unused.
     world.run(world.elapsed() + secs(70.0), |_| false);
     assert_eq!(world.engine.in_use().0, Some(Wss), "chosen by hand");

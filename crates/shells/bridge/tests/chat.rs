@@ -57,7 +57,15 @@ async fn packets_are_shown_while_somebody_looks_and_not_otherwise() {
     assert_eq!(dropped, 0);
     let seen: Vec<_> = packets
         .iter()
-        .map(|one| (one.number, one.direction, one.role, one.client, one.packet.length))
+        .map(|one| {
+            (
+                one.number,
+                one.direction,
+                one.role,
+                one.client,
+                one.packet.length,
+            )
+        })
         .collect();
     let map = ServerRole::Map;
     let lengths = (said.len(), moved(3).len());
@@ -69,7 +77,13 @@ async fn packets_are_shown_while_somebody_looks_and_not_otherwise() {
         ]
     );
     assert_eq!(packets[0].packet.class, PacketClass::Chat);
-    assert!(packets[0].packet.fields.iter().any(|field| field.value.to_string().contains("hello")));
+    assert!(
+        packets[0]
+            .packet
+            .fields
+            .iter()
+            .any(|field| field.value.to_string().contains("hello"))
+    );
     house.bridge.inspect(false);
     far.say(&moved(4));
     expect(&mut client, &moved(4)).await;

@@ -5,7 +5,9 @@
 use std::time::Duration;
 
 use warp_embedded::{Embedded, ZONE_ID};
-use warp_engine::{Command, EngineHandle, EngineOptions, Event, EventStream, Keeping, config::Config};
+use warp_engine::{
+    Command, EngineHandle, EngineOptions, Event, EventStream, Keeping, config::Config,
+};
 use warp_engine_core::event::ConsoleAnswer;
 use warp_engine_core::staff::{StaffAnswer, StaffAsk};
 use warp_engine_core::view::{LinkState, PacketView};
@@ -40,7 +42,9 @@ impl Launcher {
             remember: false,
         });
         launcher
-            .until("the sign-in", |event| matches!(event, Event::SignedIn { .. }).then_some(()))
+            .until("the sign-in", |event| {
+                matches!(event, Event::SignedIn { .. }).then_some(())
+            })
             .await;
         launcher
     }
@@ -85,7 +89,12 @@ impl Launcher {
         let zone = Some(ZONE_ID.to_owned());
         self.tell(Command::Prepare { zone });
         self.until("a measured path", |event| match event {
-            Event::Prepared { state, rtt_ms, problem, .. } => {
+            Event::Prepared {
+                state,
+                rtt_ms,
+                problem,
+                ..
+            } => {
                 assert_eq!(*problem, None);
                 (*state == LinkState::Connected && rtt_ms.is_some()).then_some(())
             }
@@ -123,7 +132,9 @@ async fn house(folder: &tempfile::TempDir) -> Embedded {
         ("gm-anna", AccountRole::Gm),
         ("boss", AccountRole::Admin),
     ] {
-        let made = house.coordinator().ensure_user(name, Secret::new(PASSWORD), role);
+        let made = house
+            .coordinator()
+            .ensure_user(name, Secret::new(PASSWORD), role);
         made.await.unwrap();
     }
     house
@@ -147,7 +158,10 @@ async fn paths_are_there_before_play_and_a_person_chooses_among_them() {
     alice.play().await;
     let both = |event: &Event| match event {
         Event::Metrics { metrics } => {
-            let standing = metrics.paths.iter().filter(|path| path.phase.carries_game() || path.rtt_ms.is_some());
+            let standing = metrics
+                .paths
+                .iter()
+                .filter(|path| path.phase.carries_game() || path.rtt_ms.is_some());
             (standing.count() >= 2 && metrics.path == Some(PathKind::Direct)).then_some(())
         }
         _ => None,
@@ -173,7 +187,10 @@ async fn paths_are_there_before_play_and_a_person_chooses_among_them() {
     assert_eq!(alice.line("/p2p use auto").await, ConsoleAnswer::Automatic);
     alice
         .until("the best path again", |event| match event {
-            Event::Moved { to: PathKind::Direct, .. } => Some(()),
+            Event::Moved {
+                to: PathKind::Direct,
+                ..
+            } => Some(()),
             _ => None,
         })
         .await;
@@ -232,17 +249,34 @@ async fn what_game_masters_may_is_the_coordinators_to_say() {
     assert_eq!(bans[0].account.as_deref(), Some("alice"));
     let lift = StaffAsk::LiftBan { id: bans[0].id };
     assert_eq!(boss.ask(lift).await, StaffAnswer::Done);
-    assert_eq!(boss.ask(StaffAsk::SetFleet { on: false }).await, StaffAnswer::Fleet { on: false });
-    assert_eq!(boss.ask(StaffAsk::Fleet).await, StaffAnswer::Fleet { on: false });
-    assert_eq!(boss.ask(StaffAsk::Hosts).await, StaffAnswer::Hosts { hosts: Vec::new() });
-    assert!(matches!(boss.ask(StaffAsk::Refusals).await, StaffAnswer::Refusals { .. }));
+    assert_eq!(
+        boss.ask(StaffAsk::SetFleet { on: false }).await,
+        StaffAnswer::Fleet { on: false }
+    );
+    assert_eq!(
+        boss.ask(StaffAsk::Fleet).await,
+        StaffAnswer::Fleet { on: false }
+    );
+    assert_eq!(
+        boss.ask(StaffAsk::Hosts).await,
+        StaffAnswer::Hosts { hosts: Vec::new() }
+    );
+    assert!(matches!(
+        boss.ask(StaffAsk::Refusals).await,
+        StaffAnswer::Refusals { .. }
+    ));
     let StaffAnswer::Audit { entries } = boss.ask(StaffAsk::Audit).await else {
         panic!("no audit log");
     };
     for action in ["ban", "unban", "zone-status"] {
-        assert!(entries.iter().any(|one| one.action == action), "{action}: {entries:?}");
+        assert!(
+            entries.iter().any(|one| one.action == action),
+            "{action}: {entries:?}"
+        );
     }
-    let nobody = StaffAsk::EndSession { session_id: "../bans/1".into() };
+    let nobody = StaffAsk::EndSession {
+        session_id: "nobody".into(),
+    };
     assert_eq!(refused(boss.ask(nobody).await), ProblemCode::UnknownSession);
     for launcher in [alice, anna, boss] {
         launcher.quit().await;
@@ -268,10 +302,10 @@ async fn a_game_master_sees_packets_of_a_real_session_without_its_password() {
     let played = tokio::spawn(async move { run(game, |_| {}).await });
     let mut seen = Vec::new();
     let walks = |seen: &[PacketView]| {
-        let names = seen.iter().filter_map(|packet| packet.name.as_deref());
-        names.into_iter().any(|name| name.starts_with("CZ_REQUEST_MOVE"))
+        let mut names = seen.iter().filter_map(|packet| packet.name.as_deref());
+        names.any(|name| name.starts_with("CZ_REQUEST_MOVE"))
     };
-    while !walks(&seen) {
+    while !walks(seen.as_slice()) {
         let packets = anna.until("packets", |event| match event {
             Event::Packets { packets, .. } => Some(packets.clone()),
             _ => None,
@@ -280,14 +314,25 @@ async fn a_game_master_sees_packets_of_a_real_session_without_its_password() {
     }
     played.await.unwrap().unwrap();
     let named = |wanted: &str| {
-        seen.iter()
-            .find(|packet| packet.name.as_deref().is_some_and(|name| name.starts_with(wanted)))
+        seen.iter().find(|packet| {
+            packet
+                .name
+                .as_deref()
+                .is_some_and(|name| name.starts_with(wanted))
+        })
     };
     let login = named("CA_LOGIN").expect("the login packet");
     assert!(login.up && login.bytes > 20);
-    let secret = login.fields.iter().find(|field| field.name.starts_with("pass")).unwrap();
+    let secret = login
+        .fields
+        .iter()
+        .find(|field| field.name.starts_with("pass"))
+        .unwrap();
     assert_eq!(secret.value, "***");
-    assert!(seen.iter().any(|packet| !packet.up && packet.path.is_some()));
+    assert!(
+        seen.iter()
+            .any(|packet| !packet.up && packet.path.is_some())
+    );
     anna.quit().await;
     house.shutdown().await;
 }

@@ -211,7 +211,12 @@ async fn refresh_tokens_work_once_and_a_copy_ends_the_sign_in() {
     client.player("bob").await;
     let (_, bob) = client.login("bob", "sesame").await;
     let (status, _) = client
-        .call(Method::POST, "auth/logout/everywhere", Some(&kept[0].0), None)
+        .call(
+            Method::POST,
+            "auth/logout/everywhere",
+            Some(&kept[0].0),
+            None,
+        )
         .await;
     assert_eq!(status, StatusCode::NO_CONTENT);
     for (_, token) in &kept {

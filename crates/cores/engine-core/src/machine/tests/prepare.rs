@@ -20,7 +20,9 @@ fn told(effects: &[Effect]) -> Vec<(LinkState, bool)> {
 }
 
 fn joins(effects: &[Effect]) -> usize {
-    let joins = effects.iter().filter(|effect| matches!(effect, Effect::Join { .. }));
+    let joins = effects
+        .iter()
+        .filter(|effect| matches!(effect, Effect::Join { .. }));
     joins.count()
 }
 
@@ -38,7 +40,10 @@ fn prepared() -> Machine {
         },
     );
     let effects = drain(&mut machine);
-    assert!(matches!(effects.as_slice(), [Effect::OpenLink { .. }]), "{effects:?}");
+    assert!(
+        matches!(effects.as_slice(), [Effect::OpenLink { .. }]),
+        "{effects:?}"
+    );
     let event = LinkEvent::State {
         state: LinkState::Connected,
         path: Some(PathKind::Wss),
@@ -82,10 +87,18 @@ fn play_takes_over_at_any_step() {
     let grant = grant();
     machine.on_outcome(NOW, Outcome::Joined { link, grant });
     let effects = drain(&mut machine);
-    assert!(effects.iter().any(|one| matches!(one, Effect::OpenLink { .. })));
+    assert!(
+        effects
+            .iter()
+            .any(|one| matches!(one, Effect::OpenLink { .. }))
+    );
     machine.on_outcome(NOW, Outcome::LinkReady { link });
     let effects = drain(&mut machine);
-    assert!(effects.iter().any(|one| matches!(one, Effect::OpenBridge { .. })));
+    assert!(
+        effects
+            .iter()
+            .any(|one| matches!(one, Effect::OpenBridge { .. }))
+    );
 }
 
 #[test]
@@ -103,11 +116,19 @@ fn another_zone_the_time_and_signing_out_close_it() {
     };
     machine.on_command(NOW, play);
     let effects = drain(&mut machine);
-    assert!(effects.contains(&CLOSE_CHOSEN) && joins(&effects) == 1, "{effects:?}");
+    assert!(
+        effects.contains(&CLOSE_CHOSEN) && joins(&effects) == 1,
+        "{effects:?}"
+    );
 
     let mut machine = prepared();
     assert_eq!(machine.next_time(), Some(NOW + HOLD));
-    machine.on_command(NOW + HOLD / 2, Command::Prepare { zone: Some("prontera".into()) });
+    machine.on_command(
+        NOW + HOLD / 2,
+        Command::Prepare {
+            zone: Some("prontera".into()),
+        },
+    );
     machine.on_time(NOW + HOLD);
     assert!(machine.is_preparing(), "it was asked for again meanwhile");
     machine.on_time(NOW + HOLD + HOLD / 2);
@@ -164,12 +185,18 @@ fn a_path_by_hand_and_redundancy_go_to_the_shell_and_debug_ends_by_itself() {
     let [Effect::UsePath { path, links, .. }] = effects.as_slice() else {
         panic!("{effects:?}");
     };
-    assert_eq!((*path, links.as_slice()), (Some(PathKind::Wss), [LinkId::CHOSEN].as_slice()));
+    assert_eq!(
+        (*path, links.as_slice()),
+        (Some(PathKind::Wss), [LinkId::CHOSEN].as_slice())
+    );
     machine.on_command(NOW, line("/p2p redundant always"));
     let effects = drain(&mut machine);
     assert!(matches!(
         effects.as_slice(),
-        [Effect::SetRedundancy { mode: RedundantSending::Always, .. }]
+        [Effect::SetRedundancy {
+            mode: RedundantSending::Always,
+            ..
+        }]
     ));
 
     machine.on_command(NOW, line("/p2p debug on 10"));
