@@ -299,7 +299,7 @@ async fn a_game_master_sees_packets_of_a_real_session_without_its_password() {
     let (user, password) = ("test1", "test1");
     let mut game = ClientConfig::new(login, user, password);
     game.play_for = Some(Duration::from_secs(2));
-    let played = tokio::spawn(async move { run(game, |_| {}).await });
+    let played = tokio::spawn(Box::pin(run(game, |_| {})));
     let mut seen = Vec::new();
     let walks = |seen: &[PacketView]| {
         let mut names = seen.iter().filter_map(|packet| packet.name.as_deref());
