@@ -739,7 +739,7 @@ const TESTS = {
     ]);
     await ui.at("settings-reset").focus();
     await page.keyboard.press("Shift+Tab");
-    assert.equal(await ui.focused(), "settings-motion-system");
+    assert.equal(await ui.focused(), "update-ask");
     await page.keyboard.press("Shift+Tab");
     assert.equal(await ui.focused(), "settings-size-100");
     await page.keyboard.press("ArrowRight");
