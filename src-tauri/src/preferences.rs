@@ -177,7 +177,7 @@ mod tests {
         let file = folder.path().join("new/p2p_config.json");
         let set = vec![change("p2p.hold_seconds", Some(json!(60)))];
         write(&file, set).unwrap();
-        let text = r#"{"game":{"executable":"ro"},"coordinator":{"proxy_password":"hush"},"p2p":{"hold_seconds":60}}"#;
+        let text = r#"{"game":{"executable":"ro"},"coordinator":{"proxy_user":"ann","proxy_password":"hush"},"p2p":{"hold_seconds":60}}"#;
         std::fs::write(&file, text).unwrap();
         let both = vec![
             change("p2p.redundant_sending", Some(json!("always"))),

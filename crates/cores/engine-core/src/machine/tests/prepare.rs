@@ -161,7 +161,9 @@ fn what_goes_wrong_beforehand_is_told_with_the_zone_and_is_no_problem() {
     assert!(!machine.is_preparing());
     // Without an account, and while something is played, nothing is prepared.
     assert_eq!(prepare(&mut self::machine(), Some("prontera")), []);
-    assert_eq!(prepare(&mut playing(), Some("prontera")), []);
+    let mut played = playing();
+    drain(&mut played);
+    assert_eq!(prepare(&mut played, Some("prontera")), []);
     // A session that ends before Play is no news.
     let mut machine = prepared();
     machine.on_outcome(
