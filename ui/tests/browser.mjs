@@ -506,10 +506,10 @@ const TESTS = {
     await ui.emit(world.diagnosed);
     assert.match(await ui.text("diagnostics-verdict"), /Play cannot work/);
     const lines = await page.getByTestId("diagnostics-line").allInnerTexts();
-    assert.equal(lines.length, 8);
-    assert.match(lines[2], /Failing\s+Game\s+\/games\/ro\.exe is missing/);
-    assert.match(lines[4], /Note\s+Clock\s+\+3600\.0 s.*\s+Set the clock/);
-    assert.match(lines[5], /Router type\s+symmetric\s+Direct connections to some players need a relay/);
+    assert.equal(lines.length, 9);
+    assert.match(lines[3], /Failing\s+Game\s+\/games\/ro\.exe is missing/);
+    assert.match(lines[5], /Note\s+Clock\s+\+3600\.0 s.*\s+Set the clock/);
+    assert.match(lines[6], /Router type\s+symmetric\s+Direct connections to some players need a relay/);
     await page.context().grantPermissions(["clipboard-read", "clipboard-write"]);
     await ui.at("diagnostics-copy").click();
     await page.getByText("Copied", { exact: true }).waitFor();
