@@ -520,7 +520,7 @@ const TESTS = {
     await ui.at("console-input").waitFor();
     assert.equal(await ui.at("diagnostics").count(), 0);
     await ui.at("diagnostics-toggle").click();
-    assert.equal(await page.getByTestId("diagnostics-line").count(), 8);
+    assert.equal(await page.getByTestId("diagnostics-line").count(), 9);
     const looks = (await ui.commands()).filter((cmd) => cmd.command === "diagnose");
     assert.equal(looks.length, 1, "opening it again does not look again");
     await page.keyboard.press("Escape");
