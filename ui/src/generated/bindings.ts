@@ -2044,7 +2044,8 @@ fallback_enabled: boolean,
  */
 min_host_quality_score: number, 
 /**
- * Hosts with less upload are not taken, Mbit/s.
+ * Hosts with less upload are not taken, Mbit/s. The default 5 lets in a launcher as it is
+ * (`hosting.upload_mbps` 10); a zone that is made over the older contract has that one's 100.
  */
 min_bandwidth_mbps: number, 
 /**

@@ -257,7 +257,7 @@ impl Reading {
                 self.take(&from, "security.require_certificates", flag());
             }
             ("STUN", _) => {
-                let url = if value.starts_with("stun") {
+                let url = if value.starts_with("stun:") || value.starts_with("stuns:") {
                     value.to_owned()
                 } else {
                     format!("stun:{value}")
