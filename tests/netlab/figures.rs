@@ -10,13 +10,18 @@
 use std::path::Path;
 use std::sync::Arc;
 
-use serde_json::Value;
+use serde_json::{Value, json};
 use warp_lab::{LinkEmulator, Namespace, Profile};
 use warp_tests::house::{House, NodePlan, Place, Plan, on_map};
 use warp_tests::process::{PATIENCE, Process};
 
 /// How far a figure may be off, of what was set.
 const TOLERANCE: f64 = 0.10;
+
+/// The same for jitter. A percentile of the few packets of a window, of which the worse direction
+/// counts, lies 3 % above that of the distribution by itself (250 even samples, computed), and what
+/// follows another packet closely waits for it: 7 to 9 % are seen.
+const JITTER_TOLERANCE: f64 = 0.15;
 
 /// A launcher and a client in play over an emulated link.
 struct Lab {
@@ -55,7 +60,12 @@ impl Lab {
             ip: link.address_a().into(),
             ..Plan::default()
         });
-        let (node, login) = house.playing(&NodePlan::default());
+        // One path alone: the heartbeats of all paths leave in the same moment, and of packets that
+        // enter the link together the later one waits for the earlier, which adds to its jitter.
+        let (node, login) = house.playing(&NodePlan {
+            config: json!({ "p2p": { "paths": ["direct"] } }),
+            ..NodePlan::default()
+        });
         let rate = rate.to_string();
         let arguments = ["--rate", &rate, "--change-every", "0", "--seconds", "0"];
         let patient = ["--answer-timeout", "60"];
@@ -93,11 +103,11 @@ fn mean(figures: &[Value], key: &str) -> f64 {
     values.sum::<f64>() / figures.len() as f64
 }
 
-fn close(what: &str, shown: f64, set: f64) {
+fn close(what: &str, shown: f64, set: f64, tolerance: f64) {
     let off = (shown - set) / set * 100.0;
     println!("{what}: shown {shown:.2}, set {set:.2}, off {off:+.1} %");
     assert!(
-        off.abs() <= TOLERANCE * 100.0,
+        off.abs() <= tolerance * 100.0,
         "{what} is off by {off:.1} %"
     );
 }
@@ -109,10 +119,11 @@ fn round_trip_and_jitter_are_those_of_the_link() {
         return;
     };
     let figures = lab.figures(5, 40);
-    close("round trip, ms", mean(&figures, "rtt_ms"), 100.0);
+    close("round trip, ms", mean(&figures, "rtt_ms"), 100.0, TOLERANCE);
     // Evenly distributed to 10 ms to either side: the 95th percentile of the distance from the middle
     // is 9.5 ms. Shown is the worse of the two directions.
-    close("jitter, ms", mean(&figures, "jitter_ms"), 9.5);
+    let jitter = mean(&figures, "jitter_ms");
+    close("jitter, ms", jitter, 9.5, JITTER_TOLERANCE);
 }
 
 #[test]
@@ -123,5 +134,5 @@ fn loss_is_that_of_the_link() {
         return;
     };
     let figures = lab.figures(10, 50);
-    close("loss, %", mean(&figures, "loss_percent"), 2.0);
+    close("loss, %", mean(&figures, "loss_percent"), 2.0, TOLERANCE);
 }

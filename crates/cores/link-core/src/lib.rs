@@ -62,6 +62,3 @@ pub use noq_proto::StreamId;
 pub use state::State;
 pub use streams::{ReadOutcome, WriteOutcome};
 pub use trust::{Holder, Trust};
-
-#[cfg(test)]
-mod quiet_tests;

@@ -668,3 +668,6 @@ fn known_or_newer(known: u8, seen: u8) -> u8 {
         known
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -3,7 +3,7 @@
 //!
 //! No key is made and nothing is configured; the database is opened as by every other command. The game
 //! servers are dialled by the endpoint of the coordinator that serves, through a session of a player's
-//! account ([`session`]), where one is named; else from this process, with the endpoint's rule that only
+//! account (`session.rs`), where one is named; else from this process, with the endpoint's rule that only
 //! addresses which the zone names are dialled.
 
 mod game;
