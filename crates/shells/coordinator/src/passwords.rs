@@ -161,9 +161,12 @@ impl Hasher {
             .map_err(|_| internal("the password hasher has ended"))?;
         let (tell, done) = oneshot::channel();
         let job = move || {
-            // Held until the work is done, also when nobody waits for it any more.
-            let _held = (waiting, running);
-            let _ = tell.send(work());
+            // Held until the work is done, also when nobody waits for it any more; given back before
+            // the answer, so that whoever has it may ask again.
+            let held = (waiting, running);
+            let made = work();
+            drop(held);
+            let _ = tell.send(made);
         };
         let failed = "the password hasher failed";
         let sent = self.workers.send(Box::new(job));
