@@ -36,6 +36,8 @@ const KERNEL_QUEUE: &str = "20000";
 const SPIN: Duration = Duration::from_micros(40);
 /// The longest sleep: after this an ended link is noticed.
 const MAX_SLEEP: Duration = Duration::from_millis(20);
+/// Place of UDP among the counts of a direction.
+const UDP: usize = 1;
 /// Packets taken in one go before those due are looked at again.
 const BATCH: usize = 64;
 
@@ -98,6 +100,8 @@ struct Way {
     /// How often it was cut: what was under way at a cut is lost also if it is mended at once.
     cuts: AtomicU64,
     counts: [AtomicCount; 3],
+    /// What each UDP datagram took, while somebody records it.
+    delays: Mutex<Option<Vec<Duration>>>,
 }
 
 impl Way {
@@ -107,6 +111,7 @@ impl Way {
             cut: AtomicBool::new(false),
             cuts: AtomicU64::new(0),
             counts: Default::default(),
+            delays: Mutex::new(None),
         }
     }
 
@@ -117,7 +122,7 @@ impl Way {
         let protocol = packet.get(if version == 6 { 6 } else { 9 });
         match protocol {
             Some(6) => &self.counts[0],
-            Some(17) => &self.counts[1],
+            Some(17) => &self.counts[UDP],
             _ => &self.counts[2],
         }
     }
@@ -252,6 +257,24 @@ impl LinkEmulator {
         }
     }
 
+    /// Begins a record of what each UDP datagram of both directions takes, from its being sent to its
+    /// being delivered; a record that is running is thrown away.
+    ///
+    /// A link with jitter is not exactly what it was set to: what would overtake waits for the packet
+    /// ahead. Only the record says what there was to be measured.
+    pub fn record_delays(&self) {
+        for way in &self.ways {
+            *lock(&way.delays) = Some(Vec::new());
+        }
+    }
+
+    /// Ends the record of one direction and answers it, in the order of delivery; empty if none was
+    /// begun.
+    #[must_use]
+    pub fn recorded_delays(&self, direction: Direction) -> Vec<Duration> {
+        lock(&self.way(direction).delays).take().unwrap_or_default()
+    }
+
     /// Writes every packet of both directions, as it was sent (also those that get lost), to a pcap
     /// file of raw IP packets with time stamps in nanoseconds. A capture that is running ends.
     ///
@@ -360,12 +383,18 @@ impl Forwarder {
                 self.way.drop_packet(&packet);
             }
         }
-        while let Some(packet) = self.queue.pop_due(Instant::now()) {
+        while let Some(arrived) = self.queue.pop_due(Instant::now()) {
+            let packet = arrived.packet;
             if self.to.send(&packet).is_err() {
                 self.way.drop_packet(&packet);
                 continue;
             }
             let count = self.way.count(&packet);
+            if std::ptr::eq(count, &raw const self.way.counts[UDP])
+                && let Some(delays) = lock(&self.way.delays).as_mut()
+            {
+                delays.push(arrived.sent.elapsed());
+            }
             count.packets.fetch_add(1, Ordering::Relaxed);
             count
                 .bytes

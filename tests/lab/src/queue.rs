@@ -3,10 +3,11 @@
 use std::collections::VecDeque;
 use std::time::{Duration, Instant};
 
-/// A packet and when it arrives.
-struct UnderWay {
+/// A packet, when it was sent and when it arrives.
+pub(crate) struct UnderWay {
+    pub(crate) sent: Instant,
     due: Instant,
-    packet: Vec<u8>,
+    pub(crate) packet: Vec<u8>,
 }
 
 /// Packets under way. As they keep their order, the first is always the next one due.
@@ -36,6 +37,7 @@ impl Queue {
         let due = (now + delay).max(ahead.unwrap_or(now));
         self.bytes += packet.len();
         self.packets.push_back(UnderWay {
+            sent: now,
             due,
             packet: packet.to_vec(),
         });
@@ -48,13 +50,13 @@ impl Queue {
     }
 
     /// The next packet, if it has arrived by `now`.
-    pub(crate) fn pop_due(&mut self, now: Instant) -> Option<Vec<u8>> {
+    pub(crate) fn pop_due(&mut self, now: Instant) -> Option<UnderWay> {
         if self.next_due()? > now {
             return None;
         }
         let first = self.packets.pop_front()?;
         self.bytes -= first.packet.len();
-        Some(first.packet)
+        Some(first)
     }
 
     /// Empties the queue.
@@ -75,13 +77,17 @@ mod tests {
         let start = Instant::now();
         let ms = Duration::from_millis;
         let mut queue = Queue::default();
+        let popped = |queue: &mut Queue, at| {
+            let first = queue.pop_due(start + ms(at))?;
+            Some((first.sent, first.packet))
+        };
         assert!(queue.push(&[1; 40], start, ms(20), 100));
         assert!(queue.push(&[2; 40], start + ms(1), ms(5), 100));
         assert!(!queue.push(&[3; 21], start + ms(2), ms(5), 100));
         assert_eq!(queue.next_due(), Some(start + ms(20)));
-        assert_eq!(queue.pop_due(start + ms(19)), None);
-        assert_eq!(queue.pop_due(start + ms(20)), Some(vec![1; 40]));
-        assert_eq!(queue.pop_due(start + ms(20)), Some(vec![2; 40]));
+        assert_eq!(popped(&mut queue, 19), None);
+        assert_eq!(popped(&mut queue, 20), Some((start, vec![1; 40])));
+        assert_eq!(popped(&mut queue, 20), Some((start + ms(1), vec![2; 40])));
         assert_eq!(queue.next_due(), None);
         assert!(queue.push(&[4; 100], start + ms(21), ms(5), 100));
         assert_eq!(queue.take_all().count(), 1);
