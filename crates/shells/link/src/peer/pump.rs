@@ -25,8 +25,12 @@ use crate::carrier::{CloseReason, Core, FinishOnDrop};
 /// channels are made may be lost.
 const HELLO_EVERY: Duration = Duration::from_millis(20);
 
-/// How often the other side is asked for a sign of life, where the application uses the channels.
+/// How often the other side is asked for a sign of life, where the application uses the channels and
+/// nothing has come in that time.
 const PING_EVERY: Duration = Duration::from_millis(250);
+
+/// And how often where something comes all the time: for the round trip alone.
+const MEASURE_EVERY: Duration = Duration::from_secs(1);
 
 /// How often it is told what arrived on the unreliable channel, if enough did.
 const REPORT_EVERY: Duration = Duration::from_millis(100);
@@ -198,11 +202,17 @@ impl Pump {
                 let (messages, bytes) = arrived;
                 self.traffic.notify(Control::Report { messages, bytes });
             }
-            if pinged.elapsed() >= PING_EVERY {
+            let silence = self.traffic.silence();
+            // A side that is heard but does not hear is asked by the other one.
+            let every = if silence < PING_EVERY {
+                MEASURE_EVERY
+            } else {
+                PING_EVERY
+            };
+            if pinged.elapsed() >= every {
                 pinged = Instant::now();
                 self.traffic.ping(PING_EVERY);
             }
-            let silence = self.traffic.silence();
             if silence >= self.given_up_after {
                 return CloseReason::Unreachable;
             }
