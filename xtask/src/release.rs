@@ -23,8 +23,8 @@ const BESIDE: [&str; 2] = ["warp-keeper", "warp-practice"];
 /// Version of the launcher that the window's tests update to.
 const NEXT_VERSION: &str = "0.99.0";
 
-/// Tauri's command line, of the version that the launcher is built with; npm fetches it.
-const TAURI_CLI: &str = "@tauri-apps/cli@2.12.5";
+/// Tauri's command line, of the front end's lock file.
+const TAURI_CLI: &str = "ui/node_modules/.bin/tauri";
 
 /// What is released.
 #[derive(Args)]
@@ -171,9 +171,8 @@ fn debian_package(workspace: &Workspace, programs: &Path, version: &str) -> Resu
         "build": { "beforeBuildCommand": null, "beforeBundleCommand": null },
         "bundle": { "linux": { "deb": { "files": files } } },
     });
-    let mut bundle = workspace.program("npx");
+    let mut bundle = workspace.program(workspace.root.join(TAURI_CLI));
     bundle.current_dir(workspace.root.join("src-tauri"));
-    bundle.args(["--yes", TAURI_CLI]);
     bundle.args([
         "bundle",
         "--bundles",
