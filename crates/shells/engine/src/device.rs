@@ -51,9 +51,9 @@ pub(crate) async fn forget(keyring: bool) {
 
 async fn kept() -> Option<Identity> {
     let secret = match tokens::read_device().await {
-        Ok(secret) => secret,
+        Ok(secret) => secret?,
         Err(problem) => {
-            tracing::debug!(detail = ?problem.detail, "no device key is kept");
+            tracing::debug!(detail = ?problem.detail, "the kept device key cannot be read");
             return None;
         }
     };

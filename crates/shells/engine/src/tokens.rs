@@ -5,7 +5,7 @@
 
 use std::time::Duration;
 
-use keyring::v1::Entry;
+use keyring::v1::{Entry, Error};
 use warp_protocol::{Problem, ProblemCode, Secret};
 
 const SERVICE: &str = "warp-launcher";
@@ -39,8 +39,16 @@ pub(crate) async fn keep(coordinator: &str, user: &str, token: Secret) -> Result
     put("keeping the sign-in", name(coordinator, user), token).await
 }
 
+/// The token kept for an account.
+///
+/// # Errors
+/// `not-signed-in`: none is kept; `keyring-unavailable`.
 pub(crate) async fn read(coordinator: &str, user: &str) -> Result<Secret, Problem> {
-    get("reading the kept sign-in", name(coordinator, user)).await
+    let kept = get("reading the kept sign-in", name(coordinator, user)).await?;
+    kept.ok_or_else(|| {
+        Problem::new(ProblemCode::NotSignedIn, user)
+            .with_detail("this account is not remembered here; sign in with its password")
+    })
 }
 
 pub(crate) async fn forget(coordinator: &str, user: &str) -> Result<(), Problem> {
@@ -51,7 +59,8 @@ pub(crate) async fn keep_device(key: Secret) -> Result<(), Problem> {
     put("keeping the device key", DEVICE.to_owned(), key).await
 }
 
-pub(crate) async fn read_device() -> Result<Secret, Problem> {
+/// The device key; `None`: there is none yet.
+pub(crate) async fn read_device() -> Result<Option<Secret>, Problem> {
     get("reading the device key", DEVICE.to_owned()).await
 }
 
@@ -75,11 +84,14 @@ async fn put(what: &'static str, name: String, secret: Secret) -> Result<(), Pro
     .await
 }
 
-async fn get(what: &'static str, name: String) -> Result<Secret, Problem> {
+async fn get(what: &'static str, name: String) -> Result<Option<Secret>, Problem> {
     ask(what, move || {
         let entry = Entry::new(SERVICE, &name).map_err(|error| error.to_string())?;
-        let secret = entry.get_password().map_err(|error| error.to_string())?;
-        Ok(Secret::new(secret))
+        match entry.get_password() {
+            Ok(secret) => Ok(Some(Secret::new(secret))),
+            Err(Error::NoEntry) => Ok(None),
+            Err(error) => Err(error.to_string()),
+        }
     })
     .await
 }
