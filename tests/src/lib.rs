@@ -5,6 +5,7 @@
 //!   [`process`] runs one of them, [`transcript`] is what it writes, [`digests`] compares what both ends of a connection saw.
 //! - [`hosted`]: players whose sessions are carried by hosts, and what a test waits for there.
 //! - [`proxy`]: an HTTP proxy.
+//! - [`window`]: the launcher's window, driven by WebKitWebDriver.
 //! - [`relay`]: a TCP relay that records, holds or breaks what passes; [`mitm`]: one that reads and
 //!   changes what launcher and coordinator say.
 #![allow(
@@ -26,3 +27,5 @@ pub mod proxy;
 pub mod relay;
 pub mod sim;
 pub mod transcript;
+#[cfg(target_os = "linux")]
+pub mod window;

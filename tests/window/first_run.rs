@@ -5,7 +5,7 @@ use std::{fs, os::unix::fs::PermissionsExt as _, time::Instant};
 use serde_json::{Value, json};
 use warp_tests::house::{House, PASSWORD, api, program};
 
-use crate::driver::{Home, Window, no_window};
+use warp_tests::window::{Home, Window, no_window};
 
 #[tokio::test(flavor = "multi_thread")]
 async fn from_the_first_start_with_a_profile_to_playing() {

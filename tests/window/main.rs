@@ -10,8 +10,6 @@
     reason = "a test fails by panicking and prints its figures"
 )]
 
-mod driver;
 mod first_run;
 mod play;
 mod updates;
-mod webdriver;

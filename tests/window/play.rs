@@ -6,7 +6,7 @@ use warp_tests::{
     house::{ZONE, here, merge, program},
 };
 
-use crate::driver::{Home, Window, no_window};
+use warp_tests::window::{Home, Window, no_window};
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_player_signs_in_plays_over_webrtc_and_the_window_follows_a_killed_path() {

@@ -13,7 +13,7 @@ use warp_protocol::update::Channel;
 use warp_tests::house::{House, Plan, merge, program};
 use warp_updates::publish::{Publication, new_key, read_key};
 
-use crate::driver::{Home, PATIENCE, Window, no_window, strip};
+use warp_tests::window::{Home, PATIENCE, Window, no_window, strip};
 
 const PLATFORM: &str = "linux-x86_64-portable";
 /// The version that `cargo xtask test` builds `warp-launcher-next` with.

@@ -100,7 +100,7 @@ pub(crate) fn bench(
     }
     let mut build = workspace.cargo();
     build.args(["build", "--bins", "--profile", BENCH_PROFILE, "-p", BENCH]);
-    for package in COMPANIONS.iter().filter(|_| !alone && !window) {
+    for package in COMPANIONS.iter().filter(|_| !alone) {
         build.args(["-p", package]);
     }
     exec::run(&mut build)?;

@@ -4,7 +4,9 @@
 //!   says so when it is mounted and has spoken to the native side; the bare one when it is loaded.
 //! - memory: proportional set size of all its processes, a while after the start.
 //! - idle: processor time of all its processes while nothing happens, in percent of one core.
-//! - package: the program without symbols, and the Debian package where one was built.
+//! - updates: processor time of the processes that draw the page, while the practice game is
+//!   played and the page shows its figures, which come once a second.
+//! - package: the program without symbols.
 
 use std::collections::BTreeMap;
 use std::io::{BufRead as _, BufReader};
@@ -15,6 +17,8 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, Result, bail};
 use serde::Serialize;
+use serde_json::json;
+use warp_tests::window::{Home, Window, no_window};
 
 use crate::program;
 use crate::stats::Spread;
@@ -23,6 +27,8 @@ use crate::stats::Spread;
 const THERE: &str = "the page is there";
 /// Longest wait for it.
 const PATIENCE: Duration = Duration::from_secs(60);
+/// What showing figures once a second may cost, percent of a core.
+const MOST_DRAWING: f64 = 2.0;
 /// From the page to the first look at memory and processor: first paints and collections are over.
 const SETTLE: Duration = Duration::from_secs(5);
 
@@ -41,7 +47,7 @@ pub(crate) struct Args {
 
 /// One window.
 #[derive(Debug, Serialize)]
-pub(crate) struct Window {
+pub(crate) struct Figures {
     name: String,
     start: Spread,
     processes: usize,
@@ -51,12 +57,22 @@ pub(crate) struct Window {
 
 #[derive(Debug, Serialize)]
 pub(crate) struct Outcome {
-    windows: Vec<Window>,
+    windows: Vec<Figures>,
     /// The launcher's over the bare window's.
     start_ratio: f64,
     memory_ratio: f64,
     program_mib: f64,
+    updates: Updates,
     pub(crate) holds: bool,
+}
+
+/// What showing the figures of play costs, in percent of one core.
+#[derive(Debug, Serialize)]
+struct Updates {
+    /// Processes of the web engine.
+    drawing_percent: f64,
+    /// The launcher itself: engine, bridge, coordinator, endpoint and practice zone in one process.
+    launcher_percent: f64,
 }
 
 /// Measures both, start by start in turn, so that noise meets both alike.
@@ -88,11 +104,11 @@ pub(crate) fn run(args: &Args) -> Result<Outcome> {
         let open = Open::new(file)?;
         std::thread::sleep(SETTLE);
         let all = open.processes()?;
-        let memory = all.keys().map(|pid| memory_kib(*pid)).sum::<f64>() / 1024.0;
+        let memory = all.iter().map(|pid| memory_kib(*pid)).sum::<f64>() / 1024.0;
         let before = open.ticks()?;
         std::thread::sleep(idle);
         let ticks = open.ticks()?.saturating_sub(before);
-        windows.push(Window {
+        windows.push(Figures {
             name: (*name).to_owned(),
             start: Spread::of(times),
             processes: all.len(),
@@ -121,19 +137,70 @@ pub(crate) fn run(args: &Args) -> Result<Outcome> {
             window.idle_percent
         );
     }
-    let holds = start_ratio <= 1.25 && memory_ratio <= 1.25;
+    let updates = updates(&programs[0].1, idle)?;
     println!(
-        "\nlauncher / bare: start {start_ratio:.2}, memory {memory_ratio:.2}; wanted 1.25 at most: {}",
-        if holds { "holds" } else { "does not hold" }
+        "\nin play, figures once a second: {:.2} % of a core for the page (wanted: below {MOST_DRAWING}), {:.2} % for the launcher with its practice server",
+        updates.drawing_percent, updates.launcher_percent
     );
+    let holds =
+        start_ratio <= 1.25 && memory_ratio <= 1.25 && updates.drawing_percent < MOST_DRAWING;
+    println!(
+        "launcher / bare: start {start_ratio:.2}, memory {memory_ratio:.2}; wanted 1.25 at most"
+    );
+    println!("targets: {}", if holds { "hold" } else { "do not hold" });
     println!("program without symbols: {program_mib:.1} MiB");
     Ok(Outcome {
         start_ratio,
         memory_ratio,
         program_mib,
+        updates,
         holds,
         windows,
     })
+}
+
+/// Plays the practice zone in a driven window and looks at its processes for `span`.
+fn updates(launcher: &Path, span: Duration) -> Result<Updates> {
+    if let Some(why) = no_window() {
+        bail!("{why}");
+    }
+    let runtime = tokio::runtime::Runtime::new()?;
+    let home = Home::new(&json!({ "game": { "practice": { "seconds": 3600 } } }));
+    let window = runtime.block_on(async {
+        let window = Window::open(&home, launcher, &[]).await;
+        // A practice server begins without accounts: the page offers to make one.
+        window.sign_in().await;
+        window.press(r#"[data-testid="play"]"#).await;
+        window
+            .shows(r#"[data-testid="live"][data-state="connected"]"#)
+            .await;
+        window.shows(r#"[data-testid="stream-list"] li"#).await;
+        window
+    });
+    std::thread::sleep(SETTLE);
+    let all = below(window.pid())?;
+    let (drawing, rest): (Vec<u32>, Vec<u32>) = all.into_iter().partition(|pid| {
+        std::fs::read_to_string(format!("/proc/{pid}/comm"))
+            .is_ok_and(|name| name.starts_with("WebKit") && !name.starts_with("WebKitWebDrive"))
+    });
+    let launchers: Vec<u32> = (rest.into_iter())
+        .filter(|pid| {
+            std::fs::read_to_string(format!("/proc/{pid}/comm"))
+                .is_ok_and(|name| name.starts_with("warp-launcher"))
+        })
+        .collect();
+    if drawing.is_empty() || launchers.is_empty() {
+        bail!("the window's processes are not found");
+    }
+    let before = (ticks(&drawing), ticks(&launchers));
+    std::thread::sleep(span);
+    let percent = |ticks: u64| ticks as f64 / TICKS_PER_SECOND / span.as_secs_f64() * 100.0;
+    let outcome = Updates {
+        drawing_percent: percent(ticks(&drawing).saturating_sub(before.0)),
+        launcher_percent: percent(ticks(&launchers).saturating_sub(before.1)),
+    };
+    runtime.block_on(window.close());
+    Ok(outcome)
 }
 
 /// Clock ticks of the kernel's accounting, USER_HZ: 100 on every architecture that we build for.
@@ -194,54 +261,14 @@ impl Open {
         Ok(open)
     }
 
-    /// The process and all below it, with their parents.
-    fn processes(&self) -> Result<BTreeMap<u32, u32>> {
-        let mut parents = BTreeMap::new();
-        for entry in std::fs::read_dir("/proc")?.flatten() {
-            let Some(pid) = entry
-                .file_name()
-                .to_str()
-                .and_then(|name| name.parse().ok())
-            else {
-                continue;
-            };
-            if let Some(parent) = stat(pid).and_then(|fields| fields.get(1)?.parse().ok()) {
-                parents.insert(pid, parent);
-            }
-        }
-        let own = self.child.id();
-        let below = |mut pid: u32| {
-            for _ in 0..64 {
-                if pid == own {
-                    return true;
-                }
-                match parents.get(&pid) {
-                    Some(parent) => pid = *parent,
-                    None => return false,
-                }
-            }
-            false
-        };
-        let all = parents
-            .clone()
-            .into_iter()
-            .filter(|(pid, _)| below(*pid))
-            .collect();
-        Ok(all)
+    /// The process and all below it.
+    fn processes(&self) -> Result<Vec<u32>> {
+        below(self.child.id())
     }
 
     /// Processor time of all of them, in ticks.
     fn ticks(&self) -> Result<u64> {
-        let number = |fields: &[String], at: usize| -> u64 {
-            fields
-                .get(at)
-                .and_then(|field| field.parse().ok())
-                .unwrap_or_default()
-        };
-        let all = self.processes()?;
-        let of =
-            |pid: &u32| stat(*pid).map_or(0, |fields| number(&fields, 11) + number(&fields, 12));
-        Ok(all.keys().map(of).sum())
+        Ok(ticks(&self.processes()?))
     }
 }
 
@@ -253,7 +280,7 @@ impl Drop for Open {
         // What it started ends with it; the next window is not to share the processor with that.
         let end = Instant::now() + Duration::from_secs(5);
         while all
-            .keys()
+            .iter()
             .any(|pid| Path::new(&format!("/proc/{pid}")).exists())
         {
             if Instant::now() > end {
@@ -262,6 +289,46 @@ impl Drop for Open {
             std::thread::sleep(Duration::from_millis(20));
         }
     }
+}
+
+/// A process and all below it.
+fn below(own: u32) -> Result<Vec<u32>> {
+    let mut parents = BTreeMap::new();
+    for entry in std::fs::read_dir("/proc")?.flatten() {
+        let name = entry.file_name();
+        let Some(pid) = name.to_str().and_then(|name| name.parse().ok()) else {
+            continue;
+        };
+        if let Some(parent) = stat(pid).and_then(|fields| fields.get(1)?.parse().ok()) {
+            parents.insert(pid, parent);
+        }
+    }
+    let is_below = |mut pid: u32| {
+        for _ in 0..64 {
+            if pid == own {
+                return true;
+            }
+            match parents.get(&pid) {
+                Some(parent) => pid = *parent,
+                None => return false,
+            }
+        }
+        false
+    };
+    Ok(parents
+        .keys()
+        .copied()
+        .filter(|pid| is_below(*pid))
+        .collect())
+}
+
+/// Processor time of processes, in ticks; of one that is gone none.
+fn ticks(pids: &[u32]) -> u64 {
+    let number = |fields: &[String], at: usize| -> u64 {
+        (fields.get(at).and_then(|field| field.parse().ok())).unwrap_or_default()
+    };
+    let of = |pid: &u32| stat(*pid).map_or(0, |fields| number(&fields, 11) + number(&fields, 12));
+    pids.iter().map(of).sum()
 }
 
 /// The fields of `/proc/PID/stat` behind the name, from the state on.

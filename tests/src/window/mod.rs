@@ -1,5 +1,7 @@
 //! A launcher's window and what drives it.
 
+mod webdriver;
+
 use std::{
     net::{Ipv4Addr, TcpListener, TcpStream},
     path::{Path, PathBuf},
@@ -7,21 +9,21 @@ use std::{
     time::{Duration, Instant},
 };
 
+use crate::process::{Process, Source};
 use serde_json::{Value, json};
 use tempfile::TempDir;
-use warp_tests::process::{Process, Source};
 
-use crate::webdriver::Session;
+use webdriver::Session;
 
 /// The longest that anything in the page is waited for; reached only when a test fails.
-pub(crate) const PATIENCE: Duration = Duration::from_secs(60);
+pub const PATIENCE: Duration = Duration::from_secs(60);
 /// How often the page is looked at.
 const LOOK: Duration = Duration::from_millis(100);
 const DRIVER: &str = "WebKitWebDriver";
 const BUS: &str = "dbus-daemon";
 
 /// Why there can be no window here.
-pub(crate) fn no_window() -> Option<String> {
+pub fn no_window() -> Option<String> {
     if std::env::var_os("DISPLAY").is_none_or(|display| display.is_empty()) {
         return Some("no display; `cargo xtask test --only window` brings one".into());
     }
@@ -34,12 +36,13 @@ pub(crate) fn no_window() -> Option<String> {
 }
 
 /// A folder for one person's launcher: its home, its configuration.
-pub(crate) struct Home {
+pub struct Home {
     dir: TempDir,
 }
 
 impl Home {
-    pub(crate) fn new(config: &Value) -> Self {
+    /// A new folder with this configuration and nothing else.
+    pub fn new(config: &Value) -> Self {
         let dir = tempfile::tempdir().unwrap();
         std::fs::write(dir.path().join("p2p_config.json"), config.to_string()).unwrap();
         for folder in ["data", "config", "cache"] {
@@ -48,19 +51,20 @@ impl Home {
         Self { dir }
     }
 
-    pub(crate) fn path(&self, name: &str) -> PathBuf {
+    /// Where the file or folder `name` of the home is.
+    pub fn path(&self, name: &str) -> PathBuf {
         self.dir.path().join(name)
     }
 
     /// A copy of a program, without symbols: a hundred megabytes of them are no part of it.
-    pub(crate) fn install(&self, from: &Path) -> PathBuf {
+    pub fn install(&self, from: &Path) -> PathBuf {
         let to = self.path(&from.file_name().unwrap().to_string_lossy());
         strip(from, &to);
         to
     }
 
     /// What the launcher keeps about its updates.
-    pub(crate) fn update_state(&self) -> Value {
+    pub fn update_state(&self) -> Value {
         let file = self.path("data/io.warplauncher.desktop/updates/state.json");
         let text = std::fs::read_to_string(file).unwrap_or_default();
         serde_json::from_str(&text).unwrap_or_default()
@@ -68,7 +72,7 @@ impl Home {
 }
 
 /// The window.
-pub(crate) struct Window {
+pub struct Window {
     page: Session,
     driver: Process,
     _bus: Process,
@@ -76,14 +80,14 @@ pub(crate) struct Window {
 
 impl Window {
     /// Starts `program` with the home's configuration and `arguments`, and waits until its page is there.
-    pub(crate) async fn open(home: &Home, program: &Path, arguments: &[&str]) -> Self {
+    pub async fn open(home: &Home, program: &Path, arguments: &[&str]) -> Self {
         let config = home.path("p2p_config.json").display().to_string();
         let all = [&["--config", &config], arguments].concat();
         Self::start(home, program, &all).await
     }
 
     /// Starts `program` with `arguments` alone.
-    pub(crate) async fn start(home: &Home, program: &Path, arguments: &[&str]) -> Self {
+    pub async fn start(home: &Home, program: &Path, arguments: &[&str]) -> Self {
         let mut command = Command::new(BUS);
         command.args(["--session", "--nofork", "--print-address"]);
         let bus = Process::start(BUS, command);
@@ -126,14 +130,14 @@ impl Window {
     }
 
     /// Whether something of the page fits `css` now.
-    pub(crate) async fn has(&self, css: &str) -> bool {
+    pub async fn has(&self, css: &str) -> bool {
         let script = "return document.querySelector(arguments[0]) !== null";
         // While a page is loaded anew there is none that could answer.
         self.page.execute(script, json!([css])).await == Ok(json!(true))
     }
 
     /// Waits until something of the page fits `css`.
-    pub(crate) async fn shows(&self, css: &str) {
+    pub async fn shows(&self, css: &str) {
         let until = Instant::now() + PATIENCE;
         while !self.has(css).await {
             if Instant::now() > until {
@@ -153,7 +157,7 @@ impl Window {
     }
 
     /// Everything that the page says.
-    pub(crate) async fn text(&self) -> String {
+    pub async fn text(&self) -> String {
         let text = self
             .page
             .execute("return document.body.innerText", json!([]))
@@ -162,7 +166,7 @@ impl Window {
     }
 
     /// The value of an attribute of the first element that fits.
-    pub(crate) async fn attribute(&self, css: &str, name: &str) -> String {
+    pub async fn attribute(&self, css: &str, name: &str) -> String {
         let script = "return document.querySelector(arguments[0]).getAttribute(arguments[1])";
         let value = self
             .page
@@ -172,29 +176,37 @@ impl Window {
         value.as_str().unwrap_or_default().to_owned()
     }
 
-    pub(crate) async fn press(&self, css: &str) {
+    /// Waits for the first element that fits and clicks it.
+    pub async fn press(&self, css: &str) {
         self.shows(css).await;
         // A click by script: what lies over a button for a moment is not what is tested here.
         let script = "document.querySelector(arguments[0]).click()";
         self.page.execute(script, json!([css])).await.expect(css);
     }
 
-    pub(crate) async fn type_into(&self, css: &str, text: &str) {
+    /// Waits for the first element that fits and types into it.
+    pub async fn type_into(&self, css: &str, text: &str) {
         self.shows(css).await;
         self.page.type_into(css, text).await.expect(css);
     }
 
     /// Signs in as `alice` with the password of all tests.
-    pub(crate) async fn sign_in(&self) {
+    pub async fn sign_in(&self) {
         self.type_into(r#"[data-testid="user"]"#, "alice").await;
-        self.type_into(r#"[data-testid="password"]"#, warp_tests::house::PASSWORD)
+        self.type_into(r#"[data-testid="password"]"#, crate::house::PASSWORD)
             .await;
         self.press(r#"[data-testid="submit"]"#).await;
         self.shows(r#"[data-testid="account"]"#).await;
     }
 
+    /// The driver's process; those of the window are below it.
+    #[must_use]
+    pub fn pid(&self) -> u32 {
+        self.driver.pid()
+    }
+
     /// Ends the window.
-    pub(crate) async fn close(self) {
+    pub async fn close(self) {
         self.page.close().await;
     }
 }
@@ -205,7 +217,7 @@ fn free_port() -> u16 {
 }
 
 /// Copies a program without its symbols.
-pub(crate) fn strip(from: &Path, to: &Path) {
+pub fn strip(from: &Path, to: &Path) {
     let status = Command::new("strip").arg("-o").arg(to).arg(from).status();
     assert!(
         status.is_ok_and(|status| status.success()),
