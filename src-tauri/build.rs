@@ -27,6 +27,8 @@ fn main() {
         "restart",
         "log_lines",
         "save_report",
+        "news",
+        "open_news",
     ]);
     let attributes = tauri_build::Attributes::new().app_manifest(manifest);
     if let Err(error) = tauri_build::try_build(attributes) {

@@ -188,6 +188,8 @@ pub(crate) fn commands<R: tauri::Runtime>() -> impl Fn(Invoke<R>) -> bool + Send
         restart,
         log_lines,
         save_report,
+        crate::news::news,
+        crate::news::open_news,
     ]
 }
 
@@ -497,6 +499,8 @@ mod tests {
             "restart",
             "log-lines",
             "save-report",
+            "news",
+            "open-news",
         ]
         .map(|name| format!("allow-{name}"));
         assert_eq!(capability["permissions"], serde_json::json!(granted));

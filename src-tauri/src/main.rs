@@ -33,6 +33,7 @@ mod engine;
 mod face;
 mod help;
 mod house;
+mod news;
 mod options;
 mod preferences;
 mod profile;
@@ -144,6 +145,7 @@ fn set_up(app: &AppHandle, options: &Options) -> tauri::Result<()> {
             true
         }));
     }));
+    app.manage(news::Links::default());
     app.manage(house);
     if let Err(error) = desktop::tray(app) {
         tracing::warn!(%error, "no tray");

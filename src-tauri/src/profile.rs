@@ -132,6 +132,13 @@ pub(crate) fn look(config: Option<&Path>) -> Option<Value> {
     serde_json::from_str(&text).ok()
 }
 
+/// Where the news of the server of the configuration are; `None`: it came without a profile, or names
+/// none.
+pub(crate) fn news_url(config: Option<&Path>) -> Option<String> {
+    let look = look(config)?;
+    look.get("news_url")?.as_str().map(str::to_owned)
+}
+
 fn look_file(config: &Path) -> PathBuf {
     config.with_file_name("server_look.json")
 }

@@ -567,10 +567,25 @@ const TESTS = {
     await ui.at("server-profile").click();
     assert.match(await ui.text("server-problem"), /no server profile/);
     const look = { name: "Prontera Online", news_url: "https://play.example/news", accent: "#3366cc" };
-    await page.evaluate((look) => (window.engine.about = { ...window.engine.about, embedded: false, look }), look);
+    const link = "https://play.example/woe";
+    const news = [
+      { title: "War of <b>Emperium</b>", text: "Saturday, 20:00", date: "2026-11-20", link },
+      { title: "A note", text: "", date: null, link: null },
+    ];
+    await page.evaluate(
+      ([look, news]) => Object.assign(window.engine, { about: { ...window.engine.about, embedded: false, look }, news }),
+      [look, news],
+    );
     await ui.at("server-address").fill("https://play.example");
     await ui.at("server-use").click();
-    await ui.at("news").waitFor();
+    assert.match(await ui.text("news"), /News of Prontera Online/);
+    await ui.at("news-entry").first().click();
+    assert.match(await ui.text("news"), /War of <b>Emperium<\/b>[\s\S]*20[\s\S]*Saturday, 20:00[\s\S]*A note/);
+    await ui.at("news-open").click();
+    assert.deepEqual(await page.evaluate(() => window.engine.opened), [link, look.news_url]);
+    await page.evaluate(() => (window.engine.refuse = { code: "bad-command", subject: "open_news" }));
+    await ui.at("news-open").click();
+    assert.match(await ui.text("news-failed"), /https:\/\/play\.example\/news/);
     const choices = await page.evaluate(() => window.engine.choices);
     assert.deepEqual(choices, [{ choose: "profile" }, { choose: "address", url: "https://play.example" }]);
     assert.match(await page.locator("header").innerText(), /Prontera Online/);

@@ -4,7 +4,7 @@
 import { mockIPC } from "@tauri-apps/api/mocks";
 
 import type { Command, Event, Imported, Problem, Snapshot } from "../src/generated/bindings";
-import type { LogLine, SettingChange, ShownSettings, WindowAbout } from "../src/lib/ipc";
+import type { LogLine, NewsEntry, SettingChange, ShownSettings, WindowAbout } from "../src/lib/ipc";
 import { EMPTY, apply } from "../src/lib/snapshot";
 
 interface Internals {
@@ -46,6 +46,9 @@ class Engine {
   /** Every action on updates, and every choice of a server or game, that the page asked for. */
   updates: string[] = [];
   choices: unknown[] = [];
+  /** The server's news, and the links that were opened. */
+  news: NewsEntry[] = [];
+  opened: string[] = [];
   #desktop: number | null = null;
   #told = 0;
   #channel: number | null = null;
@@ -139,6 +142,12 @@ class Engine {
         return null;
       case "log_lines":
         return this.log.filter((line) => line.n > (payload.after as number));
+      case "news":
+        return this.news;
+      case "open_news":
+        this.#mayRefuse();
+        this.opened.push(payload.link as string);
+        return null;
       case "save_report":
         this.#mayRefuse();
         this.reports.push(payload.diagnosis as string);

@@ -68,6 +68,11 @@ export const en: Texts = {
       use: "Use it",
       game: "Choose the game's program",
     },
+    news: {
+      title: (server) => `News of ${server}`,
+      open: "Read on the web",
+      failed: "No browser could be started. The address:",
+    },
     notify: {
       title: "Notifications",
       failover: "Failover",

@@ -68,6 +68,11 @@ export const es: Texts = {
       use: "Usar",
       game: "Elegir el programa del juego",
     },
+    news: {
+      title: (server) => `Noticias de ${server}`,
+      open: "Leer en la web",
+      failed: "No se pudo iniciar un navegador. La dirección:",
+    },
     notify: {
       title: "Notificaciones",
       failover: "Cambio de ruta",

@@ -68,6 +68,11 @@ export const id: Texts = {
       use: "Pakai",
       game: "Pilih program game",
     },
+    news: {
+      title: (server) => `Berita ${server}`,
+      open: "Baca di web",
+      failed: "Peramban tidak dapat dibuka. Alamatnya:",
+    },
     notify: {
       title: "Notifikasi",
       failover: "Pindah jalur",

@@ -68,6 +68,11 @@ export const ptBR: Texts = {
       use: "Usar",
       game: "Escolher o programa do jogo",
     },
+    news: {
+      title: (server) => `Notícias de ${server}`,
+      open: "Ler na web",
+      failed: "Não foi possível abrir um navegador. O endereço:",
+    },
     notify: {
       title: "Notificações",
       failover: "Troca de caminho",

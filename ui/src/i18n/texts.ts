@@ -99,6 +99,7 @@ export interface Texts {
       newest: string;
     };
     server: { title: string; hint: string; profile: string; address: string; use: string; game: string };
+    news: { title: (server: string) => string; open: string; failed: string };
     notify: { title: string; failover: string; update: string };
   };
   hosting: {

@@ -68,6 +68,11 @@ export const th: Texts = {
       use: "ใช้",
       game: "เลือกโปรแกรมของเกม",
     },
+    news: {
+      title: (server) => `ข่าวของ ${server}`,
+      open: "อ่านบนเว็บ",
+      failed: "เปิดเบราว์เซอร์ไม่ได้ ที่อยู่คือ:",
+    },
     notify: {
       title: "การแจ้งเตือน",
       failover: "สลับเส้นทาง",

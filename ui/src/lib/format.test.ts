@@ -1,6 +1,6 @@
 import { afterEach, expect, test, vi } from "vitest";
 
-import { NONE, bytes, count, duration, fileName, host, ms, percent, share } from "./format";
+import { NONE, bytes, count, day, duration, fileName, host, ms, percent, share } from "./format";
 import { settings } from "./settings.svelte";
 
 afterEach(() => vi.unstubAllGlobals());
@@ -74,4 +74,9 @@ test("numbers follow the language at once", () => {
   expect(of("id")).toEqual(["4,3", "1.234", "2,5", "12,3 kB", "12.345", "115%"]);
   expect(of("th")).toEqual(["4.3", "1,234", "2.5", "12.3 kB", "12,345", "115%"]);
   expect(of("en")).toEqual(["4.3", "1,234", "2.5", "12.3 kB", "12,345", "115%"]);
+});
+
+test("a day is the same in every time zone, and what is none stays as it is", () => {
+  expect(day("2026-11-20")).toBe("November 20, 2026");
+  expect(day("2026-99-99")).toBe("2026-99-99");
 });

@@ -75,6 +75,13 @@ export function moment(at: number): string {
 
 const moments = new Map<string, Intl.DateTimeFormat>();
 
+/** A day, `YYYY-MM-DD`, as the language writes it. */
+export function day(date: string): string {
+  const at = new Date(`${date}T12:00:00Z`);
+  if (Number.isNaN(at.valueOf())) return date;
+  return new Intl.DateTimeFormat(settings.texts.lang, { dateStyle: "long", calendar: "gregory", timeZone: "UTC" }).format(at);
+}
+
 /** Time since Play: `0:07`, `12:30`, `1:02:03`. */
 export function duration(milliseconds: number): string {
   const seconds = Math.max(0, Math.floor(milliseconds / 1000));

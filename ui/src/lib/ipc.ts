@@ -103,3 +103,19 @@ export function toProblem(error: unknown): Problem {
   const detail = error instanceof Error ? error.message : String(error);
   return { code: "internal", subject: "window", detail };
 }
+
+/** One entry of the server's news, in plain text. */
+export interface NewsEntry {
+  title: string;
+  text: string;
+  /** `YYYY-MM-DD`. */
+  date: string | null;
+  /** For {@link openNews}. */
+  link: string | null;
+}
+
+/** The server's news; none where it has none that can be read here. Never rejects. */
+export const news = (): Promise<NewsEntry[]> => invoke("news");
+
+/** Opens the page of the news, or an entry's link, in the browser. Rejects with a {@link Problem}. */
+export const openNews = (link: string): Promise<void> => invoke("open_news", { link });
