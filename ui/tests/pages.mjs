@@ -20,6 +20,26 @@ async function violations(page) {
   });
 }
 
+/** The sign-in of a server that came with a profile, with its news. */
+async function withNews(page, ui, most = 4) {
+  const look = { name: "Prontera Online", news_url: "https://play.example/news", accent: "#2f6f9f" };
+  const entry = (title, text, date, path) => ({ title, text, date, link: path === null ? null : `https://play.example/${path}` });
+  const news = [
+    entry("War of Emperium moves to Saturday", "All castles open at 20:00, server time.", "2026-11-20", "woe"),
+    entry("Maintenance on Tuesday", "About ten minutes. Whoever plays stays where they are.", "2026-11-17", "maintenance"),
+    entry("مرحبا بكم", "الخادم متاح للجميع", "2026-11-10", null),
+    entry(`Pneumono${"ultramicroscopic".repeat(5)}`, "", null, "long"),
+  ];
+  await page.evaluate(
+    ([look, news]) => Object.assign(window.engine, { about: { ...window.engine.about, embedded: false, look }, news }),
+    [look, news.slice(0, most)],
+  );
+  await ui.at("server-choice").locator("summary").click();
+  await ui.at("server-address").fill("https://play.example");
+  await ui.at("server-use").click();
+  await ui.at("news-entry").first().waitFor();
+}
+
 /** Every page and state, one after the other; `at` looks at each. */
 async function everyPage(page, { ids, toZones, history }, at) {
   const ui = ids(page);
@@ -30,6 +50,8 @@ async function everyPage(page, { ids, toZones, history }, at) {
     [staff.settings, staff.log],
   );
   await page.evaluate(() => localStorage.setItem("warp.users", '["poring","gm-anna"]'));
+  await withNews(page, ui);
+  await at("sign-in, with news");
   await ui.at("mode-sign-in").click();
   await ui.at("submit").click();
   await at("sign-in, with errors");
@@ -677,6 +699,13 @@ export function pageTests(tools) {
 
 export function pagePictures({ ids, toZones, toPlay, history }) {
   return {
+    news: async (page) => {
+      const ui = ids(page);
+      await ui.at("submit").waitFor();
+      await withNews(page, ui, 2);
+      await ui.at("server-choice").locator("summary").click();
+      await page.evaluate(() => scrollTo(0, 0));
+    },
     "zones-search": async (page) => {
       const ui = await toZones(page);
       await ui.emit(staff.manyZones(world.zonesEvent.zones[0], 1000));
