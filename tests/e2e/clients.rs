@@ -13,8 +13,9 @@ use serde_json::{Value, json};
 use warp_engine_core::event::ConsoleAnswer;
 use warp_engine_core::text::answer_lines;
 use warp_tests::digests::compare_all;
-use warp_tests::house::{House, NodePlan, Plan, address, good_end, on_map};
+use warp_tests::house::{House, NodePlan, PASSWORD, Plan, address, bridge, good_end, on_map};
 use warp_tests::process::{PATIENCE, Process};
+use warp_tests::relay::http;
 
 /// How long a play of a few seconds may take to its end.
 const PLAY: Duration = Duration::from_secs(90);
@@ -318,6 +319,63 @@ fn commands_work_for_a_client_of_2013() {
 #[test]
 fn commands_work_where_ids_are_obfuscated() {
     commands(20_130_807, &["--obfuscate"]);
+}
+
+#[test]
+fn what_staff_says_is_seen_in_the_chat_of_every_game_on_a_map() {
+    let house = House::new();
+    let (node, login) = house.playing(&NodePlan::default());
+    // A launcher whose player keeps it out of the chat.
+    house.add_user("quiet");
+    let silent = house.node(&NodePlan {
+        user: "quiet",
+        config: json!({"bridge": {"commands": false}}),
+        ..NodePlan::default()
+    });
+    let silent_login = bridge(&silent);
+    let arguments = ["--seconds", "20", "--rate", "5", "--change-every", "0"];
+    let with_notices = [&arguments[..], &["--notices"]].concat();
+    let mut clients: Vec<Process> = ["test1", "test2"]
+        .into_iter()
+        .map(|account| house.client(login, account, &with_notices))
+        .collect();
+    // It takes an unexpected line for a fault.
+    let mut strict = house.client(silent_login, "test3", &arguments);
+    clients.iter().chain([&strict]).for_each(on_map);
+
+    house.add_user("boss");
+    house.admin(&["user", "role", "boss", "gm"]);
+    let server = house.address;
+    let body = json!({"username": "boss", "password": PASSWORD}).to_string();
+    let (status, body) = http(server, "POST", "/api/v1/auth/login", "", &body);
+    assert_eq!(status, 200, "{body}");
+    let tokens: Value = serde_json::from_str(&body).unwrap();
+    let token = tokens["access_token"].as_str().unwrap();
+    let notice = json!({"text": "The server restarts in ten minutes.\nGo to town."}).to_string();
+    let (status, body) = http(server, "POST", "/api/v1/notices", token, &notice);
+    assert_eq!((status, body.as_str()), (200, r#"{"told":2}"#));
+
+    for client in &clients {
+        let lines = [
+            "notice from boss:",
+            "  The server restarts in ten minutes.",
+            "  Go to town.",
+        ];
+        let mut from = 0;
+        for line in lines {
+            (from, _) = client.event_from(from, "notice", PATIENCE, |event| event["line"] == line);
+        }
+    }
+    for launcher in [&node, &silent] {
+        launcher.event_from(0, "notice", PATIENCE, |event| event["from"] == "boss");
+    }
+    for client in clients.iter_mut().chain([&mut strict]) {
+        good_end(client, PLAY);
+    }
+    assert_eq!(clients[0].events("notice").len(), 3, "shown once");
+    node.events("problem")
+        .iter()
+        .for_each(|problem| panic!("{problem}"));
 }
 
 #[test]

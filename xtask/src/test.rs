@@ -184,7 +184,8 @@ impl Runner<'_> {
         if group == Group::Window && !group.tests(self.workspace).is_empty() {
             self.once(Step::NextLauncher)?;
         }
-        if needs.programs && !group.tests(self.workspace).is_empty() {
+        let beside_cargo = group == Group::Browser && ui::has_browser_tests(self.workspace);
+        if needs.programs && (beside_cargo || !group.tests(self.workspace).is_empty()) {
             self.once(Step::Programs)?;
         }
         if needs.examples {

@@ -70,10 +70,12 @@ pub(crate) fn has_browser_tests(workspace: &Workspace) -> bool {
     manifest.is_ok_and(|text| text.contains(&format!("\"{BROWSER_TESTS}\":")))
 }
 
-/// The tests of the built front end in a browser; [`build`] comes before.
+/// The tests of the built front end and of the coordinator's page in a browser; [`build`] and the programs
+/// come before.
 pub(crate) fn browser_tests(workspace: &Workspace) -> Command {
     let mut command = npm(workspace);
     command.args(["run", BROWSER_TESTS]);
+    command.env("WARP_BIN_DIR", workspace.programs("debug"));
     command
 }
 

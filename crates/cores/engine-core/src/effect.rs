@@ -254,6 +254,11 @@ pub enum Effect {
         /// Which.
         links: Vec<LinkId>,
     },
+    /// Show these lines in every game that is on a map.
+    TellGames {
+        /// ASCII, at most [`crate::text::MAX_LINE`] bytes each.
+        lines: Vec<String>,
+    },
     /// Show these lines in the game, on that connection.
     AnswerGame {
         /// The connection.

@@ -34,6 +34,7 @@ use crate::games::Games;
 use crate::levels::Thresholds;
 use crate::roaming::{Roaming, RoamingSettings};
 use crate::snapshot::Snapshot;
+use crate::text;
 use crate::view::{LinkState, SwitchReason};
 
 pub use crate::effect::{Asked, Asker, Effect, LinkId, MapStream, Outcome, Routes, Way};
@@ -423,10 +424,15 @@ impl Machine {
             // Nobody has pressed Play yet: the link says the rest.
             return;
         }
-        if matches!(event, Event::Notice { .. }) {
+        if let Event::Notice {
+            text, from, zone, ..
+        } = &event
+        {
             if self.last_notice.as_ref() == Some(&event) {
                 return;
             }
+            let lines = text::notice_lines(text, from, zone.as_deref());
+            self.effects.push_back(Effect::TellGames { lines });
             self.last_notice = Some(event.clone());
         }
         self.emit(event);

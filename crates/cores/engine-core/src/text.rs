@@ -263,6 +263,40 @@ pub fn answer_lines(answer: &ConsoleAnswer) -> Vec<String> {
     lines
 }
 
+/// A notice of staff as lines for the chat, within the same limits. What of it is not ASCII a client could
+/// not show: where that is most of it, the line says where it can be read.
+pub fn notice_lines(text: &str, from: &str, zone: Option<&str>) -> Vec<String> {
+    let zone = zone.map_or(String::new(), |zone| format!(" ({zone})"));
+    let letters = || text.chars().filter(|letter| letter.is_alphanumeric());
+    let strange = letters().filter(|letter| !letter.is_ascii()).count();
+    let text = if 2 * strange > letters().count() {
+        "the launcher's window shows what this chat cannot"
+    } else {
+        text
+    };
+    let mut lines = vec![ascii(&format!("notice from {from}{zone}:"))];
+    // A new line of the text begins one here; words that do not fit into a line begin the next.
+    for part in text.lines() {
+        let mut begins = true;
+        for word in part.split_whitespace() {
+            let word = ascii(word);
+            match lines.last_mut() {
+                Some(line) if !begins && line.len() + 1 + word.len() <= MAX_LINE => {
+                    line.push(' ');
+                    line.push_str(&word);
+                }
+                _ => lines.push(format!("  {word}")),
+            }
+            begins = false;
+        }
+    }
+    lines.truncate(MAX_LINES);
+    for line in &mut lines {
+        line.truncate(MAX_LINE);
+    }
+    lines
+}
+
 fn metrics_lines(metrics: &Metrics) -> Vec<String> {
     let mut lines = Vec::from(path_in_use(metrics));
     lines.push(volume(metrics));
@@ -337,6 +371,34 @@ fn ascii(line: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_notice_fits_into_the_chat_and_says_where_to_read_what_does_not() {
+        let told = notice_lines(
+            "Restart in 10 min.\nSave\tyourselves!",
+            "boss",
+            Some("west"),
+        );
+        let wanted = [
+            "notice from boss (west):",
+            "  Restart in 10 min.",
+            "  Save yourselves!",
+        ];
+        assert_eq!(told, wanted);
+        let long = "many words ".repeat(45) + &"x".repeat(300);
+        let told = notice_lines(&long, "boss", None);
+        assert!(told.len() > 5 && told.len() <= MAX_LINES, "{told:?}");
+        for line in &told {
+            assert!(line.len() <= MAX_LINE && line.is_ascii(), "{line}");
+        }
+        assert_eq!(told.join(" ").matches("many").count(), 45, "{told:?}");
+        let told = notice_lines(&"a\n".repeat(250), "b", None);
+        assert_eq!(told.len(), MAX_LINES);
+        let told = notice_lines("\u{c11c}\u{bc84} 10", "boss", None);
+        assert!(told[1].contains("window"), "{told:?}");
+        let told = notice_lines("caf\u{e9} \u{1b}[2J", "b\u{7}", None);
+        assert_eq!(told, ["notice from b?:", "  caf? ?[2J"]);
+    }
     use warp_protocol::carrier::PathKind;
 
     fn status(map: &str, games: u32) -> ConsoleAnswer {

@@ -366,6 +366,13 @@ impl Bridge {
         connection.is_some_and(|connection| connection.answer(lines))
     }
 
+    /// The same for every connection that has a chat.
+    pub fn tell_all(&self, lines: &[String]) {
+        for connection in self.shared.live.lock().values() {
+            connection.answer(lines);
+        }
+    }
+
     /// Shows the packets of all connections from now on, or no longer. Reading costs nothing while they
     /// are not shown.
     pub fn inspect(&self, on: bool) {

@@ -236,11 +236,9 @@ async fn present(app: &App, parts: &Parts, mut caller: Caller) -> Result<Caller,
     if caller.role < AccountRole::Gm {
         return Ok(caller);
     }
-    let account = app.store.account_by_id(caller.account).await?;
-    let from = app.store.tokens_from(caller.account).await?;
-    match account {
-        Some(account) if from.is_some_and(|from| from == 0 || caller.issued > from) => {
-            caller.role = caller.role.min(account.role);
+    match app.store.standing(caller.account).await? {
+        Some((role, from)) if from == 0 || caller.issued > from => {
+            caller.role = caller.role.min(role);
             Ok(caller)
         }
         _ => {

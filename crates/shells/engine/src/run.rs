@@ -426,6 +426,14 @@ impl Engine {
                     tracing::debug!(connection, "whoever asked in the game is gone");
                 }
             }
+            Effect::TellGames { lines } => {
+                // Whoever does not want the launcher in the chat has it in the window alone.
+                if self.config.bridge.commands
+                    && let Some(bridge) = &self.held.bridge
+                {
+                    bridge.tell_all(&lines);
+                }
+            }
             Effect::SetDebug(on) => (self.set_debug)(on),
             Effect::Emit(_) | Effect::End | Effect::CloseBridge => {}
         }

@@ -70,8 +70,9 @@ enum Command {
     /// Standard output with --json: a line for each connection, for each map entered
     /// {"event":"on-map","map":..,"x":..,"y":..}, for each line of --say
     /// {"event":"said","text":..,"answered_ms":..,"lines":[..]}, for a pause {"event":"paused",..}
-    /// and {"event":"resumed"}, and at the end {"event":"summary","ok":..,"entered":..,..}, or
-    /// {"event":"error","code":..,"message":..} if it could not log in, connect or enter.
+    /// and {"event":"resumed"}, with --notices {"event":"notice","line":..}, and at the end
+    /// {"event":"summary","ok":..,"entered":..,..}, or {"event":"error","code":..,"message":..} if it
+    /// could not log in, connect or enter.
     Client(ClientArgs),
 }
 
@@ -205,6 +206,9 @@ struct ClientArgs {
     /// system lines, and it must not reach the server. Any other line the server has to answer.
     #[arg(long, value_name = "TEXT", value_parser = said, allow_hyphen_values = true)]
     say: Vec<String>,
+    /// A bridge may show notices of the server's staff at any time: each line of one is told.
+    #[arg(long)]
+    notices: bool,
     /// After this many seconds of play, send nothing for --pause-seconds while reading on, like a
     /// client whose window is held. The pause is a part of --seconds; play does not end in it.
     #[arg(long, value_name = "N", requires = "pause_seconds", value_parser = clap::value_parser!(u64).range(..=86_400))]
@@ -335,6 +339,7 @@ async fn play(args: ClientArgs) -> Result<ExitCode> {
     config.attacks = args.attacks;
     config.load_time = Duration::from_secs(args.load_seconds);
     config.reentry = args.reentry;
+    config.notices = args.notices;
     config.pause = args
         .pause_after
         .zip(args.pause_seconds)
@@ -431,6 +436,7 @@ fn show_event(event: &ClientEvent, json: bool) -> Result<()> {
             }
             line(&told)
         }
+        ClientEvent::Notice { line: told } => line(told),
         ClientEvent::Paused { seconds } => line(&format!("pauses for {seconds} s")),
         ClientEvent::Resumed => line("goes on"),
         ClientEvent::Attacked => line("attacked"),

@@ -25,6 +25,8 @@ pub(crate) const ZONE: &str = "bench";
 /// Who plays, and who hosts: nobody is given a host of his own.
 pub(crate) const PLAYER: &str = "player";
 pub(crate) const VOLUNTEER: &str = "volunteer";
+/// Who may see the dashboard.
+pub(crate) const STAFF: &str = "staff";
 const PASSWORD: &str = "correct horse";
 /// How long starting may take.
 const PATIENCE: Duration = Duration::from_secs(30);
@@ -85,8 +87,8 @@ impl Subject {
         let zone = zone.to_str().context("a path")?;
         let put = Program::start("zone put", command(&["zone", "put", zone]))?;
         put.succeed(PATIENCE)?;
-        for name in [PLAYER, VOLUNTEER] {
-            let add = command(&["user", "add", name, "--password-stdin"]);
+        for (name, role) in [(PLAYER, "player"), (VOLUNTEER, "host"), (STAFF, "gm")] {
+            let add = command(&["user", "add", name, "--password-stdin", "--role", role]);
             let mut add = Program::start("user add", add)?;
             add.line(PASSWORD)?;
             add.succeed(PATIENCE)?;

@@ -43,7 +43,7 @@ impl Store {
         .bind(role_name(role))
         .bind(password)
         .bind(now);
-        let row = self.optional::<(i64,)>(insert).await?;
+        let row = self.returning::<(i64,)>(insert).await?;
         Ok(row.map(|(id,)| id))
     }
 
@@ -61,6 +61,17 @@ impl Store {
              FROM accounts WHERE id = $1")
         .bind(id);
         self.optional(query).await?.map(account_of).transpose()
+    }
+
+    /// What an account may do now, and after which time (unix seconds) its access tokens were issued
+    /// that count; 0: all count.
+    pub(crate) async fn standing(&self, id: i64) -> Result<Option<(AccountRole, i64)>, StoreError> {
+        let query = sql("SELECT role, tokens_from FROM accounts WHERE id = $1").bind(id);
+        let Some((role, from)) = self.optional::<(String, i64)>(query).await? else {
+            return Ok(None);
+        };
+        let role = role_of(&role).ok_or_else(|| corrupt("account role"))?;
+        Ok(Some((role, from)))
     }
 
     /// Makes an account for one of a game's table. Gives false if the name or the number is taken.
@@ -240,6 +251,9 @@ mod tests {
             .unwrap();
         let found = store.account_by_id(id).await.unwrap().unwrap();
         assert_eq!(found.role, AccountRole::Gm);
+        let standing = store.standing(id).await.unwrap();
+        assert_eq!(standing, Some((AccountRole::Gm, 0)));
+        assert_eq!(store.standing(id + 1).await.unwrap(), None);
         assert_eq!(found.password.as_deref(), Some("$other"));
         // No database may choke on what somebody types.
         for nobody in ["", "a\0b", "Älice", "'; DROP TABLE accounts; --"] {

@@ -33,7 +33,7 @@ impl Store {
         .bind(json(&entry.after))
         .bind(entry.address.as_deref())
         .bind(entry.outcome.as_str());
-        let row = self.optional::<(i64,)>(insert).await?;
+        let row = self.returning::<(i64,)>(insert).await?;
         row.map(|(id,)| id)
             .ok_or_else(|| corrupt("number of an audit entry").into())
     }

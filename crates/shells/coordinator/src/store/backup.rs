@@ -112,7 +112,10 @@ impl Store {
             why: "its name is not UTF-8".to_owned(),
         })?;
         let mut connection = self.pool.connection(BACKUP_TIME).await?;
+        // It writes, though not to this database.
+        connection.execute(sql("PRAGMA query_only = OFF")).await?;
         connection.execute(sql("VACUUM INTO $1").bind(name)).await?;
+        connection.execute(sql("PRAGMA query_only = ON")).await?;
         let synced = File::open(fresh).and_then(|file| file.sync_all());
         synced.map_err(data_dir::io_at(fresh))?;
         Ok(())

@@ -59,7 +59,7 @@ impl Store {
         .bind(ban.by)
         .bind(now)
         .bind(ban.ends);
-        let row = self.optional::<(i64,)>(insert).await?;
+        let row = self.returning::<(i64,)>(insert).await?;
         row.map(|(id,)| id)
             .ok_or_else(|| corrupt("number of a ban").into())
     }

@@ -68,12 +68,13 @@ enum Kind {
 /// Copies all rows of `from`, SQLite, to `to`, an empty PostgreSQL database. Gives each table and its
 /// number of rows, in the order in which they were copied.
 pub(crate) async fn copy(from: &Store, to: &Store) -> Result<Vec<(String, i64)>, CopyError> {
-    let (Pool::Sqlite(from), Pool::Postgres(to)) = (&from.pool, &to.pool) else {
+    let (Pool::Sqlite { readers: from, .. }, Pool::Postgres(to)) = (&from.pool, &to.pool) else {
         let text = "only SQLite is copied, and only to PostgreSQL";
         return Err(sqlx::Error::Configuration(text.into()).into());
     };
     let (mut from, mut to) = (from.acquire().await?, to.acquire().await?);
-    run(&mut from, "BEGIN IMMEDIATE").await?;
+    // Nobody writes meanwhile.
+    run(&mut from, "PRAGMA query_only = OFF; BEGIN IMMEDIATE").await?;
     run(&mut to, "BEGIN").await?;
     let copied = copy_all(&mut from, &mut to).await;
     let end = if copied.is_ok() { "COMMIT" } else { "ROLLBACK" };

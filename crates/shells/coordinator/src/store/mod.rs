@@ -27,6 +27,7 @@ pub(crate) mod testing;
 #[cfg(test)]
 mod tests;
 mod url;
+mod writer;
 mod zones;
 
 use std::{
@@ -36,6 +37,7 @@ use std::{
 };
 
 use sqlx::{
+    SqliteConnection,
     migrate::Migrator,
     postgres::{PgConnectOptions, PgPoolOptions},
     sqlite::{SqliteConnectOptions, SqliteJournalMode, SqlitePoolOptions, SqliteSynchronous},
@@ -52,6 +54,7 @@ pub(crate) use refresh::{NewRefresh, Rotation};
 pub(crate) use sessions::{SessionFilter, ZoneTotals};
 use sql::{Connection, Pool, Row, Sql, Transaction, sql};
 pub use url::{DatabaseUrl, DatabaseUrlError};
+use writer::Writer;
 
 /// Name of the file in the data directory.
 pub(crate) const DATABASE: &str = "coordinator.sqlite";
@@ -59,11 +62,14 @@ pub(crate) const DATABASE: &str = "coordinator.sqlite";
 /// Longest that a call to SQLite may take in all, the wait for a connection included.
 const SQLITE_TIME: Duration = Duration::from_secs(5);
 
-/// How long SQLite waits for another writer; well below [`SQLITE_TIME`].
+/// How long SQLite waits for a program that writes to the file as well; well below [`SQLITE_TIME`].
 const BUSY_TIME: Duration = Duration::from_secs(2);
 
-/// Connections to SQLite, which has one writer; the others read.
-const SQLITE_CONNECTIONS: u32 = 4;
+/// The same for a command; well below [`COMMAND_TIME`].
+const COMMAND_BUSY_TIME: Duration = Duration::from_secs(10);
+
+/// Connections to SQLite that read, beside the one that writes.
+const SQLITE_READERS: u32 = 3;
 
 /// Longest that a call to PostgreSQL may take in all, the wait for a connection included. Whoever
 /// asks is told within 2 s that it does not answer.
@@ -156,7 +162,7 @@ impl Store {
         url: Option<&DatabaseUrl>,
     ) -> Result<Self, StoreError> {
         match url {
-            None => Self::open_sqlite(data_dir).await,
+            None => Self::open_sqlite(data_dir, SQLITE_TIME, BUSY_TIME).await,
             Some(url) => Self::open_postgres(url, POSTGRES_TIME).await,
         }
     }
@@ -167,12 +173,16 @@ impl Store {
         url: Option<&DatabaseUrl>,
     ) -> Result<Self, StoreError> {
         match url {
-            None => Self::open_sqlite(data_dir).await,
+            None => Self::open_sqlite(data_dir, COMMAND_TIME, COMMAND_BUSY_TIME).await,
             Some(url) => Self::open_postgres(url, COMMAND_TIME).await,
         }
     }
 
-    async fn open_sqlite(data_dir: &Path) -> Result<Self, StoreError> {
+    async fn open_sqlite(
+        data_dir: &Path,
+        limit: Duration,
+        busy: Duration,
+    ) -> Result<Self, StoreError> {
         let hold = Hold::shared(data_dir)?;
         let file = data_dir.join(DATABASE);
         crate::data_dir::prepare_database(&file)?;
@@ -182,20 +192,18 @@ impl Store {
             // WAL with FULL: what was answered survives a power cut.
             .synchronous(SqliteSynchronous::Full)
             .foreign_keys(true)
-            .busy_timeout(BUSY_TIME);
-        let pool = SqlitePoolOptions::new()
-            .max_connections(SQLITE_CONNECTIONS)
-            .acquire_timeout(SQLITE_TIME)
-            .connect_with(options)
-            .await?;
-        // Two processes may start on a new directory at once; the one that comes second finds the
-        // tables made and succeeds when it looks again.
-        if SQLITE_MIGRATIONS.run(&pool).await.is_err() {
-            SQLITE_MIGRATIONS.run(&pool).await?;
-        }
+            .busy_timeout(busy);
+        let first = migrate_sqlite(options.clone()).await?;
+        let readers = SqlitePoolOptions::new()
+            .max_connections(SQLITE_READERS)
+            .acquire_timeout(limit)
+            // A connection to a file does not go away by itself.
+            .test_before_acquire(false)
+            .connect_lazy_with(options.clone().pragma("query_only", "ON"));
+        let writer = Writer::new(first, options);
         Ok(Self {
-            pool: Pool::Sqlite(pool),
-            limit: SQLITE_TIME,
+            pool: Pool::Sqlite { readers, writer },
+            limit,
             _hold: Some(Arc::new(hold)),
         })
     }
@@ -235,19 +243,24 @@ impl Store {
         self.pool.close().await;
     }
 
-    /// A connection for several statements of one call.
+    /// A connection for several queries of one call.
     async fn connection(&self) -> Result<Connection, StoreError> {
         self.pool.connection(self.limit).await
     }
 
     /// Begins a transaction.
     async fn begin(&self) -> Result<Transaction, StoreError> {
-        Transaction::begin(self.connection().await?).await
+        self.pool.begin(self.limit).await
     }
 
-    /// Runs a statement. Gives how many rows it changed.
+    /// Runs a statement that writes. Gives how many rows it changed.
     async fn execute(&self, statement: Sql) -> Result<u64, StoreError> {
-        self.connection().await?.execute(statement).await
+        self.pool.execute(self.limit, statement).await
+    }
+
+    /// Runs a statement that writes. Gives the row that it returns, if it does.
+    async fn returning<T: Row>(&self, statement: Sql) -> Result<Option<T>, StoreError> {
+        self.pool.returning(self.limit, statement).await
     }
 
     /// Gives the first row, if there is one.
@@ -285,6 +298,18 @@ where
             done => return done,
         }
     }
+}
+
+/// Opens the file, and brings its tables up to date.
+async fn migrate_sqlite(options: SqliteConnectOptions) -> Result<SqliteConnection, StoreError> {
+    let pool = SqlitePoolOptions::new().max_connections(1);
+    let pool = pool.connect_with(options).await?;
+    // Two processes may start on a new directory at once; the one that comes second finds the
+    // tables made and succeeds when it looks again.
+    if SQLITE_MIGRATIONS.run(&pool).await.is_err() {
+        SQLITE_MIGRATIONS.run(&pool).await?;
+    }
+    Ok(pool.acquire().await?.detach())
 }
 
 /// Brings the tables up to date. Of several coordinators that start at once one does it and the

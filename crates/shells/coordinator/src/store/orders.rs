@@ -7,7 +7,9 @@ impl Store {
     /// Enters an order. Gives its number.
     pub(crate) async fn add_order(&self, body: &str, now: i64) -> Result<i64, StoreError> {
         let insert = sql("INSERT INTO orders (at, body) VALUES ($1, $2) RETURNING id");
-        let row = self.optional::<(i64,)>(insert.bind(now).bind(body)).await?;
+        let row = self
+            .returning::<(i64,)>(insert.bind(now).bind(body))
+            .await?;
         row.map(|(id,)| id)
             .ok_or_else(|| corrupt("number of an order").into())
     }

@@ -8,9 +8,10 @@
 //!   up in the middle of a statement, by its deadline or because its request went away, is closed
 //!   at once, which also ends its transaction. So a server that is frozen keeps no place of the
 //!   pool, and the pool is whole again as soon as the server is.
-//! * A [`Transaction`] is one writer's on SQLite (`BEGIN IMMEDIATE`). On PostgreSQL writers run
-//!   beside one another, so a transaction that reads before it writes takes the lock that its
-//!   rule needs: [`Transaction::hold_account`], [`Transaction::hold_revocations`].
+//! * A [`Transaction`] is one writer's on SQLite, and shares its commit with others ([`Writer`]). On
+//!   PostgreSQL writers run beside one another, so a transaction that reads before it writes takes the
+//!   lock that its rule needs: [`Transaction::hold_account`], [`Transaction::hold_revocations`].
+//! * What is borrowed of SQLite otherwise only reads; a statement that writes is refused there.
 
 use std::time::Duration;
 
@@ -20,7 +21,10 @@ use sqlx::{
 };
 use tokio::time::Instant;
 
-use super::StoreError;
+use super::{
+    StoreError,
+    writer::{Member, Trouble, Writer},
+};
 use crate::monitoring::database_call;
 
 /// How long a healthy connection may take on its way back to the pool before it is closed.
@@ -138,18 +142,19 @@ impl<T> Row for T where T: for<'r> FromRow<'r, SqliteRow> + for<'r> FromRow<'r, 
 /// The connections to the database.
 #[derive(Debug, Clone)]
 pub(crate) enum Pool {
-    Sqlite(SqlitePool),
+    Sqlite { readers: SqlitePool, writer: Writer },
     Postgres(PgPool),
 }
 
 impl Pool {
-    /// Borrows a connection; it and all that is done with it have to be done within `limit`.
+    /// Borrows a connection, on SQLite one for reading; it and all that is done with it have to be
+    /// done within `limit`.
     pub(crate) async fn connection(&self, limit: Duration) -> Result<Connection, StoreError> {
         let asked = Instant::now();
         let deadline = asked + limit;
         let acquired = tokio::time::timeout_at(deadline, async {
             Ok(match self {
-                Self::Sqlite(pool) => Link::Sqlite(pool.acquire().await?),
+                Self::Sqlite { readers, .. } => Link::Sqlite(readers.acquire().await?),
                 Self::Postgres(pool) => Link::Postgres(pool.acquire().await?),
             })
         });
@@ -173,17 +178,82 @@ impl Pool {
         })
     }
 
+    /// Begins a transaction that has to be done within `limit`.
+    pub(crate) async fn begin(&self, limit: Duration) -> Result<Transaction, StoreError> {
+        let mut connection = match self {
+            Self::Postgres(_) => {
+                let mut connection = self.connection(limit).await?;
+                connection.execute(sql("BEGIN")).await?;
+                connection
+            }
+            Self::Sqlite { writer, .. } => {
+                let asked = Instant::now();
+                let deadline = asked + limit;
+                let member = writer.enter(deadline).await;
+                let member = member.map_err(|trouble| failed(trouble, limit, asked))?;
+                Connection {
+                    link: Some(Link::Writer(member)),
+                    state: State::Whole,
+                    deadline,
+                    limit,
+                    started: Some(asked),
+                }
+            }
+        };
+        connection.state = State::Begun;
+        Ok(Transaction(connection))
+    }
+
+    /// Runs a statement that writes. Gives how many rows it changed.
+    pub(crate) async fn execute(&self, limit: Duration, statement: Sql) -> Result<u64, StoreError> {
+        if let Self::Postgres(_) = self {
+            return self.connection(limit).await?.execute(statement).await;
+        }
+        let mut tx = self.begin(limit).await?;
+        let changed = tx.execute(statement).await?;
+        tx.commit().await?;
+        Ok(changed)
+    }
+
+    /// Runs a statement that writes. Gives the row that it returns, if it does.
+    pub(crate) async fn returning<T: Row>(
+        &self,
+        limit: Duration,
+        statement: Sql,
+    ) -> Result<Option<T>, StoreError> {
+        if let Self::Postgres(_) = self {
+            return self.connection(limit).await?.optional(statement).await;
+        }
+        let mut tx = self.begin(limit).await?;
+        let row = tx.optional(statement).await?;
+        tx.commit().await?;
+        Ok(row)
+    }
+
     /// Waits for running calls and closes all connections.
     pub(crate) async fn close(&self) {
         match self {
-            Self::Sqlite(pool) => pool.close().await,
+            Self::Sqlite { readers, writer } => {
+                readers.close().await;
+                // Last: whoever closes a file as the last one brings it in order.
+                writer.close().await;
+            }
             Self::Postgres(pool) => pool.close().await,
         }
     }
 }
 
+/// Counts a call of SQLite's writer that did not succeed, and gives its error.
+fn failed(trouble: Trouble, limit: Duration, asked: Instant) -> StoreError {
+    let (error, result) = trouble.into_store(limit);
+    database_call(asked.into_std(), result);
+    error
+}
+
 enum Link {
     Sqlite(PoolConnection<Sqlite>),
+    /// SQLite's writer.
+    Writer(Member),
     Postgres(PoolConnection<Postgres>),
 }
 
@@ -213,12 +283,19 @@ macro_rules! on_either {
     ($connection:expr, $sql:expr, $make:path, |$query:ident, $link:ident| $run:expr) => {{
         let Sql { text, values } = $sql;
         match &mut $connection.link {
-            Some(Link::Sqlite($link)) => {
-                let $query = bound!($make(text), values);
+            Some(Link::Sqlite(pooled)) => {
+                let ($query, $link) = (bound!($make(text), values), &mut **pooled);
                 $run.await
             }
-            Some(Link::Postgres($link)) => {
-                let $query = bound!($make(text), values);
+            Some(Link::Writer(member)) => match member.connection() {
+                Some($link) => {
+                    let $query = bound!($make(text), values);
+                    $run.await
+                }
+                None => Err(sqlx::Error::PoolClosed),
+            },
+            Some(Link::Postgres(pooled)) => {
+                let ($query, $link) = (bound!($make(text), values), &mut **pooled);
                 $run.await
             }
             None => Err(sqlx::Error::PoolClosed),
@@ -248,7 +325,7 @@ impl Connection {
         let (before, deadline) = (self.begin_statement(), self.deadline);
         let done = tokio::time::timeout_at(deadline, async {
             on_either!(self, statement, sqlx::query, |query, link| async {
-                let done = query.execute(&mut **link).await?;
+                let done = query.execute(&mut *link).await?;
                 Ok::<_, sqlx::Error>(done.rows_affected())
             })
         });
@@ -261,7 +338,7 @@ impl Connection {
         let (before, deadline) = (self.begin_statement(), self.deadline);
         let done = tokio::time::timeout_at(deadline, async {
             on_either!(self, query, sqlx::query_as::<_, T>, |query, link| query
-                .fetch_optional(&mut **link))
+                .fetch_optional(&mut *link))
         });
         let done = done.await;
         self.end_statement(before, done)
@@ -272,7 +349,7 @@ impl Connection {
         let (before, deadline) = (self.begin_statement(), self.deadline);
         let done = tokio::time::timeout_at(deadline, async {
             on_either!(self, query, sqlx::query_as::<_, T>, |query, link| query
-                .fetch_all(&mut **link))
+                .fetch_all(&mut *link))
         });
         let done = done.await;
         self.end_statement(before, done)
@@ -322,6 +399,8 @@ impl Drop for Connection {
         match self.link.take() {
             Some(Link::Sqlite(link)) if !whole => drop(link.detach()),
             Some(Link::Postgres(link)) if !whole => drop(link.detach()),
+            // What it did is undone by whoever writes next.
+            Some(Link::Writer(member)) => drop(member),
             // The pool asks a connection that comes back whether it is well, without a limit of
             // its own.
             Some(Link::Sqlite(mut link)) => give_back(link.return_to_pool()),
@@ -342,16 +421,6 @@ fn give_back(returned: impl Future<Output = ()> + Send + 'static) {
 pub(crate) struct Transaction(Connection);
 
 impl Transaction {
-    pub(super) async fn begin(mut connection: Connection) -> Result<Self, StoreError> {
-        let begin = match connection.link {
-            Some(Link::Sqlite(_)) => "BEGIN IMMEDIATE",
-            _ => "BEGIN",
-        };
-        connection.execute(sql(begin)).await?;
-        connection.state = State::Begun;
-        Ok(Self(connection))
-    }
-
     /// Until the end nobody else that asks for it holds this account, so what it was issued and
     /// what is revoked of it do not change side by side.
     pub(crate) async fn hold_account(&mut self, account: i64) -> Result<(), StoreError> {
@@ -395,8 +464,19 @@ impl Transaction {
                 "a statement of the transaction had failed".into(),
             )));
         }
-        self.0.execute(sql("COMMIT")).await?;
-        self.0.state = State::Whole;
+        match self.0.link.take() {
+            Some(Link::Writer(member)) => {
+                let asked = Instant::now();
+                let done = member.commit(self.0.deadline).await;
+                done.map_err(|trouble| failed(trouble, self.0.limit, asked))?;
+                database_call(asked.into_std(), "ok");
+            }
+            link => {
+                self.0.link = link;
+                self.0.execute(sql("COMMIT")).await?;
+                self.0.state = State::Whole;
+            }
+        }
         Ok(())
     }
 }

@@ -139,3 +139,140 @@ async fn postgres_that_is_stopped_or_frozen_is_told_in_time_and_used_again_after
         println!("round {round}: in use again after {:?}", back.elapsed());
     }
 }
+
+/// How many commits SQLite has had.
+async fn commits(store: &Store) -> u64 {
+    match &store.pool {
+        Pool::Sqlite { writer, .. } => writer.commits().await,
+        Pool::Postgres(_) => unreachable!("these tests are SQLite's"),
+    }
+}
+
+async fn add(store: Store, name: String) -> Result<Option<i64>, StoreError> {
+    let role = warp_protocol::rest::AccountRole::Player;
+    store.add_account(&name, role, "$phc", 0).await
+}
+
+async fn is_there(store: &Store, name: &str) -> bool {
+    store.account(name).await.unwrap().is_some()
+}
+
+#[tokio::test]
+async fn hundreds_who_write_at_once_share_commits_and_all_are_answered() {
+    let (_dir, store) = testing::sqlite().await;
+    let before = commits(&store).await;
+    let mut writing = tokio::task::JoinSet::new();
+    for n in 0..500 {
+        writing.spawn(add(store.clone(), format!("p{n}")));
+    }
+    let made = writing.join_all().await;
+    assert!(
+        made.iter().all(|made| matches!(made, Ok(Some(_)))),
+        "{made:?}"
+    );
+    let shared = commits(&store).await - before;
+    assert!(shared < 50, "{shared} commits for 500 writers");
+    // Seen over another connection, so they are committed.
+    let count = sql("SELECT count(*) FROM accounts");
+    assert_eq!(store.count(count).await.unwrap(), 500);
+}
+
+#[tokio::test]
+async fn of_those_who_share_a_commit_one_that_fails_or_goes_away_is_undone_alone() {
+    let (_dir, store) = testing::sqlite().await;
+    let begun = std::sync::Arc::new(tokio::sync::Notify::new());
+    let mut first = store.begin().await.unwrap();
+    let set = sql("INSERT INTO settings (name, value, updated_at) VALUES ('p2p', 'off', 1)");
+    first.execute(set).await.unwrap();
+    let mut sharing = tokio::task::JoinSet::new();
+    sharing.spawn(add(store.clone(), "alice".into()));
+    let other = store.clone();
+    let failing = tokio::spawn(async move {
+        let twice = sql("INSERT INTO settings (name, value, updated_at) VALUES ('p2p', 'on', 1)");
+        other.execute(twice).await
+    });
+    let (other, told) = (store.clone(), begun.clone());
+    let going = tokio::spawn(async move {
+        let mut tx = other.begin().await.unwrap();
+        let insert = sql("INSERT INTO settings (name, value, updated_at) VALUES ('x', 'y', 1)");
+        tx.execute(insert).await.unwrap();
+        told.notify_one();
+        std::future::pending::<()>().await;
+    });
+    let last = tokio::spawn(add(store.clone(), "bob".into()));
+    first.commit().await.unwrap();
+    // `going` holds the writer while it is there.
+    begun.notified().await;
+    going.abort();
+    let refused = failing.await.unwrap().unwrap_err();
+    assert!(refused.to_string().contains("UNIQUE"), "{refused}");
+    assert!(matches!(last.await.unwrap(), Ok(Some(_))));
+    assert!(matches!(sharing.join_next().await, Some(Ok(Ok(Some(_))))));
+    assert!(is_there(&store, "alice").await && is_there(&store, "bob").await);
+    assert!(!store.p2p().await.unwrap());
+    let left = sql("SELECT count(*) FROM settings WHERE name = 'x'");
+    assert_eq!(store.count(left).await.unwrap(), 0);
+}
+
+#[tokio::test]
+async fn callers_who_go_away_at_whatever_moment_harm_nobody() {
+    let (_dir, store) = testing::sqlite().await;
+    for n in 0..150 {
+        let leaver = async {
+            tokio::select! {
+                biased;
+                made = add(store.clone(), format!("left{n}")) => drop(made.unwrap()),
+                () = async {
+                    for _ in 0..n {
+                        tokio::task::yield_now().await;
+                    }
+                } => {}
+            }
+        };
+        let ((), stays) = tokio::join!(leaver, add(store.clone(), format!("stays{n}")));
+        assert!(matches!(stays, Ok(Some(_))), "round {n}: {stays:?}");
+    }
+    let stay = sql("SELECT count(*) FROM accounts WHERE name LIKE 'stays%'");
+    assert_eq!(store.count(stay).await.unwrap(), 150);
+}
+
+#[tokio::test]
+async fn when_the_disk_is_full_whoever_was_told_that_it_counts_is_there_and_nobody_else() {
+    let (_dir, store) = testing::sqlite().await;
+    let mut tx = store.begin().await.unwrap();
+    // Later writes of this connection find no further page.
+    let full = sql("PRAGMA max_page_count = 1");
+    tx.optional::<(i64,)>(full).await.unwrap();
+    tx.commit().await.unwrap();
+    let mut writing = tokio::task::JoinSet::new();
+    for n in 0..40 {
+        // Some fit into pages that are there already.
+        let name = format!("{n}-{}", "x".repeat(if n % 4 == 3 { 9000 } else { 1 }));
+        let store = store.clone();
+        writing.spawn(async move { (add(store, name.clone()).await, name) });
+    }
+    let (mut told, mut refused) = (0, 0);
+    while let Some(done) = writing.join_next().await {
+        let (made, name) = done.unwrap();
+        assert_eq!(
+            made.is_ok(),
+            is_there(&store, &name).await,
+            "{name}: {made:?}"
+        );
+        if made.is_ok() {
+            told += 1
+        } else {
+            refused += 1
+        }
+    }
+    // At least one; what fails may cost the connection, and with it its limit.
+    assert!(refused > 0, "{told} told, {refused} refused");
+    // There is room again.
+    if let Ok(mut tx) = store.begin().await {
+        let room = sql("PRAGMA max_page_count = 100000");
+        tx.optional::<(i64,)>(room).await.unwrap();
+        tx.commit().await.unwrap();
+    }
+    let made = add(store.clone(), "x".repeat(9000)).await;
+    assert!(matches!(made, Ok(Some(_))), "{made:?}");
+}

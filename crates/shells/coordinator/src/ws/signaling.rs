@@ -99,6 +99,8 @@ pub(crate) async fn open(
     let account = caller.account;
     // In a task of its own: that of the handshake ends, and with it the memory that only it needed.
     let run = move |socket| {
+        // Boxed, because a future has room for each place that a value is moved to.
+        let socket = Box::new(socket);
         tasks.spawn(run(app, socket, params, who, account).instrument(span));
         std::future::ready(())
     };
@@ -208,7 +210,7 @@ impl Who {
     }
 }
 
-async fn run(app: App, mut socket: WebSocket, params: Params, who: Who, account: i64) {
+async fn run(app: App, mut socket: Box<WebSocket>, params: Params, who: Who, account: i64) {
     let Params {
         peer_id,
         session_id,
@@ -360,7 +362,7 @@ async fn write(socket: &mut WebSocket, message: Message) -> Result<(), Option<u1
 }
 
 /// Says why, and waits a moment for the client to take notice.
-async fn finish(mut socket: WebSocket, code: u16) {
+async fn finish(mut socket: Box<WebSocket>, code: u16) {
     let farewell = async {
         if socket.send(close_message(code)).await.is_ok() {
             while let Some(Ok(_)) = socket.next().await {}

@@ -517,6 +517,40 @@ async fn a_database_that_another_program_holds_is_a_fault_and_not_a_hang() {
     assert_eq!(client.login("alice", "sesame").await.0, StatusCode::OK);
 }
 
+#[tokio::test(flavor = "multi_thread")]
+async fn hundreds_who_write_at_once_are_all_answered_while_other_programs_write_too() {
+    let server = start_with(|config| config.database = None).await;
+    let client = &server.client;
+    let token = client.player("alice").await;
+    let mut writing = tokio::task::JoinSet::new();
+    // Each is stored before it is handed out.
+    for device in 0..400_u16 {
+        let (client, token) = (client.clone(), token.clone());
+        writing.spawn(async move {
+            client
+                .certify(&token, u8::try_from(device % 250).unwrap())
+                .await
+        });
+    }
+    let dir = server.dir.path().to_owned();
+    let commands = tokio::task::spawn_blocking(move || {
+        for on in ["off", "on", "off"] {
+            let mut switch = std::process::Command::new(env!("CARGO_BIN_EXE_warp-coordinator"));
+            let done = switch
+                .args(["p2p", on, "--data"])
+                .arg(&dir)
+                .output()
+                .unwrap();
+            assert!(done.status.success(), "{done:?}");
+        }
+    });
+    while let Some(done) = writing.join_next().await {
+        let (status, body) = done.unwrap();
+        assert_eq!(status, StatusCode::OK, "{body}");
+    }
+    commands.await.unwrap();
+}
+
 #[tokio::test]
 async fn browsers_of_listed_origins_may_call() {
     let server = start_with(|c| c.cors_origins = vec!["https://play.example".into()]).await;

@@ -59,6 +59,8 @@ pub(super) enum Verdict {
     Kept,
     /// A system line in answer to a command that the bridge answers.
     Line(String),
+    /// A line of a notice that the bridge shows.
+    Notice(String),
 }
 
 /// The answers that are due, in the order in which they have to come.
@@ -73,10 +75,12 @@ pub(super) struct Expectations {
     given_up: VecDeque<Vec<u8>>,
     /// The message that a bridge is to answer; while it is here, system lines may come.
     command: Option<String>,
+    /// Notices may come at any time.
+    notices: bool,
 }
 
 impl Expectations {
-    pub(super) fn new(dialect: Arc<Dialect>, own: Account, first_tick: u32) -> Self {
+    pub(super) fn new(dialect: Arc<Dialect>, own: Account, first_tick: u32, notices: bool) -> Self {
         Self {
             dialect,
             own,
@@ -85,6 +89,7 @@ impl Expectations {
             tick: first_tick,
             given_up: VecDeque::new(),
             command: None,
+            notices,
         }
     }
 
@@ -186,6 +191,9 @@ impl Expectations {
             self.tick = Fields(frame).u32(2);
             return Ok(Verdict::ExtraTime);
         }
+        if let Some(line) = self.line_of_notice(frame) {
+            return Ok(Verdict::Notice(line));
+        }
         match &self.command {
             Some(command) if id_of(frame) == Some(packets::OWN_LINE) => {
                 let line = packets::line_text(frame).ok_or_else(|| self.complain(frame))?;
@@ -199,6 +207,16 @@ impl Expectations {
             }
             _ => Err(self.complain(frame)),
         }
+    }
+
+    /// A notice begins by saying whose it is; its further lines are indented.
+    fn line_of_notice(&self, frame: &[u8]) -> Option<String> {
+        if !self.notices || id_of(frame) != Some(packets::OWN_LINE) {
+            return None;
+        }
+        let line = packets::line_text(frame)?;
+        let is_one = line.starts_with("notice from ") || line.starts_with("  ");
+        is_one.then(|| line.to_owned())
     }
 
     /// `None` for no match; the inner value says where a journey leads.
@@ -355,7 +373,7 @@ mod tests {
     }
 
     fn due_in(dialect: Arc<Dialect>, answers: impl IntoIterator<Item = What>) -> Expectations {
-        let mut due = Expectations::new(dialect, me(), tick_at(1_000));
+        let mut due = Expectations::new(dialect, me(), tick_at(1_000), false);
         due.push(Instant::now(), answers);
         due
     }

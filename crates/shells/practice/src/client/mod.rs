@@ -123,6 +123,8 @@ pub struct ClientConfig {
     pub load_time: Duration,
     /// A bridge may sign the client in again in the middle of play: see [`ClientEvent::Reentered`].
     pub reentry: bool,
+    /// A bridge may show notices of the server's staff at any time: see [`ClientEvent::Notice`].
+    pub notices: bool,
     /// Cancelled by whoever wants the client to end early: it quits properly, within 1.5 s.
     pub stop: CancellationToken,
 }
@@ -149,6 +151,7 @@ impl ClientConfig {
             attacks: 0,
             load_time: Duration::ZERO,
             reentry: false,
+            notices: false,
             stop: CancellationToken::new(),
         }
     }
@@ -172,6 +175,7 @@ impl fmt::Debug for ClientConfig {
             .field("attacks", &self.attacks)
             .field("load_time", &self.load_time)
             .field("reentry", &self.reentry)
+            .field("notices", &self.notices)
             .finish_non_exhaustive()
     }
 }
@@ -206,6 +210,11 @@ pub enum ClientEvent {
         answered_ms: f64,
         /// The answer: the server's one line, or a bridge's lines to a command.
         lines: Vec<String>,
+    },
+    /// A bridge shows a line of a notice.
+    Notice {
+        /// The line.
+        line: String,
     },
     /// The pause begins.
     Paused {

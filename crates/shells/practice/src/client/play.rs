@@ -70,7 +70,7 @@ impl Walkabout {
             travelling: false,
             journey: None,
             heard: Vec::new(),
-            due: Expectations::new(dialect, own, 0),
+            due: Expectations::new(dialect, own, 0, false),
         }
     }
 
@@ -231,6 +231,7 @@ impl<F: FnMut(&ClientEvent) + Send> Session<F> {
             Verdict::ExtraTime => self.tally.extra_time += 1,
             Verdict::Kept => self.tally.kept_lines += 1,
             Verdict::Line(line) => walk.heard.push((now, line)),
+            Verdict::Notice(line) => self.emit(&ClientEvent::Notice { line }),
             Verdict::Answer(answer, journey) => {
                 if answer.what == What::Bytes(self.dialect.unit_hits(walk.own.aid())) {
                     self.emit(&ClientEvent::Attacked);

@@ -420,7 +420,8 @@ impl<F: FnMut(&ClientEvent) + Send> Session<F> {
         fresh: bool,
     ) -> Result<Next, Halt> {
         let first_tick = self.enter(socket, me, walk.here(), fresh).await?;
-        walk.due = Expectations::new(Arc::clone(&self.dialect), me.account, first_tick);
+        let (dialect, notices) = (Arc::clone(&self.dialect), self.config.notices);
+        walk.due = Expectations::new(dialect, me.account, first_tick, notices);
         self.load(socket, me.account, walk.here()).await?;
         self.tally.entered = true;
         self.play(socket, walk).await

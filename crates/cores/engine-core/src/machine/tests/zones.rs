@@ -286,3 +286,30 @@ fn lines_of_the_console_are_about_the_shown_link_and_act_on_all() {
         [Effect::Measure { link: of, .. }] if *of == link
     ));
 }
+
+#[test]
+fn a_notice_is_told_once_and_shown_in_the_games() {
+    let mut machine = playing();
+    let notice = |timestamp: &str| Event::Notice {
+        text: "Restart in ten minutes.".into(),
+        from: "boss".into(),
+        zone: None,
+        timestamp: timestamp.into(),
+    };
+    drain(&mut machine);
+    // It comes over each session.
+    for _ in 0..2 {
+        machine.on_outcome(NOW, Outcome::Told(notice("t1")));
+    }
+    let lines = vec![
+        "notice from boss:".to_owned(),
+        "  Restart in ten minutes.".to_owned(),
+    ];
+    let shown = Effect::TellGames { lines };
+    assert_eq!(
+        drain(&mut machine),
+        [shown.clone(), Effect::Emit(notice("t1"))]
+    );
+    machine.on_outcome(NOW, Outcome::Told(notice("t2")));
+    assert_eq!(drain(&mut machine), [shown, Effect::Emit(notice("t2"))]);
+}
