@@ -8,9 +8,12 @@
     reason = "a test fails by panicking and prints its figures"
 )]
 
-use serde_json::Value;
-use warp_tests::hosted::{Hosted, LONG, goes_on, host_id, later, plan, until_left, until_told};
-use warp_tests::house::{NODE, here};
+use serde_json::{Value, json};
+use warp_tests::hosted::{
+    Hosted, LONG, goes_on, host_id, later, plan, told_hosts, until_left, until_ready, until_told,
+};
+use warp_tests::house::{NODE, NodePlan, here};
+use warp_tests::relay::http;
 
 /// Keeps to the rules until it is told otherwise.
 const WICKED: &str = "warp-wicked";
@@ -61,6 +64,57 @@ fn a_host_that_alters_is_left_and_named_to_nobody_any_more() {
 #[test]
 fn a_host_that_floods_is_left_and_named_to_nobody_any_more() {
     host_that("flood", true);
+}
+
+/// It keeps its players waiting and tells the coordinator that it is idle and quick. They and the
+/// coordinator know better; somebody new is given the others.
+#[test]
+fn a_host_that_lies_about_its_load_is_contradicted_and_given_to_nobody_new() {
+    let mut all = Hosted::with_programs(plan(), here(), &[NODE; 2], WICKED, &["host", "wss"]);
+    all.add_host();
+    let (path, victim) = all.host_in_use(&all.nodes[0]);
+    let id = host_id(&all.hosts[victim]);
+    let marks: Vec<usize> = all.nodes.iter().map(|node| node.mark()).collect();
+    let from = all.house.coordinator.mark();
+    all.hosts[victim].line("lie");
+    all.hosts[victim].line("delay");
+    for claim in ["latency", "players"] {
+        let coordinator = &all.house.coordinator;
+        let (_, told) = coordinator.wait_line(from, "the contradiction", LONG, |line| {
+            let text = &line.text;
+            let fits = text.contains("what a host says of itself is not so")
+                && text.contains(&id)
+                && text.contains(claim);
+            fits.then(|| text.clone())
+        });
+        println!("{told}");
+    }
+    let (at, _) = until_left(&all.nodes[0], marks[0], &path);
+    goes_on(&all.nodes[0], at, |now| now != path);
+    // Its players are given the third host instead.
+    for (node, from) in all.nodes.iter().zip(&marks) {
+        until_told(node, *from, |ids| ids.len() == 2 && !ids.contains(&id));
+    }
+    // By its word it is the best host there is. Who comes now is given the other two.
+    all.house.add_user("frank");
+    let newcomer = all.house.node(&NodePlan {
+        user: "frank",
+        config: json!({"p2p": {"paths": ["host", "wss"]}}),
+        ..NodePlan::default()
+    });
+    until_ready(&newcomer, 0, &["host", "host-2"]);
+    let told = told_hosts(&newcomer, 0);
+    assert!(!told.is_empty());
+    for (_, ids, line) in told {
+        assert!(!ids.contains(&id), "{line}");
+    }
+    let (status, figures) = http(all.house.address, "GET", "/metrics", "", "");
+    assert_eq!(status, 200, "{figures}");
+    for claim in ["latency", "players"] {
+        let row = format!("warp_hosts_contradicted_total{{claim=\"{claim}\"}} 1");
+        assert!(figures.contains(&row), "{row} is missing in\n{figures}");
+    }
+    all.finish("a host that lies about its load");
 }
 
 #[test]

@@ -62,6 +62,31 @@ fn a_host_that_crashes_costs_its_members_a_hiccup() {
 }
 
 #[test]
+fn a_host_that_crashes_and_is_soon_back_has_its_old_room_and_members() {
+    let second = Duration::from_secs(1);
+    let crash = [(3 * second, Fault::Crash(0, second))];
+    let outcome = World::new(2, Plan::default(), &keys()).run(&crash);
+    let worst = outcome.gaps_ms.iter().copied().fold(0.0, f64::max);
+    assert!(worst < 1500.0, "{worst} ms");
+    // Its lease goes on, and with it every route.
+    assert_eq!(outcome.leases_ended, 0);
+}
+
+/// Every packet takes 160 ms longer over it, and it says 10 ms.
+#[test]
+fn a_host_that_delays_and_says_that_it_does_not_is_contradicted() {
+    let second = Duration::from_secs(1);
+    let delay = [(3 * second, Fault::Delay(0, 60 * second))];
+    let plan = Plan {
+        troubled: 25 * second,
+        end: 40 * second,
+        ..Plan::default()
+    };
+    let outcome = World::new(4, plan, &keys()).run(&delay);
+    assert!(outcome.contradictions > 0);
+}
+
+#[test]
 fn a_host_that_alters_is_left_and_reported() {
     let second = Duration::from_secs(1);
     let alter = [(3 * second, Fault::Alter(1, 5 * second))];
@@ -96,6 +121,10 @@ fn storm(quarter: u64) {
         outcomes.iter().map(|one| one.datagrams).sum::<u64>(),
         outcomes.iter().map(|one| one.moves).sum::<u64>(),
         outcomes.iter().map(|one| one.refused_routes).sum::<u64>(),
+    );
+    println!(
+        "{} times a meddling host's word was found wrong",
+        outcomes.iter().map(|one| one.contradictions).sum::<u64>()
     );
     let gaps = outcomes.iter().flat_map(|one| one.gaps_ms.clone());
     spread("longest pause of each player's game", gaps.collect());

@@ -14,6 +14,7 @@
 //! | `replay` | each leaves again after 100, 500 and 1000 ms |
 //! | `alter` | one bit of each is another |
 //! | `flood` | each is followed by 200 of the same length, of chance |
+//! | `lie` | beside that: its heartbeats say that it carries nobody, loses nothing and has no delay |
 //! | `/quit` | the end, at once |
 #![allow(
     clippy::unwrap_used,
@@ -24,7 +25,7 @@
 
 use std::path::PathBuf;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU8, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU64, Ordering};
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -34,6 +35,7 @@ use tokio::io::{AsyncBufReadExt, BufReader};
 use warp_engine::{Command, EngineHandle, EngineOptions, Event};
 use warp_link::{Carrier, CarrierSender, CarrierUse, CloseReason};
 use warp_protocol::Secret;
+use warp_protocol::hosting::HostHeartbeat;
 
 /// How often it is looked whether the program let go of a carrier.
 const LOOK: Duration = Duration::from_millis(20);
@@ -94,6 +96,7 @@ const ALL: [(&str, Mischief); 7] = [
 #[derive(Default)]
 struct Mood {
     now: AtomicU8,
+    lies: AtomicBool,
     passed: AtomicU64,
 }
 
@@ -203,6 +206,20 @@ async fn main() {
         CarrierUse::Link(kind) if !matches!(kind.name(), "host" | "host-2") => carrier,
         _ => wrap(&around, carrier),
     }));
+    let liar = Arc::clone(&mood);
+    options.alter_heartbeats = Some(Arc::new(move |beat| {
+        if !liar.lies.load(Ordering::Relaxed) {
+            return beat;
+        }
+        HostHeartbeat {
+            latency_ms: Some(0.0),
+            packet_loss_percent: Some(0.0),
+            bandwidth_usage_mbps: 0.0,
+            current_players: 0,
+            current_zones: 0,
+            paused: false,
+        }
+    }));
     let engine = EngineHandle::start(options).unwrap();
     let mut events = engine.subscribe();
     let mut lines = BufReader::new(tokio::io::stdin()).lines();
@@ -218,6 +235,7 @@ async fn main() {
         tokio::select! {
             line = lines.next_line() => match line.unwrap().as_deref() {
                 None | Some("/quit") => return,
+                Some("lie") => mood.lies.store(true, Ordering::Relaxed),
                 Some(word) => {
                     let at = ALL.iter().position(|(name, _)| *name == word);
                     let at = at.unwrap_or_else(|| panic!("{word} is nothing that it does"));

@@ -122,11 +122,12 @@ impl World {
                 Some(Duration::from_secs(3))
             }
             Fault::Alter(n, span) => {
-                self.hosts[n].alters = 4;
+                (self.hosts[n].alters, self.hosts[n].meddled) = (4, true);
                 Some(span)
             }
             Fault::Delay(n, span) => {
                 self.hosts[n].delays = Duration::from_millis(80);
+                self.hosts[n].meddled = true;
                 Some(span)
             }
             Fault::NoUdp(n, span) => {

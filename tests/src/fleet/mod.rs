@@ -15,7 +15,8 @@ use std::time::{Duration, Instant};
 use rand::rngs::StdRng;
 use rand::{Rng, SeedableRng};
 use warp_coordinator_core::fleet::{
-    Fleet, FleetLimits, FleetOutput, HostMinimum, HostRecord, Report, Routed, SessionRef, ZoneRules,
+    Fleet, FleetEvent, FleetLimits, FleetOutput, HostMinimum, HostRecord, Report, Routed,
+    SessionRef, ZoneRules,
 };
 use warp_host_core::{Forwarder, ForwarderConfig};
 use warp_link_core::Identity;
@@ -99,6 +100,8 @@ struct Host {
     delays: Duration,
     /// What goes from it to members vanishes: it looks alive to everybody but them.
     half_open: bool,
+    /// It has altered or delayed datagrams at some time.
+    meddled: bool,
 }
 
 /// A slot of a host's room.
@@ -129,6 +132,10 @@ pub struct Outcome {
     pub moves: u64,
     /// Datagrams that the endpoint refused for their epoch or slot.
     pub refused_routes: u64,
+    /// Leases that ended, over all coordinators of the run.
+    pub leases_ended: u64,
+    /// Times that the coordinator found a host's word to be wrong; an honest one's fails the run.
+    pub contradictions: u64,
     /// Virtual time from the end of the troubles until every launcher was connected and had its hosts
     /// again, ms.
     pub converged_ms: f64,
@@ -163,6 +170,8 @@ pub struct World {
     /// The route that each way of a session goes out by.
     outward: HashMap<(usize, PathKind), Place>,
     refused_routes: u64,
+    contradictions: u64,
+    leases_ended: u64,
     datagrams: u64,
     /// Each of the coordinator's messages comes twice.
     doubled: bool,
@@ -203,6 +212,8 @@ impl World {
             routes: HashMap::new(),
             outward: HashMap::new(),
             refused_routes: 0,
+            contradictions: 0,
+            leases_ended: 0,
             datagrams: 0,
             doubled: rng.random_bool(0.3),
             generation: 0,
@@ -322,7 +333,8 @@ impl World {
             let known = fleet.heartbeat(now, &host.id, account, beat).is_ok();
             let anew = !known || !host.attached;
             if anew {
-                let room = format!("room-{n}-{}-{generation}", host.life);
+                // A coordinator that knows the host gives it its old place, in whatever life it is.
+                let room = format!("room-{n}-{generation}");
                 let rooms = &mut self.rooms;
                 let at = *self.room_by_name.entry(room.clone()).or_insert_with(|| {
                     rooms.push(n);
@@ -348,7 +360,7 @@ impl World {
                     zones: vec![ZONE.into()],
                     max_players: PLACES,
                     room,
-                    peer_id: format!("host-peer-{n}-{}-{generation}", host.life),
+                    peer_id: format!("host-peer-{n}-{generation}"),
                     hosted: None,
                 };
                 // A new place: what was carried under the old one is not any more.
@@ -398,8 +410,17 @@ impl World {
                 }
                 FleetOutput::PolicyToHost { .. }
                 | FleetOutput::PolicyToMember { .. }
-                | FleetOutput::EndHost { .. }
-                | FleetOutput::Event(_) => {}
+                | FleetOutput::EndHost { .. } => {}
+                FleetOutput::Event(event) => {
+                    if let FleetEvent::LeaseEnded { .. } = &event {
+                        self.leases_ended += 1;
+                    }
+                    if let FleetEvent::Contradicted { host_id, .. } = &event {
+                        let meddled = self.hosts[self.host_by_id[host_id]].meddled;
+                        assert!(meddled, "an honest host is not believed: {event:?}");
+                        self.contradictions += 1;
+                    }
+                }
             }
         }
         for n in touched {
@@ -474,9 +495,9 @@ impl World {
             .map(|(kind, _)| *kind)
             .collect();
         for kind in ways {
-            self.players[player]
-                .way(kind)
-                .lost(now.duration_since(self.start));
+            let since = now.duration_since(self.start);
+            let others = self.players[player].others_carry();
+            self.players[player].way(kind).lost(since, others);
             self.drain_ways(player);
         }
     }
@@ -656,6 +677,8 @@ impl World {
     fn conclude(mut self, converged: Option<Duration>) -> Outcome {
         let mut outcome = Outcome {
             refused_routes: self.refused_routes,
+            contradictions: self.contradictions,
+            leases_ended: self.leases_ended,
             datagrams: self.datagrams,
             ..Outcome::default()
         };
@@ -705,6 +728,7 @@ impl Host {
             alters: 0,
             delays: Duration::ZERO,
             half_open: false,
+            meddled: false,
         }
     }
 }

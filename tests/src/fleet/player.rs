@@ -240,7 +240,10 @@ impl Player {
                 self.moves += 1;
                 self.used_host |= to.is_host();
             }
-            LinkEvent::GivenUp(kind) if kind.is_host() => self.way(kind).lost(now),
+            LinkEvent::GivenUp(kind) if kind.is_host() => {
+                let others = self.others_carry();
+                self.way(kind).lost(now, others);
+            }
             LinkEvent::GivenUp(kind) => return Some(kind),
             LinkEvent::Tampered(kind) if kind.is_host() => self.way(kind).tampered(),
             _ => {}
@@ -301,6 +304,11 @@ impl Player {
             }
         }
         self.flush();
+    }
+
+    /// Whether the launcher has a way that carries just now.
+    pub(super) fn others_carry(&self) -> bool {
+        matches!(self.engine.state(), State::Connected | State::FailingOver)
     }
 
     pub(super) fn is_connected(&self) -> bool {

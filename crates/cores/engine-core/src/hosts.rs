@@ -6,7 +6,9 @@
 //!   not all come at once. The same host under a new epoch keeps its connection.
 //! * A connection that does not come about is tried so often and with such pauses as is configured;
 //!   then the coordinator is told (`unreachable`) and the host is tried again every [`REST`].
-//! * A connection that falls silent or ends is told (`silent`) and made anew, from the first try; one
+//! * A connection that falls silent or ends is told (`silent`) and made anew, from the first try. It is
+//!   not told while no other way carries either: then it is the own network that is away, and who said
+//!   otherwise would have good hosts taken from itself and from others for half a minute. One
 //!   that was altered on the way is told (`tampering`) and not made again before the coordinator
 //!   names another host.
 //! * While connected, what is measured is told every [`TELL`].
@@ -146,12 +148,14 @@ impl HostWay {
         self.stage = Stage::Waiting { until: now + pause };
     }
 
-    /// The connection has ended, or nothing comes over it any more.
-    pub fn lost(&mut self, now: Duration) {
+    /// The connection has ended, or nothing comes over it any more; whether `others` carry.
+    pub fn lost(&mut self, now: Duration, others: bool) {
         if !matches!(self.stage, Stage::Open { .. }) {
             return;
         }
-        self.report(HostVerdict::Silent);
+        if others {
+            self.report(HostVerdict::Silent);
+        }
         self.actions.push(WayAction::Disconnect);
         self.failed = 0;
         let until = now + self.tries.delay;

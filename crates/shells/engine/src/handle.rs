@@ -10,6 +10,7 @@ use warp_engine_core::config::Config;
 use warp_engine_core::event::Event;
 use warp_engine_core::snapshot::Snapshot;
 use warp_link::WrapCarrier;
+use warp_protocol::hosting::HostHeartbeat;
 use warp_protocol::{Problem, ProblemCode};
 
 use crate::run::Engine;
@@ -42,6 +43,9 @@ impl Keeping {
 /// Name of the file of the coordinators' keys.
 pub const KNOWN_COORDINATORS: &str = "known_coordinators.json";
 
+/// Makes another heartbeat of a host's.
+pub type AlterHeartbeat = Arc<dyn Fn(HostHeartbeat) -> HostHeartbeat + Send + Sync>;
+
 /// What an engine is started with.
 pub struct EngineOptions {
     /// The configuration.
@@ -55,6 +59,8 @@ pub struct EngineOptions {
     /// Put around each carrier of its links and of its host; `None`: nothing. For tests of launchers
     /// and hosts that do not keep to the rules.
     pub wrap_carriers: Option<WrapCarrier>,
+    /// What becomes of what its host tells of itself; `None`: it is told as it is. For the same tests.
+    pub alter_heartbeats: Option<AlterHeartbeat>,
 }
 
 impl EngineOptions {
@@ -69,6 +75,7 @@ impl EngineOptions {
             programs: None,
             set_debug: Box::new(|_| {}),
             wrap_carriers: None,
+            alter_heartbeats: None,
         }
     }
 }

@@ -23,6 +23,7 @@ use warp_protocol::zone::ZoneView;
 use warp_protocol::{Problem, ProblemCode, Secret};
 
 use crate::coordinator::Coordinator;
+use crate::handle::AlterHeartbeat;
 use crate::network;
 use crate::outbox::Outbox;
 
@@ -34,6 +35,7 @@ pub(crate) struct Hosting {
     coordinator: Arc<Coordinator>,
     config: Config,
     wrap: Option<WrapCarrier>,
+    alter: Option<AlterHeartbeat>,
     running: Option<(HostHandle, AbortHandle)>,
     /// The endpoint of a hosted zone, if this engine is one.
     endpoint: Option<DropGuard>,
@@ -44,11 +46,13 @@ impl Hosting {
         coordinator: Arc<Coordinator>,
         config: Config,
         wrap: Option<WrapCarrier>,
+        alter: Option<AlterHeartbeat>,
     ) -> Self {
         Self {
             coordinator,
             config,
             wrap,
+            alter,
             running: None,
             endpoint: None,
         }
@@ -91,7 +95,10 @@ impl Hosting {
             connect_timeout: Duration::from_millis(webrtc.connection_timeout_ms),
             ..HostConfig::new(host_id, zones)
         };
-        let access = Arc::new(OverCoordinator::new(self.coordinator.clone()));
+        let access = Arc::new(OverCoordinator {
+            alter: self.alter.clone(),
+            ..OverCoordinator::new(self.coordinator.clone())
+        });
         let host = HostHandle::start_wrapped(access, config, self.wrap.clone());
         let mut view = host.view();
         let telling = tokio::spawn(async move {
@@ -223,6 +230,7 @@ impl Hosting {
 struct OverCoordinator {
     coordinator: Arc<Coordinator>,
     network: watch::Receiver<u64>,
+    alter: Option<AlterHeartbeat>,
 }
 
 impl OverCoordinator {
@@ -230,6 +238,7 @@ impl OverCoordinator {
         Self {
             network: network::watch(coordinator.clone()),
             coordinator,
+            alter: None,
         }
     }
 }
@@ -286,8 +295,9 @@ impl Access for OverCoordinator {
 
     async fn heartbeat(&self, host_id: &str, body: &HostHeartbeat) -> Result<(), Problem> {
         let route = format!("hosts/{host_id}/heartbeat");
+        let said = self.alter.as_ref().map_or(*body, |alter| alter(*body));
         self.coordinator
-            .tell(Method::POST, &route, Some(body))
+            .tell(Method::POST, &route, Some(&said))
             .await
     }
 

@@ -254,7 +254,8 @@ impl Way {
         if let Some(open) = &mut self.open {
             open.works = false;
         }
-        self.core.lost(now);
+        let others = crate::opener::carries(self.paths.link.status().state);
+        self.core.lost(now, others);
     }
 
     async fn disconnect(&mut self) {

@@ -64,7 +64,9 @@ mod tokens;
 
 pub use coordinator::coordinator_http;
 pub use doctor::{InPlay, doctor, export};
-pub use handle::{EngineHandle, EngineOptions, EventStream, KNOWN_COORDINATORS, Keeping};
+pub use handle::{
+    AlterHeartbeat, EngineHandle, EngineOptions, EventStream, KNOWN_COORDINATORS, Keeping,
+};
 pub use news::{NewsEntry, news};
 pub use profile::open_profile;
 pub use warp_engine_core::command::Command;

@@ -91,7 +91,12 @@ impl Engine {
         let links = Links::new(coordinator.clone(), config.clone(), wrap.clone(), outbox(0));
         let programs = options.programs;
         let games = Instances::new(config.game.clone(), programs.clone(), outbox(0));
-        let hosting = Hosting::new(coordinator.clone(), config.clone(), wrap);
+        let hosting = Hosting::new(
+            coordinator.clone(),
+            config.clone(),
+            wrap,
+            options.alter_heartbeats,
+        );
         Ok(Self {
             machine: Machine::new(Settings::of(&config)),
             config,

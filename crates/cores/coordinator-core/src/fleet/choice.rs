@@ -39,6 +39,7 @@ struct Looked {
 pub(super) struct Picked {
     pub(super) host_id: String,
     points: f64,
+    believed: bool,
     measured: bool,
     /// Part of its places that are taken.
     used: f64,
@@ -58,7 +59,7 @@ impl Host {
             loss_percent: self.quality.loss_percent,
             members: self.load().saturating_add(further),
             places: self.record.max_players,
-            hardware: self.record.hardware,
+            said: self.doubts.believed().then_some(self.record.hardware),
         }
     }
 
@@ -266,8 +267,14 @@ impl Fleet {
         let fit = host.is_good_for(rules);
         let points = host.scored(0).points();
         let picked = self.pick(now, session_id, Some(way), Mode::Best);
+        let believed = host.doubts.believed();
         let better = picked.filter(|picked| {
-            !fit || (picked.measured && picked.points >= points + self.limits.margin)
+            let by_far = picked.measured && picked.points >= points + self.limits.margin;
+            !fit || if picked.believed == believed {
+                by_far
+            } else {
+                picked.believed
+            }
         });
         let better = better.map(|picked| picked.host_id);
         Some(Looked {
@@ -296,11 +303,22 @@ impl Fleet {
         let latency_ms = measured(|quality| quality.latency_ms);
         let loss_percent = measured(|quality| quality.loss_percent);
         if let Some(host) = self.hosts.get_mut(host_id) {
-            let said = host.beat.as_ref();
+            host.doubts.pass(now);
+            let found = &mut host.found;
+            found.latency_ms = latency_ms.or(found.latency_ms);
+            found.loss_percent = loss_percent.or(found.loss_percent);
+            // Of one that is not believed the last that members measured is the best that is known.
+            let else_it = match (host.doubts.believed(), &host.beat) {
+                (false, _) => *found,
+                (true, None) => Quality::default(),
+                (true, Some(beat)) => Quality {
+                    latency_ms: beat.latency_ms,
+                    loss_percent: beat.packet_loss_percent,
+                },
+            };
             host.quality = Quality {
-                latency_ms: latency_ms.or_else(|| said.and_then(|beat| beat.latency_ms)),
-                loss_percent: loss_percent
-                    .or_else(|| said.and_then(|beat| beat.packet_loss_percent)),
+                latency_ms: latency_ms.or(else_it.latency_ms),
+                loss_percent: loss_percent.or(else_it.loss_percent),
             };
         }
     }
@@ -312,6 +330,7 @@ fn picked(host_id: &str, host: &Host) -> Picked {
     Picked {
         host_id: host_id.to_owned(),
         points: scored.points(),
+        believed: host.doubts.believed(),
         measured: scored.is_measured(),
         used: f64::from(scored.members) / f64::from(scored.places.max(1)),
     }
@@ -321,7 +340,8 @@ fn choose(able: impl Iterator<Item = Picked>, mode: Mode) -> Option<Picked> {
     let able: Vec<Picked> = able.collect();
     let rank = |a: &Picked, b: &Picked| {
         let points = a.points.total_cmp(&b.points);
-        let by_score = a.measured.cmp(&b.measured).then(points);
+        let known = (a.believed, a.measured).cmp(&(b.believed, b.measured));
+        let by_score = known.then(points);
         // Of equals the first by name, so that the same fleet always decides the same.
         by_score.then_with(|| b.host_id.cmp(&a.host_id))
     };
@@ -331,6 +351,7 @@ fn choose(able: impl Iterator<Item = Picked>, mode: Mode) -> Option<Picked> {
     }
     let as_good = able
         .into_iter()
-        .filter(|one| one.measured == best.measured && one.points + BAND >= best.points);
+        .filter(|one| (one.believed, one.measured) == (best.believed, best.measured))
+        .filter(|one| one.points + BAND >= best.points);
     as_good.min_by(|a, b| a.used.total_cmp(&b.used).then_with(|| rank(b, a)))
 }

@@ -6,6 +6,7 @@ use std::time::Duration;
 use warp_protocol::hosting::{HostHeartbeat, HostStatus, HostView, HostsReason};
 use warp_protocol::signal::ServerSignal;
 
+use super::claims::Doubts;
 use super::leases::Change;
 use super::model::{FleetEvent, FleetTally, HostRecord, HostRefused, LeaseEnd};
 use super::policy::{check_heartbeat, check_record};
@@ -40,6 +41,9 @@ impl Host {
             bad: BTreeMap::new(),
             shunned_until: Duration::ZERO,
             quality: Quality::default(),
+            measured: BTreeMap::new(),
+            found: Quality::default(),
+            doubts: Doubts::default(),
         }
     }
 
@@ -114,6 +118,7 @@ impl Fleet {
             (
                 place == (&record.room, &record.peer_id, record.device_key),
                 host.next_slot,
+                (host.found, host.doubts),
             )
         });
         match known {
@@ -122,12 +127,14 @@ impl Fleet {
                 self.hosts
                     .insert(host_id.clone(), Host::new(record, now, 0));
             }
-            Some((false, next_slot)) => {
+            Some((false, next_slot, known)) => {
                 self.remove(now, &host_id);
-                let host = Host::new(record, now, next_slot);
+                let mut host = Host::new(record, now, next_slot);
+                // A new start makes nobody honest.
+                (host.found, host.doubts) = known;
                 self.hosts.insert(host_id.clone(), host);
             }
-            Some((true, _)) => self.renew(now, record),
+            Some((true, ..)) => self.renew(now, record),
         }
         self.grant_leases(now, &host_id);
         self.host(&host_id).ok_or(HostRefused::UnknownHost)
@@ -206,6 +213,7 @@ impl Fleet {
         let before = host.beat.replace(beat);
         let could = |beat: &HostHeartbeat| (beat.paused, beat.latency_ms.is_some());
         let changed = before.as_ref().map(could) != Some(could(&beat));
+        self.weigh(now, host_id);
         self.measure(now, host_id, &limits);
         self.grant_leases(now, host_id);
         if changed {

@@ -28,6 +28,9 @@
 //! * A host over which its members lose more than [`MAX_LOSS`] percent is not chosen. Who is on it for
 //!   [`FleetLimits::rounds`] evaluations is moved to another one, or to the endpoint where the zone
 //!   lets it carry players.
+//! * A host whose word does not fit with what is known otherwise ([`Claim`]) is no longer believed:
+//!   nothing that it says of itself counts, what members measured last holds on, and hosts that are
+//!   believed come first and take its members over.
 //! * A host can be kept out of a zone ([`Fleet::hold`]): it has no lease there until it is let in again.
 //! * A session that an operator moves leaves the hosts that it has, which carry it on for the grace. It
 //!   is given others and not those again for [`FleetLimits::shun`]; or, moved to the endpoint, none
@@ -40,6 +43,7 @@
 //! randomness: the names of rooms and peers come in with the records.
 
 mod choice;
+mod claims;
 mod hosts;
 mod leases;
 mod model;
@@ -58,8 +62,8 @@ use warp_protocol::signal::ServerSignal;
 pub use choice::MAX_LOSS;
 pub use hosts::HostFilter;
 pub use model::{
-    FleetCounters, FleetEvent, FleetLimits, FleetOutput, FleetTally, HostMinimum, HostRecord,
-    HostRefused, Lacking, LeaseEnd, Report, Routed, SessionRef, WAY, ZoneRules,
+    Claim, FleetCounters, FleetEvent, FleetLimits, FleetOutput, FleetTally, HostMinimum,
+    HostRecord, HostRefused, Lacking, LeaseEnd, Report, Routed, SessionRef, WAY, ZoneRules,
 };
 pub use policy::POLICY_LIFETIME;
 pub use steer::CannotServe;
@@ -98,6 +102,11 @@ struct Host {
     bad: BTreeMap<i64, Duration>,
     shunned_until: Duration,
     quality: Quality,
+    /// What each account's members measured of late.
+    measured: BTreeMap<i64, Sample>,
+    /// What members measured last, the middle of it.
+    found: Quality,
+    doubts: claims::Doubts,
 }
 
 /// As members measure it, else as the host says.

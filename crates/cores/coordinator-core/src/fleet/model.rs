@@ -48,6 +48,10 @@ pub struct FleetLimits {
     pub report_window: Duration,
     /// What members measured counts for so long.
     pub measured: Duration,
+    /// A host is not believed when what it says has not fitted for so long.
+    pub doubt: Duration,
+    /// And then until so long after the last time that it did not.
+    pub disbelief: Duration,
     /// A host is better by far when its score is by so much higher.
     pub margin: f64,
     /// In so many evaluations in a row.
@@ -75,6 +79,8 @@ impl Default for FleetLimits {
             reports: 3,
             report_window: seconds(300),
             measured: seconds(60),
+            doubt: seconds(10),
+            disbelief: seconds(600),
             margin: 15.0,
             rounds: 3,
             policy: seconds(1800),
@@ -317,6 +323,33 @@ impl LeaseEnd {
     }
 }
 
+/// What a host says of itself and others know better.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub enum Claim {
+    /// It carries fewer members than have just measured something over it.
+    Players,
+    /// Its round trip to the endpoint, ms: all members' own are longer by more than a way to the host
+    /// takes.
+    Latency,
+    /// What it loses, percent; or, without a word on that, that it can carry whom it is given: all
+    /// members lose far more.
+    Loss,
+}
+
+impl Claim {
+    /// All, in the order of [`FleetCounters::contradicted`].
+    pub const ALL: [Self; 3] = [Self::Players, Self::Latency, Self::Loss];
+
+    /// Its name in figures and on the live page.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Players => "players",
+            Self::Latency => "latency",
+            Self::Loss => "loss",
+        }
+    }
+}
+
 /// Something for the log and the counters.
 #[derive(Debug, Clone, PartialEq)]
 pub enum FleetEvent {
@@ -367,6 +400,17 @@ pub enum FleetEvent {
     StaleReport {
         /// Who reported.
         session_id: String,
+    },
+    /// What a host says of itself is not so: it is not believed for a while.
+    Contradicted {
+        /// The host.
+        host_id: String,
+        /// About what.
+        claim: Claim,
+        /// What it said last, in the claim's unit.
+        said: f64,
+        /// What is known otherwise.
+        found: f64,
     },
     /// A host tells of a member.
     MemberReported {
@@ -444,11 +488,19 @@ pub struct FleetCounters {
     pub ignored_reports: u64,
     /// Datagrams of flooding members, as their hosts tell.
     pub flooded: u64,
+    /// What hosts said and is not so, by [`Claim`].
+    pub contradicted: [u64; Claim::ALL.len()],
 }
 
 impl FleetCounters {
     pub(super) fn ended(&mut self, reason: LeaseEnd) {
         if let Some(count) = self.leases_ended.get_mut(reason as usize) {
+            *count += 1;
+        }
+    }
+
+    pub(super) fn contradicted(&mut self, claim: Claim) {
+        if let Some(count) = self.contradicted.get_mut(claim as usize) {
             *count += 1;
         }
     }

@@ -32,11 +32,14 @@ impl Fleet {
             HostVerdict::Good => {
                 place.bad = false;
                 let quality = measured(report);
-                if quality != Quality::default() {
-                    place.sample = Some(Sample { at: now, quality });
-                }
+                let sample = Some(Sample { at: now, quality });
+                let sample = sample.filter(|sample| sample.quality != Quality::default());
+                place.sample = sample.or(place.sample);
                 if let Some(host) = self.hosts.get_mut(&report.host_id) {
                     host.bad.remove(&account);
+                    if let Some(sample) = sample {
+                        host.note(account, sample);
+                    }
                 }
                 let limits = self.limits;
                 self.measure(now, &report.host_id, &limits);

@@ -11,7 +11,8 @@
 //!
 //! Latency and loss have at least 0 points, the sum is 0 to 100, with two decimals. What is not measured has no
 //! points: a host of which nobody knows latency and loss comes to 50 at best, and its score is shown
-//! as unknown.
+//! as unknown. Of a host that is not believed only latency and loss count, as its members measured
+//! them: free places and what it has are its word.
 
 use warp_protocol::hosting::HostHardware;
 
@@ -26,8 +27,8 @@ pub struct Scored {
     pub members: u32,
     /// Members at most.
     pub places: u32,
-    /// What it has.
-    pub hardware: HostHardware,
+    /// What it says that it has; none: it is not believed.
+    pub said: Option<HostHardware>,
 }
 
 impl Scored {
@@ -39,15 +40,21 @@ impl Scored {
         let loss = self
             .loss_percent
             .map_or(0.0, |percent| (20.0 - 2.0 * percent).max(0.0));
+        let sum = latency.min(30.0) + loss.min(20.0) + self.by_its_word();
+        (sum.clamp(0.0, 100.0) * 100.0).round() / 100.0
+    }
+
+    fn by_its_word(&self) -> f64 {
+        let Some(hardware) = &self.said else {
+            return 0.0;
+        };
         let used = f64::from(self.members) / f64::from(self.places.max(1));
         // Below 0 where a host carries more than it may.
         let free = 25.0 * (1.0 - used);
-        let hardware = &self.hardware;
         let cores = (f64::from(hardware.cpu_cores) / 4.0 * 10.0).min(10.0);
         let memory = (f64::from(hardware.memory_mb) / 8192.0 * 10.0).min(10.0);
         let network = (f64::from(hardware.network_speed_mbps) / 100.0 * 5.0).min(5.0);
-        let sum = latency.min(30.0) + loss.min(20.0) + free + cores + memory + network;
-        (sum.clamp(0.0, 100.0) * 100.0).round() / 100.0
+        free + cores + memory + network
     }
 
     /// Whether anything of the network was measured.
@@ -85,12 +92,12 @@ mod tests {
             loss_percent: measured.map(|m| m.1),
             members,
             places: 50,
-            hardware: HostHardware {
+            said: Some(HostHardware {
                 cpu_cores: cores,
                 cpu_frequency_mhz: 3000,
                 memory_mb: memory,
                 network_speed_mbps: mbps,
-            },
+            }),
         }
     }
 
@@ -115,6 +122,20 @@ mod tests {
             ..fresh
         };
         assert_eq!(half.score(), Some(80.0));
+    }
+
+    #[test]
+    fn of_a_host_that_is_not_believed_only_what_others_measured_counts() {
+        let boasts = Scored {
+            said: None,
+            ..of(Some((0.0, 0.0)), 0, 64, 1 << 20, 10_000)
+        };
+        assert_eq!(boasts.points(), 50.0);
+        let slow = Scored {
+            latency_ms: Some(200.0),
+            ..boasts
+        };
+        assert_eq!(slow.points(), 30.0);
     }
 
     #[test]

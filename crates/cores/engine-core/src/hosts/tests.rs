@@ -93,7 +93,7 @@ fn another_host_takes_the_place_and_a_new_epoch_keeps_the_connection() {
 #[test]
 fn silence_is_told_and_the_connection_made_anew() {
     let mut way = connected(T0);
-    way.lost(T0);
+    way.lost(T0, true);
     assert_eq!(
         way.drain(),
         [report(1, 1, HostVerdict::Silent), WayAction::Disconnect]
@@ -128,6 +128,16 @@ fn a_host_that_carries_is_told_of_again_and_again() {
 }
 
 #[test]
+fn a_host_is_not_blamed_while_nothing_else_carries() {
+    let mut way = connected(T0);
+    way.lost(T0, false);
+    assert_eq!(way.drain(), [WayAction::Disconnect]);
+    let (at, actions) = at_deadline(&mut way);
+    assert_eq!(at, T0 + TRIES.delay);
+    assert_eq!(actions, [WayAction::Connect(offer(1, 1))]);
+}
+
+#[test]
 fn another_network_makes_the_connection_anew_at_once() {
     let mut way = connected(T0);
     way.network_changed(T0 + TELL / 2);
@@ -145,7 +155,7 @@ enum Step {
     Told(Option<(u8, u32)>),
     Opened,
     Failed,
-    Lost,
+    Lost(bool),
     Tampered,
     Network,
     Time(u64),
@@ -156,7 +166,7 @@ fn step() -> impl Strategy<Value = Step> {
         prop::option::of((1u8..4, 1u32..5)).prop_map(Step::Told),
         Just(Step::Opened),
         Just(Step::Failed),
-        Just(Step::Lost),
+        any::<bool>().prop_map(Step::Lost),
         Just(Step::Tampered),
         Just(Step::Network),
         (0u64..40_000).prop_map(Step::Time),
@@ -185,7 +195,7 @@ proptest! {
                         connection = None;
                     }
                 }
-                Step::Lost => way.lost(now),
+                Step::Lost(others) => way.lost(now, others),
                 Step::Tampered => way.tampered(),
                 Step::Network => way.network_changed(now),
                 Step::Time(ms) => {

@@ -180,6 +180,18 @@ fn log(event: &FleetEvent) {
         FleetEvent::StaleReport { session_id } => {
             tracing::debug!(session = session_id, "report about a lease that is no more");
         }
+        FleetEvent::Contradicted {
+            host_id,
+            claim,
+            said,
+            found,
+        } => tracing::warn!(
+            host = host_id,
+            claim = claim.name(),
+            said,
+            found,
+            "what a host says of itself is not so: it is not believed for a while"
+        ),
         FleetEvent::MemberReported {
             host_id,
             peer_id,

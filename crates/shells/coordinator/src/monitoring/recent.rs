@@ -21,7 +21,8 @@ pub(crate) struct Happening {
     pub(crate) number: u64,
     /// When, ms since 1970.
     pub(crate) at_ms: u64,
-    /// `failover`, `move`, `lease-ended`, `host-silent`, `drained` or `member-reported`.
+    /// `failover`, `move`, `lease-ended`, `host-silent`, `drained`, `member-reported` or
+    /// `host-contradicted`.
     pub(crate) kind: &'static str,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) zone: Option<String>,
@@ -122,6 +123,11 @@ fn happening(event: &FleetEvent) -> Option<Happening> {
         FleetEvent::MemberReported { host_id, .. } => Happening {
             host: text(host_id),
             ..new("member-reported")
+        },
+        FleetEvent::Contradicted { host_id, claim, .. } => Happening {
+            host: text(host_id),
+            reason: Some(claim.name().into()),
+            ..new("host-contradicted")
         },
         FleetEvent::Moved { from: None, .. }
         | FleetEvent::LeaseGranted { .. }

@@ -7,7 +7,7 @@ use prometheus_client::{
     metrics::{counter::Counter, family::Family, gauge::Gauge},
     registry::{Registry, Unit},
 };
-use warp_coordinator_core::fleet::{FleetCounters, FleetTally, LeaseEnd};
+use warp_coordinator_core::fleet::{Claim, FleetCounters, FleetTally, LeaseEnd};
 use warp_protocol::hosting::HostsReason;
 
 use super::{
@@ -306,6 +306,15 @@ fn fleet(all: &mut Registry, app: &App) {
     set(&flooded, counters.flooded);
     let help = "Datagrams of flooding members that hosts dropped, as they tell";
     all.register("flooded_datagrams", help, flooded);
+    let contradicted = CountBy::default();
+    for (claim, count) in Claim::ALL.into_iter().zip(counters.contradicted) {
+        set(
+            &contradicted.get_or_create(&[("claim", claim.name())]),
+            count,
+        );
+    }
+    let help = "What hosts said of themselves and their players know better, by claim";
+    all.register("hosts_contradicted", help, contradicted);
 }
 
 fn tables(all: &mut Registry, app: &App) {
