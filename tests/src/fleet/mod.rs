@@ -132,8 +132,8 @@ pub struct Outcome {
     pub moves: u64,
     /// Datagrams that the endpoint refused for their epoch or slot.
     pub refused_routes: u64,
-    /// Leases that ended, over all coordinators of the run.
-    pub leases_ended: u64,
+    /// Hosts that could be given a member at the end: those with a lease and a free place.
+    pub available: usize,
     /// Times that the coordinator found a host's word to be wrong; an honest one's fails the run.
     pub contradictions: u64,
     /// Virtual time from the end of the troubles until every launcher was connected and had its hosts
@@ -171,7 +171,6 @@ pub struct World {
     outward: HashMap<(usize, PathKind), Place>,
     refused_routes: u64,
     contradictions: u64,
-    leases_ended: u64,
     datagrams: u64,
     /// Each of the coordinator's messages comes twice.
     doubled: bool,
@@ -213,7 +212,6 @@ impl World {
             outward: HashMap::new(),
             refused_routes: 0,
             contradictions: 0,
-            leases_ended: 0,
             datagrams: 0,
             doubled: rng.random_bool(0.3),
             generation: 0,
@@ -412,9 +410,6 @@ impl World {
                 | FleetOutput::PolicyToMember { .. }
                 | FleetOutput::EndHost { .. } => {}
                 FleetOutput::Event(event) => {
-                    if let FleetEvent::LeaseEnded { .. } = &event {
-                        self.leases_ended += 1;
-                    }
                     if let FleetEvent::Contradicted { host_id, .. } = &event {
                         let meddled = self.hosts[self.host_by_id[host_id]].meddled;
                         assert!(meddled, "an honest host is not believed: {event:?}");
@@ -678,7 +673,10 @@ impl World {
         let mut outcome = Outcome {
             refused_routes: self.refused_routes,
             contradictions: self.contradictions,
-            leases_ended: self.leases_ended,
+            available: self
+                .fleet
+                .as_ref()
+                .map_or(0, |fleet| fleet.available().len()),
             datagrams: self.datagrams,
             ..Outcome::default()
         };

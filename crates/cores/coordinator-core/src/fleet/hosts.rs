@@ -40,6 +40,8 @@ impl Host {
             retiring: 0,
             bad: BTreeMap::new(),
             shunned_until: Duration::ZERO,
+            tampered: false,
+            forgiven: None,
             quality: Quality::default(),
             measured: BTreeMap::new(),
             found: Quality::default(),
@@ -142,6 +144,10 @@ impl Fleet {
 
     fn renew(&mut self, now: Duration, record: HostRecord) {
         let host_id = record.host_id.clone();
+        let gone = |host: &Host| !host.attached && host.detached_at.is_some();
+        if self.hosts.get(&host_id).is_some_and(gone) {
+            self.start_anew(now, &host_id);
+        }
         let Some(host) = self.hosts.get_mut(&host_id) else {
             return;
         };
@@ -170,6 +176,22 @@ impl Fleet {
             for session_id in members.unwrap_or_default() {
                 self.tell(&session_id, HostsReason::First);
             }
+        }
+    }
+
+    /// A host registers whose socket has gone: its process is another one, and carries nobody.
+    fn start_anew(&mut self, now: Duration, host_id: &str) {
+        self.end_leases(now, host_id, None, LeaseEnd::Removed);
+        self.retire_all_of(host_id);
+        let window = self.limits.report_window;
+        let Some(host) = self.hosts.get_mut(host_id) else {
+            return;
+        };
+        // That it was silent is over with the process that was. One that dies again and again waits.
+        let lately = host.forgiven.is_some_and(|at| at + window > now);
+        if host.shunned_until > now && !host.tampered && !lately {
+            host.shunned_until = Duration::ZERO;
+            host.forgiven = Some(now);
         }
     }
 
@@ -396,6 +418,7 @@ impl Fleet {
                     host.expired = host.record.valid_until.is_some_and(|until| until <= now);
                     if host.shunned_until <= now {
                         host.shunned_until = Duration::ZERO;
+                        host.tampered = false;
                     }
                     self.grant_leases(now, &host_id);
                 }

@@ -22,6 +22,9 @@
 //!   of one account count as one), and where it has more than one at least two, found it bad within
 //!   [`FleetLimits::report`], its leases end and it has none for [`FleetLimits::shun`]. Of one account
 //!   at most [`FleetLimits::reports`] bad hosts count in [`FleetLimits::report_window`].
+//! * A host that registers after its socket went is another process: its leases end, its members are
+//!   moved, and that it was silent is forgotten once in [`FleetLimits::report_window`]; that it
+//!   tampered is not.
 //! * A host that drains gives its members away first, goes on carrying them for
 //!   [`FleetLimits::grace`], and is told when the last one is gone. The same grace holds when a better
 //!   host takes over. In all other cases it ends at once.
@@ -101,6 +104,10 @@ struct Host {
     /// Accounts that found it bad, and when.
     bad: BTreeMap<i64, Duration>,
     shunned_until: Duration,
+    /// A member found that it altered something, since it was last shunned.
+    tampered: bool,
+    /// When a new start last ended its being shunned.
+    forgiven: Option<Duration>,
     quality: Quality,
     /// What each account's members measured of late.
     measured: BTreeMap<i64, Sample>,

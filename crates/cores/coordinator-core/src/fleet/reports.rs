@@ -46,6 +46,11 @@ impl Fleet {
             }
             HostVerdict::Unreachable | HostVerdict::Silent | HostVerdict::Tampering => {
                 let again = std::mem::replace(&mut place.bad, true);
+                if report.verdict == HostVerdict::Tampering
+                    && let Some(host) = self.hosts.get_mut(&report.host_id)
+                {
+                    host.tampered = true;
+                }
                 if again || self.may_report(now, account) {
                     self.found_bad(now, session_id, account, &report.host_id);
                 } else {

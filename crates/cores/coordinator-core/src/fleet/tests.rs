@@ -103,9 +103,11 @@ pub(super) fn pass(
         now += 1.0;
         for (name, latency) in alive {
             let account = fleet.owner(name).unwrap();
-            fleet
-                .heartbeat(at(now), name, account, beat(*latency))
-                .unwrap();
+            let said = HostHeartbeat {
+                current_players: fleet.host(name).unwrap().current_players,
+                ..beat(*latency)
+            };
+            fleet.heartbeat(at(now), name, account, said).unwrap();
         }
         fleet.handle_timeout(at(now));
         out.extend(drain(fleet));
@@ -903,4 +905,61 @@ fn fifty_sessions_outlive_one_of_five_hosts_without_a_stampede() {
             "{hosts:?}"
         );
     }
+}
+
+#[test]
+fn a_host_that_was_silent_and_starts_anew_has_a_lease_at_once_but_not_again_and_again() {
+    let mut fleet = fleet(&[("a", 10.0, 10), ("b", 20.0, 10)]);
+    fleet.join(at(0.0), session("s", 100));
+    let silent = |fleet: &mut Fleet, now: f64, verdict| {
+        let offers = fleet.assigned("s");
+        let offer = offers.into_iter().find(|offer| offer.host_id == "a");
+        let report = Report {
+            host_id: "a".into(),
+            epoch: offer.unwrap().epoch,
+            verdict,
+            rtt_ms: None,
+            loss_percent: None,
+        };
+        fleet.report(at(now), "s", &report);
+        assert_eq!(names(fleet, "s"), ["b"]);
+        fleet.detached(at(now), "a");
+    };
+    let back = |fleet: &mut Fleet, now: f64| {
+        fleet.register(at(now), record("a", 1, 10)).unwrap();
+        fleet.attached(at(now), "a");
+        fleet.heartbeat(at(now), "a", 1, beat(10.0)).unwrap();
+        fleet.heartbeat(at(now), "b", 2, beat(20.0)).unwrap();
+        fleet.handle_timeout(at(now));
+        fleet.available().iter().any(|host| host.host_id == "a")
+    };
+    silent(&mut fleet, 1.0, HostVerdict::Silent);
+    assert!(back(&mut fleet, 2.0));
+    // The member avoids it for a while itself.
+    fleet.leave(at(3.0), "s");
+    fleet.join(at(3.0), session("s", 101));
+    silent(&mut fleet, 4.0, HostVerdict::Silent);
+    assert!(!back(&mut fleet, 5.0), "so soon again");
+    assert!(back(&mut fleet, 34.0));
+}
+
+#[test]
+fn a_host_that_tampered_is_not_forgiven_for_a_new_start() {
+    let mut fleet = fleet(&[("a", 10.0, 10), ("b", 20.0, 10)]);
+    fleet.join(at(0.0), session("s", 100));
+    let offers = fleet.assigned("s");
+    let report = Report {
+        host_id: "a".into(),
+        epoch: offers[0].epoch,
+        verdict: HostVerdict::Tampering,
+        rtt_ms: None,
+        loss_percent: None,
+    };
+    fleet.report(at(1.0), "s", &report);
+    fleet.detached(at(1.0), "a");
+    fleet.register(at(2.0), record("a", 1, 10)).unwrap();
+    fleet.attached(at(2.0), "a");
+    fleet.heartbeat(at(2.0), "a", 1, beat(10.0)).unwrap();
+    fleet.handle_timeout(at(2.0));
+    assert!(fleet.available().iter().all(|host| host.host_id != "a"));
 }
