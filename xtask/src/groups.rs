@@ -38,6 +38,8 @@ pub(crate) enum Group {
     Browser,
     /// The real window under Xvfb.
     Window,
+    /// Clippy over the code for Windows; a warning is an error.
+    Windows,
     /// Documentation and its examples; a warning is an error.
     Doc,
     /// Licences, sources and bans of all dependencies; advisories where the database can be had.
@@ -122,6 +124,10 @@ impl Group {
             Group::Netlab => with(packages::NETLAB),
             Group::Browser => with(packages::BROWSER),
             Group::Window => with(packages::WINDOW),
+            Group::Windows => Needs {
+                packages: packages::WINDOWS,
+                ..Needs::default()
+            },
         }
     }
 

@@ -4,6 +4,7 @@
 //! - `test`: every check that `main` must pass, in groups, with a table at the end.
 //! - `bench`: the measurements.
 //! - `release`: builds and signs the launcher's packages, and checks them as a launcher would.
+//! - `windows`: the code for Windows, checked on Linux.
 //! - `fuzz`: decoders under libFuzzer.
 //! - `bindings`: writes (or checks) the TypeScript types generated from Rust.
 //! - `purity`: proves that cores and words touch no runtime, socket, clock or file.
@@ -26,6 +27,7 @@ mod source_scan;
 mod summary;
 mod test;
 mod ui;
+mod windows;
 mod workspace;
 
 use std::path::PathBuf;
@@ -105,6 +107,8 @@ enum Command {
     /// Build the launcher's packages, sign them, put them into a folder for the coordinator, and check
     /// what was published as a launcher would: asked for, downloaded and verified.
     Release(release::Options),
+    /// Check the code for Windows: its standard library is built, then clippy runs over everything.
+    Windows(windows::Options),
     /// Generate the TypeScript types of the window from Rust.
     Bindings {
         /// Write nothing; fail if the files in the repository differ.
@@ -160,6 +164,10 @@ fn dispatch(cli: Cli) -> anyhow::Result<ExitCode> {
         ),
         Command::Release(options) => {
             release::run(&workspace, &options)?;
+            Ok(ExitCode::SUCCESS)
+        }
+        Command::Windows(options) => {
+            windows::run(&workspace, &options)?;
             Ok(ExitCode::SUCCESS)
         }
         Command::Bindings { check } => {

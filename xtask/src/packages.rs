@@ -83,6 +83,16 @@ pub(crate) const WINDOW: &[Package] = &[
     tool("dbus-x11", "dbus-launch"),
 ];
 
+/// For `cargo xtask windows`. `rustc-web` is the newest compiler that Debian has.
+pub(crate) const WINDOWS: &[Package] = &[
+    tool("build-essential", "cc"),
+    library("rustc-web"),
+    library("cargo-web"),
+    library("rust-web-clippy"),
+    library("rust-web-src"),
+    tool("gcc-mingw-w64-x86-64-posix", "x86_64-w64-mingw32-gcc"),
+];
+
 /// Those of `wanted` that are not installed, each once.
 pub(crate) fn missing(wanted: &[Package]) -> Vec<&'static str> {
     let mut names = Vec::new();

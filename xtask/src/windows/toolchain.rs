@@ -1,0 +1,145 @@
+//! Debian's compiler, and the standard library for Windows built with it.
+//!
+//! Debian has the sources of the standard library and no build of it for Windows. Building it takes
+//! nightly's `-Zbuild-std`, so a crate without content is built that way, once per compiler; the
+//! project itself is then compiled as ever, with the result as its sysroot.
+
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use anyhow::{Context as _, Result, bail};
+
+use crate::exec;
+use crate::workspace::{Workspace, program_in};
+
+/// What is compiled for.
+const TARGET: &str = "x86_64-pc-windows-gnu";
+/// A compiler of another origin, for instance rustup's, has another standard library.
+const CARGO: &str = "/usr/bin/cargo";
+const RUSTC: &str = "/usr/bin/rustc";
+/// Names the compiler that the sysroot belongs to.
+const MADE_WITH: &str = "made-with";
+/// There once the dependencies are checked; names the compiler too.
+const WARM: &str = "warm";
+
+/// What compiles for Windows.
+pub(super) struct Toolchain<'a> {
+    workspace: &'a Workspace,
+    /// Everything that is made.
+    root: PathBuf,
+}
+
+fn root(workspace: &Workspace) -> PathBuf {
+    workspace.target_dir.join("windows")
+}
+
+fn compiler() -> Result<String> {
+    exec::capture(Command::new(RUSTC).arg("-vV"))
+}
+
+impl<'a> Toolchain<'a> {
+    /// Whether the dependencies were checked already, by this compiler.
+    pub(super) fn is_warm(workspace: &Workspace) -> bool {
+        let warm = std::fs::read_to_string(root(workspace).join(WARM));
+        matches!((warm, compiler()), (Ok(warm), Ok(compiler)) if warm == compiler)
+    }
+
+    /// Notes that they are.
+    pub(super) fn set_warm(&self) -> Result<()> {
+        Ok(std::fs::write(self.root.join(WARM), compiler()?)?)
+    }
+
+    /// Builds the standard library, if it is not there for this compiler.
+    pub(super) fn prepare(workspace: &'a Workspace) -> Result<Self> {
+        let root = root(workspace);
+        let tools = Self { workspace, root };
+        let compiler = compiler()?;
+        let sysroot = tools.sysroot();
+        let made_with = std::fs::read_to_string(sysroot.join(MADE_WITH));
+        if made_with.is_ok_and(|made_with| made_with == compiler) {
+            return Ok(tools);
+        }
+        let _ = std::fs::remove_dir_all(&sysroot);
+        let build = tools.root.join("std-build");
+        let built = build_std(&tools.root.join("std"), &build)?;
+        let libraries = sysroot.join("lib/rustlib").join(TARGET).join("lib");
+        std::fs::create_dir_all(&libraries)?;
+        for entry in std::fs::read_dir(&built).with_context(|| built.display().to_string())? {
+            let file = entry?.path();
+            if file.extension().is_some_and(|end| end == "rlib")
+                && let Some(name) = file.file_name()
+            {
+                std::fs::copy(&file, libraries.join(name))?;
+            }
+        }
+        std::fs::remove_dir_all(&build)?;
+        std::fs::write(sysroot.join(MADE_WITH), compiler)?;
+        Ok(tools)
+    }
+
+    fn sysroot(&self) -> PathBuf {
+        self.root.join("sysroot")
+    }
+
+    fn target_dir(&self) -> PathBuf {
+        self.root.join("target")
+    }
+
+    /// `cargo WHAT --workspace --target ...`, with the front end in the launcher itself. The whole
+    /// workspace always: cargo unites the features of what is selected.
+    pub(super) fn cargo(&self, what: &[&str]) -> Command {
+        let mut cargo = debian_cargo(&self.workspace.root);
+        cargo.args(what);
+        cargo.args(["--workspace", "--locked", "--target", TARGET]);
+        // What names lines in the source makes Windows programs several times as large.
+        cargo.env("CARGO_PROFILE_DEV_DEBUG", "false");
+        cargo.args(["--features", "warp-launcher/custom-protocol"]);
+        cargo.env("CARGO_TARGET_DIR", self.target_dir());
+        let variable = |name| {
+            let target = TARGET.replace('-', "_").to_uppercase();
+            format!("CARGO_TARGET_{target}_{name}")
+        };
+        let sysroot = format!("--sysroot={}", self.sysroot().display());
+        cargo.env(variable("RUSTFLAGS"), sysroot);
+        // Debian has two of it, which differ in their threads.
+        cargo.env(variable("LINKER"), "x86_64-w64-mingw32-gcc-posix");
+        cargo
+    }
+}
+
+/// Debian's cargo with Debian's compiler, whatever toolchain started us.
+fn debian_cargo(folder: &Path) -> Command {
+    let mut cargo = program_in(folder, CARGO);
+    let path = std::env::var_os("PATH").unwrap_or_default();
+    let first = std::iter::once(PathBuf::from("/usr/bin"));
+    if let Ok(path) = std::env::join_paths(first.chain(std::env::split_paths(&path))) {
+        cargo.env("PATH", path);
+    }
+    cargo.env("RUSTC", RUSTC);
+    // Of the toolchain that started us; `RUSTFLAGS` would take the sysroot's place.
+    for name in ["RUSTUP_TOOLCHAIN", "LD_LIBRARY_PATH", "RUSTFLAGS"] {
+        cargo.env_remove(name);
+    }
+    cargo
+}
+
+/// Builds the standard library; gives the folder of its parts.
+fn build_std(source: &Path, build: &Path) -> Result<PathBuf> {
+    std::fs::create_dir_all(source.join("src"))?;
+    std::fs::write(
+        source.join("Cargo.toml"),
+        "[package]\nname = \"empty\"\nversion = \"0.0.0\"\nedition = \"2024\"\n[workspace]\n",
+    )?;
+    std::fs::write(source.join("src/lib.rs"), "")?;
+    let mut cargo = debian_cargo(source);
+    cargo.args(["build", "--release", "--target", TARGET]);
+    cargo.arg("-Zbuild-std=std,panic_unwind,panic_abort,test");
+    cargo.env("RUSTC_BOOTSTRAP", "1");
+    cargo.env("CARGO_TARGET_DIR", build);
+    exec::run(&mut cargo).context("building the standard library for Windows")?;
+    let built = build.join(TARGET).join("release/deps");
+    if !built.is_dir() {
+        bail!("{} was not made", built.display());
+    }
+    Ok(built)
+}
