@@ -102,7 +102,12 @@ impl Group {
             ..Needs::default()
         };
         match self {
-            Group::Setup | Group::Fmt | Group::Purity | Group::Ui | Group::Deny => Needs::default(),
+            Group::Setup
+            | Group::Fmt
+            | Group::Purity
+            | Group::Ui
+            | Group::Windows
+            | Group::Deny => Needs::default(),
             Group::Bindings | Group::Clippy | Group::Sim | Group::Doc => Needs {
                 workspace: true,
                 ..Needs::default()
@@ -124,10 +129,6 @@ impl Group {
             Group::Netlab => with(packages::NETLAB),
             Group::Browser => with(packages::BROWSER),
             Group::Window => with(packages::WINDOW),
-            Group::Windows => Needs {
-                packages: packages::WINDOWS,
-                ..Needs::default()
-            },
         }
     }
 

@@ -161,9 +161,6 @@ impl Runner<'_> {
             && let Err(NotInstalled::Failed(error)) =
                 packages::install(&packages::missing(&welcome))
         {
-            if group == Group::Windows {
-                return Ok(Some(Outcome::Skipped(format!("{error:#}"))));
-            }
             return Err(error.context("system packages"));
         }
         let missing = packages::missing(&wanted);
@@ -360,18 +357,8 @@ impl Runner<'_> {
         }
         let mut wanted = Vec::new();
         for group in groups.iter().filter(|group| group.exists(self.workspace)) {
-            if *group == Group::Windows {
-                continue;
-            }
             wanted.extend(needed_packages(*group));
             wanted.extend(group.needs().welcome);
-        }
-        // Not every Debian has these; without them the group skips itself, and the others run.
-        if groups.contains(&Group::Windows)
-            && let Err(NotInstalled::Failed(error)) =
-                packages::install(&packages::missing(packages::WINDOWS))
-        {
-            eprintln!("warning: the packages for Windows: {error:#}");
         }
         match packages::install(&packages::missing(&wanted)) {
             Ok(()) => {}

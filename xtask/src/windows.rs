@@ -29,12 +29,23 @@ pub(crate) fn run(workspace: &Workspace, _: &Options) -> Result<()> {
     check(workspace)
 }
 
-/// The group of `cargo xtask test`, where an earlier run has checked the dependencies.
+/// The group of `cargo xtask test`, where an earlier run has checked the dependencies. Its packages are
+/// its own: not every Debian has them, and nobody else needs a second compiler.
 pub(crate) fn group(workspace: &Workspace) -> Result<Outcome> {
-    if !Toolchain::is_warm(workspace) {
+    if !Toolchain::was_used(workspace) {
         return Ok(Outcome::Skipped(
             "nothing was checked for Windows here yet, which takes long the first time; \
              `cargo xtask windows --check` does it"
+                .into(),
+        ));
+    }
+    if let Err(error) = packages::ensure(packages::WINDOWS) {
+        return Ok(Outcome::Skipped(format!("{error:#}")));
+    }
+    if !Toolchain::is_warm(workspace) {
+        return Ok(Outcome::Skipped(
+            "the compiler for Windows is another one than was used before; \
+             `cargo xtask windows --check` begins anew"
                 .into(),
         ));
     }

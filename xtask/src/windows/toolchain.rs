@@ -38,7 +38,12 @@ fn compiler() -> Result<String> {
 }
 
 impl<'a> Toolchain<'a> {
-    /// Whether the dependencies were checked already, by this compiler.
+    /// Whether the dependencies were checked already, by whatever compiler.
+    pub(super) fn was_used(workspace: &Workspace) -> bool {
+        root(workspace).join(WARM).is_file()
+    }
+
+    /// Whether they were by this one.
     pub(super) fn is_warm(workspace: &Workspace) -> bool {
         let warm = std::fs::read_to_string(root(workspace).join(WARM));
         matches!((warm, compiler()), (Ok(warm), Ok(compiler)) if warm == compiler)
