@@ -267,7 +267,7 @@ pub fn answer_lines(answer: &ConsoleAnswer) -> Vec<String> {
 /// not show: where that is most of it, the line says where it can be read.
 pub fn notice_lines(text: &str, from: &str, zone: Option<&str>) -> Vec<String> {
     let zone = zone.map_or(String::new(), |zone| format!(" ({zone})"));
-    let letters = || text.chars().filter(|letter| letter.is_alphanumeric());
+    let letters = || text.chars().filter(|letter| letter.is_alphabetic());
     let strange = letters().filter(|letter| !letter.is_ascii()).count();
     let text = if 2 * strange > letters().count() {
         "the launcher's window shows what this chat cannot"
