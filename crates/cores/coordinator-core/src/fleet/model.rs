@@ -337,7 +337,7 @@ pub enum Claim {
 }
 
 impl Claim {
-    /// All, in the order of [`FleetCounters::contradicted`].
+    /// All, in the order of the counts of `FleetCounters`.
     pub const ALL: [Self; 3] = [Self::Players, Self::Latency, Self::Loss];
 
     /// Its name in figures and on the live page.
