@@ -114,8 +114,10 @@ impl Store {
         let mut connection = self.pool.connection(BACKUP_TIME).await?;
         // It writes, though not to this database.
         connection.execute(sql("PRAGMA query_only = OFF")).await?;
-        connection.execute(sql("VACUUM INTO $1").bind(name)).await?;
-        connection.execute(sql("PRAGMA query_only = ON")).await?;
+        let copied = connection.execute(sql("VACUUM INTO $1").bind(name)).await;
+        // Also after a copy that failed: the connection goes back to those that read.
+        let readable = connection.execute(sql("PRAGMA query_only = ON")).await;
+        copied.and(readable)?;
         let synced = File::open(fresh).and_then(|file| file.sync_all());
         synced.map_err(data_dir::io_at(fresh))?;
         Ok(())
