@@ -72,6 +72,9 @@ struct RateRow {
     bytes: usize,
     per_s: f64,
     ms: Spread,
+    /// Processor time of the coordinator for one, microseconds: what does not depend on what else the
+    /// machine does.
+    processor_us: f64,
     /// The bare server with requests and answers of this shape.
     bare_per_s: Option<f64>,
     /// The Python coordinator on such a machine.
@@ -123,7 +126,9 @@ pub(crate) fn run(args: &Args) -> Result<Outcome> {
     if wants(Part::Relay) {
         for sockets in sizes(&[50, 200, 1000, 10_000]) {
             let subject = Subject::start(&cores)?;
-            let row = runtime.block_on(Box::pin(relay::measure(&subject, sockets, span)))?;
+            let bare = plain::Bare::start(&cores)?;
+            let measured = relay::measure(&subject, &bare, sockets, span);
+            let row = runtime.block_on(Box::pin(measured))?;
             outcome.relay.push(row);
         }
         let subject = Subject::start(&cores)?;
@@ -258,9 +263,9 @@ async fn rates(
         ),
     ];
     for (what, request, anchor) in plan {
-        let rate = measure(subject.address, vec![request.clone(); many], span).await?;
+        let measuring = measure(subject.address, vec![request.clone(); many], span);
+        rows.push(row(what, subject, measuring, anchor).await?);
         asked.push(request);
-        rows.push(row(what, rate, anchor));
     }
     subject
         .hosts(20..if quick { 100 } else { 1000 }, &volunteer)
@@ -270,9 +275,9 @@ async fn rates(
         ("hosts, 1,000, a page of 100", "hosts/?limit=100", None),
     ] {
         let request = get(path);
-        let rate = measure(subject.address, vec![request.clone(); many], span).await?;
+        let measuring = measure(subject.address, vec![request.clone(); many], span);
+        rows.push(row(what, subject, measuring, anchor).await?);
         asked.push(request);
-        rows.push(row(what, rate, anchor));
     }
     // The bare server with the same requests: as many bytes there and back.
     for (row, request) in rows.iter_mut().zip(asked) {
@@ -280,21 +285,33 @@ async fn rates(
         let rate = measure(bare.address, vec![request; many], span).await?;
         row.bare_per_s = Some(rate.per_s);
     }
-    rows.push(row("sign-in", subject.sign_ins(4, span).await?, None));
-    rows.push(row("refresh", subject.refreshes(many, span).await?, None));
-    rows.push(row("join", subject.joins(many, span, &token).await?, None));
+    let sign_ins = subject.sign_ins(4, span);
+    rows.push(row("sign-in", subject, sign_ins, None).await?);
+    let refreshes = subject.refreshes(many, span);
+    rows.push(row("refresh", subject, refreshes, None).await?);
+    let joins = subject.joins(many, span, &token);
+    rows.push(row("join", subject, joins, None).await?);
     Ok(rows)
 }
 
-fn row(what: &'static str, rate: Rate, anchor_per_s: Option<f64>) -> RateRow {
-    RateRow {
+async fn row(
+    what: &'static str,
+    subject: &Subject,
+    measuring: impl Future<Output = Result<Rate>>,
+    anchor_per_s: Option<f64>,
+) -> Result<RateRow> {
+    let before = subject.processor()?;
+    let rate = measuring.await?;
+    let spent = subject.processor()?.saturating_sub(before);
+    Ok(RateRow {
         what,
         bytes: rate.bytes,
         per_s: rate.per_s,
         ms: rate.ms,
+        processor_us: spent.as_secs_f64() * 1e6 / rate.asked.max(1) as f64,
         bare_per_s: None,
         anchor_per_s,
-    }
+    })
 }
 
 /// Whether the plan's targets were reached: ten times each rate, a tenth of each p99 and of the memory.
@@ -342,20 +359,22 @@ fn holds(outcome: &Outcome) -> bool {
 
 fn show_rates(rows: &[RateRow]) {
     println!(
-        "| | bytes | requests/s | p50 ms | p99 ms | bare server/s | Python/s | times Python |"
+        "| | bytes | requests/s | p50 ms | p99 ms | processor us each | bare server/s | Python/s | \
+         times Python |"
     );
-    println!("|---|---:|---:|---:|---:|---:|---:|---:|");
+    println!("|---|---:|---:|---:|---:|---:|---:|---:|---:|");
     let number = |value: Option<f64>, digits: usize| {
         value.map_or_else(|| "-".to_owned(), |value| format!("{value:.digits$}"))
     };
     for row in rows {
         println!(
-            "| {} | {} | {:.0} | {:.2} | {:.2} | {} | {} | {} |",
+            "| {} | {} | {:.0} | {:.2} | {:.2} | {:.0} | {} | {} | {} |",
             row.what,
             row.bytes,
             row.per_s,
             row.ms.p50,
             row.ms.p99,
+            row.processor_us,
             number(row.bare_per_s, 0),
             number(row.anchor_per_s, 0),
             number(row.anchor_per_s.map(|anchor| row.per_s / anchor), 1),

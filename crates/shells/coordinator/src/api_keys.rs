@@ -12,10 +12,8 @@
 use std::path::PathBuf;
 
 use axum::{
-    extract::{Request, State},
+    extract::Request,
     http::{HeaderMap, HeaderName, header},
-    middleware::Next,
-    response::{IntoResponse, Response},
 };
 use ring::hmac;
 use serde::Deserialize;
@@ -169,21 +167,18 @@ fn is_public(path: &str) -> bool {
     open.contains(&path) || bare.is_some_and(|path| under.contains(&path))
 }
 
-/// Lets a request through if it needs no key, or shows one. Stands below CORS, so that preflights,
-/// which can carry none, are answered before.
-pub(crate) async fn check(State(app): State<App>, request: Request, next: Next) -> Response {
+/// Lets a request through if it needs no key, or shows one.
+pub(crate) fn check(app: &App, request: &Request) -> Result<(), Refused> {
     let keys = &app.api_keys;
     if !keys.required || is_public(request.uri().path()) {
-        return next.run(request).await;
+        return Ok(());
     }
     let shown = keys.shown(request.headers());
-    let good = shown
-        .as_ref()
-        .is_some_and(|key| keys.name_of(key, ApiScope::Client).is_some());
-    if good {
-        return next.run(request).await;
+    let is_good = |key| keys.name_of(key, ApiScope::Client).is_some();
+    if shown.as_ref().is_some_and(is_good) {
+        return Ok(());
     }
-    keys.refuse(shown.is_some()).into_response()
+    Err(keys.refuse(shown.is_some()))
 }
 
 #[cfg(test)]

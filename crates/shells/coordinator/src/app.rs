@@ -15,7 +15,12 @@ use crate::{
     game_accounts::GameAccounts,
     limits::KeyedLimit,
     live::Live,
-    monitoring::{health::Health, metrics::Metrics, snapshot::Rates, viewers::Viewers},
+    monitoring::{
+        health::Health,
+        metrics::Metrics,
+        snapshot::{LastFigures, Rates},
+        viewers::Viewers,
+    },
     npc::Npcs,
     passwords::Hasher,
     rate_limits::{RequestLimits, SignalLimits},
@@ -53,6 +58,7 @@ pub(crate) struct Shared {
     /// What `/health` looks at; whoever needs a further store adds it.
     pub(crate) health: Health,
     pub(crate) rates: Rates,
+    pub(crate) figures: LastFigures,
     pub(crate) viewers: Viewers,
     /// What the AI service said of the NPCs of each zone.
     pub(crate) npcs: Npcs,
@@ -99,6 +105,7 @@ impl App {
             metrics: self.metrics.clone(),
             health: health(&self.store, &live, true),
             rates: Rates::default(),
+            figures: LastFigures::default(),
             viewers: Viewers::default(),
             npcs: Npcs::default(),
             game_accounts: self.game_accounts.clone(),

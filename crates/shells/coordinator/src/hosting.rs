@@ -95,6 +95,8 @@ struct HostPlace {
     certified: u64,
     /// Where it registered from.
     from: SocketAddr,
+    /// Its [`number_of`](serving::number_of).
+    number: i64,
     /// Its signaling socket.
     socket: Option<ConnId>,
 }
@@ -290,6 +292,7 @@ impl Hosting {
                 device_key,
                 certified,
                 from,
+                number: serving::number_of("host", &host_id),
                 socket: state.places.get(&host_id).and_then(|place| place.socket),
             };
             state.places.insert(host_id.clone(), place);

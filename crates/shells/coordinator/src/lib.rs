@@ -25,6 +25,7 @@
 //! * Logs never hold a password, a token, a query or a header.
 
 mod admin;
+mod answer;
 mod api;
 mod api_keys;
 mod app;

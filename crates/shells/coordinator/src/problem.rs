@@ -1,14 +1,13 @@
 //! Refusals: every one is an [`ErrorBody`] with a stable code, whoever made it.
 
 use axum::{
-    Json,
     http::{HeaderValue, StatusCode, header},
     response::{IntoResponse, Response},
 };
 use warp_coordinator_core::access::Refusal;
 use warp_protocol::{ProblemCode, rest::ErrorBody};
 
-use crate::{monitoring::requests::RefusedWith, store::StoreError};
+use crate::{answer::Json, monitoring::requests::RefusedWith, store::StoreError};
 
 /// A refusal on its way to a client.
 #[derive(Debug)]

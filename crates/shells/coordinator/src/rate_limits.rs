@@ -19,10 +19,8 @@ use std::{
 };
 
 use axum::{
-    extract::{Request, State},
-    http::{HeaderName, HeaderValue},
-    middleware::Next,
-    response::{IntoResponse, Response},
+    extract::Request,
+    http::{HeaderMap, HeaderName, HeaderValue},
 };
 use governor::DefaultDirectRateLimiter;
 use parking_lot::Mutex;
@@ -85,7 +83,7 @@ struct Bucket {
 
 /// How a request stands.
 #[derive(Debug, Clone, Copy, PartialEq)]
-struct Standing {
+pub(crate) struct Standing {
     limit: u32,
     remaining: u32,
     /// Until the bucket is empty.
@@ -219,34 +217,37 @@ fn class_of(path: &str) -> Option<&'static str> {
     )
 }
 
-/// Counts a request, and refuses it where there are too many.
-pub(crate) async fn limit(State(app): State<App>, mut request: Request, next: Next) -> Response {
-    let Some(class) = class_of(request.uri().path()) else {
-        return next.run(request).await;
-    };
+/// Counts a request. None: its route is not limited.
+pub(crate) fn count(app: &App, request: &mut Request) -> Option<Standing> {
+    let class = class_of(request.uri().path())?;
     let address: Option<&ClientAddr> = request.extensions().get();
     let address = address.map(|ClientAddr(address)| address.ip());
-    let account = signed_in(&app, &mut request);
-    let standing = app.requests.count(account, address, class);
-    let mut response = match standing.wait {
-        None => next.run(request).await,
-        Some(wait) => {
-            let seconds = wait.as_secs() + 1;
-            let text = format!("too many requests; try again in {seconds} s");
-            Refused::new(ProblemCode::TooManyRequests, text)
-                .retry_after(seconds)
-                .into_response()
-        }
-    };
-    let reset = SystemTime::now() + standing.reset;
-    let reset = reset
-        .duration_since(UNIX_EPOCH)
-        .map_or(0, |d| d.as_secs() + 1);
-    let headers = response.headers_mut();
-    headers.insert(LIMIT, HeaderValue::from(standing.limit));
-    headers.insert(REMAINING, HeaderValue::from(standing.remaining));
-    headers.insert(RESET, HeaderValue::from(reset));
-    response
+    let account = signed_in(app, request);
+    Some(app.requests.count(account, address, class))
+}
+
+impl Standing {
+    /// # Errors
+    /// `too-many-requests`, where there are.
+    pub(crate) fn check(&self) -> Result<(), Refused> {
+        let Some(wait) = self.wait else {
+            return Ok(());
+        };
+        let seconds = wait.as_secs() + 1;
+        let text = format!("too many requests; try again in {seconds} s");
+        Err(Refused::new(ProblemCode::TooManyRequests, text).retry_after(seconds))
+    }
+
+    /// Says on an answer how its asker stands.
+    pub(crate) fn say(&self, headers: &mut HeaderMap) {
+        let reset = SystemTime::now() + self.reset;
+        let reset = reset
+            .duration_since(UNIX_EPOCH)
+            .map_or(0, |d| d.as_secs() + 1);
+        headers.insert(LIMIT, HeaderValue::from(self.limit));
+        headers.insert(REMAINING, HeaderValue::from(self.remaining));
+        headers.insert(RESET, HeaderValue::from(reset));
+    }
 }
 
 /// The buckets of signaling messages, one per account, over all its sockets.

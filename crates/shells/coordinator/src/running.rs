@@ -37,7 +37,7 @@ use crate::{
     monitoring::{
         health::Health,
         metrics::Metrics,
-        snapshot::Rates,
+        snapshot::{LastFigures, Rates},
         viewers::{self, Viewers},
     },
     npc::{self, Npcs},
@@ -204,6 +204,7 @@ impl Coordinator {
             metrics: metrics.clone(),
             health: health(&store, &live, config.cluster.is_none()),
             rates: Rates::default(),
+            figures: LastFigures::default(),
             viewers: Viewers::default(),
             npcs: Npcs::default(),
             tokens: Arc::new(AccessTokens::new(&signing, config.access_lifetime)),

@@ -130,9 +130,24 @@ pub(crate) fn micros_of(at: std::time::SystemTime) -> i64 {
 pub(crate) fn rfc3339(micros: i64) -> String {
     let at = time::OffsetDateTime::from_unix_timestamp_nanos(i128::from(micros) * 1000);
     let at = at.unwrap_or(time::OffsetDateTime::UNIX_EPOCH);
-    let (year, month, day) = (at.year(), u8::from(at.month()), at.day());
     let (hour, minute, second, micros) = at.to_hms_micro();
-    format!("{year:04}-{month:02}-{day:02}T{hour:02}:{minute:02}:{second:02}.{micros:06}+00:00")
+    // By hand: a list of a thousand hosts has a thousand of them.
+    let mut text = String::with_capacity("2026-01-02T03:04:05.000006+00:00".len());
+    let mut put = |value: u32, digits: u32, then: &str| {
+        for place in (0..digits).rev() {
+            let digit = value / 10_u32.pow(place) % 10;
+            text.extend(char::from_digit(digit, 10));
+        }
+        text.push_str(then);
+    };
+    put(at.year().unsigned_abs(), 4, "-");
+    put(u8::from(at.month()).into(), 2, "-");
+    put(at.day().into(), 2, "T");
+    put(hour.into(), 2, ":");
+    put(minute.into(), 2, ":");
+    put(second.into(), 2, ".");
+    put(micros, 6, "+00:00");
+    text
 }
 
 /// Unix seconds.
@@ -143,6 +158,28 @@ pub(crate) fn unix_now() -> i64 {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn times_are_rfc_3339_with_all_their_digits() {
+        use time::{OffsetDateTime, format_description::well_known::Rfc3339};
+        assert_eq!(rfc3339(0), "1970-01-01T00:00:00.000000+00:00");
+        for micros in [
+            1,
+            1_767_323_045_000_006,
+            951_782_399_999_999,
+            253_402_300_799_999_999,
+        ] {
+            let text = rfc3339(micros);
+            assert_eq!(text.len(), 32, "{text}");
+            let read = OffsetDateTime::parse(&text, &Rfc3339).unwrap();
+            assert_eq!(
+                read.unix_timestamp_nanos(),
+                i128::from(micros) * 1000,
+                "{text}"
+            );
+        }
+        assert_eq!(rfc3339(i64::MAX), rfc3339(0), "beyond the calendar");
+    }
 
     #[test]
     fn tokens_hold_until_they_expire_and_only_with_our_key() {

@@ -122,6 +122,8 @@ pub(crate) struct Rate {
     pub(crate) ms: Spread,
     /// Bytes of one answer's body.
     pub(crate) bytes: usize,
+    /// All that were asked, those before the counted time too.
+    pub(crate) asked: usize,
 }
 
 /// One connection for each request, each of which asks it over and over.
@@ -149,11 +151,11 @@ pub(crate) async fn measure_with(
         let next = next.clone();
         tasks.push(local.spawn_local(async move {
             let mut connection = Connection::open(to).await?;
-            let (mut times, mut bytes) = (Vec::new(), 0);
+            let (mut times, mut bytes, mut asked) = (Vec::new(), 0, 0);
             loop {
                 let sent = Instant::now();
                 if sent >= end {
-                    return anyhow::Ok((times, bytes));
+                    return anyhow::Ok((times, bytes, asked));
                 }
                 let (status, body) = connection.ask(&request).await?;
                 let took = sent.elapsed();
@@ -166,6 +168,7 @@ pub(crate) async fn measure_with(
                     times.push(took);
                 }
                 bytes = body.len();
+                asked += 1;
                 if let Some(other) = next(number, body)? {
                     request = other;
                 }
@@ -173,15 +176,17 @@ pub(crate) async fn measure_with(
         }));
     }
     local.await;
-    let (mut all, mut bytes) = (Vec::new(), 0);
+    let (mut all, mut bytes, mut asked) = (Vec::new(), 0, 0);
     for task in tasks {
-        let (times, length) = task.await??;
+        let (times, length, count) = task.await??;
         all.extend(times);
         bytes = length;
+        asked += count;
     }
     Ok(Rate {
         per_s: all.len() as f64 / span.as_secs_f64(),
         ms: Spread::of(&all),
         bytes,
+        asked,
     })
 }

@@ -1,4 +1,4 @@
-//! The bare server: axum with routes of the same shape, and nothing behind them.
+//! The bare server: axum with routes and sockets of the same shape, and nothing behind them.
 
 use std::io::Write as _;
 use std::net::{Ipv4Addr, SocketAddr};
@@ -10,7 +10,9 @@ use axum::Json;
 use axum::Router;
 use axum::body::Bytes;
 use axum::extract::Path;
+use axum::extract::ws::{Message, WebSocket, WebSocketUpgrade};
 use axum::routing::get;
+use axum::serve::ListenerExt as _;
 use serde_json::Value;
 
 use super::Cores;
@@ -26,13 +28,29 @@ pub(crate) fn serve() -> Result<()> {
         let asked = move |Path(length): Path<usize>| async move { filled(length) };
         let told =
             move |Path(length): Path<usize>, Json(_): Json<Value>| async move { filled(length) };
-        let router = Router::new().route("/bytes/{length}", get(asked).post(told));
+        let echo = |upgrade: WebSocketUpgrade| async move { upgrade.on_upgrade(echo) };
+        let router = Router::new()
+            .route("/bytes/{length}", get(asked).post(told))
+            .route("/echo", get(echo));
         let listener = tokio::net::TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await?;
         println!("{}", listener.local_addr()?);
         std::io::stdout().flush()?;
-        axum::serve(listener, router).await?;
+        axum::serve(
+            listener.tap_io(|socket| drop(socket.set_nodelay(true))),
+            router,
+        )
+        .await?;
         Ok(())
     })
+}
+
+/// A relay that looks at nothing and knows nobody: what comes goes back on the same socket.
+async fn echo(mut socket: WebSocket) {
+    while let Some(Ok(message)) = socket.recv().await {
+        if matches!(message, Message::Text(_)) && socket.send(message).await.is_err() {
+            return;
+        }
+    }
 }
 
 /// It, as a process.

@@ -12,7 +12,8 @@ use serde::Serialize;
 use serde_json::{Value, json};
 use tokio_tungstenite::tungstenite::Message;
 
-use super::subject::{PLAYER, Session, Socket, Subject};
+use super::plain::Bare;
+use super::subject::{PLAYER, Session, Socket, Subject, connect};
 use crate::stats::Spread;
 
 /// Relays a second at which the delay is measured.
@@ -27,6 +28,8 @@ const LEAST: u32 = 100;
 const MOST: Duration = Duration::from_millis(10);
 /// How long the last relays may be under way.
 const LINGER: Duration = Duration::from_millis(500);
+/// Sessions that are made before their sockets are opened; an even number, because they are pairs.
+const BATCH: usize = 1000;
 /// Handshakes at once.
 const AT_ONCE: usize = 64;
 
@@ -37,6 +40,10 @@ pub(crate) struct Row {
     opened_per_s: f64,
     relays_per_s: u32,
     pub(crate) ms: Spread,
+    /// Processor time of the coordinator for one, microseconds.
+    processor_us: f64,
+    /// A bare axum server that sends back what comes, at the same rate with as many sockets.
+    bare_ms: Spread,
     /// The Python coordinator's.
     pub(crate) anchor_p99_ms: Option<f64>,
 }
@@ -46,6 +53,8 @@ pub(crate) struct Highest {
     sockets: usize,
     per_s: u32,
     ms: Spread,
+    /// Processor time of the coordinator for one, microseconds.
+    processor_us: f64,
     /// The rate above it that did not hold; none: there was none.
     beyond_per_s: Option<u32>,
 }
@@ -54,7 +63,7 @@ pub(crate) struct Highest {
 pub(crate) struct Memory {
     pub(crate) sockets: usize,
     opened_per_s: f64,
-    /// The coordinator's resident memory with its sessions and without sockets, MiB.
+    /// The coordinator's resident memory before, MiB.
     before_mib: f64,
     /// What a session costs without its socket: grant, room, place at the endpoint.
     kib_per_session: f64,
@@ -79,12 +88,58 @@ struct Crowd {
     _tasks: tokio::task::JoinSet<()>,
 }
 
-async fn open(subject: &Subject, sessions: &[Session], token: &str) -> Result<(Vec<Socket>, f64)> {
-    let begun = Instant::now();
+/// Sessions with their sockets, in the order that they were made in.
+struct Opened {
+    sessions: Vec<Session>,
+    sockets: Vec<Socket>,
+    /// Handshakes a second.
+    per_s: f64,
+    /// The coordinator's resident memory before there was any, and with [`BATCH`] sessions, or all if there
+    /// are fewer, that have no socket yet; KiB.
+    empty: u64,
+    unopened: (u64, usize),
+}
+
+/// Makes sessions and opens their sockets, some at a time: a session without a socket is not kept for long.
+async fn open(subject: &Subject, sockets: usize, token: &str) -> Result<Opened> {
+    let empty = subject.memory()?;
+    let mut opened = Opened {
+        sessions: Vec::with_capacity(sockets),
+        sockets: Vec::with_capacity(sockets),
+        per_s: 0.0,
+        empty,
+        unopened: (empty, 0),
+    };
+    let mut spent = Duration::ZERO;
+    while opened.sockets.len() < sockets {
+        let count = BATCH.min(sockets - opened.sockets.len());
+        let sessions = subject.sessions(count, token).await?;
+        if opened.sockets.is_empty() {
+            opened.unopened = (subject.memory()?, count);
+        }
+        subject.pair(&sessions, token).await?;
+        let begun = Instant::now();
+        let first = opened.sockets.len();
+        let sockets = shake(subject, &sessions, token, first).await?;
+        opened.sockets.extend(sockets);
+        spent += begun.elapsed();
+        opened.sessions.extend(sessions);
+    }
+    opened.per_s = sockets as f64 / spent.as_secs_f64();
+    Ok(opened)
+}
+
+/// `first` sockets are there already.
+async fn shake(
+    subject: &Subject,
+    sessions: &[Session],
+    token: &str,
+    first: usize,
+) -> Result<Vec<Socket>> {
     let mut queue = sessions.iter().enumerate();
     let one = |(number, session): (usize, &Session)| {
         let query = format!("peer_id={}&session_id={}", session.peer, session.id);
-        async move { (number, subject.socket(&query, token, number).await) }
+        async move { (number, subject.socket(&query, token, first + number).await) }
     };
     let mut opening: FuturesUnordered<_> = queue.by_ref().take(AT_ONCE).map(one).collect();
     let mut sockets: Vec<Option<Socket>> = sessions.iter().map(|_| None).collect();
@@ -92,8 +147,7 @@ async fn open(subject: &Subject, sessions: &[Session], token: &str) -> Result<(V
         sockets[number] = Some(socket?);
         opening.extend(queue.next().map(one));
     }
-    let per_s = sessions.len() as f64 / begun.elapsed().as_secs_f64();
-    Ok((sockets.into_iter().flatten().collect(), per_s))
+    Ok(sockets.into_iter().flatten().collect())
 }
 
 /// Reads until a signal of this type.
@@ -114,23 +168,39 @@ async fn until(socket: &mut Socket, kind: &str, session: &str) -> Result<()> {
 impl Crowd {
     async fn new(subject: &Subject, sockets: usize) -> Result<Self> {
         let token = subject.token(PLAYER).await?;
-        let sessions = subject.sessions(sockets, &token).await?;
-        subject.pair(&sessions, &token).await?;
-        let (mut opened, opened_per_s) = open(subject, &sessions, &token).await?;
-        for (pair, grants) in opened.chunks_exact_mut(2).zip(sessions.chunks_exact(2)) {
+        let mut opened = open(subject, sockets, &token).await?;
+        let pairs = opened.sockets.chunks_exact_mut(2);
+        for (pair, grants) in pairs.zip(opened.sessions.chunks_exact(2)) {
             let join = json!({"type": "join", "session_id": grants[0].id}).to_string();
             pair[1].send(Message::text(join)).await?;
             until(&mut pair[1], "session-joined", &grants[0].id).await?;
         }
+        let to = |number: usize| opened.sessions[number ^ 1].peer.clone();
+        let sockets = opened.sockets.into_iter().enumerate();
+        let sockets = sockets.map(|(number, socket)| (socket, to(number)));
+        Ok(Self::of(sockets.collect(), opened.per_s))
+    }
+
+    /// Sockets of the bare server, each of which hears itself.
+    async fn bare(bare: &Bare, sockets: usize) -> Result<Self> {
+        let begun = Instant::now();
+        let mut opened = Vec::with_capacity(sockets);
+        for number in 0..sockets {
+            let socket = connect(bare.address, "echo", None, number).await?;
+            opened.push((socket, "itself".to_owned()));
+        }
+        let per_s = sockets as f64 / begun.elapsed().as_secs_f64();
+        Ok(Self::of(opened, per_s))
+    }
+
+    /// Each with the name that what it sends goes to.
+    fn of(sockets: Vec<(Socket, String)>, opened_per_s: f64) -> Self {
         let (arrived, start) = (Rc::<RefCell<Vec<Duration>>>::default(), Instant::now());
         let mut tasks = tokio::task::JoinSet::new();
         let mut senders = Vec::new();
-        for (number, socket) in opened.into_iter().enumerate() {
+        for (socket, to) in sockets {
             let (sink, mut stream) = socket.split();
-            senders.push(Sender {
-                sink,
-                to: sessions[number ^ 1].peer.clone(),
-            });
+            senders.push(Sender { sink, to });
             let arrived = Rc::clone(&arrived);
             tasks.spawn_local(async move {
                 while let Some(Ok(message)) = stream.next().await {
@@ -143,13 +213,13 @@ impl Crowd {
                 }
             });
         }
-        Ok(Self {
+        Self {
             senders,
             arrived,
             start,
             opened_per_s,
             _tasks: tasks,
-        })
+        }
     }
 
     /// Relays at this rate between pairs by chance. Each delay counts from when it was to be sent.
@@ -160,11 +230,13 @@ impl Crowd {
         let mut sent = 0_u32;
         while begun.elapsed() < span {
             let due = begun + Duration::from_secs(1) * sent / per_s;
-            if due > Instant::now() {
-                tokio::time::sleep_until(due.into()).await;
-            } else {
-                // So that what arrives is read although sending is late.
+            // The timer's millisecond is longer than what is measured, so the moment is waited for awake:
+            // this core does nothing else. What arrives is read meanwhile, and also when sending is late.
+            loop {
                 tokio::task::yield_now().await;
+                if due <= Instant::now() {
+                    break;
+                }
             }
             let chosen = rand::rng().random_range(0..self.senders.len());
             let sender = &mut self.senders[chosen];
@@ -192,19 +264,37 @@ fn mark_of(text: &str) -> Option<Duration> {
     Some(Duration::from_nanos(nanos))
 }
 
+fn each_us(spent: Duration, per_s: u32, span: Duration) -> f64 {
+    spent.as_secs_f64() * 1e6 / (f64::from(per_s) * span.as_secs_f64())
+}
+
 /// The delay with so many sockets.
-pub(crate) async fn measure(subject: &Subject, sockets: usize, span: Duration) -> Result<Row> {
+pub(crate) async fn measure(
+    subject: &Subject,
+    bare: &Bare,
+    sockets: usize,
+    span: Duration,
+) -> Result<Row> {
     tokio::task::LocalSet::new()
         .run_until(async {
             let mut crowd = Crowd::new(subject, sockets).await?;
             crowd.relay(STEADY, span / 5).await?;
+            let before = subject.processor()?;
             let (ms, lost) = crowd.relay(STEADY, span).await?;
+            let spent = subject.processor()?.saturating_sub(before);
             ensure!(lost == 0, "{lost} relays did not arrive");
+            let opened_per_s = crowd.opened_per_s;
+            drop(crowd);
+            let mut crowd = Crowd::bare(bare, sockets).await?;
+            crowd.relay(STEADY, span / 5).await?;
+            let (bare_ms, _) = crowd.relay(STEADY, span).await?;
             Ok(Row {
                 sockets,
-                opened_per_s: crowd.opened_per_s,
+                opened_per_s,
+                bare_ms,
                 relays_per_s: STEADY,
                 ms,
+                processor_us: each_us(spent, STEADY, span),
                 anchor_p99_ms: match sockets {
                     50 => Some(1.75),
                     10_000 => Some(37.0),
@@ -221,12 +311,14 @@ pub(crate) async fn highest(subject: &Subject, span: Duration) -> Result<Highest
     tokio::task::LocalSet::new()
         .run_until(async {
             let mut crowd = Crowd::new(subject, CROWD).await?;
-            let (mut low, mut high) = ((0, Spread::of(&[])), None);
+            let (mut low, mut high) = ((0, Spread::of(&[]), 0.0), None);
             let mut rate = 1000;
             for _ in 0..12 {
+                let before = subject.processor()?;
                 let (ms, lost) = crowd.relay(rate, span / 2).await?;
+                let spent = subject.processor()?.saturating_sub(before);
                 if lost == 0 && ms.p99 <= crate::stats::ms(MOST) {
-                    low = (rate, ms);
+                    low = (rate, ms, each_us(spent, rate, span / 2));
                 } else {
                     high = Some(rate);
                 }
@@ -241,6 +333,7 @@ pub(crate) async fn highest(subject: &Subject, span: Duration) -> Result<Highest
                 sockets: CROWD,
                 per_s: low.0,
                 ms: low.1,
+                processor_us: low.2,
                 beyond_per_s: high,
             })
         })
@@ -250,45 +343,51 @@ pub(crate) async fn highest(subject: &Subject, span: Duration) -> Result<Highest
 /// What idle sockets cost.
 pub(crate) async fn memory(subject: &Subject, sockets: usize) -> Result<Memory> {
     let token = subject.token(PLAYER).await?;
-    let empty = subject.memory()?;
-    let sessions = subject.sessions(sockets, &token).await?;
-    let before = subject.memory()?;
-    let (opened, opened_per_s) = open(subject, &sessions, &token).await?;
-    ensure!(opened.len() == sockets, "not all sockets are open");
+    let opened = open(subject, sockets, &token).await?;
     // What they are told at the beginning is under way.
     tokio::time::sleep(Duration::from_secs(1)).await;
     let after = subject.memory()?;
-    let each = |from: u64, to: u64| to.saturating_sub(from) as f64 / sockets as f64;
+    let each = |from: u64, to: u64, count: usize| to.saturating_sub(from) as f64 / count as f64;
+    let (unopened, count) = opened.unopened;
+    let kib_per_session = each(opened.empty, unopened, count);
+    let both = each(opened.empty, after, sockets);
     Ok(Memory {
         sockets,
-        opened_per_s,
-        before_mib: before as f64 / 1024.0,
-        kib_per_session: each(empty, before),
-        kib_per_socket: each(before, after),
+        opened_per_s: opened.per_s,
+        before_mib: opened.empty as f64 / 1024.0,
+        kib_per_session,
+        kib_per_socket: both - kib_per_session,
     })
 }
 
 pub(crate) fn show(rows: &[Row], highest: &Highest) {
-    println!("| sockets | opened/s | relays/s | p50 ms | p99 ms | Python p99 ms |");
-    println!("|---:|---:|---:|---:|---:|---:|");
+    println!(
+        "| sockets | opened/s | relays/s | p50 ms | p99 ms | processor us each | bare p50 ms | bare p99 ms | Python p99 ms |"
+    );
+    println!("|---:|---:|---:|---:|---:|---:|---:|---:|---:|");
     for row in rows {
         let anchor = row.anchor_p99_ms;
         println!(
-            "| {} | {:.0} | {} | {:.3} | {:.3} | {} |",
+            "| {} | {:.0} | {} | {:.3} | {:.3} | {:.0} | {:.3} | {:.3} | {} |",
             row.sockets,
             row.opened_per_s,
             row.relays_per_s,
             row.ms.p50,
             row.ms.p99,
+            row.processor_us,
+            row.bare_ms.p50,
+            row.bare_ms.p99,
             anchor.map_or_else(|| "-".to_owned(), |ms| ms.to_string())
         );
     }
     println!(
-        "\nHighest rate under 10 ms p99 with {} sockets: {}/s, p99 {:.2} ms ({} did not hold); \
+        "\nHighest rate under 10 ms p99 with {} sockets: {}/s, p99 {:.2} ms, {:.0} us of processor each \
+         ({} did not hold); \
          Python: 6,000/s at p99 4.7 ms.\n",
         highest.sockets,
         highest.per_s,
         highest.ms.p99,
+        highest.processor_us,
         highest
             .beyond_per_s
             .map_or_else(|| "nothing above".to_owned(), |rate| format!("{rate}/s"))

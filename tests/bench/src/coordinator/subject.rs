@@ -116,6 +116,18 @@ impl Subject {
             .parse()?)
     }
 
+    /// Processor time that it has had, all threads together; counted by the kernel in steps of 10 ms.
+    pub(crate) fn processor(&self) -> Result<Duration> {
+        let stat = std::fs::read_to_string(format!("/proc/{}/stat", self.program.id()))?;
+        // The name stands in parentheses and may hold anything; utime is the 12th field behind it.
+        let (_, fields) = stat.rsplit_once(") ").context("no name in stat")?;
+        let mut ticks = fields.split(' ').skip(11).take(2).map(str::parse::<u64>);
+        let (Some(Ok(user)), Some(Ok(system))) = (ticks.next(), ticks.next()) else {
+            anyhow::bail!("the kernel does not tell the processor time");
+        };
+        Ok(Duration::from_millis(10 * (user + system)))
+    }
+
     fn sign_in(name: &str) -> Request {
         let body = json!({"username": name, "password": PASSWORD});
         Request::post("/api/v1/auth/login", "", &body)
@@ -180,18 +192,8 @@ impl Subject {
     /// Opens a signaling socket; `number` spreads them over source addresses, each of which has a
     /// bounded number of ports.
     pub(crate) async fn socket(&self, query: &str, token: &str, number: usize) -> Result<Socket> {
-        let url = format!("ws://{}/api/v1/signaling/ws?{query}", self.address);
-        let mut request = url.into_client_request()?;
-        let bearer = format!("Bearer {token}").parse()?;
-        request.headers_mut().insert("authorization", bearer);
-        let tcp = tokio::net::TcpSocket::new_v4()?;
-        let source = [127, 0, 0, u8::try_from(2 + number / 5000)?];
-        tcp.bind((source, 0).into())?;
-        let stream = tcp.connect(self.address).await?;
-        stream.set_nodelay(true)?;
-        let small = WebSocketConfig::default().read_buffer_size(1024);
-        let opened = tokio_tungstenite::client_async_with_config(request, stream, Some(small));
-        Ok(opened.await.context("signaling socket")?.0)
+        let path = format!("api/v1/signaling/ws?{query}");
+        connect(self.address, &path, Some(token), number).await
     }
 
     fn join(token: &str) -> Request {
@@ -260,6 +262,28 @@ impl Subject {
         let next = move |_, _: &[u8]| Ok(Some(Self::join(&token)));
         measure_with(self.address, requests, span, next).await
     }
+}
+
+/// Opens a WebSocket. `number`: how many there are already; an address has so many ports only.
+pub(crate) async fn connect(
+    to: SocketAddr,
+    path: &str,
+    token: Option<&str>,
+    number: usize,
+) -> Result<Socket> {
+    let mut request = format!("ws://{to}/{path}").into_client_request()?;
+    if let Some(token) = token {
+        let bearer = format!("Bearer {token}").parse()?;
+        request.headers_mut().insert("authorization", bearer);
+    }
+    let tcp = tokio::net::TcpSocket::new_v4()?;
+    let source = [127, 0, 0, u8::try_from(2 + number / 5000)?];
+    tcp.bind((source, 0).into())?;
+    let stream = tcp.connect(to).await?;
+    stream.set_nodelay(true)?;
+    let small = WebSocketConfig::default().read_buffer_size(1024);
+    let opened = tokio_tungstenite::client_async_with_config(request, stream, Some(small));
+    Ok(opened.await.context("WebSocket")?.0)
 }
 
 /// Sockets of hosts; they close when this is dropped.

@@ -81,7 +81,16 @@ impl Host {
         }
     }
 
+    fn score(&self) -> Option<f64> {
+        self.scored(0).score()
+    }
+
     fn view(&self) -> HostView {
+        self.view_with(self.score())
+    }
+
+    /// Where its score is known already.
+    fn view_with(&self, quality_score: Option<f64>) -> HostView {
         let record = &self.record;
         HostView {
             host_id: record.host_id.clone(),
@@ -94,7 +103,7 @@ impl Host {
             latency_ms: self.quality.latency_ms,
             packet_loss_percent: self.quality.loss_percent,
             bandwidth_usage_mbps: self.beat.map_or(0.0, |beat| beat.bandwidth_usage_mbps),
-            quality_score: self.scored(0).score(),
+            quality_score,
         }
     }
 }
@@ -318,13 +327,36 @@ impl Fleet {
 
     /// Hosts, by name.
     pub fn hosts(&self, filter: HostFilter) -> Vec<HostView> {
-        let views = self.hosts.values().map(Host::view);
-        let status = |view: &HostView| filter.status.is_none_or(|status| view.status == status);
-        let score = |view: &HostView| {
-            let least = filter.min_score;
-            least.is_none_or(|least| view.quality_score.is_some_and(|score| score >= least))
+        let hosts = self.wanted(filter);
+        hosts.map(|(host, score)| host.view_with(score)).collect()
+    }
+
+    /// A page of the hosts, the best first, an unknown one below all known ones, equals by name; and how
+    /// many there are in all.
+    pub fn best_hosts(
+        &self,
+        filter: HostFilter,
+        offset: usize,
+        limit: usize,
+    ) -> (Vec<HostView>, usize) {
+        let mut hosts: Vec<_> = self.wanted(filter).collect();
+        let points = |score: Option<f64>| score.unwrap_or(-1.0);
+        hosts.sort_by(|(_, a), (_, b)| points(*b).total_cmp(&points(*a)));
+        let page = hosts.iter().skip(offset).take(limit);
+        let views = page.map(|(host, score)| host.view_with(*score)).collect();
+        (views, hosts.len())
+    }
+
+    /// Hosts by name, each with its score.
+    fn wanted(&self, filter: HostFilter) -> impl Iterator<Item = (&Host, Option<f64>)> {
+        let fits = move |host: &Host, score: Option<f64>| {
+            filter.status.is_none_or(|status| host.status() == status)
+                && filter
+                    .min_score
+                    .is_none_or(|least| score.is_some_and(|score| score >= least))
         };
-        views.filter(|view| status(view) && score(view)).collect()
+        let hosts = self.hosts.values().map(|host| (host, host.score()));
+        hosts.filter(move |(host, score)| fits(host, *score))
     }
 
     /// How many hosts there are, and what was measured of them.
@@ -340,7 +372,7 @@ impl Fleet {
                 HostStatus::Maintenance => &mut tally.maintenance,
             } += 1;
             if status == HostStatus::Online {
-                scores.add(host.scored(0).score());
+                scores.add(host.score());
             }
         }
         for place in self.sessions.values().flat_map(|session| &session.ways) {

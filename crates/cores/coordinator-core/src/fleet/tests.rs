@@ -870,6 +870,14 @@ fn lists_are_filtered() {
     assert_eq!(of(Some(HostStatus::Online), None), ["a", "b"]);
     assert_eq!(of(Some(HostStatus::Maintenance), None), ["c"]);
     assert_eq!(of(None, Some(95.0)), ["a", "c"]);
+    let page = |offset, limit| {
+        let (views, total) = fleet.best_hosts(HostFilter::default(), offset, limit);
+        let names: Vec<_> = views.into_iter().map(|view| view.host_id).collect();
+        (names.join(" "), total)
+    };
+    assert_eq!(page(0, 9), ("a c b".to_owned(), 3), "the best first");
+    assert_eq!(page(1, 1), ("c".to_owned(), 3));
+    assert_eq!(page(3, 9), (String::new(), 3));
     let available = fleet.available();
     let available: Vec<_> = available.iter().map(|view| view.host_id.as_str()).collect();
     assert_eq!(available, ["a", "b"]);

@@ -1,6 +1,6 @@
 //! The routes of [`warp_protocol::admin`].
 
-use axum::{Json, extract::State, http::StatusCode};
+use axum::{extract::State, http::StatusCode};
 use serde::Deserialize;
 use warp_protocol::{
     ProblemCode,
@@ -17,6 +17,7 @@ use super::{
 };
 use crate::{
     admin,
+    answer::Json,
     app::App,
     audit::Who,
     bans::enforce_bans,

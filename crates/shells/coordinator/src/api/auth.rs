@@ -3,7 +3,6 @@
 use std::net::SocketAddr;
 
 use axum::{
-    Json,
     extract::State,
     http::{HeaderMap, StatusCode},
 };
@@ -16,6 +15,7 @@ use warp_protocol::{
 };
 
 use crate::{
+    answer::Json,
     api_keys::ApiScope,
     app::App,
     bans::check_now,

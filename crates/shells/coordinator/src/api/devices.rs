@@ -1,6 +1,6 @@
 //! The coordinator's key, certificates of devices, and their end.
 
-use axum::{Json, extract::State};
+use axum::extract::State;
 use serde::Deserialize;
 use warp_protocol::{
     ProblemCode,
@@ -13,6 +13,7 @@ use warp_protocol::{
 
 use crate::{
     admin::short,
+    answer::Json,
     app::App,
     audit::{Done, Who, audited},
     authority::Applicant,

@@ -6,15 +6,15 @@ use std::{
 };
 
 use axum::{
-    Json,
     extract::State,
     http::StatusCode,
     response::{IntoResponse, Response},
 };
+use serde::Serialize;
 use serde_json::{Value, json};
 use warp_protocol::{ProblemCode, rest::IceServer};
 
-use crate::{app::App, monitoring::health::Status};
+use crate::{answer::Json, app::App, monitoring::health::Status};
 
 pub(crate) async fn about() -> Json<Value> {
     Json(json!({
@@ -29,33 +29,49 @@ pub(crate) async fn about() -> Json<Value> {
 /// and `stun`, the servers that tell a machine where it is seen from and want no credentials.
 pub(crate) async fn health(State(app): State<App>) -> Response {
     let report = app.health.report().await;
-    let checks: BTreeMap<&str, &str> = report
-        .iter()
-        .map(|(name, status)| (*name, status.text()))
-        .collect();
     let wrong: Vec<String> = report
         .iter()
         .filter(|(_, status)| **status != Status::Healthy)
         .map(|(name, status)| format!("{name}: {}", status.text()))
         .collect();
     let healthy = |name| report.get(name) == Some(&Status::Healthy);
-    let mut body = json!({
-        "status": if wrong.is_empty() { "healthy" } else { "unhealthy" },
-        "service": env!("CARGO_PKG_NAME"),
-        "version": env!("CARGO_PKG_VERSION"),
-        "store": if healthy("database") { "connected" } else { "down" },
-        "checks": checks,
-        "time_ms": now_ms(),
-        "stun": open_stun(&app),
-    });
-    if wrong.is_empty() {
-        return Json(body).into_response();
-    }
-    if let Some(body) = body.as_object_mut() {
-        body.insert("detail".to_owned(), wrong.join("; ").into());
-        body.insert("code".to_owned(), json!(ProblemCode::CoordinatorFault));
-    }
-    (StatusCode::SERVICE_UNAVAILABLE, Json(body)).into_response()
+    let is_well = wrong.is_empty();
+    let body = Health {
+        status: if is_well { "healthy" } else { "unhealthy" },
+        service: env!("CARGO_PKG_NAME"),
+        version: env!("CARGO_PKG_VERSION"),
+        store: if healthy("database") {
+            "connected"
+        } else {
+            "down"
+        },
+        checks: &report,
+        time_ms: now_ms(),
+        stun: open_stun(&app),
+        detail: (!is_well).then(|| wrong.join("; ")),
+        code: (!is_well).then_some(ProblemCode::CoordinatorFault),
+    };
+    let status = if is_well {
+        StatusCode::OK
+    } else {
+        StatusCode::SERVICE_UNAVAILABLE
+    };
+    (status, Json(body)).into_response()
+}
+
+#[derive(Serialize)]
+struct Health<'a> {
+    status: &'static str,
+    service: &'static str,
+    version: &'static str,
+    store: &'static str,
+    checks: &'a BTreeMap<&'static str, Status>,
+    time_ms: u64,
+    stun: Vec<&'a str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    detail: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    code: Option<ProblemCode>,
 }
 
 /// ms since 1970.

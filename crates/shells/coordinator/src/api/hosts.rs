@@ -2,7 +2,7 @@
 
 use std::time::SystemTime;
 
-use axum::{Json, extract::State, http::StatusCode};
+use axum::{extract::State, http::StatusCode};
 use serde::Deserialize;
 use warp_coordinator_core::fleet::{HostFilter, HostRecord};
 use warp_protocol::{
@@ -19,6 +19,7 @@ use super::{
 };
 use crate::{
     admin::short,
+    answer::Json,
     app::App,
     audit::{Done, Who, audited},
     bans::check_now,
@@ -166,11 +167,8 @@ pub(crate) async fn list(
     let status = status.as_deref().map(status_of).transpose()?;
     let min_score = wanted.min_quality_score;
     let filter = HostFilter { status, min_score };
-    let mut hosts = app.live.hosting.hosts(filter);
-    // The best first, an unknown one below all known ones; of equals by name, as they come.
-    let points = |host: &HostView| host.quality_score.unwrap_or(-1.0);
-    hosts.sort_by(|a, b| points(b).total_cmp(&points(a)));
-    Ok(page(&app, &caller, paging, hosts))
+    let hosting = &app.live.hosting;
+    Ok(hosting.best_hosts(filter, paging, viewer(&caller)))
 }
 
 fn page(app: &App, caller: &Caller, paging: Paging, hosts: Vec<HostView>) -> Page<HostResponse> {

@@ -22,7 +22,7 @@ use std::time::Duration;
 
 use axum::{
     Router,
-    extract::{DefaultBodyLimit, Request},
+    extract::{DefaultBodyLimit, Request, State},
     http::{HeaderName, HeaderValue, Method, StatusCode, header},
     middleware::{self, Next},
     response::{IntoResponse, Response},
@@ -50,6 +50,7 @@ use warp_protocol::{
 
 pub(crate) use auth::{NewAccount, make_account};
 pub(crate) use devices::{device as device_in, revoke_in, revoked_target};
+pub(crate) use paging::{Page, Paging};
 pub(crate) use sessions::cannot_serve;
 pub(crate) use zones::{find, prove_device};
 
@@ -58,7 +59,8 @@ use crate::{
     app::App,
     monitoring::{requests, scrape::MEDIA_TYPE},
     problem::{Refused, internal},
-    rate_limits, ws,
+    rate_limits::{self, Standing},
+    ws,
 };
 use table::{Route, Who, delete, get, patch, post};
 
@@ -496,18 +498,14 @@ pub(crate) fn router(app: App) -> Router {
     table::router(routes())
         .fallback(not_found)
         .method_not_allowed_fallback(method_not_allowed)
-        .layer(DefaultBodyLimit::max(MAX_BODY))
-        .layer(middleware::from_fn(in_time))
-        .layer(middleware::from_fn_with_state(app.clone(), api_keys::check))
-        .layer(middleware::from_fn_with_state(
-            app.clone(),
-            rate_limits::limit,
-        ))
-        .layer(cors)
-        .layer(CatchPanicLayer::custom(panicked))
-        .layer(middleware::from_fn_with_state(
-            app.clone(),
-            requests::observed,
+        // One layer of several, the outermost first: layers one by one would each be boxed, and cloned with
+        // every request, with all below them.
+        .layer((
+            middleware::from_fn_with_state(app.clone(), requests::observed),
+            CatchPanicLayer::custom(panicked),
+            cors,
+            middleware::from_fn_with_state(app.clone(), admitted),
+            DefaultBodyLimit::max(MAX_BODY),
         ))
         .with_state(app)
 }
@@ -532,8 +530,24 @@ fn cors(config: &CoordinatorConfig) -> CorsLayer {
         .max_age(Duration::from_secs(600))
 }
 
-async fn in_time(request: Request, next: Next) -> Response {
-    match tokio::time::timeout(REQUEST_TIME, next.run(request)).await {
+/// Lets a request through that is not one too many and has its key where it needs one. Stands below CORS,
+/// so that preflights, which can carry none, are answered before.
+async fn admitted(State(app): State<App>, mut request: Request, next: Next) -> Response {
+    let standing = rate_limits::count(&app, &mut request);
+    let within = standing.as_ref().map_or(Ok(()), Standing::check);
+    let checked = within.and_then(|()| api_keys::check(&app, &request));
+    let mut response = match checked {
+        Ok(()) => in_time(next.run(request)).await,
+        Err(refused) => refused.into_response(),
+    };
+    if let Some(standing) = standing {
+        standing.say(response.headers_mut());
+    }
+    response
+}
+
+async fn in_time(answer: impl Future<Output = Response>) -> Response {
+    match tokio::time::timeout(REQUEST_TIME, answer).await {
         Ok(response) => response,
         Err(_) => Refused::new(
             ProblemCode::CoordinatorFault,

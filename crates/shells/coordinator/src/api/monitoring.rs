@@ -3,7 +3,6 @@
 use std::{convert::Infallible, sync::LazyLock};
 
 use axum::{
-    Json,
     extract::State,
     http::{HeaderValue, header},
     response::{
@@ -13,14 +12,13 @@ use axum::{
 };
 use base64::{Engine as _, prelude::BASE64_STANDARD};
 use futures_util::stream;
-use serde_json::Value;
 use sha2::{Digest, Sha256};
 
 use crate::{
     app::App,
     monitoring::{
         access::{Scraper, Viewer},
-        scrape, snapshot,
+        scrape,
     },
     problem::Refused,
 };
@@ -58,8 +56,10 @@ fn exposition(text: String) -> Response {
 }
 
 /// What the page shows, once.
-pub(crate) async fn dashboard(State(app): State<App>, _: Viewer) -> Result<Json<Value>, Refused> {
-    snapshot::dashboard(&app).await.map(Json)
+pub(crate) async fn dashboard(State(app): State<App>, _: Viewer) -> Result<Response, Refused> {
+    let text = app.figures.text(&app).await?;
+    let json = HeaderValue::from_static("application/json");
+    Ok(([(header::CONTENT_TYPE, json)], text).into_response())
 }
 
 /// The same again and again, as server-sent events; see [`crate::monitoring::viewers`].

@@ -1,6 +1,6 @@
 //! What staff says to the players.
 
-use axum::{Json, extract::State};
+use axum::extract::State;
 use time::{OffsetDateTime, format_description::well_known::Rfc3339};
 use warp_protocol::{
     rest::{NoticeRequest, NoticeSent},
@@ -9,6 +9,7 @@ use warp_protocol::{
 
 use super::{operate::staff_only, zones::find};
 use crate::{
+    answer::Json,
     app::App,
     extract::{Body, Caller},
     problem::{Refused, invalid},

@@ -1,6 +1,6 @@
 //! What the AI service pushes.
 
-use axum::{Json, extract::State};
+use axum::extract::State;
 use warp_protocol::{
     ProblemCode,
     rest::{NpcStates, NpcStatesTaken},
@@ -8,6 +8,7 @@ use warp_protocol::{
 
 use super::zones::find;
 use crate::{
+    answer::Json,
     app::App,
     extract::{Bearer, Body, PathId},
     monitoring::access::is_same,

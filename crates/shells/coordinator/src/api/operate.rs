@@ -1,7 +1,7 @@
 //! What operators and game masters switch while the coordinator runs. Each takes effect at once; what
 //! another process writes does within [`crate::running::SYNC_EVERY`].
 
-use axum::{Json, extract::State};
+use axum::extract::State;
 use serde::Deserialize;
 use serde_json::json;
 use warp_protocol::{
@@ -17,6 +17,7 @@ use super::{
 };
 use crate::{
     admin::short,
+    answer::Json,
     app::App,
     audit::{Done, Who, audited},
     extract::{Body, Caller, PathId, QueryOf},

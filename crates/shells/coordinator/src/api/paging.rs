@@ -1,7 +1,6 @@
 //! Lists in pages: `limit` and `offset` in the query, the number of all items in `X-Total-Count`.
 
 use axum::{
-    Json,
     extract::FromRequestParts,
     http::{HeaderValue, request::Parts},
     response::{IntoResponse, Response},
@@ -10,6 +9,7 @@ use serde::{Deserialize, Serialize};
 use warp_protocol::contract::{DEFAULT_LIMIT, MAX_LIMIT, TOTAL_COUNT};
 
 use crate::{
+    answer::Json,
     extract::QueryOf,
     problem::{Refused, invalid},
 };
@@ -51,11 +51,16 @@ impl<S: Send + Sync> FromRequestParts<S> for Paging {
 }
 
 impl Paging {
+    /// How many items are passed over, and how many are taken.
+    pub(crate) fn range(self) -> (usize, usize) {
+        let size = |n| usize::try_from(n).unwrap_or(usize::MAX);
+        (size(self.offset), size(self.limit))
+    }
+
     /// A page of a list that is at hand.
     pub(crate) fn of<T>(self, all: Vec<T>) -> Page<T> {
         let total = all.len() as u64;
-        let offset = usize::try_from(self.offset).unwrap_or(usize::MAX);
-        let limit = usize::try_from(self.limit).unwrap_or(usize::MAX);
+        let (offset, limit) = self.range();
         Page {
             items: all.into_iter().skip(offset).take(limit).collect(),
             total,

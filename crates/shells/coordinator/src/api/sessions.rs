@@ -1,7 +1,7 @@
 //! Sessions of the contract: one host serves one zone. Everybody may look. The host's owner, game
 //! masters and operators make, activate, pause and end them; what the fleet does is seen in them too.
 
-use axum::{Json, extract::State, http::StatusCode};
+use axum::{extract::State, http::StatusCode};
 use serde::Deserialize;
 use warp_coordinator_core::{fleet::CannotServe, host_sessions::Change};
 use warp_protocol::{
@@ -20,6 +20,7 @@ use super::{
     zones::find,
 };
 use crate::{
+    answer::Json,
     app::App,
     extract::{Body, Caller, PathId, PathIds, QueryOf},
     hosting::serving::{NoSession, persist},

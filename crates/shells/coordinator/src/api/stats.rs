@@ -1,13 +1,13 @@
 //! Numbers of the older contract about hosts and signaling.
 
-use axum::{Json, extract::State};
+use axum::extract::State;
 use warp_coordinator_core::fleet::HostFilter;
 use warp_protocol::{
     contract::{HostStats, QualityDistribution, SignalingStats},
     hosting::HostStatus,
 };
 
-use crate::{app::App, extract::Caller};
+use crate::{answer::Json, app::App, extract::Caller};
 
 pub(crate) async fn signaling(State(app): State<App>, _: Caller) -> Json<SignalingStats> {
     let (active_connections, active_sessions) = app.live.hub.counts();

@@ -2,7 +2,6 @@
 //! cannot sign in any more may need one most.
 
 use axum::{
-    Json,
     extract::{Path, Request, State, rejection::PathRejection},
     http::{HeaderValue, StatusCode, header},
     response::{IntoResponse, Response},
@@ -16,6 +15,7 @@ use warp_protocol::{
 };
 
 use crate::{
+    answer::Json,
     app::App,
     extract::QueryOf,
     problem::{Refused, internal, invalid},

@@ -2,7 +2,7 @@
 
 use std::{collections::HashMap, time::SystemTime};
 
-use axum::{Json, extract::State, http::StatusCode};
+use axum::{extract::State, http::StatusCode};
 use serde::Deserialize;
 use warp_coordinator_core::{NewSession, may_join};
 use warp_protocol::{
@@ -21,6 +21,7 @@ use super::{
 };
 use crate::{
     admin,
+    answer::Json,
     app::App,
     audit::Who,
     bans::check_now,

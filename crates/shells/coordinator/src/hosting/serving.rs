@@ -12,7 +12,7 @@ use std::{
 use sha2::{Digest, Sha256};
 use warp_coordinator_core::{
     FleetOutput, HostSession,
-    fleet::{CannotServe, FleetEvent, Routed},
+    fleet::{CannotServe, FleetEvent, HostFilter, Routed},
     host_sessions::{Change, IllegalChange, Pair, SessionIds},
 };
 use warp_protocol::{
@@ -22,6 +22,7 @@ use warp_protocol::{
 
 use super::{Hosting, State};
 use crate::{
+    api::{Page, Paging},
     app::App,
     live::player_of,
     store::StoreError,
@@ -282,17 +283,36 @@ impl Hosting {
         self.state.lock().sessions.active_in(zone_id)
     }
 
+    /// A page of the hosts, the best first, and how many there are in all.
+    pub(crate) fn best_hosts(
+        &self,
+        filter: HostFilter,
+        paging: Paging,
+        viewer: Viewer,
+    ) -> Page<HostResponse> {
+        let state = self.state.lock();
+        let (offset, limit) = paging.range();
+        let (hosts, total) = state.fleet.best_hosts(filter, offset, limit);
+        let hosts = hosts.into_iter();
+        Page {
+            items: hosts.map(|host| self.seen(&state, host, viewer)).collect(),
+            total: total as u64,
+        }
+    }
+
     /// Hosts with all that somebody may see of them.
     pub(crate) fn shown(&self, hosts: Vec<HostView>, viewer: Viewer) -> Vec<HostResponse> {
-        hosts
-            .into_iter()
-            .map(|host| self.shown_one(host, viewer))
-            .collect()
+        let state = self.state.lock();
+        let hosts = hosts.into_iter();
+        hosts.map(|host| self.seen(&state, host, viewer)).collect()
     }
 
     /// One of them.
     pub(crate) fn shown_one(&self, host: HostView, viewer: Viewer) -> HostResponse {
-        let state = self.state.lock();
+        self.seen(&self.state.lock(), host, viewer)
+    }
+
+    fn seen(&self, state: &State, host: HostView, viewer: Viewer) -> HostResponse {
         let id = &host.host_id;
         let place = state.places.get(id);
         let from = place
@@ -302,7 +322,7 @@ impl Hosting {
         // Of one clock, so that it is the same whenever somebody asks.
         let heard = self.started_at + heard;
         HostResponse {
-            id: number_of("host", id),
+            id: place.map_or_else(|| number_of("host", id), |place| place.number),
             player_id: host.player_name.clone(),
             ip_address: from.map(|from| from.ip().to_string()),
             port: from.map(|from| from.port()),

@@ -15,6 +15,7 @@ use std::{
 
 use futures_util::future::{BoxFuture, join_all};
 use parking_lot::Mutex;
+use serde::{Serialize, Serializer};
 
 /// Longest that one check may take.
 const CHECK_TIME: Duration = Duration::from_secs(1);
@@ -50,6 +51,12 @@ impl Status {
             Self::Down => "down",
             Self::Slow => "no answer within 1 s",
         }
+    }
+}
+
+impl Serialize for Status {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.serialize_str(self.text())
     }
 }
 

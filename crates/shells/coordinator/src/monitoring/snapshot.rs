@@ -5,6 +5,7 @@ use std::{
     time::{Duration, Instant},
 };
 
+use bytes::Bytes;
 use parking_lot::Mutex;
 use serde_json::{Value, json};
 use warp_coordinator_core::fleet::HostFilter;
@@ -19,6 +20,9 @@ use crate::{app::App, problem::Refused};
 
 /// Hosts and zones that are named; the sums count all.
 const NAMED: usize = 200;
+
+/// How long figures that were found count.
+const FRESH: Duration = Duration::from_millis(250);
 
 /// What the relays had passed on when it was last looked, and how fast that was.
 #[derive(Debug, Default)]
@@ -72,7 +76,31 @@ impl Rates {
     }
 }
 
-/// What `GET monitoring/dashboard` answers.
+/// What was found last, so that many askers cost no more than one.
+#[derive(Debug, Default)]
+pub(crate) struct LastFigures(tokio::sync::Mutex<Option<(Instant, Bytes)>>);
+
+impl LastFigures {
+    /// What `GET monitoring/dashboard` answers, not older than [`FRESH`].
+    ///
+    /// # Errors
+    /// The database.
+    pub(crate) async fn text(&self, app: &App) -> Result<Bytes, Refused> {
+        let mut last = self.0.lock().await;
+        if let Some((at, text)) = last.as_ref()
+            && at.elapsed() < FRESH
+        {
+            return Ok(text.clone());
+        }
+        // As of when it was asked for: what changes meanwhile may be missing in it.
+        let at = Instant::now();
+        let text = Bytes::from(dashboard(app).await?.to_string());
+        *last = Some((at, text.clone()));
+        Ok(text)
+    }
+}
+
+/// Everything that the dashboard shows, as it is now.
 ///
 /// # Errors
 /// The database.
