@@ -1508,9 +1508,9 @@ fields: Array<PacketField>, };
 /**
  * The ways from engine to endpoint.
  */
-export type PathKind = "direct" | "host" | "wss" | "host-2";
+export type PathKind = "direct" | "host" | "wss" | "host-2" | "tcp";
 /** Every PathKind. */
-export const PATH_KIND_LIST = ["direct", "host", "wss", "host-2"] as const satisfies readonly PathKind[];
+export const PATH_KIND_LIST = ["direct", "host", "wss", "host-2", "tcp"] as const satisfies readonly PathKind[];
 
 /**
  * How far a path has come.
@@ -1582,6 +1582,24 @@ received_bytes: number,
 silent_ms: number | null, };
 
 /**
+ * The addresses of a zone's game servers as players reach them, and as the servers announce them to
+ * whoever comes from there. A connection to them is not sealed and ends with its network.
+ */
+export type PlainTcp = { 
+/**
+ * The login server.
+ */
+login: string, 
+/**
+ * The char servers, at least one.
+ */
+char: string[], 
+/**
+ * The map servers, at least one.
+ */
+map: string[], };
+
+/**
  * What Play is doing.
  */
 export type PlayStep = "joining" | "opening-path" | "authenticating" | "opening-bridge" | "starting-game" | "ready";
@@ -1644,9 +1662,9 @@ detail?: string, };
 /**
  * A stable code. Names are part of the contract: they are only ever added.
  */
-export type ProblemCode = "wrong-password" | "name-taken" | "bad-name" | "bad-password" | "token-expired" | "not-signed-in" | "forbidden" | "too-many-requests" | "certificate-missing" | "certificate-invalid" | "certificate-expired" | "device-revoked" | "banned" | "coordinator-unproven" | "coordinator-key-changed" | "signaling-untrusted" | "coordinator-unreachable" | "proxy-unreachable" | "proxy-password" | "proxy-refused" | "coordinator-untrusted" | "coordinator-protocol" | "coordinator-fault" | "bad-request" | "not-found" | "conflict" | "unknown-zone" | "zone-closed" | "unknown-session" | "peer-unreachable" | "zone-not-joined" | "zone-lost" | "no-host" | "endpoint-unreachable" | "host-refused" | "host-not-yours" | "path-tampered" | "no-path" | "link-lost" | "endpoint-untrusted" | "port-in-use" | "port-refused" | "address-not-allowed" | "game-server-refused" | "game-server-timeout" | "game-server-unreachable" | "too-many-connections" | "unknown-packets" | "game-missing" | "game-not-started" | "game-failed" | "game-files" | "update-forged" | "update-swapped" | "update-incomplete" | "update-not-installed" | "updates-off" | "profile-invalid" | "config-unreadable" | "config-value" | "keyring-unavailable" | "bad-command" | "internal";
+export type ProblemCode = "wrong-password" | "name-taken" | "bad-name" | "bad-password" | "token-expired" | "not-signed-in" | "forbidden" | "too-many-requests" | "certificate-missing" | "certificate-invalid" | "certificate-expired" | "device-revoked" | "banned" | "coordinator-unproven" | "coordinator-key-changed" | "signaling-untrusted" | "coordinator-unreachable" | "proxy-unreachable" | "proxy-password" | "proxy-refused" | "coordinator-untrusted" | "coordinator-protocol" | "coordinator-fault" | "bad-request" | "not-found" | "conflict" | "unknown-zone" | "zone-closed" | "unknown-session" | "peer-unreachable" | "zone-not-joined" | "zone-lost" | "no-host" | "endpoint-unreachable" | "host-refused" | "host-not-yours" | "path-tampered" | "no-path" | "plain-tcp" | "link-lost" | "endpoint-untrusted" | "port-in-use" | "port-refused" | "address-not-allowed" | "game-server-refused" | "game-server-timeout" | "game-server-unreachable" | "too-many-connections" | "unknown-packets" | "game-missing" | "game-not-started" | "game-failed" | "game-files" | "update-forged" | "update-swapped" | "update-incomplete" | "update-not-installed" | "updates-off" | "profile-invalid" | "config-unreadable" | "config-value" | "keyring-unavailable" | "bad-command" | "internal";
 /** Every ProblemCode. */
-export const PROBLEM_CODE_LIST = ["wrong-password", "name-taken", "bad-name", "bad-password", "token-expired", "not-signed-in", "forbidden", "too-many-requests", "certificate-missing", "certificate-invalid", "certificate-expired", "device-revoked", "banned", "coordinator-unproven", "coordinator-key-changed", "signaling-untrusted", "coordinator-unreachable", "proxy-unreachable", "proxy-password", "proxy-refused", "coordinator-untrusted", "coordinator-protocol", "coordinator-fault", "bad-request", "not-found", "conflict", "unknown-zone", "zone-closed", "unknown-session", "peer-unreachable", "zone-not-joined", "zone-lost", "no-host", "endpoint-unreachable", "host-refused", "host-not-yours", "path-tampered", "no-path", "link-lost", "endpoint-untrusted", "port-in-use", "port-refused", "address-not-allowed", "game-server-refused", "game-server-timeout", "game-server-unreachable", "too-many-connections", "unknown-packets", "game-missing", "game-not-started", "game-failed", "game-files", "update-forged", "update-swapped", "update-incomplete", "update-not-installed", "updates-off", "profile-invalid", "config-unreadable", "config-value", "keyring-unavailable", "bad-command", "internal"] as const satisfies readonly ProblemCode[];
+export const PROBLEM_CODE_LIST = ["wrong-password", "name-taken", "bad-name", "bad-password", "token-expired", "not-signed-in", "forbidden", "too-many-requests", "certificate-missing", "certificate-invalid", "certificate-expired", "device-revoked", "banned", "coordinator-unproven", "coordinator-key-changed", "signaling-untrusted", "coordinator-unreachable", "proxy-unreachable", "proxy-password", "proxy-refused", "coordinator-untrusted", "coordinator-protocol", "coordinator-fault", "bad-request", "not-found", "conflict", "unknown-zone", "zone-closed", "unknown-session", "peer-unreachable", "zone-not-joined", "zone-lost", "no-host", "endpoint-unreachable", "host-refused", "host-not-yours", "path-tampered", "no-path", "plain-tcp", "link-lost", "endpoint-untrusted", "port-in-use", "port-refused", "address-not-allowed", "game-server-refused", "game-server-timeout", "game-server-unreachable", "too-many-connections", "unknown-packets", "game-missing", "game-not-started", "game-failed", "game-files", "update-forged", "update-swapped", "update-incomplete", "update-not-installed", "updates-off", "profile-invalid", "config-unreadable", "config-value", "keyring-unavailable", "bad-command", "internal"] as const satisfies readonly ProblemCode[];
 
 /**
  * Proxies by the environment of this process.
@@ -2066,6 +2084,11 @@ fallback_zone?: string,
  * coordinator's own endpoint does while none is there. Absent: only the latter.
  */
 hosted?: HostedZone, 
+/**
+ * Where launchers reach the game servers themselves, in plain TCP, while no path to the endpoint can be
+ * opened. Absent: they may not.
+ */
+plain_tcp?: PlainTcp, 
 /**
  * The game server behind the zone.
  */

@@ -582,6 +582,10 @@ export const en: Texts = {
       what: "No path to the zone could be opened in time",
       todo: "Check that a firewall lets the launcher through, then press Play again.",
     },
+    "plain-tcp": {
+      what: "There is no path to the zone, so play goes over plain TCP to the game server",
+      todo: "It is not encrypted, and if the connection breaks the game is logged out. To look for a better path, stop and press Play again.",
+    },
     "link-lost": {
       what: "The connection to the zone was lost for too long",
       todo: "Check your network, then press Play again.",
@@ -702,6 +706,7 @@ export const en: Texts = {
     host: { name: "Zone host", hint: "WebRTC by way of the zone's host, which cannot read it" },
     "host-2": { name: "Second host", hint: "WebRTC by way of another host, which cannot read it" },
     wss: { name: "WebSocket", hint: "Through the server, where only the web gets through" },
+    tcp: { name: "Plain TCP", hint: "From here to the game server, without the zone's endpoint: not encrypted, and a broken connection is not held" },
   },
   phase: {
     opening: { name: "Opening", hint: "its way is being tried" },

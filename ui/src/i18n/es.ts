@@ -586,6 +586,10 @@ export const es: Texts = {
       what: "No se pudo abrir a tiempo ningún camino a la zona",
       todo: "Comprueba que un firewall deja pasar el launcher y pulsa Jugar otra vez.",
     },
+    "plain-tcp": {
+      what: "No hay camino a la zona, así que se juega por TCP simple hasta el servidor del juego",
+      todo: "No va cifrado y, si la conexión se corta, el juego se desconecta. Para buscar un camino mejor, detén el juego y pulsa Jugar otra vez.",
+    },
     "link-lost": {
       what: "La conexión con la zona estuvo perdida demasiado tiempo",
       todo: "Revisa tu red y pulsa Jugar otra vez.",
@@ -706,6 +710,7 @@ export const es: Texts = {
     host: { name: "Host de la zona", hint: "WebRTC a través del host de la zona, que no puede leerlo" },
     "host-2": { name: "Segundo host", hint: "WebRTC a través de otro host, que no puede leerlo" },
     wss: { name: "WebSocket", hint: "A través del servidor, donde solo pasa la web" },
+    tcp: { name: "TCP simple", hint: "De aquí al servidor del juego, sin el endpoint de la zona: sin cifrar, y una conexión cortada no se conserva" },
   },
   phase: {
     opening: { name: "Abriendo", hint: "se está probando su ruta" },

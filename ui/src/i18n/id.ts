@@ -581,6 +581,10 @@ export const id: Texts = {
       what: "Tidak ada jalur ke zona yang terbuka tepat waktu",
       todo: "Pastikan firewall mengizinkan launcher, lalu tekan Main lagi.",
     },
+    "plain-tcp": {
+      what: "Tidak ada jalur ke zona, jadi permainan lewat TCP biasa ke server game",
+      todo: "Tidak terenkripsi, dan jika koneksi putus, game keluar. Untuk mencari jalur yang lebih baik, berhenti lalu tekan Main lagi.",
+    },
     "link-lost": {
       what: "Koneksi ke zona terputus terlalu lama",
       todo: "Periksa jaringanmu, lalu tekan Main lagi.",
@@ -701,6 +705,7 @@ export const id: Texts = {
     host: { name: "Host zona", hint: "WebRTC lewat host zona, yang tidak bisa membacanya" },
     "host-2": { name: "Host kedua", hint: "WebRTC lewat host lain, yang tidak bisa membacanya" },
     wss: { name: "WebSocket", hint: "Lewat server, di tempat yang hanya meloloskan web" },
+    tcp: { name: "TCP biasa", hint: "Dari sini ke server game, tanpa endpoint zona: tidak terenkripsi, dan koneksi yang putus tidak ditahan" },
   },
   phase: {
     opening: { name: "Membuka", hint: "jalannya sedang dicoba" },

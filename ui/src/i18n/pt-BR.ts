@@ -586,6 +586,10 @@ export const ptBR: Texts = {
       what: "Nenhum caminho até a zona abriu a tempo",
       todo: "Veja se um firewall deixa o launcher passar e clique em Jogar de novo.",
     },
+    "plain-tcp": {
+      what: "Não há caminho até a zona, então o jogo usa TCP simples até o servidor do jogo",
+      todo: "Não é criptografado e, se a conexão cair, o jogo é desconectado. Para procurar um caminho melhor, pare e clique em Jogar de novo.",
+    },
     "link-lost": {
       what: "A conexão com a zona ficou perdida por tempo demais",
       todo: "Verifique a sua rede e clique em Jogar de novo.",
@@ -706,6 +710,7 @@ export const ptBR: Texts = {
     host: { name: "Host da zona", hint: "WebRTC através do host da zona, que não consegue ler" },
     "host-2": { name: "Segundo host", hint: "WebRTC através de outro host, que não consegue ler" },
     wss: { name: "WebSocket", hint: "Pelo servidor, onde só a web passa" },
+    tcp: { name: "TCP simples", hint: "Daqui até o servidor do jogo, sem o endpoint da zona: sem criptografia, e uma conexão cortada não é mantida" },
   },
   phase: {
     opening: { name: "Abrindo", hint: "a rota está sendo testada" },

@@ -28,7 +28,7 @@ export const GROUPS = {
   },
   paths: {
     "p2p.enabled": flag,
-    "p2p.paths": { kind: "set", choices: ["direct", "host", "wss"] },
+    "p2p.paths": { kind: "set", choices: ["direct", "host", "wss", "tcp"] },
     "p2p.redundant_sending": { kind: "choice", choices: ["auto", "always", "off"] },
     "p2p.prefer_wait_ms": number(0, 30_000, "ms"),
     "p2p.hold_seconds": number(5, 300, "s"),

@@ -117,6 +117,7 @@ fn place(path: Option<PathKind>) -> usize {
         Some(PathKind::Host) => 2,
         Some(PathKind::Wss) => 3,
         Some(PathKind::Host2) => 4,
+        Some(PathKind::Tcp) => 5,
     }
 }
 
@@ -141,6 +142,7 @@ mod tests {
             Some(PathKind::Host),
             Some(PathKind::Host2),
             Some(PathKind::Wss),
+            Some(PathKind::Tcp),
         ];
         let directions = [Direction::ClientToServer, Direction::ServerToClient];
         let mut size = 0_u64;

@@ -229,6 +229,7 @@ fn zone() -> Result<ZoneView, Box<dyn Error>> {
             max_latency_ms: 100,
             description: None,
             fallback_zone: None,
+            plain_tcp: None,
             hosted: None,
             game,
         },

@@ -210,7 +210,12 @@ impl Default for P2pSection {
     fn default() -> Self {
         Self {
             enabled: true,
-            paths: vec![PathKind::Direct, PathKind::Host, PathKind::Wss],
+            paths: vec![
+                PathKind::Direct,
+                PathKind::Host,
+                PathKind::Wss,
+                PathKind::Tcp,
+            ],
             heartbeat_ms: 250,
             silence_heartbeats: 3,
             hold_seconds: 30,
@@ -565,7 +570,7 @@ impl P2pSection {
         Wrong::unless_in("p2p.metrics_interval_ms", interval, 1000..=60_000)?;
         check_thresholds(&self.thresholds)?;
         if self.paths.is_empty() {
-            let allowed = "at least one of direct, host, wss";
+            let allowed = "at least one of direct, host, wss, tcp";
             return Err(Wrong::new("p2p.paths", &"[]", allowed));
         }
         let names = PacketClass::ALL.map(PacketClass::as_str);
@@ -692,7 +697,8 @@ impl Config {
     /// The paths that may be used, best first. Where hosts may be, both ways over hosts are.
     pub fn paths(&self) -> Vec<PathKind> {
         let mut paths = Vec::with_capacity(PathKind::ALL.len());
-        let allowed = |kind: &PathKind| self.p2p.enabled || *kind == PathKind::Wss;
+        let is_p2p = |kind: PathKind| !matches!(kind, PathKind::Wss | PathKind::Tcp);
+        let allowed = |kind: &PathKind| self.p2p.enabled || !is_p2p(*kind);
         for kind in self.p2p.paths.iter().copied().filter(allowed) {
             let ways = if kind.is_host() {
                 [PathKind::Host, PathKind::Host2]
@@ -710,11 +716,14 @@ impl Config {
 
     /// The numbers of the session link.
     pub fn link(&self) -> LinkConfig {
+        let mut preference = self.paths();
+        // That one leads past the endpoint.
+        preference.retain(|kind| *kind != PathKind::Tcp);
         LinkConfig {
             heartbeat: Duration::from_millis(self.p2p.heartbeat_ms),
             silence_heartbeats: self.p2p.silence_heartbeats,
             hold: Duration::from_secs(self.p2p.hold_seconds),
-            preference: self.paths(),
+            preference,
             redundancy: self.p2p.redundant_sending.into(),
             key_interval: Duration::from_secs(self.security.key_rotation_interval_seconds),
             ..LinkConfig::default()

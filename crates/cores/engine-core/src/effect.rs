@@ -187,6 +187,14 @@ pub enum Effect {
         /// What the coordinator granted.
         grant: Box<SessionGrant>,
     },
+    /// Open a link to an endpoint within this program, which dials the game servers itself: the same
+    /// outcomes as those of [`Effect::OpenLink`].
+    OpenPlain {
+        /// Which.
+        link: LinkId,
+        /// The zone, with the addresses that are dialled.
+        zone: Box<ZoneView>,
+    },
     /// Close link and carriers, and leave the session at the coordinator: [`Outcome::LinkLeft`]
     /// when there was a session. A session that is being asked for is granted all the same; it is
     /// closed by another of these.

@@ -42,6 +42,7 @@ pub use crate::effect::{Asked, Asker, Effect, LinkId, MapStream, Outcome, Routes
 mod console;
 mod hosting;
 mod numbers;
+mod plain;
 mod play;
 mod prepare;
 mod rejoin;
@@ -50,6 +51,7 @@ use hosting::Hosting;
 pub use hosting::HostingSettings;
 pub use numbers::MEASURE_EVERY;
 use numbers::Numbers;
+use plain::Plain;
 use prepare::Prepared;
 use rejoin::Rejoin;
 
@@ -68,6 +70,8 @@ pub struct Settings {
     pub hosting: HostingSettings,
     /// How long a lost link is asked for again while game clients are kept; `None`: they are not.
     pub reentry: Option<Duration>,
+    /// Game servers may be dialled from here where a zone allows it and there is no path to its endpoint.
+    pub plain_tcp: bool,
 }
 
 impl Settings {
@@ -88,6 +92,7 @@ impl Settings {
             },
             reentry: (config.bridge.reentry)
                 .then(|| Duration::from_millis(config.bridge.reentry_timeout_ms)),
+            plain_tcp: config.paths().contains(&PathKind::Tcp),
         }
     }
 }
@@ -145,6 +150,7 @@ pub struct Machine {
     /// This machine and its network are being looked at.
     diagnosing: bool,
     reentry: Option<Duration>,
+    plain: Plain,
     rejoin: Option<Rejoin>,
     /// The zone whose paths are open before Play; only while nothing is played.
     prepared: Option<Prepared>,
@@ -179,6 +185,7 @@ impl Machine {
             diagnosing: false,
             last_notice: None,
             reentry: settings.reentry,
+            plain: Plain::new(settings.plain_tcp),
             rejoin: None,
             prepared: None,
             debug_until: None,
@@ -477,7 +484,7 @@ impl Machine {
             Outcome::LinkFailed { link, problem } if link.is_chosen() => {
                 if self.is_preparing() {
                     self.prepare_failed(problem);
-                } else if !self.rejoin_failed(now, &problem) {
+                } else if !self.rejoin_failed(now, &problem) && !self.play_plain(&problem) {
                     self.play_failed(problem);
                 }
             }

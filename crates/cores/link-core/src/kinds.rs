@@ -20,6 +20,7 @@ fn place(kind: PathKind) -> usize {
         PathKind::Host => 1,
         PathKind::Wss => 2,
         PathKind::Host2 => 3,
+        PathKind::Tcp => 4,
     }
 }
 
@@ -43,6 +44,7 @@ impl<T> ByKind<T> {
             PathKind::Host,
             PathKind::Wss,
             PathKind::Host2,
+            PathKind::Tcp,
         ];
         let all = kinds.into_iter().zip(&self.0);
         all.filter_map(|(kind, value)| Some((kind, value.as_ref()?)))

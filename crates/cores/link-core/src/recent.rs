@@ -35,6 +35,7 @@ fn place(carrier: PathKind) -> usize {
         PathKind::Host => 1,
         PathKind::Host2 => 2,
         PathKind::Wss => 3,
+        PathKind::Tcp => 4,
     }
 }
 

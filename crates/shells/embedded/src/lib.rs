@@ -89,6 +89,7 @@ fn zone(practice: &Server) -> ZoneFile {
             "A small game world on this machine, for trying the launcher without a server.".into(),
         ),
         fallback_zone: None,
+        plain_tcp: None,
         hosted: None,
         game: GameServer {
             packet_version: 20211103,

@@ -237,6 +237,18 @@ impl Endpoint {
         Ok(())
     }
 
+    /// Gives a session a carrier within this program ([`Carrier::pair`]): that of a launcher which dials the
+    /// game servers itself.
+    ///
+    /// # Errors
+    /// [`AttachRefused`]; the carrier is closed.
+    pub fn attach_local(&self, session_id: &str, carrier: Carrier) -> Result<(), AttachRefused> {
+        let session = self.shared.sessions.lock().get(session_id).cloned();
+        let session = session.ok_or(AttachRefused::UnknownSession)?;
+        session.link().attach(PathKind::Tcp, carrier);
+        Ok(())
+    }
+
     /// Ends a session: its connections to game servers are closed, and its link.
     pub fn revoke(&self, session_id: &str) {
         let session = self.shared.sessions.lock().get(session_id).cloned();

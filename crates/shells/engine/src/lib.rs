@@ -50,6 +50,7 @@ mod outbox;
 mod packets;
 mod paths;
 mod pins;
+mod plain;
 mod play;
 mod profile;
 mod proof;

@@ -12,6 +12,7 @@ use warp_link::WrapCarrier;
 use warp_link_driver::LinkHandle;
 use warp_protocol::carrier::PathKind;
 use warp_protocol::rest::{IceServer, SessionGrant};
+use warp_protocol::zone::ZoneView;
 use warp_protocol::{Problem, ProblemCode};
 
 use crate::coordinator::Coordinator;
@@ -107,9 +108,21 @@ impl Links {
             self.wrap.clone(),
             (&self.outbox, self.network.clone()),
         )?;
-        let handle = session.paths.link.clone();
+        let handle = session.link().clone();
         held.granted = None;
         held.session = Some(session);
+        Ok(handle)
+    }
+
+    /// Starts the link to an endpoint of our own.
+    pub(crate) fn open_plain(
+        &mut self,
+        link: LinkId,
+        zone: &ZoneView,
+    ) -> Result<LinkHandle, Problem> {
+        let session = Session::plain(link, &self.config, zone, &self.outbox)?;
+        let handle = session.link().clone();
+        self.held.entry(link).or_default().session = Some(session);
         Ok(handle)
     }
 
@@ -122,7 +135,7 @@ impl Links {
         let (coordinator, outbox) = (self.coordinator.clone(), self.outbox.clone());
         match (held.session, held.granted) {
             (Some(session), _) => {
-                self.ended = add(self.ended, &session.paths.link);
+                self.ended = add(self.ended, session.link());
                 closing.spawn(async move {
                     session.close().await;
                     outbox.send(Outcome::LinkLeft { link }).await;
@@ -140,20 +153,20 @@ impl Links {
 
     pub(crate) fn handle(&self, link: LinkId) -> Option<&LinkHandle> {
         let session = self.held.get(&link)?.session.as_ref()?;
-        Some(&session.paths.link)
+        Some(session.link())
     }
 
     /// STUN and TURN servers of the sessions.
     pub(crate) fn ice_servers(&self) -> Vec<IceServer> {
         let sessions = self.held.values().filter_map(|held| held.session.as_ref());
-        let servers = sessions.flat_map(|session| &session.paths.grant.ice_servers);
+        let servers = sessions.flat_map(|session| session.ice_servers());
         servers.cloned().collect()
     }
 
     /// Datagrams that were refused, and sent twice, over all links of this play.
     pub(crate) fn counted(&self) -> (u64, u64) {
         let sessions = self.held.values().filter_map(|held| held.session.as_ref());
-        sessions.fold(self.ended, |sum, session| add(sum, &session.paths.link))
+        sessions.fold(self.ended, |sum, session| add(sum, session.link()))
     }
 
     /// Moves the game to the standby on these links; tells of the first that moved.
@@ -197,7 +210,7 @@ impl Links {
     pub(crate) fn set_redundancy(&mut self, mode: RedundantSending) {
         self.config.p2p.redundant_sending = mode;
         for session in self.held.values().filter_map(|held| held.session.as_ref()) {
-            session.paths.link.set_redundancy(mode.into());
+            session.link().set_redundancy(mode.into());
         }
     }
 
@@ -221,8 +234,8 @@ impl Links {
         let mut answer = ConsoleAnswer::NotConnected;
         for link in links {
             if let Some(session) = self.held.get(link).and_then(|held| held.session.as_ref()) {
-                session.paths.link.unbench();
-                session.paths.renew_direct.notify_one();
+                session.link().unbench();
+                session.renew_direct();
                 answer = ConsoleAnswer::Reconnecting;
             }
         }

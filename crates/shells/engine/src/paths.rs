@@ -143,7 +143,8 @@ impl Paths {
                     let ports = self.ports.clone();
                     drop(ports.spawn(async move { paths.keep(kind).await }));
                 }
-                PathKind::Host | PathKind::Host2 => {}
+                // That one leads past the endpoint; see [`crate::plain`].
+                PathKind::Host | PathKind::Host2 | PathKind::Tcp => {}
             }
         }
     }

@@ -10,7 +10,7 @@ use warp_bridge::{
 use warp_engine_core::config::Config;
 use warp_engine_core::event::Event;
 use warp_engine_core::machine::Outcome;
-use warp_engine_core::view::{ClassCount, ClientMetrics, Counter, Metrics, StreamDigest};
+use warp_engine_core::view::{ClassCount, ClientMetrics, Counter, Metrics, PathView, StreamDigest};
 use warp_link_driver::LinkHandle;
 use warp_protocol::carrier::PathKind;
 use warp_protocol::zone::ZoneView;
@@ -171,7 +171,7 @@ fn bridge_outcome(notice: BridgeNotice) -> Option<Outcome> {
 /// is summed over all links, and the time, is the caller's to fill in.
 pub(crate) fn metrics(config: &Config, shown: &LinkHandle, bridge: &Bridge) -> Metrics {
     let status = shown.status();
-    let paths = shown.paths();
+    let paths = paths_of(shown);
     let (game, clients) = consistent(bridge);
     let current = paths
         .iter()
@@ -195,10 +195,29 @@ pub(crate) fn metrics(config: &Config, shown: &LinkHandle, bridge: &Bridge) -> M
     }
 }
 
+/// The paths with what is measured of them. Of plain TCP nothing is: the link to our own endpoint says
+/// nothing about the way from there to the game servers.
+fn paths_of(link: &LinkHandle) -> Vec<PathView> {
+    let mut paths = link.paths();
+    for path in paths.iter_mut().filter(|path| path.kind == PathKind::Tcp) {
+        *path = PathView {
+            rtt_ms: None,
+            jitter_ms: None,
+            loss_percent: None,
+            quality: None,
+            cost_ms: None,
+            to_endpoint: Default::default(),
+            to_player: Default::default(),
+            ..path.clone()
+        };
+    }
+    paths
+}
+
 /// The numbers of a link on which nothing is played yet.
 pub(crate) fn prepared(link: &LinkHandle) -> Outcome {
     let path = link.status().path;
-    let paths = link.paths();
+    let paths = paths_of(link);
     let current = paths
         .iter()
         .find(|one| Some(one.kind) == path && one.phase.carries_game());

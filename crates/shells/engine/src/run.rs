@@ -345,6 +345,11 @@ impl Engine {
             Effect::Join { link, zone } => self.join(link, zone),
             Effect::Rejoin { zone } => self.held.links.join(LinkId::CHOSEN, zone),
             Effect::OpenLink { link, grant } => self.open_link(link, *grant),
+            Effect::OpenPlain { link, zone } => {
+                if let Err(problem) = self.held.links.open_plain(link, &zone) {
+                    self.tell(Outcome::LinkFailed { link, problem });
+                }
+            }
             Effect::CloseLink { link } => self.close_link(link),
             Effect::SetRoutes(routes) => {
                 if let Some(router) = &self.held.router {

@@ -13,15 +13,17 @@ use warp_engine_core::machine::{LinkId, Outcome};
 use warp_engine_core::view::LinkState;
 use warp_link::WrapCarrier;
 use warp_link_core::{CloseReason, Link, LinkEvent};
-use warp_link_driver::{LinkEnd, LinkNotice, LinkNotices};
+use warp_link_driver::{LinkEnd, LinkHandle, LinkNotice, LinkNotices};
 use warp_protocol::carrier::PathKind;
-use warp_protocol::rest::SessionGrant;
+use warp_protocol::rest::{IceServer, SessionGrant};
+use warp_protocol::zone::ZoneView;
 use warp_protocol::{Problem, ProblemCode};
 
 use crate::coordinator::Coordinator;
 use crate::hosts;
 use crate::outbox::Outbox;
 use crate::paths::Paths;
+use crate::plain::Plain;
 use crate::room::Room;
 use crate::signaling::Signing;
 
@@ -30,10 +32,17 @@ const FAREWELL: Duration = Duration::from_millis(500);
 /// How long the router may take to take its port back; it closes by itself in the end.
 const PORT_BACK: Duration = Duration::from_millis(1500);
 
-/// Link and carriers.
+/// A link with what it goes over.
 pub(crate) struct Session {
-    pub(crate) paths: Arc<Paths>,
-    kinds: Vec<PathKind>,
+    link: LinkHandle,
+    ways: Ways,
+}
+
+enum Ways {
+    /// Carriers to the zone's endpoint.
+    Endpoint(Arc<Paths>),
+    /// An endpoint of our own.
+    Plain(Plain),
 }
 
 impl Session {
@@ -106,53 +115,76 @@ impl Session {
             }),
         });
         paths.run(&kinds);
-        tokio::spawn(hosts::follow(paths.clone(), kinds.clone(), told));
-        let session = Self { paths, kinds };
-        session.forward(notices, teller);
-        Ok(session)
+        let first = kinds.first().copied();
+        tokio::spawn(hosts::follow(paths.clone(), kinds, told));
+        forward(paths.clone(), first, notices, teller);
+        Ok(Self {
+            link: paths.link.clone(),
+            ways: Ways::Endpoint(paths),
+        })
     }
 
-    /// Passes on what happens to the link, and tells when it may be used: the chosen zone's when the
-    /// preferred path is in use, or any path after the configured wait; that of a visit at once,
-    /// because a player is on the way to it.
-    fn forward(&self, notices: LinkNotices, teller: Teller) {
-        let start = Instant::now();
-        let config = &self.paths.config;
-        let settle = if teller.link.is_chosen() {
-            Duration::from_millis(config.p2p.prefer_wait_ms)
-        } else {
-            Duration::ZERO
+    /// Starts the link to an endpoint of our own, which dials the game servers that `zone` names; tells
+    /// `outbox` what happens to it.
+    pub(crate) fn plain(
+        id: LinkId,
+        config: &Config,
+        zone: &ZoneView,
+        outbox: &Outbox,
+    ) -> Result<Self, Problem> {
+        let (plain, link, notices) = Plain::open(config, zone)?;
+        let teller = Teller {
+            link: id,
+            outbox: outbox.clone(),
         };
-        let opening = Duration::from_millis(config.webrtc.connection_timeout_ms) + FAREWELL;
-        let first = self.kinds.first().copied();
-        let opening = Opening {
-            // Without WebRTC there is nothing to wait for but the WebSocket.
-            preferred: if *self.paths.p2p.borrow() {
-                first
-            } else {
-                Some(PathKind::Wss)
-            },
-            settle: start + settle,
-            give_up: start + opening,
-        };
-        let paths = self.paths.clone();
+        let handle = link.clone();
         tokio::spawn(async move {
-            if let Some(notices) = opening.run(&paths, notices, &teller).await {
-                teller.pass_on(notices).await;
+            let mut status = handle.watch_status();
+            let connected = status.wait_for(|status| status.state == LinkState::Connected);
+            if connected.await.is_ok() {
+                let ready = Outcome::LinkReady { link: id };
+                teller.outbox.send(ready).await;
             }
+            teller.pass_on(notices).await;
         });
+        Ok(Self {
+            link,
+            ways: Ways::Plain(plain),
+        })
+    }
+
+    pub(crate) fn link(&self) -> &LinkHandle {
+        &self.link
+    }
+
+    /// STUN and TURN servers that the coordinator named.
+    pub(crate) fn ice_servers(&self) -> &[IceServer] {
+        match &self.ways {
+            Ways::Endpoint(paths) => &paths.grant.ice_servers,
+            Ways::Plain(_) => &[],
+        }
+    }
+
+    /// Opens the WebRTC carrier to the endpoint anew.
+    pub(crate) fn renew_direct(&self) {
+        if let Ways::Endpoint(paths) = &self.ways {
+            paths.renew_direct.notify_one();
+        }
     }
 
     /// Ends link and carriers, and gives the session back.
     pub(crate) async fn close(self) {
-        let paths = self.paths;
-        paths.link.close(0);
-        if tokio::time::timeout(FAREWELL, paths.link.gone())
+        self.link.close(0);
+        if tokio::time::timeout(FAREWELL, self.link.gone())
             .await
             .is_err()
         {
             tracing::debug!("the link did not end in time");
         }
+        let paths = match self.ways {
+            Ways::Endpoint(paths) => paths,
+            Ways::Plain(plain) => return plain.close().await,
+        };
         paths.stop.cancel();
         paths.coordinator.leave(&paths.grant.session_id).await;
         if paths.config.webrtc.port_mapping {
@@ -165,6 +197,35 @@ impl Session {
             }
         }
     }
+}
+
+/// Passes on what happens to the link, and tells when it may be used: the chosen zone's when the
+/// preferred path is in use, or any path after the configured wait; that of a visit at once,
+/// because a player is on the way to it.
+fn forward(paths: Arc<Paths>, first: Option<PathKind>, notices: LinkNotices, teller: Teller) {
+    let start = Instant::now();
+    let config = &paths.config;
+    let settle = if teller.link.is_chosen() {
+        Duration::from_millis(config.p2p.prefer_wait_ms)
+    } else {
+        Duration::ZERO
+    };
+    let opening = Duration::from_millis(config.webrtc.connection_timeout_ms) + FAREWELL;
+    let opening = Opening {
+        // Without WebRTC there is nothing to wait for but the WebSocket.
+        preferred: if *paths.p2p.borrow() {
+            first
+        } else {
+            Some(PathKind::Wss)
+        },
+        settle: start + settle,
+        give_up: start + opening,
+    };
+    tokio::spawn(async move {
+        if let Some(notices) = opening.run(&paths, notices, &teller).await {
+            teller.pass_on(notices).await;
+        }
+    });
 }
 
 /// The time until the link may be used.
@@ -274,7 +335,7 @@ impl Teller {
     }
 }
 
-fn seed() -> Result<[u8; 32], Problem> {
+pub(crate) fn seed() -> Result<[u8; 32], Problem> {
     let rng = ring::rand::SystemRandom::new();
     let random: ring::rand::Random<[u8; 32]> = ring::rand::generate(&rng).map_err(|_| {
         Problem::new(ProblemCode::Internal, "random numbers").with_detail("the system gave none")

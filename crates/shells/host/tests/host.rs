@@ -476,6 +476,7 @@ impl Access for Ours {
                 max_latency_ms: 100,
                 description: None,
                 fallback_zone: None,
+                plain_tcp: None,
                 hosted: None,
                 game: game(),
             },

@@ -301,8 +301,8 @@ impl Driver {
 
 /// The next datagram or end of any carrier. Safe to cancel.
 async fn receive(receivers: &mut BTreeMap<PathKind, CarrierReceiver>) -> Input {
-    let [mut first, mut second, mut third, mut fourth] = [None, None, None, None];
-    let places = [&mut first, &mut second, &mut third, &mut fourth];
+    let [mut first, mut second, mut third, mut fourth, mut fifth] = [None, None, None, None, None];
+    let places = [&mut first, &mut second, &mut third, &mut fourth, &mut fifth];
     for ((kind, receiver), place) in receivers.iter_mut().zip(places) {
         *place = Some((*kind, receiver));
     }
@@ -311,6 +311,7 @@ async fn receive(receivers: &mut BTreeMap<PathKind, CarrierReceiver>) -> Input {
         input = receive_from(second) => input,
         input = receive_from(third) => input,
         input = receive_from(fourth) => input,
+        input = receive_from(fifth) => input,
     }
 }
 
@@ -322,4 +323,4 @@ async fn receive_from(source: Option<(PathKind, &mut CarrierReceiver)>) -> Input
 }
 
 // One place for each kind in `receive`.
-const _: () = assert!(PathKind::ALL.len() == 4);
+const _: () = assert!(PathKind::ALL.len() == 5);

@@ -4,8 +4,9 @@ use std::pin::pin;
 use std::time::Duration;
 
 use bytes::Bytes;
-use futures_util::{Sink, SinkExt, Stream, StreamExt};
-use tokio_util::sync::CancellationToken;
+use futures_util::{Sink, SinkExt, Stream, StreamExt, stream};
+use tokio::sync::mpsc;
+use tokio_util::sync::{CancellationToken, PollSender};
 
 use crate::carrier::{Carrier, CloseReason, Core, FinishOnDrop};
 
@@ -61,6 +62,26 @@ impl Carrier {
     }
 }
 
+/// Datagrams between the ends of a [`Carrier::pair`].
+const BETWEEN: usize = 64;
+
+impl Carrier {
+    /// Both ends of a carrier within this program. Nothing is lost between them; when one ends, so does
+    /// the other.
+    pub fn pair() -> (Carrier, Carrier) {
+        let ((to_second, from_first), (to_first, from_second)) =
+            (mpsc::channel(BETWEEN), mpsc::channel(BETWEEN));
+        let end = |to, from: mpsc::Receiver<Bytes>| {
+            let stream = stream::unfold(from, |mut from| async move {
+                let datagram = from.recv().await?;
+                Some((Inbound::Datagram(datagram), from))
+            });
+            Carrier::from_parts(PollSender::new(to), stream, CancellationToken::new())
+        };
+        (end(to_second, from_second), end(to_first, from_first))
+    }
+}
+
 async fn read(core: &Core, stream: impl Stream<Item = Inbound>) -> CloseReason {
     let mut stream = pin!(stream);
     while let Some(inbound) = stream.next().await {
@@ -104,7 +125,6 @@ where
 #[cfg(test)]
 mod tests {
     use super::*;
-    use tokio::sync::mpsc;
 
     type Wires = (
         Carrier,
@@ -153,6 +173,17 @@ mod tests {
         assert_eq!((stats.sent, stats.sent_bytes), (1, 3));
         assert_eq!((stats.received, stats.received_bytes), (1, 2));
         assert_eq!(stats.ignored, 2);
+    }
+
+    #[tokio::test]
+    async fn a_pair_carries_both_ways_and_ends_together() {
+        let (mut first, mut second) = Carrier::pair();
+        first.tx.try_send(Bytes::from_static(b"there")).unwrap();
+        assert_eq!(second.rx.recv().await.as_deref(), Some(&b"there"[..]));
+        second.tx.try_send(Bytes::from_static(b"back")).unwrap();
+        assert_eq!(first.rx.recv().await.as_deref(), Some(&b"back"[..]));
+        drop(second);
+        assert_eq!(first.rx.closed().await, CloseReason::Remote);
     }
 
     #[tokio::test]

@@ -326,6 +326,8 @@ fn on_event(event: &Event, engine: &EngineHandle, run: &Run, progress: &mut Prog
         }
         // The WebSocket may still carry the game.
         Event::Problem { problem } if problem.code == ProblemCode::SignalingUntrusted => false,
+        // Another way was found.
+        Event::Problem { problem } if problem.code == ProblemCode::PlainTcp => false,
         Event::Problem { problem } if !progress.playing => {
             progress.code = exit_code(problem.code);
             true

@@ -153,6 +153,10 @@ fn explain(code: ProblemCode) -> (&'static str, &'static str) {
             "no path to the game's endpoint could be opened",
             "Check the network; a firewall must let out HTTPS at least.",
         ),
+        C::PlainTcp => (
+            "there is no path to the endpoint; play goes over plain TCP to the game server",
+            "It is not encrypted here, and a connection that breaks is not held. Press Play again later for a better path.",
+        ),
         C::LinkLost => ("the connection is lost", "Press Play again."),
         C::EndpointUntrusted => (
             "the endpoint could not prove who it is",

@@ -43,15 +43,19 @@ pub enum PathKind {
     /// As `Host`, by the way of another host: a session may be given two.
     #[serde(rename = "host-2")]
     Host2 = 4,
+    /// TCP from this machine to the game servers themselves, without the endpoint: the last resort. It is
+    /// the path of a link within the launcher, and no datagram of it leaves the machine.
+    Tcp = 5,
 }
 
 impl PathKind {
     /// Every kind, best first when nothing is known yet.
-    pub const ALL: [PathKind; 4] = [
+    pub const ALL: [PathKind; 5] = [
         PathKind::Direct,
         PathKind::Host,
         PathKind::Host2,
         PathKind::Wss,
+        PathKind::Tcp,
     ];
 
     /// The name used in events, configuration and the console.
@@ -61,6 +65,7 @@ impl PathKind {
             PathKind::Host => "host",
             PathKind::Host2 => "host-2",
             PathKind::Wss => "wss",
+            PathKind::Tcp => "tcp",
         }
     }
 

@@ -10,7 +10,7 @@
 use serde::{Deserialize, Serialize};
 
 use crate::hosting::{HostGrant, HostView};
-use crate::zone::{GameServer, HostedZone, ZoneFile, ZoneRule, ZoneView};
+use crate::zone::{GameServer, HostedZone, PlainTcp, ZoneFile, ZoneRule, ZoneView};
 
 /// Items of a list when nobody asks for a number of them.
 pub const DEFAULT_LIMIT: u32 = 100;
@@ -113,6 +113,9 @@ pub struct ZoneCreate {
     /// A host may be its endpoint.
     #[serde(default)]
     pub hosted: Option<HostedZone>,
+    /// Where launchers may dial the game servers themselves.
+    #[serde(default)]
+    pub plain_tcp: Option<PlainTcp>,
     /// The game server behind it.
     #[serde(default)]
     pub game: Option<GameServer>,
@@ -124,14 +127,17 @@ impl ZoneCreate {
     /// # Errors
     /// A rule is broken, or a new zone has no `game`.
     pub fn onto(self, before: Option<ZoneFile>) -> Result<ZoneFile, ZoneRule> {
-        let (mut maps, mut fallback_zone, mut hosted, mut game) = match before {
-            Some(zone) => (zone.maps, zone.fallback_zone, zone.hosted, Some(zone.game)),
-            None => (Vec::new(), None, None, None),
-        };
-        maps = self.maps.unwrap_or(maps);
-        fallback_zone = self.fallback_zone.or(fallback_zone);
-        hosted = self.hosted.or(hosted);
-        game = self.game.or(game);
+        let before = before.as_ref();
+        let maps = before.map_or_else(Vec::new, |zone| zone.maps.clone());
+        let maps = self.maps.unwrap_or(maps);
+        let fallback_zone = self.fallback_zone;
+        let fallback_zone =
+            fallback_zone.or_else(|| before.and_then(|zone| zone.fallback_zone.clone()));
+        let hosted = self.hosted;
+        let hosted = hosted.or_else(|| before.and_then(|zone| zone.hosted.clone()));
+        let plain_tcp = self.plain_tcp;
+        let plain_tcp = plain_tcp.or_else(|| before.and_then(|zone| zone.plain_tcp.clone()));
+        let game = self.game.or_else(|| before.map(|zone| zone.game.clone()));
         let Some(game) = game else {
             return Err(ZoneRule {
                 field: "game",
@@ -155,6 +161,7 @@ impl ZoneCreate {
             description: self.description,
             fallback_zone,
             hosted,
+            plain_tcp,
             game,
         };
         zone.check()?;

@@ -92,6 +92,9 @@ pub enum ProblemCode {
     PathTampered,
     /// No path to the endpoint could be opened in time.
     NoPath,
+    /// Play goes over plain TCP to the game servers, because there is no path to the endpoint: it is not sealed,
+    /// and a connection that breaks is not held. The detail says why.
+    PlainTcp,
     /// The session link was closed by the endpoint or lost for longer than the hold time.
     LinkLost,
     /// The endpoint could not prove that it is the one that the coordinator named.

@@ -63,8 +63,33 @@ pub struct ZoneFile {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[ts(optional)]
     pub hosted: Option<HostedZone>,
+    /// Where launchers reach the game servers themselves, in plain TCP, while no path to the endpoint can be
+    /// opened. Absent: they may not.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[ts(optional)]
+    pub plain_tcp: Option<PlainTcp>,
     /// The game server behind the zone.
     pub game: GameServer,
+}
+
+/// The addresses of a zone's game servers as players reach them, and as the servers announce them to
+/// whoever comes from there. A connection to them is not sealed and ends with its network.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ts_rs::TS)]
+#[serde(deny_unknown_fields)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
+pub struct PlainTcp {
+    /// The login server.
+    #[cfg_attr(feature = "openapi", schema(value_type = String))]
+    #[ts(type = "string")]
+    pub login: SocketAddr,
+    /// The char servers, at least one.
+    #[cfg_attr(feature = "openapi", schema(value_type = Vec<String>))]
+    #[ts(type = "string[]")]
+    pub char: Vec<SocketAddr>,
+    /// The map servers, at least one.
+    #[cfg_attr(feature = "openapi", schema(value_type = Vec<String>))]
+    #[ts(type = "string[]")]
+    pub map: Vec<SocketAddr>,
 }
 
 /// What the endpoint of a hosted zone may dial.
@@ -211,6 +236,17 @@ fn is_zone_id(id: &str) -> bool {
 }
 
 impl ZoneFile {
+    /// The game server as a launcher dials it itself; `None`: it may not.
+    pub fn plain_game(&self) -> Option<GameServer> {
+        let plain = self.plain_tcp.clone()?;
+        Some(GameServer {
+            login: plain.login,
+            char: plain.char,
+            map: plain.map,
+            ..self.game.clone()
+        })
+    }
+
     /// True when the map, named without its `.gat`, belongs to the zone.
     pub fn has_map(&self, map: &str) -> bool {
         if self.maps.is_empty() {
@@ -246,17 +282,12 @@ impl ZoneFile {
         if !(0.0..=100.0).contains(&self.min_host_quality_score) {
             return rule("min_host_quality_score", "0 to 100");
         }
-        if self.game.char.is_empty() {
-            return rule("game.char", "at least one address");
-        }
-        if self.game.map.is_empty() {
-            return rule("game.map", "at least one address");
-        }
-        if self.game.char.len() > 16 || self.game.map.len() > 64 {
-            return rule("game", "at most 16 char and 64 map servers");
-        }
-        if self.game.addresses().any(|address| address.port() == 0) {
-            return rule("game", "every address needs its port");
+        check_game(&self.game, ["game", "game.char", "game.map", "game.level"])?;
+        if let Some(plain) = self.plain_game() {
+            check_game(
+                &plain,
+                ["plain_tcp", "plain_tcp.char", "plain_tcp.map", "plain_tcp"],
+            )?;
         }
         if let Some(hosted) = &self.hosted {
             let (game, named) = (&self.game, &hosted.upstreams);
@@ -269,15 +300,34 @@ impl ZoneFile {
                 );
             }
         }
-        if self.game.level == ReadLevel::Opaque && self.game.shares_a_port() {
-            return rule(
-                "game.level",
-                "opaque needs a port of its own for every server: each is found at 127.0.0.1 \
-                 under its own port",
-            );
-        }
         Ok(())
     }
+}
+
+/// `fields`: what the rules name: all of it, the char and the map servers, and the level.
+fn check_game(game: &GameServer, fields: [&'static str; 4]) -> Result<(), ZoneRule> {
+    let [all, char, map, level] = fields;
+    let rule = |field, why| Err(ZoneRule { field, why });
+    if game.char.is_empty() {
+        return rule(char, "at least one address");
+    }
+    if game.map.is_empty() {
+        return rule(map, "at least one address");
+    }
+    if game.char.len() > 16 || game.map.len() > 64 {
+        return rule(all, "at most 16 char and 64 map servers");
+    }
+    if game.addresses().any(|address| address.port() == 0) {
+        return rule(all, "every address needs its port");
+    }
+    if game.level == ReadLevel::Opaque && game.shares_a_port() {
+        return rule(
+            level,
+            "opaque needs a port of its own for every server: each is found at 127.0.0.1 \
+             under its own port",
+        );
+    }
+    Ok(())
 }
 
 fn yes() -> bool {

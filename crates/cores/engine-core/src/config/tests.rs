@@ -204,6 +204,7 @@ fn what_is_not_json_is_refused_with_the_place() {
 fn p2p_off_leaves_the_websocket() {
     let config = parse("c", r#"{"p2p": {"enabled": false}}"#).unwrap().config;
     assert_eq!(config.link().preference, vec![PathKind::Wss]);
+    assert_eq!(config.paths(), vec![PathKind::Wss, PathKind::Tcp]);
 }
 
 #[test]

@@ -23,6 +23,7 @@ impl Machine {
         }
         let prepared = self.take_prepared(&zone);
         self.statuses.clear();
+        self.plain.over();
         self.shown = LinkId::CHOSEN;
         self.emit(Event::Playing {
             zone: zone.clone(),

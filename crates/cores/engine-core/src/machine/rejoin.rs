@@ -89,7 +89,8 @@ impl Machine {
             }
             return true;
         }
-        if !self.roaming.has_clients() {
+        // The bridge knows the addresses of another link then.
+        if self.plain.is_used() || !self.roaming.has_clients() {
             return false;
         }
         let zone = zone.zone.zone_id.clone();

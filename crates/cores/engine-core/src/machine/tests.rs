@@ -13,6 +13,7 @@ mod diagnosis;
 mod games;
 mod hosting;
 mod numbers;
+mod plain;
 mod prepare;
 mod rejoin;
 mod zones;
@@ -36,6 +37,7 @@ fn zone() -> ZoneView {
             max_latency_ms: 100,
             description: None,
             fallback_zone: None,
+            plain_tcp: None,
             hosted: None,
             game: GameServer {
                 packet_version: 20211103,

@@ -30,6 +30,7 @@ fn file(id: &str, maps: &[&str]) -> ZoneFile {
         max_latency_ms: 100,
         description: None,
         fallback_zone: None,
+        plain_tcp: None,
         hosted: None,
         game: GameServer {
             packet_version: 20_211_103,
