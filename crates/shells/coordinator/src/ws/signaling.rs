@@ -52,9 +52,10 @@ use crate::{
     problem::Refused,
 };
 
-/// Bytes that a socket reads at once, held for as long as it lives. Longer messages are read in
-/// pieces, into a buffer of their own.
-const READ_BUFFER: usize = 1024;
+/// Bytes that a socket reads at once, held for as long as it lives: enough for a pong, which is what most
+/// sockets send most of the time. Of a longer message the rest is read in one go, because its length is
+/// known then.
+const READ_BUFFER: usize = 128;
 
 /// Longest that one frame may take to be written.
 const WRITE_TIME: Duration = Duration::from_secs(10);
@@ -256,14 +257,35 @@ async fn run(app: App, mut socket: Box<WebSocket>, params: Params, who: Who, acc
 async fn converse(
     app: &App,
     socket: &mut WebSocket,
-    seat: SocketSeat,
+    mut seat: SocketSeat,
+    who: (&Who, &str, i64),
+) -> Option<u16> {
+    let code = talk(app, socket, &mut seat, who).await;
+    if matches!(code, Some(close::SESSION_ENDED | close::BANNED)) {
+        // What waits says why: the end may have been seen before it was written.
+        let rest = async {
+            while let Some(signal) = seat.inbox.waiting() {
+                if write(socket, counted(app, &signal)).await.is_err() {
+                    break;
+                }
+            }
+        };
+        let _ = tokio::time::timeout(CLOSE_TIME, rest).await;
+    }
+    code
+}
+
+/// The same, until there is a reason to close.
+async fn talk(
+    app: &App,
+    socket: &mut WebSocket,
+    SocketSeat {
+        seat,
+        inbox,
+        closing,
+    }: &mut SocketSeat,
     (who, peer_id, account): (&Who, &str, i64),
 ) -> Option<u16> {
-    let SocketSeat {
-        seat,
-        mut inbox,
-        mut closing,
-    } = seat;
     let limit = app.signals.of(account, matches!(who, Who::Host { .. }));
     let mut pings = tokio::time::interval(app.config.ping_every);
     pings.set_missed_tick_behavior(MissedTickBehavior::Delay);
@@ -271,7 +293,7 @@ async fn converse(
     loop {
         let outgoing = tokio::select! {
             () = app.stop.cancelled() => return Some(close::RESTART),
-            why = &mut closing => return code_of(app, why),
+            why = &mut *closing => return code_of(app, why),
             signal = inbox.recv() => match signal {
                 Some(signal) => counted(app, &signal),
                 // The hub has let go of the socket; it says why.
@@ -292,7 +314,7 @@ async fn converse(
             incoming = socket.next() => {
                 heard = Instant::now();
                 let handle = |signal| match app.tenure.check() {
-                    Ok(()) => who.handle(app, &seat, signal),
+                    Ok(()) => who.handle(app, seat, signal),
                     Err(refused) => Some(error(refused.code(), refused.detail())),
                 };
                 match take(app, &limit, incoming, handle) {
@@ -305,7 +327,7 @@ async fn converse(
         // A client that does not read must still be closed when somebody says so.
         let written = tokio::select! {
             () = app.stop.cancelled() => return Some(close::RESTART),
-            why = &mut closing => return code_of(app, why),
+            why = &mut *closing => return code_of(app, why),
             written = write(socket, outgoing) => written,
         };
         if let Err(code) = written {
