@@ -17,10 +17,11 @@
 //! desktop   tray, notifications, links, questions in dialogs of the system
 //! face      the page's words for these
 //! updates   from the question for a newer version to its first start
+//! notice    Windows: what is said without a window
 //! ```
 //!
 //! Exit codes: 0 ended; 1 the window could not be opened; 2 the command line is wrong; 3 there is
-//! no display.
+//! no display; 4 the WebView2 runtime is missing (Windows).
 #![cfg_attr(not(debug_assertions), windows_subsystem = "windows")]
 #![allow(
     clippy::print_stderr,
@@ -34,6 +35,8 @@ mod face;
 mod help;
 mod house;
 mod news;
+#[cfg(windows)]
+mod notice;
 mod options;
 mod preferences;
 mod profile;
@@ -65,7 +68,11 @@ pub(crate) const VERSION: &str = match option_env!("WARP_VERSION") {
 };
 
 fn main() -> ExitCode {
-    let options = Options::parse();
+    let options = Options::try_parse().unwrap_or_else(|error| {
+        #[cfg(windows)]
+        notice::say("Warp Launcher", &error.to_string());
+        error.exit()
+    });
     #[cfg(target_os = "linux")]
     {
         if no_display() {
@@ -80,10 +87,22 @@ fn main() -> ExitCode {
             eprintln!("warp-launcher: WEBKIT_DISABLE_DMABUF_RENDERER could not be set: {error}");
         }
     }
+    #[cfg(windows)]
+    if !notice::has_webview() {
+        return ExitCode::from(4);
+    }
     match run(options) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
             eprintln!("warp-launcher: the window could not be opened: {error}");
+            #[cfg(windows)]
+            notice::say(
+                "The window of Warp Launcher could not be opened",
+                &format!(
+                    "{error}\n\nRestart Windows, or install Warp Launcher again. If that does not help, \
+                     send this message to the people who run your server."
+                ),
+            );
             ExitCode::FAILURE
         }
     }

@@ -120,10 +120,14 @@ impl Updates {
             Ok(false) => {}
             Err(problem) => tracing::warn!(%problem, "updates cannot keep anything"),
         }
+        let program = tauri::process::current_binary(env);
+        if let Ok(program) = &program {
+            warp_updates::remove_replaced(program);
+        }
         Self {
             store,
             current,
-            program: tauri::process::current_binary(env),
+            program,
             inner: Mutex::default(),
             busy: tokio::sync::Mutex::default(),
             asking: std::sync::atomic::AtomicBool::new(false),
@@ -368,8 +372,39 @@ impl Updates {
         }
     }
 
-    /// Has a package installed by Tauri's updater; `on_trial` names the version that is then tried.
+    /// Has a package installed; `on_trial` names the version that is then tried. Tauri's updater does it,
+    /// which on Windows knows installers only: a bare program is replaced here.
     async fn put<R: Runtime>(
+        &self,
+        app: &AppHandle<R>,
+        key: &str,
+        offer: &Offer,
+        bytes: Vec<u8>,
+        on_trial: Option<&str>,
+    ) -> Result<(), Problem> {
+        if !(cfg!(windows) && bundle() == Bundle::Portable) {
+            return self.hand_over(app, key, offer, bytes, on_trial).await;
+        }
+        if let Some(version) = on_trial {
+            self.store.begin_trial(version)?;
+        }
+        let program = self.program()?;
+        let replaced = tokio::task::spawn_blocking({
+            let program = program.clone();
+            move || warp_updates::replace_program(&program, &bytes)
+        });
+        let replaced = replaced.await.unwrap_or_else(|error| Err(error.into()));
+        replaced.map_err(|error| {
+            if let Some(version) = on_trial {
+                // That there is no trial is what counts; why is told below.
+                let _ = self.store.passed(version);
+            }
+            no_file(&program, &error)
+        })
+    }
+
+    /// Has a package installed by Tauri's updater; `on_trial` names the version that is then tried.
+    async fn hand_over<R: Runtime>(
         &self,
         app: &AppHandle<R>,
         key: &str,
@@ -499,7 +534,8 @@ impl Updates {
                 }
                 None => {
                     let program = self.program()?;
-                    replace_program(&program, &bytes).map_err(|error| no_file(&program, &error))?;
+                    warp_updates::replace_program(&program, &bytes)
+                        .map_err(|error| no_file(&program, &error))?;
                 }
             }
             self.store.went_back(&from)
@@ -567,16 +603,6 @@ fn bundle() -> Bundle {
         Some(BundleType::App | BundleType::Dmg) => Bundle::App,
         _ => Bundle::Portable,
     }
-}
-
-/// Puts `bytes` in the place of the program. A program that runs cannot be written to, but its name can
-/// be given to another file.
-fn replace_program(program: &std::path::Path, bytes: &[u8]) -> std::io::Result<()> {
-    let new = program.with_extension("new");
-    let permissions = std::fs::metadata(program)?.permissions();
-    std::fs::write(&new, bytes)?;
-    std::fs::set_permissions(&new, permissions)?;
-    std::fs::rename(&new, program)
 }
 
 fn no_file(file: &std::path::Path, error: &std::io::Error) -> Problem {

@@ -235,7 +235,12 @@ impl Process {
 impl Drop for Process {
     fn drop(&mut self) {
         if self.ended.is_none() {
-            self.terminate();
+            if cfg!(windows) {
+                // There nobody can be asked.
+                self.kill();
+            } else {
+                self.terminate();
+            }
             self.ended = wait_end(&mut self.child, GRACE);
             if self.ended.is_none() {
                 // The last resort; what follows shows it.

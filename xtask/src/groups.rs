@@ -38,7 +38,7 @@ pub(crate) enum Group {
     Browser,
     /// The real window under Xvfb.
     Window,
-    /// Clippy over the code for Windows; a warning is an error.
+    /// Clippy over the code for Windows, and tests under Wine.
     Windows,
     /// Documentation and its examples; a warning is an error.
     Doc,
@@ -89,6 +89,7 @@ impl Group {
             Group::Netlab => Some("netlab_"),
             Group::Browser => Some("browser_"),
             Group::Window => Some("window_"),
+            Group::Windows => Some("windows_"),
             _ => None,
         }
     }

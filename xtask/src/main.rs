@@ -4,7 +4,7 @@
 //! - `test`: every check that `main` must pass, in groups, with a table at the end.
 //! - `bench`: the measurements.
 //! - `release`: builds and signs the launcher's packages, and checks them as a launcher would.
-//! - `windows`: the code for Windows, checked on Linux.
+//! - `windows`: the launcher for Windows, built, tested and packed on Linux.
 //! - `fuzz`: decoders under libFuzzer.
 //! - `bindings`: writes (or checks) the TypeScript types generated from Rust.
 //! - `purity`: proves that cores and words touch no runtime, socket, clock or file.
@@ -107,7 +107,7 @@ enum Command {
     /// Build the launcher's packages, sign them, put them into a folder for the coordinator, and check
     /// what was published as a launcher would: asked for, downloaded and verified.
     Release(release::Options),
-    /// Check the code for Windows: its standard library is built, then clippy runs over everything.
+    /// Build the launcher for Windows, test it under Wine, and make its installer.
     Windows(windows::Options),
     /// Generate the TypeScript types of the window from Rust.
     Bindings {

@@ -92,6 +92,17 @@ pub(crate) const WINDOWS: &[Package] = &[
     library("rust-web-src"),
     tool("gcc-mingw-w64-x86-64-posix", "x86_64-w64-mingw32-gcc"),
 ];
+/// For Microsoft's own target: what compiles a program's icon and manifest.
+pub(crate) const MSVC: &[Package] = &[tool("llvm", "llvm-rc")];
+/// For the tests under Wine. `wine` starts programs; that name may be there without the 64-bit part.
+pub(crate) const WINE: &[Package] = &[tool("wine", "wine"), library("wine64")];
+/// For the installer, and for its check under Wine.
+pub(crate) const INSTALLER: &[Package] = &[
+    tool("nsis", "makensis"),
+    tool("zip", "zip"),
+    tool("xvfb", "Xvfb"),
+    tool("xdotool", "xdotool"),
+];
 
 /// Those of `wanted` that are not installed, each once.
 pub(crate) fn missing(wanted: &[Package]) -> Vec<&'static str> {

@@ -3,9 +3,10 @@
 //! 1. Build everything, the launcher with its version, the operator's public key and the front end in
 //!    it.
 //! 2. Bundle the Debian package with the programs that the launcher starts.
-//! 3. Sign both, the package and the bare program, and put them into the folder that the coordinator
-//!    serves (docs/updates.md).
-//! 4. Serve that folder with the coordinator of this build, and ask, download and verify as a launcher
+//! 3. The same for Windows, installer and archives, where what it takes is installed (docs/windows.md).
+//! 4. Sign all that launchers update to, and put it into the folder that the coordinator serves
+//!    (docs/updates.md). Everything that people download lies beside, with signed checksums.
+//! 5. Serve that folder with the coordinator of this build, and ask, download and verify as a launcher
 //!    of version 0.0.0 would.
 
 use std::io::{BufRead as _, BufReader};
@@ -16,7 +17,7 @@ use anyhow::{Context as _, Result, bail};
 use clap::Args;
 
 use crate::workspace::Workspace;
-use crate::{exec, packages, ui};
+use crate::{exec, packages, ui, windows};
 
 /// What the launcher starts, and so what lies beside it.
 const BESIDE: [&str; 2] = ["warp-keeper", "warp-practice"];
@@ -53,6 +54,15 @@ pub(crate) struct Options {
     /// Cargo's profile; another one than `release` is for trying this command.
     #[arg(long, default_value = "release")]
     profile: String,
+    /// Nothing for Windows, even where it can be built.
+    #[arg(long)]
+    without_windows: bool,
+    /// Cargo's profile for Windows, if it is another one; for trying.
+    #[arg(long)]
+    windows_profile: Option<String>,
+    /// Program that signs the file that is its argument (Authenticode), for Windows.
+    #[arg(long, value_name = "PROGRAM")]
+    sign: Option<PathBuf>,
 }
 
 /// Builds, signs, publishes and checks.
@@ -76,25 +86,30 @@ pub(crate) fn run(workspace: &Workspace, options: &Options) -> Result<()> {
     let programs = workspace.programs(&options.profile);
     let package = debian_package(workspace, &programs, &version)?;
     let bare = bare_program(&programs, &version)?;
-    let tool = programs.join("warp-release");
     let arch = std::env::consts::ARCH;
-    let published = [
-        (package, format!("linux-{arch}-deb")),
-        (bare, format!("linux-{arch}-portable")),
+    let mut made = vec![
+        (package, Some(format!("linux-{arch}-deb"))),
+        (bare, Some(format!("linux-{arch}-portable"))),
     ];
+    made.extend(for_windows(workspace, options, &version, public)?);
+    let tool = Tool {
+        program: programs.join("warp-release"),
+        key,
+        password: options.password_file.as_ref().map(|file| here.join(file)),
+    };
+    download(&tool, &made, &to.join("downloads").join(&version), public)?;
+    let published: Vec<(&Path, &str)> = (made.iter())
+        .filter_map(|(file, platform)| Some((file.as_path(), platform.as_deref()?)))
+        .collect();
     for (file, platform) in &published {
-        let mut publish = Command::new(&tool);
-        publish.arg("publish").arg(file).arg("--to").arg(&to);
-        publish.arg("--key").arg(&key).args(["--version", &version]);
+        let mut publish = tool.with_key("publish");
+        publish.arg(file).arg("--to").arg(&to);
+        publish.args(["--version", &version]);
         publish.args(["--platform", platform, "--channel", &options.channel]);
         publish.args(["--percentage", &options.percentage.to_string()]);
-        publish.args(["--notes", &options.notes]);
-        if let Some(password) = &options.password_file {
-            publish.arg("--password-file").arg(here.join(password));
-        }
-        exec::run(&mut publish)?;
+        exec::run(publish.args(["--notes", &options.notes]))?;
         let release = to.join(&options.channel).join(platform).join(&version);
-        let mut verify = Command::new(&tool);
+        let mut verify = Command::new(&tool.program);
         exec::run(
             verify
                 .arg("verify")
@@ -111,7 +126,7 @@ pub(crate) fn run(workspace: &Workspace, options: &Options) -> Result<()> {
     }
     let served = Served::start(&programs, &to)?;
     for (_, platform) in &published {
-        let mut verify = Command::new(&tool);
+        let mut verify = Command::new(&tool.program);
         verify.args(["verify", "--from", &format!("{}/api/v1", served.url)]);
         verify.args(["--public-key", public, "--platform", platform]);
         exec::run(verify.args(["--channel", &options.channel]))?;
@@ -121,6 +136,85 @@ pub(crate) fn run(workspace: &Workspace, options: &Options) -> Result<()> {
         to.display()
     );
     Ok(())
+}
+
+/// `warp-release` with the operator's key.
+struct Tool {
+    program: PathBuf,
+    key: PathBuf,
+    password: Option<PathBuf>,
+}
+
+impl Tool {
+    fn with_key(&self, what: &str) -> Command {
+        let mut command = Command::new(&self.program);
+        command.arg(what).arg("--key").arg(&self.key);
+        if let Some(password) = &self.password {
+            command.arg("--password-file").arg(password);
+        }
+        command
+    }
+}
+
+/// What is made for Windows, and which of it launchers update to; nothing where that cannot be built.
+fn for_windows(
+    workspace: &Workspace,
+    options: &Options,
+    version: &str,
+    public: &str,
+) -> Result<Vec<(PathBuf, Option<String>)>> {
+    if options.without_windows {
+        return Ok(Vec::new());
+    }
+    let missing = windows::missing();
+    if !missing.is_empty() {
+        println!(
+            "nothing for Windows: missing {}; `{}` installs that",
+            missing.join(", "),
+            packages::command_line(&missing)
+        );
+        return Ok(Vec::new());
+    }
+    let release = windows::Release {
+        version: version.to_owned(),
+        key: Some(public.to_owned()),
+        profile: (options.windows_profile.as_ref())
+            .unwrap_or(&options.profile)
+            .clone(),
+        sign: windows::whole(options.sign.as_deref())?,
+    };
+    let made = windows::packed(workspace, &release)?.files.into_iter();
+    Ok(made
+        .map(|(file, platform)| (file, platform.map(str::to_owned)))
+        .collect())
+}
+
+/// Puts everything where people find it, with checksums that are signed.
+fn download(
+    tool: &Tool,
+    made: &[(PathBuf, Option<String>)],
+    folder: &Path,
+    public: &str,
+) -> Result<()> {
+    let _ = std::fs::remove_dir_all(folder);
+    std::fs::create_dir_all(folder)?;
+    let mut copies = Vec::new();
+    for (file, _) in made {
+        let copy = folder.join(file.file_name().context("a file has a name")?);
+        std::fs::copy(file, &copy)?;
+        copies.push(copy);
+    }
+    windows::write_sums(folder, copies.iter().map(PathBuf::as_path))?;
+    let sums = folder.join("SHA256SUMS");
+    exec::run(tool.with_key("sign").arg(&sums))?;
+    let mut check = Command::new(&tool.program);
+    exec::run(check.arg("check").arg(&sums).args(["--public-key", public]))?;
+    let mut check = Command::new("sha256sum");
+    exec::run(
+        check
+            .args(["--check", "--strict", "SHA256SUMS"])
+            .current_dir(folder),
+    )
 }
 
 /// Builds the launcher under [`NEXT_VERSION`] as `warp-launcher-next`, beside the other programs.

@@ -12,21 +12,47 @@ use anyhow::{Context as _, Result, bail};
 use crate::exec;
 use crate::workspace::{Workspace, program_in};
 
-/// What is compiled for.
-const TARGET: &str = "x86_64-pc-windows-gnu";
+/// What players get is compiled for this.
+const GNU: &str = "x86_64-pc-windows-gnu";
+/// Microsoft's own; linking for it takes what only Microsoft has.
+const MSVC: &str = "x86_64-pc-windows-msvc";
+/// Cargo's profile for what is tested: quick to build.
+const DEV: &str = "dev";
+/// The time that is written into programs and archives (2020-01-01), so that they are the same whenever
+/// they are made.
+pub(super) const DATE: &str = "1577836800";
 /// A compiler of another origin, for instance rustup's, has another standard library.
 const CARGO: &str = "/usr/bin/cargo";
 const RUSTC: &str = "/usr/bin/rustc";
 /// Names the compiler that the sysroot belongs to.
 const MADE_WITH: &str = "made-with";
-/// There once the dependencies are checked; names the compiler too.
-const WARM: &str = "warm";
+
+/// What the dependencies were compiled for already.
+#[derive(Clone, Copy)]
+pub(super) enum Warm {
+    /// Being checked.
+    Clippy,
+    /// Tests and the programs that these start.
+    Tests,
+}
+
+impl Warm {
+    /// The file that says so; it names the compiler.
+    fn file(self, workspace: &Workspace) -> PathBuf {
+        root(workspace).join(match self {
+            Self::Clippy => "warm",
+            Self::Tests => "warm-tests",
+        })
+    }
+}
 
 /// What compiles for Windows.
 pub(super) struct Toolchain<'a> {
-    workspace: &'a Workspace,
+    pub(super) workspace: &'a Workspace,
     /// Everything that is made.
-    root: PathBuf,
+    pub(super) root: PathBuf,
+    target: &'static str,
+    profile: String,
 }
 
 fn root(workspace: &Workspace) -> PathBuf {
@@ -40,24 +66,37 @@ fn compiler() -> Result<String> {
 impl<'a> Toolchain<'a> {
     /// Whether the dependencies were checked already, by whatever compiler.
     pub(super) fn was_used(workspace: &Workspace) -> bool {
-        root(workspace).join(WARM).is_file()
+        Warm::Clippy.file(workspace).is_file()
     }
 
-    /// Whether they were by this one.
-    pub(super) fn is_warm(workspace: &Workspace) -> bool {
-        let warm = std::fs::read_to_string(root(workspace).join(WARM));
+    /// Whether they were compiled by this one.
+    pub(super) fn is_warm(workspace: &Workspace, what: Warm) -> bool {
+        let warm = std::fs::read_to_string(what.file(workspace));
         matches!((warm, compiler()), (Ok(warm), Ok(compiler)) if warm == compiler)
     }
 
     /// Notes that they are.
-    pub(super) fn set_warm(&self) -> Result<()> {
-        Ok(std::fs::write(self.root.join(WARM), compiler()?)?)
+    pub(super) fn set_warm(&self, what: Warm) -> Result<()> {
+        Ok(std::fs::write(what.file(self.workspace), compiler()?)?)
     }
 
     /// Builds the standard library, if it is not there for this compiler.
     pub(super) fn prepare(workspace: &'a Workspace) -> Result<Self> {
-        let root = root(workspace);
-        let tools = Self { workspace, root };
+        Self::of(workspace, GNU)
+    }
+
+    /// The same for Microsoft's target.
+    pub(super) fn prepare_msvc(workspace: &'a Workspace) -> Result<Self> {
+        Self::of(workspace, MSVC)
+    }
+
+    fn of(workspace: &'a Workspace, target: &'static str) -> Result<Self> {
+        let tools = Self {
+            workspace,
+            root: root(workspace),
+            target,
+            profile: DEV.to_owned(),
+        };
         let compiler = compiler()?;
         let sysroot = tools.sysroot();
         let made_with = std::fs::read_to_string(sysroot.join(MADE_WITH));
@@ -66,8 +105,8 @@ impl<'a> Toolchain<'a> {
         }
         let _ = std::fs::remove_dir_all(&sysroot);
         let build = tools.root.join("std-build");
-        let built = build_std(&tools.root.join("std"), &build)?;
-        let libraries = sysroot.join("lib/rustlib").join(TARGET).join("lib");
+        let built = build_std(target, &tools.root.join("std"), &build)?;
+        let libraries = sysroot.join("lib/rustlib").join(target).join("lib");
         std::fs::create_dir_all(&libraries)?;
         for entry in std::fs::read_dir(&built).with_context(|| built.display().to_string())? {
             let file = entry?.path();
@@ -83,11 +122,34 @@ impl<'a> Toolchain<'a> {
     }
 
     fn sysroot(&self) -> PathBuf {
-        self.root.join("sysroot")
+        self.root.join(match self.target {
+            MSVC => "sysroot-msvc",
+            _ => "sysroot",
+        })
     }
 
     fn target_dir(&self) -> PathBuf {
         self.root.join("target")
+    }
+
+    /// The same, which builds with another profile.
+    pub(super) fn with_profile(self, profile: &str) -> Self {
+        let profile = profile.to_owned();
+        Self { profile, ..self }
+    }
+
+    /// Whether it builds what is tested.
+    pub(super) fn is_dev(&self) -> bool {
+        self.profile == DEV
+    }
+
+    /// Where the programs are.
+    pub(super) fn programs(&self) -> PathBuf {
+        let folder = match self.profile.as_str() {
+            DEV => "debug",
+            other => other,
+        };
+        self.target_dir().join(self.target).join(folder)
     }
 
     /// `cargo WHAT --workspace --target ...`, with the front end in the launcher itself. The whole
@@ -95,19 +157,30 @@ impl<'a> Toolchain<'a> {
     pub(super) fn cargo(&self, what: &[&str]) -> Command {
         let mut cargo = debian_cargo(&self.workspace.root);
         cargo.args(what);
-        cargo.args(["--workspace", "--locked", "--target", TARGET]);
+        cargo.args(["--workspace", "--locked", "--target", self.target]);
+        cargo.args(["--profile", &self.profile]);
         // What names lines in the source makes Windows programs several times as large.
         cargo.env("CARGO_PROFILE_DEV_DEBUG", "false");
+        cargo.env("CARGO_PROFILE_RELEASE_DEBUG", "false");
         cargo.args(["--features", "warp-launcher/custom-protocol"]);
         cargo.env("CARGO_TARGET_DIR", self.target_dir());
         let variable = |name| {
-            let target = TARGET.replace('-', "_").to_uppercase();
+            let target = self.target.replace('-', "_").to_uppercase();
             format!("CARGO_TARGET_{target}_{name}")
         };
         let sysroot = format!("--sysroot={}", self.sysroot().display());
         cargo.env(variable("RUSTFLAGS"), sysroot);
-        // Debian has two of it, which differ in their threads.
-        cargo.env(variable("LINKER"), "x86_64-w64-mingw32-gcc-posix");
+        cargo.env("SOURCE_DATE_EPOCH", DATE);
+        if self.target == GNU {
+            // Debian has two of it, which differ in their threads.
+            cargo.env(variable("LINKER"), "x86_64-w64-mingw32-gcc-posix");
+        } else {
+            // Some dependencies bring C, which nothing is linked with.
+            for (name, program) in [("CC", "gcc-posix"), ("CXX", "g++-posix"), ("AR", "ar")] {
+                let name = format!("{name}_{}", self.target.replace('-', "_"));
+                cargo.env(name, format!("x86_64-w64-mingw32-{program}"));
+            }
+        }
         cargo
     }
 }
@@ -129,7 +202,7 @@ fn debian_cargo(folder: &Path) -> Command {
 }
 
 /// Builds the standard library; gives the folder of its parts.
-fn build_std(source: &Path, build: &Path) -> Result<PathBuf> {
+fn build_std(target: &str, source: &Path, build: &Path) -> Result<PathBuf> {
     std::fs::create_dir_all(source.join("src"))?;
     std::fs::write(
         source.join("Cargo.toml"),
@@ -137,12 +210,12 @@ fn build_std(source: &Path, build: &Path) -> Result<PathBuf> {
     )?;
     std::fs::write(source.join("src/lib.rs"), "")?;
     let mut cargo = debian_cargo(source);
-    cargo.args(["build", "--release", "--target", TARGET]);
+    cargo.args(["build", "--release", "--target", target]);
     cargo.arg("-Zbuild-std=std,panic_unwind,panic_abort,test");
     cargo.env("RUSTC_BOOTSTRAP", "1");
     cargo.env("CARGO_TARGET_DIR", build);
     exec::run(&mut cargo).context("building the standard library for Windows")?;
-    let built = build.join(TARGET).join("release/deps");
+    let built = build.join(target).join("release/deps");
     if !built.is_dir() {
         bail!("{} was not made", built.display());
     }

@@ -4,6 +4,7 @@
 //! |---|---|
 //! | `check` | asks the coordinator, and whether a package is what was announced |
 //! | `fetch` | downloads a package, going on where an earlier try ended |
+//! | `program` | replaces the program's own file while it runs |
 //! | `store` | what is kept: this install's id, the last good version, the version on trial |
 //! | `publish` | the operator's side: keys, signatures, the folder that the coordinator serves |
 //!
@@ -17,10 +18,12 @@
 
 mod check;
 mod fetch;
+mod program;
 pub mod publish;
 mod store;
 
 pub use check::{Asker, Checked};
+pub use program::{remove_replaced, replace_program};
 pub use store::{Kept, MAX_FAILED_STARTS, Store, Trial};
 
 use semver::Version;

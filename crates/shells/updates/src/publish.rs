@@ -173,6 +173,43 @@ pub fn sign(bytes: &[u8], key: &SecretKey, comment: &str) -> Result<String, Publ
     Ok(BASE64_STANDARD.encode(signature.into_string()))
 }
 
+/// Signs a file that people download. Gives the signature's file, minisign's own, with `.minisig` at the
+/// end of its name.
+///
+/// # Errors
+/// The file cannot be read, or its signature not be written.
+pub fn sign_file(file: &Path, key: &SecretKey) -> Result<PathBuf, PublishError> {
+    let bytes = fs::read(file).map_err(|error| failed(file.display())(&error))?;
+    let name = file.file_name().unwrap_or_default().to_string_lossy();
+    let signature = minisign::sign(
+        None,
+        key,
+        bytes.as_slice(),
+        Some(&format!("file:{name}")),
+        None,
+    )
+    .map_err(|error| failed("the signature")(&error))?;
+    let beside = with_suffix(file, ".minisig");
+    replace(&beside, signature.into_string().as_bytes())
+        .map_err(|error| failed(beside.display())(&error))?;
+    Ok(beside)
+}
+
+/// Whether a file is what [`sign_file`] has signed with the key of `public`.
+///
+/// # Errors
+/// It is not, or one of the two cannot be read.
+pub fn check_file(file: &Path, public: &str) -> Result<(), PublishError> {
+    let wrong = |why: &dyn std::fmt::Display| failed(file.display())(why);
+    let bytes = fs::read(file).map_err(|error| wrong(&error))?;
+    let signature = fs::read_to_string(with_suffix(file, ".minisig"));
+    let signature = signature.map_err(|error| wrong(&error))?;
+    let key = minisign_verify::PublicKey::from_base64(public).map_err(|error| wrong(&error))?;
+    minisign_verify::Signature::decode(&signature)
+        .and_then(|signature| key.verify(&bytes, &signature, false))
+        .map_err(|error| wrong(&error))
+}
+
 /// Looks at a release's folder as a launcher would: the signature fits `public`, and what was signed is
 /// what `release.json` and the folder's own names say.
 ///

@@ -25,7 +25,7 @@ use warp_protocol::{
 };
 use warp_updates::{
     Asker, Checked,
-    publish::{Publication, new_key, read_key, verify_folder},
+    publish::{Publication, check_file, new_key, read_key, sign_file, verify_folder},
 };
 
 const PLATFORM: &str = "linux-x86_64-portable";
@@ -313,4 +313,20 @@ async fn a_download_goes_on_where_it_was_cut() {
         "{asked:?}"
     );
     operator.running.shutdown().await;
+}
+
+#[test]
+fn a_file_for_people_is_what_was_signed_or_is_refused() {
+    let folder = tempfile::tempdir().unwrap();
+    let [file, secret, other] = ["SHA256SUMS", "key", "other"].map(|name| folder.path().join(name));
+    fs::write(&file, "sums").unwrap();
+    let public = new_key(&secret, None).unwrap();
+    let another = new_key(&other, None).unwrap();
+    check_file(&file, &public).unwrap_err();
+    let beside = sign_file(&file, &read_key(&secret, None).unwrap()).unwrap();
+    assert_eq!(beside, folder.path().join("SHA256SUMS.minisig"));
+    check_file(&file, &public).unwrap();
+    check_file(&file, &another).unwrap_err();
+    fs::write(&file, "other sums").unwrap();
+    check_file(&file, &public).unwrap_err();
 }

@@ -222,7 +222,9 @@ impl Crowd {
         }
     }
 
-    /// Relays at this rate between pairs by chance. Each delay counts from when it was to be sent.
+    /// Relays at this rate between pairs by chance. Each delay counts from when it was to be sent. With the
+    /// delays stands how many did not arrive; the coordinator closes a socket that is too slow, and then
+    /// the rest was not sent.
     async fn relay(&mut self, per_s: u32, span: Duration) -> Result<(Spread, usize)> {
         self.arrived.borrow_mut().clear();
         let padding = "x".repeat(DESCRIPTION);
@@ -245,8 +247,10 @@ impl Crowd {
                 r#"{{"type":"offer","to":"{}","sdp":"{MARK}{mark} {padding}"}}"#,
                 sender.to
             );
-            sender.sink.send(Message::text(text)).await?;
             sent += 1;
+            if sender.sink.send(Message::text(text)).await.is_err() {
+                break;
+            }
         }
         tokio::time::sleep(LINGER).await;
         let arrived = std::mem::take(&mut *self.arrived.borrow_mut());
@@ -321,6 +325,9 @@ pub(crate) async fn highest(subject: &Subject, span: Duration) -> Result<Highest
                     low = (rate, ms, each_us(spent, rate, span / 2));
                 } else {
                     high = Some(rate);
+                    // Some of these sockets may be closed.
+                    drop(crowd);
+                    crowd = Crowd::new(subject, CROWD).await?;
                 }
                 rate = match high {
                     None => low.0 * 2,

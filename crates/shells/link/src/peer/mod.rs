@@ -31,6 +31,7 @@
 mod channels;
 mod config;
 mod error;
+mod plain;
 mod pump;
 mod runtime;
 mod signaling;

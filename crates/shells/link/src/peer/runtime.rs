@@ -1,4 +1,4 @@
-//! The host runtime of one peer connection: tokio, with three differences.
+//! The host runtime of one peer connection: tokio, with four differences.
 //!
 //! - **Flush.** The library's driver sends what it has produced, *then* handles events and messages,
 //!   then sleeps. What the handling produced (the first SCTP packet after the DTLS handshake, say)
@@ -6,6 +6,7 @@
 //!   driver ends at once, which makes it go round once more and send, and no sleep is longer than
 //!   [`NUDGE`].
 //! - **Socket buffers** are larger than the default, so that a burst does not overflow them.
+//! - **Sockets** without what the batched ones ask for, as Wine's, move one datagram at a time.
 //! - **Tasks are counted**, so that closing can wait until they are gone, and the end of the driver
 //!   is noticed even when it panicked.
 
@@ -25,6 +26,7 @@ use webrtc::runtime::{
 };
 
 use super::config::SOCKET_BUFFER;
+use super::plain::Plain;
 
 /// Longest sleep of the driver until the channel is open.
 const NUDGE: Duration = Duration::from_millis(3);
@@ -81,7 +83,13 @@ impl Runtime for CarrierRuntime {
     }
 
     fn wrap_udp_socket(&self, socket: std::net::UdpSocket) -> io::Result<Arc<dyn AsyncUdpSocket>> {
-        let state = UdpSocketState::new(UdpSockRef::from(&socket))?;
+        let state = match UdpSocketState::new(UdpSockRef::from(&socket)) {
+            Ok(state) => state,
+            Err(error) => {
+                tracing::debug!(%error, "the UDP socket moves one datagram at a time");
+                return Plain::wrap(socket);
+            }
+        };
         // The kernel grants what it is allowed to; less is slower, not wrong.
         let sizes = state
             .set_recv_buffer_size(UdpSockRef::from(&socket), SOCKET_BUFFER)

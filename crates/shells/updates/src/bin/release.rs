@@ -69,6 +69,25 @@ enum Command {
         #[arg(long, default_value = "")]
         notes: String,
     },
+    /// Sign a file that people download: FILE.minisig, which `minisign -V` reads.
+    Sign {
+        /// What is signed.
+        file: PathBuf,
+        /// The secret key.
+        #[arg(long, value_name = "FILE")]
+        key: PathBuf,
+        /// File with the secret key's password.
+        #[arg(long, value_name = "FILE")]
+        password_file: Option<PathBuf>,
+    },
+    /// Check a file with the signature that `sign` put beside it.
+    Check {
+        /// What was signed.
+        file: PathBuf,
+        /// The public key.
+        #[arg(long)]
+        public_key: String,
+    },
     /// Check a release as a launcher would: its folder, or with `--from` what a coordinator offers.
     Verify {
         /// Folder of the release; not with `--from`.
@@ -138,6 +157,19 @@ fn run(command: Command) -> Result<String, Box<dyn std::error::Error>> {
                 notes,
             };
             Ok(publication.publish(&to, &key)?.display().to_string())
+        }
+        Command::Sign {
+            file,
+            key,
+            password_file,
+        } => {
+            let password = password(password_file)?;
+            let key = publish::read_key(&key, password.as_ref())?;
+            Ok(publish::sign_file(&file, &key)?.display().to_string())
+        }
+        Command::Check { file, public_key } => {
+            publish::check_file(&file, &public_key)?;
+            Ok(format!("{}: the signature fits", file.display()))
         }
         Command::Verify {
             folder: Some(folder),

@@ -1,0 +1,44 @@
+//! Windows: what is said without a window. The program has no terminal there, so what ends it before its
+//! page is shown is said in a dialog of the system.
+
+use rfd::{MessageButtons, MessageDialog, MessageDialogResult, MessageLevel};
+
+/// Microsoft's small installer of the runtime, which fetches the rest.
+const RUNTIME: &str = "https://go.microsoft.com/fwlink/p/?LinkId=2124703";
+
+/// Whether the WebView2 runtime, which draws the page, is there. Where it is not: says so, and offers to
+/// download it.
+pub(crate) fn has_webview() -> bool {
+    let Err(error) = tauri::webview_version() else {
+        return true;
+    };
+    eprintln!("warp-launcher: no WebView2 runtime ({error}); it is at {RUNTIME}");
+    let answer = dialog("Warp Launcher needs WebView2")
+        .set_description(format!(
+            "To show its window, Warp Launcher needs Microsoft's WebView2 runtime, which this computer \
+             does not have.\n\nDownload it from Microsoft now? Run what is downloaded, then start Warp \
+             Launcher again.\n\n{RUNTIME}"
+        ))
+        .set_buttons(MessageButtons::YesNo)
+        .show();
+    if answer == MessageDialogResult::Yes
+        && let Err(error) = open::that_detached(RUNTIME)
+    {
+        say(
+            "The download could not be opened",
+            &format!("{error}\n\nOpen this in a browser: {RUNTIME}"),
+        );
+    }
+    false
+}
+
+/// Says why the program ends, and waits until that is read.
+pub(crate) fn say(title: &str, text: &str) {
+    dialog(title).set_description(text).show();
+}
+
+fn dialog(title: &str) -> MessageDialog {
+    MessageDialog::new()
+        .set_level(MessageLevel::Error)
+        .set_title(title)
+}
