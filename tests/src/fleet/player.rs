@@ -245,7 +245,7 @@ impl Player {
                 self.way(kind).lost(now, others);
             }
             LinkEvent::GivenUp(kind) => return Some(kind),
-            LinkEvent::Tampered(kind) if kind.is_host() => self.way(kind).tampered(),
+            LinkEvent::Tampered(kind) if kind.is_host() => self.way(kind).tampered(now),
             _ => {}
         }
         None

@@ -10,7 +10,8 @@
 //!   not told while no other way carries either: then it is the own network that is away, and who said
 //!   otherwise would have good hosts taken from itself and from others for half a minute. One
 //!   that was altered on the way is told (`tampering`) and not made again before the coordinator
-//!   names another host.
+//!   names another host, or the same under a new epoch. It is told every [`TELL`] until then: the
+//!   coordinator may be away, or hear no further report of this account just now.
 //! * While connected, what is measured is told every [`TELL`].
 
 use std::time::Duration;
@@ -61,6 +62,8 @@ enum Stage {
     Opening,
     /// Connected; the next report is due then.
     Open { tell: Duration },
+    /// It was altered, and is connected to no more; the next report is due then.
+    Tampered { tell: Duration },
 }
 
 /// See the module's documentation. Time is since any fixed start.
@@ -105,7 +108,7 @@ impl HostWay {
         self.offer = offer;
         if same {
             // A new lease is a new chance for a host that was given up.
-            if newer && matches!(self.stage, Stage::Idle | Stage::Waiting { .. }) {
+            if newer && !matches!(self.stage, Stage::Opening | Stage::Open { .. }) {
                 self.start(now, chance);
             }
             return;
@@ -163,13 +166,13 @@ impl HostWay {
     }
 
     /// What came over it was altered or replayed.
-    pub fn tampered(&mut self) {
+    pub fn tampered(&mut self, now: Duration) {
         if !matches!(self.stage, Stage::Open { .. }) {
             return;
         }
         self.report(HostVerdict::Tampering);
         self.actions.push(WayAction::Disconnect);
-        self.stage = Stage::Idle;
+        self.stage = Stage::Tampered { tell: now + TELL };
     }
 
     /// The network is another one: what is being waited for is tried now, and a connection is made
@@ -178,7 +181,7 @@ impl HostWay {
         match self.stage {
             Stage::Open { .. } | Stage::Opening => self.actions.push(WayAction::Disconnect),
             Stage::Waiting { .. } => {}
-            Stage::Idle => return,
+            Stage::Idle | Stage::Tampered { .. } => return,
         }
         self.failed = 0;
         self.stage = Stage::Waiting { until: now };
@@ -198,7 +201,7 @@ impl HostWay {
     pub fn deadline(&self) -> Option<Duration> {
         match self.stage {
             Stage::Waiting { until } => Some(until),
-            Stage::Open { tell } => Some(tell),
+            Stage::Open { tell } | Stage::Tampered { tell } => Some(tell),
             Stage::Idle | Stage::Opening => None,
         }
     }
@@ -216,6 +219,10 @@ impl HostWay {
             Stage::Open { tell } if now >= tell => {
                 self.report(HostVerdict::Good);
                 self.stage = Stage::Open { tell: now + TELL };
+            }
+            Stage::Tampered { tell } if now >= tell => {
+                self.report(HostVerdict::Tampering);
+                self.stage = Stage::Tampered { tell: now + TELL };
             }
             _ => {}
         }

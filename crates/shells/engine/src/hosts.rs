@@ -131,7 +131,7 @@ impl Way {
                 Woken::CarrierEnded => self.lost(now),
                 Woken::Notice(LinkNotice::GivenUp(kind)) if kind == self.kind => self.lost(now),
                 Woken::Notice(LinkNotice::Tampered(kind)) if kind == self.kind => {
-                    self.core.tampered();
+                    self.core.tampered(now);
                 }
                 Woken::Notice(_) => {}
             }

@@ -106,13 +106,18 @@ fn silence_is_told_and_the_connection_made_anew() {
 #[test]
 fn a_host_that_alters_is_left_until_another_is_named() {
     let mut way = connected(T0);
-    way.tampered();
+    way.tampered(T0);
     assert_eq!(
         way.drain(),
         [report(1, 1, HostVerdict::Tampering), WayAction::Disconnect]
     );
     way.told(T0, Some(offer(1, 1)), 0.0);
-    assert_eq!(way.deadline(), None);
+    // The coordinator may not have heard it.
+    for n in 1..4 {
+        let (at, actions) = at_deadline(&mut way);
+        assert_eq!(at, T0 + TELL * n);
+        assert_eq!(actions, [report(1, 1, HostVerdict::Tampering)]);
+    }
     way.told(T0, Some(offer(2, 2)), 0.0);
     assert_eq!(at_deadline(&mut way).1, [WayAction::Connect(offer(2, 2))]);
 }
@@ -196,7 +201,7 @@ proptest! {
                     }
                 }
                 Step::Lost(others) => way.lost(now, others),
-                Step::Tampered => way.tampered(),
+                Step::Tampered => way.tampered(now),
                 Step::Network => way.network_changed(now),
                 Step::Time(ms) => {
                     now += Duration::from_millis(ms);
