@@ -3,8 +3,9 @@
 
 import { describe, expect, test } from "vitest";
 
+import { LANGUAGES } from "./all";
 import { en } from "./en";
-import { LANGUAGES, TAGS } from "./languages";
+import { TAGS } from "./languages";
 
 type Text = string | ((...values: unknown[]) => string);
 type Leaf = [path: string, text: Text];

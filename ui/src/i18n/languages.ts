@@ -1,17 +1,24 @@
 // The languages there are: one file each, all of the type `Texts`, so that a key that is missing in
-// one of them does not compile.
+// one of them does not compile. A window shows one of them, so the others are not loaded with it.
 
 import { en } from "./en";
-import { es } from "./es";
-import { id } from "./id";
-import { ptBR } from "./pt-BR";
 import type { Texts } from "./texts";
-import { th } from "./th";
 
-/** By BCP 47 tag, in the order they are offered. */
-export const LANGUAGES = { en, "pt-BR": ptBR, es, id, th } as const satisfies Record<string, Texts>;
-export type Tag = keyof typeof LANGUAGES;
-export const TAGS = Object.keys(LANGUAGES) as readonly Tag[];
+/** By BCP 47 tag, in the order they are offered. English is there from the start: its keys are the keys. */
+const FILES = {
+  en: async () => en,
+  "pt-BR": async () => (await import("./pt-BR")).ptBR,
+  es: async () => (await import("./es")).es,
+  id: async () => (await import("./id")).id,
+  th: async () => (await import("./th")).th,
+} as const satisfies Record<string, () => Promise<Texts>>;
+export type Tag = keyof typeof FILES;
+export const TAGS = Object.keys(FILES) as readonly Tag[];
+
+/** The texts of a language. */
+export function load(tag: Tag): Promise<Texts> {
+  return FILES[tag]();
+}
 
 /** Each language by its own name: who cannot read the window still finds theirs. */
 export const NAMES: Readonly<Record<Tag, string>> = {

@@ -5,7 +5,8 @@ import { PACKET_CLASSES, STEP_REASONS } from "../lib/codes";
 import { FIGURES } from "../lib/hosting";
 import { LOG_LEVELS } from "../lib/ipc";
 import { SETTING_KEYS } from "../lib/preferences";
-import { LANGUAGES, NAMES, TAGS, pick } from "./languages";
+import { LANGUAGES } from "./all";
+import { NAMES, TAGS, pick } from "./languages";
 import type { Texts } from "./texts";
 
 /** Every list of codes the engine may send, and where its texts are. */

@@ -61,19 +61,25 @@ test("file name", () => {
   ]);
 });
 
-test("numbers follow the language at once", () => {
+test("numbers follow the language at once", async () => {
   // The page's root, where the language is told.
   vi.stubGlobal("document", { documentElement: { dataset: {} } });
   const shown = (): string[] => [ms(4.25), ms(1234), percent(2.5), bytes(12_345), count(12_345), share(115)];
-  const of = (language: typeof settings.chosen.language): string[] => {
-    settings.set({ language });
+  const of = async (language: typeof settings.chosen.language): Promise<string[]> => {
+    await settings.set({ language });
     return shown();
   };
-  expect(of("pt-BR")).toEqual(["4,3", "1.234", "2,5", "12,3 kB", "12.345", "115%"]);
-  expect(of("es")).toEqual(["4,3", "1234", "2,5", "12,3 kB", "12.345", "115\u00a0%"]);
-  expect(of("id")).toEqual(["4,3", "1.234", "2,5", "12,3 kB", "12.345", "115%"]);
-  expect(of("th")).toEqual(["4.3", "1,234", "2.5", "12.3 kB", "12,345", "115%"]);
-  expect(of("en")).toEqual(["4.3", "1,234", "2.5", "12.3 kB", "12,345", "115%"]);
+  expect(await of("pt-BR")).toEqual(["4,3", "1.234", "2,5", "12,3 kB", "12.345", "115%"]);
+  expect(await of("es")).toEqual(["4,3", "1234", "2,5", "12,3 kB", "12.345", "115\u00a0%"]);
+  expect(await of("id")).toEqual(["4,3", "1.234", "2,5", "12,3 kB", "12.345", "115%"]);
+  expect(await of("th")).toEqual(["4.3", "1,234", "2.5", "12.3 kB", "12,345", "115%"]);
+  expect(await of("en")).toEqual(["4.3", "1,234", "2.5", "12.3 kB", "12,345", "115%"]);
+});
+
+test("a language that was chosen first and is loaded last does not take its successor's place", async () => {
+  vi.stubGlobal("document", { documentElement: { dataset: {} } });
+  await Promise.all([settings.set({ language: "th" }), settings.set({ language: "en" })]);
+  expect(settings.texts.lang).toBe("en");
 });
 
 test("a day is the same in every time zone, and what is none stays as it is", () => {

@@ -1,6 +1,7 @@
 // Language, theme, text size and motion of this window: each takes effect at once and is kept.
 
-import { LANGUAGES, type Tag, pick } from "../i18n/languages";
+import { en } from "../i18n/en";
+import { type Tag, load as loadTexts, pick } from "../i18n/languages";
 import type { Texts } from "../i18n/texts";
 import { DEFAULTS, type Settings, load, save } from "./settings";
 
@@ -14,10 +15,10 @@ class Appearance {
 
   /** The language that the system asks for, of those there are. */
   readonly systemLanguage: Tag = $derived(pick(this.#wanted));
-  /** The texts of the language in use. */
-  readonly texts: Texts = $derived(
-    LANGUAGES[this.chosen.language === "system" ? this.systemLanguage : this.chosen.language],
-  );
+  /** The language in use. */
+  readonly language: Tag = $derived(this.chosen.language === "system" ? this.systemLanguage : this.chosen.language);
+  /** Its texts; those of the one before until they are loaded. */
+  texts = $state.raw<Texts>(en);
 
   constructor() {
     if (typeof matchMedia === "function") {
@@ -28,29 +29,36 @@ class Appearance {
     if (typeof window !== "undefined") {
       window.addEventListener("languagechange", () => {
         this.#wanted = wanted();
-        this.apply();
+        void this.apply();
       });
     }
   }
 
-  set(change: Partial<Settings>): void {
+  /** Done when the page shows it: a language is loaded first. */
+  set(change: Partial<Settings>): Promise<void> {
     this.chosen = { ...this.chosen, ...change };
     save(this.chosen, storage);
-    this.apply();
+    return this.apply();
   }
 
-  reset(): void {
-    this.set(DEFAULTS);
+  reset(): Promise<void> {
+    return this.set(DEFAULTS);
   }
 
-  /** Tells the page's root what app.css goes by. */
-  apply(): void {
+  /** Tells the page's root what app.css goes by, and loads the texts; done when both are there. */
+  async apply(): Promise<void> {
     const root = document.documentElement;
-    root.lang = this.texts.lang;
     for (const key of ["theme", "size", "motion"] as const) {
       if (this.chosen[key] === DEFAULTS[key]) delete root.dataset[key];
       else root.dataset[key] = this.chosen[key];
     }
+    this.changes += 1;
+    const { language } = this;
+    const texts = await loadTexts(language);
+    // Another one may have been chosen meanwhile.
+    if (language !== this.language) return;
+    this.texts = texts;
+    root.lang = texts.lang;
     this.changes += 1;
   }
 }
