@@ -82,8 +82,8 @@ fn a_host_that_delays_and_says_that_it_does_not_is_contradicted() {
     let second = Duration::from_secs(1);
     let delay = [(3 * second, Fault::Delay(0, 60 * second))];
     let plan = Plan {
-        troubled: 25 * second,
-        end: 40 * second,
+        troubled: 35 * second,
+        end: 50 * second,
         ..Plan::default()
     };
     let outcome = World::new(4, plan, &keys()).run(&delay);

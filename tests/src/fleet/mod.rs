@@ -45,6 +45,10 @@ const HEARTBEAT: Duration = Duration::from_secs(5);
 /// other path's state.
 const HICCUP: Duration = Duration::from_secs(1);
 
+/// What it takes from the moment that a host is given to members again until all have it: the round in
+/// which the coordinator looks at all places, and the set-up.
+const RECOVERY: Duration = Duration::from_secs(15);
+
 /// Members that a host takes.
 const PLACES: u32 = 50;
 
@@ -610,8 +614,11 @@ impl World {
             self.at(*at, What::Fault(*fault));
         }
         self.at(self.plan.troubled, What::Heal);
-        let end = self.start + self.plan.end;
+        let mut end = self.start + self.plan.end;
         let healed = self.start + self.plan.troubled;
+        // A host that was found bad is given to nobody for a while. Where the others have no room that they
+        // give to a second way, whoever lost it waits for that host.
+        let latest = end.max(healed + FleetLimits::default().shun + RECOVERY);
         let mut converged: Option<Instant> = None;
         let mut looked = healed;
         while self.now < end {
@@ -623,6 +630,8 @@ impl World {
                 }
                 if converged.is_some() {
                     self.look_after_all();
+                } else if self.now + HICCUP > end {
+                    end = (end + HICCUP).min(latest);
                 }
             }
         }

@@ -1,9 +1,13 @@
 //! What a host says of itself, against what is known otherwise.
 //!
 //! A host's word is what its heartbeats say; how many members it was given, and what they measured, is
-//! known without it. Where the two do not fit in all heartbeats for [`FleetLimits::doubt`], the host
-//! is no longer believed for [`FleetLimits::disbelief`] after the last one that did not fit:
+//! known without it. Where the two do not fit for [`FleetLimits::doubt`], whenever anything is known, the
+//! host is no longer believed for [`FleetLimits::disbelief`] after the last one that did not fit:
 //! nothing that it says of itself counts then ([`super::score`]), and it comes after all hosts that are believed.
+//!
+//! A measurement is about the time before it ([`LOSS_SPAN`], [`LATENCY_SPAN`]) and is known for longer ([`FRESH`]). So that one
+//! bad moment of an honest host is not counted for as long as it is remembered, what counts is when it
+//! was measured, and the time that it is about.
 //!
 //! Members lie too. So what they measured contradicts a host only where members of at least two
 //! accounts agree: the best that any of them measured counts.
@@ -16,6 +20,10 @@ use super::{Fleet, Host, Quality, Sample};
 
 /// A member's measurement says for so long how the host is doing now. Members tell every 5 s.
 const FRESH: Duration = Duration::from_secs(15);
+/// A member's loss is that of so long before (`LOSS_WINDOW` of link-core).
+const LOSS_SPAN: Duration = Duration::from_secs(10);
+/// The same for its round trip (`TRIP_WINDOW` there).
+const LATENCY_SPAN: Duration = Duration::from_secs(5);
 /// Members need a way of their own to the host, which its word does not hold: so much may their
 /// round trip be longer than the host's to the endpoint, milliseconds.
 const OWN_WAY_MS: f64 = 100.0;
@@ -25,12 +33,24 @@ const OWN_WAY_MS: f64 = 100.0;
 struct Contradiction {
     said: f64,
     found: f64,
+    /// The last time for which it is shown, by two accounts where one alone could lie.
+    at: Duration,
 }
 
-/// One claim that did not fit in any heartbeat of late.
+/// What is known of a claim without the host.
+#[derive(Debug, Clone, Copy, PartialEq)]
+enum Evidence {
+    /// Nothing, or by one account only: a doubt stays as it is.
+    None,
+    Fits,
+    Contradicts(Contradiction),
+}
+
+/// One claim that did not fit whenever something was known of it.
 #[derive(Debug, Clone, Copy, PartialEq)]
 struct Doubt {
     since: Duration,
+    last: Duration,
     told: bool,
 }
 
@@ -57,7 +77,7 @@ impl Doubts {
 impl Fleet {
     /// Compares the last heartbeat of a host with what is known otherwise.
     pub(super) fn weigh(&mut self, now: Duration, host_id: &str) {
-        let found = self.contradictions(now, host_id);
+        let found = self.evidence(now, host_id);
         let limits = self.limits;
         let Some(host) = self.hosts.get_mut(host_id) else {
             return;
@@ -65,15 +85,24 @@ impl Fleet {
         let doubts = &mut host.doubts;
         let mut told = Vec::new();
         for ((claim, doubt), found) in Claim::ALL.into_iter().zip(&mut doubts.doubts).zip(found) {
-            let Some(found) = found else {
-                *doubt = None;
-                continue;
+            let found = match found {
+                Evidence::None => {
+                    *doubt = doubt.filter(|doubt| doubt.last + limits.disbelief > now);
+                    continue;
+                }
+                Evidence::Fits => {
+                    *doubt = None;
+                    continue;
+                }
+                Evidence::Contradicts(found) => found,
             };
             let doubt = doubt.get_or_insert(Doubt {
                 since: now,
+                last: now,
                 told: false,
             });
-            if doubt.since + limits.doubt > now {
+            doubt.last = now;
+            if doubt.since + limits.doubt > found.at {
                 continue;
             }
             doubts.until = Some(now + limits.disbelief);
@@ -81,7 +110,7 @@ impl Fleet {
                 told.push((claim, found));
             }
         }
-        for (claim, Contradiction { said, found }) in told {
+        for (claim, Contradiction { said, found, .. }) in told {
             self.counters.contradicted(claim);
             self.event(FleetEvent::Contradicted {
                 host_id: host_id.to_owned(),
@@ -93,12 +122,8 @@ impl Fleet {
     }
 
     /// By [`Claim`].
-    fn contradictions(
-        &self,
-        now: Duration,
-        host_id: &str,
-    ) -> [Option<Contradiction>; Claim::ALL.len()] {
-        let none = [None; Claim::ALL.len()];
+    fn evidence(&self, now: Duration, host_id: &str) -> [Evidence; Claim::ALL.len()] {
+        let none = [Evidence::None; Claim::ALL.len()];
         let Some(host) = self.hosts.get(host_id) else {
             return none;
         };
@@ -108,35 +133,32 @@ impl Fleet {
         let is_fresh = |sample: &Sample| sample.at + FRESH > now;
         // Those that measure something over it are there. It may know of more: a number that is too
         // high draws nobody, and can come of a farewell that it missed.
-        let there = host.members.iter().filter(|session_id| {
-            let session = self.sessions.get(*session_id);
-            let places = session.into_iter().flat_map(|session| &session.ways);
-            let mut places = places.flatten().filter(|place| place.host_id == host_id);
-            places.any(|place| place.sample.as_ref().is_some_and(is_fresh))
+        let there = host.members.iter().filter_map(|session_id| {
+            let session = self.sessions.get(session_id)?;
+            let mut places = session.ways.iter().flatten();
+            let place = places.find(|place| place.host_id == host_id)?;
+            place.sample.filter(is_fresh).map(|sample| sample.at)
         });
-        let there = u32::try_from(there.count()).unwrap_or(u32::MAX);
+        let there = newest_first(there);
         let said = beat.current_players;
-        let players = (said < there).then(|| Contradiction {
-            said: f64::from(said),
-            found: f64::from(there),
+        let beyond = usize::try_from(said).ok().and_then(|said| there.get(said));
+        let players = beyond.map_or(Evidence::Fits, |at| {
+            Evidence::Contradicts(Contradiction {
+                said: f64::from(said),
+                found: f64::from(u32::try_from(there.len()).unwrap_or(u32::MAX)),
+                at: *at,
+            })
         });
         // Members that were moved since they measured count on.
-        let measured: Vec<Quality> = host
-            .measured
-            .values()
-            .filter(|sample| is_fresh(sample))
-            .map(|sample| sample.quality)
-            .collect();
-        let best = |of: fn(&Quality) -> Option<f64>| best_of(&measured, of);
-        let latency = best(|quality| quality.latency_ms)
-            .zip(beat.latency_ms)
-            .filter(|(found, said)| *found > said + OWN_WAY_MS)
-            .map(|(found, said)| Contradiction { said, found });
+        let measured: Vec<Sample> = host.measured.values().copied().filter(is_fresh).collect();
+        let latency = beat.latency_ms.map_or(Evidence::Fits, |said| {
+            let found = best_of(&measured, |quality| quality.latency_ms);
+            against(said, found, OWN_WAY_MS, LATENCY_SPAN)
+        });
         // Who offers itself says that it carries what it is given.
         let said = beat.packet_loss_percent.unwrap_or(0.0);
-        let loss = best(|quality| quality.loss_percent)
-            .filter(|found| *found > said + MAX_LOSS)
-            .map(|found| Contradiction { said, found });
+        let found = best_of(&measured, |quality| quality.loss_percent);
+        let loss = against(said, found, MAX_LOSS, LOSS_SPAN);
         [players, latency, loss]
     }
 }
@@ -149,11 +171,35 @@ impl Host {
     }
 }
 
-/// The lowest that anybody measured; none where fewer than two accounts did.
-fn best_of(measured: &[Quality], of: fn(&Quality) -> Option<f64>) -> Option<f64> {
-    let known: Vec<f64> = measured.iter().filter_map(of).collect();
-    let lowest = known.iter().copied().min_by(f64::total_cmp);
-    lowest.filter(|_| known.len() >= 2)
+/// What members found against what the host said, where that may differ by `margin`; a measurement is
+/// about the `span` before it.
+fn against(said: f64, found: Option<(f64, Duration)>, margin: f64, span: Duration) -> Evidence {
+    match found {
+        None => Evidence::None,
+        Some((found, at)) if found > said + margin => {
+            let at = at.saturating_sub(span);
+            Evidence::Contradicts(Contradiction { said, found, at })
+        }
+        Some(_) => Evidence::Fits,
+    }
+}
+
+/// The lowest that anybody measured, and when two accounts had: the time of the last measurement but
+/// one. None where fewer than two measured.
+fn best_of(measured: &[Sample], of: fn(&Quality) -> Option<f64>) -> Option<(f64, Duration)> {
+    let known = || {
+        let known = measured.iter();
+        known.filter_map(|sample| Some((of(&sample.quality)?, sample.at)))
+    };
+    let lowest = known().map(|(found, _)| found).min_by(f64::total_cmp)?;
+    let times = newest_first(known().map(|(_, at)| at));
+    Some((lowest, *times.get(1)?))
+}
+
+fn newest_first(times: impl Iterator<Item = Duration>) -> Vec<Duration> {
+    let mut times: Vec<Duration> = times.collect();
+    times.sort_unstable_by(|one, other| other.cmp(one));
+    times
 }
 
 #[cfg(test)]

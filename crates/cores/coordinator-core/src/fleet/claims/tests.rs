@@ -121,7 +121,12 @@ fn a_host_that_offers_room_and_loses_what_it_is_given_is_contradicted() {
         packet_loss_percent: None,
         ..carries(0.0, 2)
     };
-    let said = told(&mut fleet, 0.0, 11, lies, [(10.0, 30.0), (10.0, 40.0)]);
+    let lost = [(10.0, 30.0), (10.0, 40.0)];
+    // Its members are moved off before that is known for long enough; the doubt stays.
+    assert_eq!(told(&mut fleet, 0.0, 30, lies, lost), []);
+    assert_eq!(names(&fleet, "a"), ["honest"]);
+    // It has members again when what these measured is old.
+    let said = told(&mut fleet, 30.0, 120, lies, lost);
     assert_eq!(said, [(Claim::Loss, 0.0, 30.0)]);
 }
 
@@ -153,16 +158,32 @@ fn what_is_not_so_for_a_moment_is_held_against_nobody() {
 }
 
 #[test]
+fn what_was_lost_in_a_moment_counts_once_however_long_it_is_remembered() {
+    let mut fleet = scene();
+    let honest = carries(5.0, 2);
+    // Two seconds of silence are a fifth of what members see of the last ten seconds.
+    let lost = [(10.0, 20.0); 2];
+    assert_eq!(told(&mut fleet, 0.0, 12, honest, lost), []);
+    // Then they are moved to others, and nobody measures anew what is known of it.
+    for second in 13..40 {
+        let now = at(f64::from(second));
+        fleet.heartbeat(now, "liar", 1, honest).unwrap();
+        fleet.handle_timeout(now);
+    }
+    assert_eq!(fleet.counters().contradicted, [0; 3]);
+}
+
+#[test]
 fn registering_anew_as_another_makes_nobody_believed() {
     let mut fleet = scene();
-    told(&mut fleet, 0.0, 20, carries(0.0, 2), [(250.0, 0.0); 2]);
+    told(&mut fleet, 0.0, 22, carries(0.0, 2), [(250.0, 0.0); 2]);
     let mut again = record("liar", 1, 1000);
     again.room = "another".into();
     again.hardware.cpu_cores = 64;
-    fleet.register(at(20.0), again).unwrap();
-    fleet.attached(at(20.0), "liar");
+    fleet.register(at(22.0), again).unwrap();
+    fleet.attached(at(22.0), "liar");
     fleet
-        .heartbeat(at(21.0), "liar", 1, carries(0.0, 0))
+        .heartbeat(at(23.0), "liar", 1, carries(0.0, 0))
         .unwrap();
     let view = fleet.host("liar").unwrap();
     assert_eq!(view.latency_ms, Some(250.0));
