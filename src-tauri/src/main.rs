@@ -82,8 +82,8 @@ fn main() -> ExitCode {
             );
             return ExitCode::from(3);
         }
-        // Comes back only if it could not; the window then opens with the renderer as it is.
-        if let Err(error) = restart_without_dmabuf() {
+        // The window opens with the renderer as it is, then.
+        if let Err(error) = without_dmabuf() {
             eprintln!("warp-launcher: WEBKIT_DISABLE_DMABUF_RENDERER could not be set: {error}");
         }
     }
@@ -258,18 +258,9 @@ fn no_display() -> bool {
 }
 
 /// WebKitGTK's DMA-BUF renderer shows blank windows on some drivers and takes more memory. The
-/// variable that switches it off is read when GTK starts, and to change one's own environment is
-/// not safe in a process that may have threads; so the program begins again with it set, under the
-/// same process id. A person who has set it, to whatever, is left alone.
+/// variable that switches it off is read when GTK starts, and is set while there is no other thread yet
+/// that could read the environment. A person who has set it, to whatever, is left alone.
 #[cfg(target_os = "linux")]
-fn restart_without_dmabuf() -> std::io::Result<()> {
-    use std::os::unix::process::CommandExt as _;
-
-    const NAME: &str = "WEBKIT_DISABLE_DMABUF_RENDERER";
-    if std::env::var_os(NAME).is_some() {
-        return Ok(());
-    }
-    let mut again = std::process::Command::new(std::env::current_exe()?);
-    again.args(std::env::args_os().skip(1)).env(NAME, "1");
-    Err(again.exec())
+fn without_dmabuf() -> Result<(), glib::BoolError> {
+    glib::setenv("WEBKIT_DISABLE_DMABUF_RENDERER", "1", false)
 }

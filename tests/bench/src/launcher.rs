@@ -220,7 +220,7 @@ impl Open {
         for name in ["HOME", "XDG_DATA_HOME", "XDG_CONFIG_HOME", "XDG_CACHE_HOME"] {
             command.env(name, home.path());
         }
-        // Set beforehand: the launcher would begin again with it, and the bare window would not.
+        // As the launcher sets it for itself.
         command.env("WEBKIT_DISABLE_DMABUF_RENDERER", "1");
         command.env("WARP_LOG", "info").env("NO_AT_BRIDGE", "1");
         command
