@@ -105,6 +105,7 @@ fn one_direction_dead_is_noticed_through_the_other_side() {
         let start = world.elapsed().as_secs_f64();
         play(&mut world, id, start + 1.0);
         world.weather.get_mut(&(Direct, dead)).unwrap().cut = true;
+        let moves = world.moves.len();
         play(&mut world, id, start + 4.0);
         assert_eq!(
             world.engine.in_use().0,
@@ -112,6 +113,9 @@ fn one_direction_dead_is_noticed_through_the_other_side() {
             "{dead:?}: {:?}",
             world.states
         );
+        // It is heard in the other direction all the time, and not taken again for that.
+        play(&mut world, id, start + 16.0);
+        assert_eq!(world.moves.len(), moves + 1, "{dead:?}: {:?}", world.moves);
         assert!(world.run(world.elapsed() + secs(3.0), World::all_arrived));
     }
 }
@@ -797,20 +801,28 @@ fn a_host_that_loses_more_is_not_taken_for_its_shorter_way() {
 
 #[test]
 fn a_host_beyond_the_zones_latency_does_not_take_the_game() {
-    let config = LinkConfig {
-        host_max_rtt: Some(Duration::from_millis(80)),
-        ..LinkConfig::default()
-    };
-    let mut world = two_paths_with(42, config);
-    let far = |ms| Weather {
-        ordered: true,
-        ..Weather::clean(ms)
-    };
-    world.set_weather(Direct, Weather::clean(120));
-    world.set_weather(Wss, far(130));
-    world.set_weather(Host, Weather::clean(50));
-    world.open(Host);
-    let id = world.open_stream();
-    play(&mut world, id, 20.0);
-    assert_eq!(world.engine.in_use().0, Some(Direct), "{:?}", world.moves);
+    for preference in [[Direct, Host, Wss], [Host, Direct, Wss]] {
+        let config = LinkConfig {
+            host_max_rtt: Some(Duration::from_millis(80)),
+            preference: preference.to_vec(),
+            ..LinkConfig::default()
+        };
+        let mut world = two_paths_with(42, config);
+        let far = |ms| Weather {
+            ordered: true,
+            ..Weather::clean(ms)
+        };
+        world.set_weather(Direct, Weather::clean(120));
+        world.set_weather(Wss, far(130));
+        world.set_weather(Host, Weather::clean(50));
+        world.open(Host);
+        let id = world.open_stream();
+        play(&mut world, id, 20.0);
+        assert_eq!(world.engine.in_use().0, Some(Direct), "{:?}", world.moves);
+        // Nor when the path in use dies, as long as there is another that was not left for its own sake.
+        world.engine.unbench(world.now);
+        world.close(Direct, None);
+        play(&mut world, id, 22.0);
+        assert_eq!(world.engine.in_use().0, Some(Wss), "{:?}", world.moves);
+    }
 }

@@ -39,7 +39,8 @@ pub struct LinkConfig {
     pub redundancy: Redundancy,
     /// Most that is sent a second time, bytes a second.
     pub copy_rate: u32,
-    /// A host's path with a longer round trip does not take the game; `None`: however long.
+    /// A host's path with a longer round trip does not take the game while there is another; `None`:
+    /// however long.
     pub host_max_rtt: Option<Duration>,
     /// Game streams that may be open at once.
     pub max_streams: u32,

@@ -355,6 +355,11 @@ impl Flow {
         Some(Duration::from_micros(u64::from(jitter)))
     }
 
+    /// When the other side last brought a stamp of ours back: it had heard us over this carrier.
+    pub(crate) fn answered(&self) -> Option<Instant> {
+        self.trips.0.back().map(|(at, _)| *at)
+    }
+
     /// Mean round trip of the last 5 s.
     pub(crate) fn trip(&self, now: Instant) -> Option<Duration> {
         let (mut sum, mut count) = (0, 0);

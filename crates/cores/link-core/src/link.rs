@@ -637,6 +637,11 @@ impl Link {
         self.config.redundancy
     }
 
+    /// Hosts with a longer round trip are not used while there is another path; `None`: any may be.
+    pub fn set_host_max_rtt(&mut self, limit: Option<Duration>) {
+        self.config.host_max_rtt = limit;
+    }
+
     /// Forgets that paths were left by choice, so that the best may come back.
     pub fn unbench(&mut self, now: Instant) {
         for book in self.books.values_mut() {

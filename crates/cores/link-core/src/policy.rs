@@ -15,8 +15,9 @@
 //! 5. Whatever the preference, a proven path that is measured to be better than the one in use,
 //!    by a margin and several times in a row, takes over (reason `measured`; see [`crate::choice`]).
 //! 6. A path over which altered or replayed datagrams come is left and benched (`tampering`).
-//! 7. A path that is silent for the give-up time is reported once. Out of use it is closed when
-//!    nothing of it can be in flight any more.
+//! 7. A path that is silent for the give-up time, or on which the other side has not shown for so long
+//!    that it hears us, is reported once; so is a host over which it says that it hears nothing. Out of use
+//!    such a path is closed when nothing of it can be in flight any more.
 
 use std::collections::BTreeSet;
 use std::time::{Duration, Instant};
@@ -27,6 +28,7 @@ use warp_protocol::carrier::PathKind;
 use crate::State;
 use crate::books::Book;
 use crate::choice::{self, Contest, Costs, Measured};
+use crate::flow::Flow;
 use crate::link::{Link, LinkEvent};
 use crate::paths::set_status;
 use crate::quality::Figures;
@@ -173,10 +175,27 @@ impl Link {
 
     fn is_proven(&self, book: &Book, now: Instant) -> bool {
         self.usable(book, now)
+            && self.unanswered_for(book, now) < self.config.silence() * 2
             && !book.suspect(now)
             && book
                 .steady_since
                 .is_some_and(|since| now >= since + self.proving_time(book))
+    }
+
+    /// How long the other side has not shown that it hears us over this path; of the engine's side alone,
+    /// which chooses. A path that is dead in this direction only is heard all the same.
+    fn unanswered_for(&self, book: &Book, now: Instant) -> Duration {
+        if !self.policy.client {
+            return Duration::ZERO;
+        }
+        let flow = self.flows.get(book.label.kind);
+        let answered = flow.and_then(Flow::answered).unwrap_or(book.opened);
+        now.saturating_duration_since(answered.max(book.opened))
+    }
+
+    /// How long it has been dead in one direction at least.
+    fn dead_for(&self, book: &Book, now: Instant) -> Duration {
+        book.silent_for(now).max(self.unanswered_for(book, now))
     }
 
     fn rank(&self, kind: PathKind) -> usize {
@@ -187,15 +206,18 @@ impl Link {
             .unwrap_or(preference.len())
     }
 
-    /// Best usable path but `except`. One that a person left is the last choice, and one without a
-    /// suspicion is better than one with.
+    /// Best usable path but `except`. One that a person left is the last choice, then one that is dead in
+    /// one direction, then a host beyond the zone's latency, then one with a suspicion.
     fn best_other(&self, except: Option<PathId>, now: Instant) -> Option<PathId> {
         self.books
             .values()
             .filter(|book| Some(book.id) != except && self.usable(book, now))
             .min_by_key(|book| {
+                let kind = book.label.kind;
+                let dead = self.unanswered_for(book, now) >= self.config.silence() * 2;
+                let slow = !self.is_quick_enough(kind, now);
                 let benched = book.is_benched(now);
-                (benched, book.suspect(now), self.rank(book.label.kind))
+                (benched, dead, slow, book.suspect(now), self.rank(kind))
             })
             .map(|book| book.id)
     }
@@ -248,17 +270,20 @@ impl Link {
             }
             return;
         };
+        let deaf = self.peer_is_deaf(current, now);
         let reason = if !self.carrier_of(current) {
             Some(SwitchReason::CarrierClosed)
-        } else if current.silent_for(now) >= self.config.silence()
-            || self.peer_is_deaf(current, now)
-        {
+        } else if current.silent_for(now) >= self.config.silence() || deaf {
             Some(SwitchReason::Silence)
         } else {
             None
         };
         if let Some(reason) = reason {
-            self.leave_current(reason, now);
+            let left = self.leave_current(reason, now);
+            // A host could make up that our stamps come back, and be taken again and again.
+            if let Some((kind, _)) = left.filter(|(kind, _)| deaf && kind.is_host()) {
+                self.events.push_back(LinkEvent::GivenUp(kind));
+            }
             return;
         }
         if let Some(id) = self.better_by_order(current.id, now) {
@@ -279,7 +304,10 @@ impl Link {
         let current = self.books.get(&current)?;
         let rank = self.rank(current.label.kind);
         let preferred = |book: &&Book| {
-            self.rank(book.label.kind) < rank && !book.is_benched(now) && self.is_proven(book, now)
+            self.rank(book.label.kind) < rank
+                && !book.is_benched(now)
+                && self.is_proven(book, now)
+                && self.is_quick_enough(book.label.kind, now)
         };
         let candidates: Vec<&Book> = self.books.values().filter(preferred).collect();
         if candidates.is_empty() || self.policy.compared.is_some_and(|at| now < at + COMPARED) {
@@ -312,7 +340,7 @@ impl Link {
             .filter(|book| book.id != current.id && !book.is_benched(now))
             .filter(|book| self.is_proven(book, now))
             .filter_map(|book| Some((book.label.kind, self.cost(book, now)?)))
-            .filter(|(kind, _)| !kind.is_host() || self.host_is_quick_enough(*kind, now))
+            .filter(|(kind, _)| self.is_quick_enough(*kind, now))
             .collect();
         let winner = self.policy.contest.judge(incumbent, &challengers)?;
         let proven = self
@@ -322,8 +350,12 @@ impl Link {
         proven.map(|book| book.id)
     }
 
-    /// A host's path is not used beyond the zone's latency, however good it is beside the others.
-    fn host_is_quick_enough(&self, kind: PathKind, now: Instant) -> bool {
+    /// A host's path is not used beyond the zone's latency, however good it is beside the others, as long
+    /// as there is another.
+    fn is_quick_enough(&self, kind: PathKind, now: Instant) -> bool {
+        if !kind.is_host() {
+            return true;
+        }
         let trip = self.flows.get(kind).and_then(|flow| flow.trip(now));
         match (self.config.host_max_rtt, trip) {
             (Some(limit), Some(trip)) => trip <= limit,
@@ -509,8 +541,12 @@ impl Link {
     }
 
     fn give_up(&mut self, now: Instant) {
-        for book in self.books.values_mut() {
-            if book.silent_for(now) < self.config.silence() {
+        let alive: Vec<PathId> = (self.books.values())
+            .filter(|book| self.dead_for(book, now) < self.config.silence() * 2)
+            .map(|book| book.id)
+            .collect();
+        for id in alive {
+            if let Some(book) = self.books.get_mut(&id) {
                 book.given_up = false;
             }
         }
@@ -519,7 +555,7 @@ impl Link {
             .values()
             .map(|book| (book, self.carrier_of(book)))
             .filter(|(book, carrier)| {
-                book.given_up || !carrier || book.silent_for(now) >= self.config.give_up
+                book.given_up || !carrier || self.dead_for(book, now) >= self.config.give_up
             })
             .map(|(book, carrier)| (book.id, book.label.kind, carrier))
             .collect();

@@ -312,6 +312,8 @@ impl Paths {
             }
             Ok(policy) => {
                 *newest = policy.issued;
+                let limit = Duration::from_millis(policy.max_latency_ms.into());
+                self.link.set_host_max_rtt(Some(limit));
                 let p2p = policy.p2p;
                 if !p2p && *self.p2p.borrow() {
                     self.leave_peers();

@@ -4,6 +4,8 @@
 //!
 //! * Lost, it is opened again with backoff and jitter; what was being talked about then fails, and
 //!   whoever talked tries again. Paths that are open need the socket no more.
+//! * It is pinged, and opened anew when nothing was heard for [`QUIET`]: what the coordinator has to say
+//!   of its own accord, as that P2P is switched off, reaches the launcher within a minute.
 //! * On another network it is opened anew at once: one of an address that is gone fails silently, and
 //!   nothing could be talked about until the system gives it up, which takes a quarter of an hour.
 //! * Who talks with whom is told apart by the sender's peer id, which the coordinator vouches for.
@@ -14,6 +16,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use backon::{BackoffBuilder, ExponentialBuilder};
+use bytes::Bytes;
 use futures_util::{SinkExt, StreamExt};
 use parking_lot::Mutex;
 use tokio::sync::{mpsc, watch};
@@ -21,7 +24,7 @@ use tokio_tungstenite::tungstenite::Message;
 use tokio_tungstenite::tungstenite::protocol::WebSocketConfig;
 use tokio_util::sync::CancellationToken;
 use warp_engine_core::event::Event;
-use warp_link::websocket::{Socket, connect_socket};
+use warp_link::websocket::{Beat, Pulse, Socket, connect_socket};
 use warp_protocol::ProblemCode;
 use warp_protocol::hosting::{HostOffer, HostsReason, SignedPolicy};
 use warp_protocol::rest::SessionGrant;
@@ -35,6 +38,12 @@ use crate::signaling::SetupError;
 const WAITING: usize = 64;
 /// Longest wait before the socket is opened again.
 const LONGEST_WAIT: Duration = Duration::from_secs(15);
+
+/// Time between two pings.
+const PING_EVERY: Duration = Duration::from_secs(10);
+/// Nothing was heard for so long, not even an answer to a ping: the socket is dead. With the longest wait
+/// before the next one it is less than the minute in which the switch has to arrive.
+const QUIET: Duration = Duration::from_secs(30);
 
 /// What the coordinator tells of its own accord.
 #[derive(Debug)]
@@ -258,11 +267,21 @@ impl Keeper {
                 Served::Refused
             }
         };
+        let mut pulse = Pulse::new(PING_EVERY, QUIET);
         loop {
             tokio::select! {
                 () = changed(&mut self.network) => {
                     tracing::info!("the signaling socket is opened anew");
                     return Served::Moved;
+                }
+                beat = pulse.next() => {
+                    if beat == Beat::Dead {
+                        tracing::info!("nothing was heard on the signaling socket: it is opened anew");
+                        return Served::Moved;
+                    }
+                    if socket.send(Message::Ping(Bytes::new())).await.is_err() {
+                        return lost(entered);
+                    }
                 }
                 signal = self.waiting.recv(), if entered => {
                     let Some(signal) = signal else { return lost(entered) };
@@ -273,6 +292,7 @@ impl Keeper {
                 }
                 message = socket.next() => {
                     let Some(Ok(message)) = message else { return lost(entered) };
+                    pulse.heard();
                     let Some(signal) = read(&message) else { continue };
                     if matches!(signal, ServerSignal::SessionJoined { .. }) {
                         entered = true;

@@ -10,11 +10,10 @@ use bytes::Bytes;
 use futures_util::{SinkExt, StreamExt};
 use ring::rand::{SecureRandom, SystemRandom};
 use tokio::sync::{mpsc, watch};
-use tokio::time::Instant;
 use tokio_tungstenite::tungstenite::Message;
 use tokio_tungstenite::tungstenite::protocol::WebSocketConfig;
 use tokio_util::sync::CancellationToken;
-use warp_link::websocket::{ConnectError, Socket, connect_socket};
+use warp_link::websocket::{Beat, ConnectError, Pulse, Socket, connect_socket};
 use warp_protocol::signal::{ClientSignal, MAX_SIGNAL, ServerSignal};
 
 use crate::access::{Access, changed};
@@ -141,12 +140,11 @@ impl Work {
 
     /// Until the socket ends; gives why.
     async fn sit(&mut self, socket: &mut Socket) -> &'static str {
-        let mut pings = tokio::time::interval(PING_EVERY);
-        let mut heard = Instant::now();
+        let mut pulse = Pulse::new(PING_EVERY, QUIET);
         loop {
             tokio::select! {
-                _ = pings.tick() => {
-                    if heard.elapsed() >= QUIET {
+                beat = pulse.next() => {
+                    if beat == Beat::Dead {
                         return "nothing was heard on it";
                     }
                     if socket.send(Message::Ping(Bytes::new())).await.is_err() {
@@ -162,7 +160,7 @@ impl Work {
                     }
                 }
                 message = socket.next() => {
-                    heard = Instant::now();
+                    pulse.heard();
                     let signal = match message {
                         Some(Ok(message)) => read(&message),
                         Some(Err(_)) => return "it broke",

@@ -1,7 +1,7 @@
 //! The handles of a link.
 
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use tokio::sync::watch;
 use warp_link::{Carrier, CarrierStats};
@@ -163,6 +163,12 @@ impl LinkHandle {
     pub fn redundancy(&self) -> Redundancy {
         let redundancy = self.shared().with(|inner| inner.link.redundancy());
         redundancy.unwrap_or_default()
+    }
+
+    /// Hosts with a longer round trip are not used while there is another path; `None`: any may be.
+    pub fn set_host_max_rtt(&self, limit: Option<Duration>) {
+        self.shared()
+            .change(|inner| inner.link.set_host_max_rtt(limit));
     }
 
     /// Forgets that paths were left by choice, so that the best may come back.

@@ -17,6 +17,7 @@ use rustls::ClientConfig;
 use rustls_pki_types::ServerName;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::TcpStream;
+use tokio::time::{Instant, Interval, MissedTickBehavior};
 use tokio_tungstenite::tungstenite::client::IntoClientRequest;
 use tokio_tungstenite::tungstenite::http::header::AUTHORIZATION;
 use tokio_tungstenite::tungstenite::http::{HeaderValue, Request, Uri};
@@ -37,6 +38,57 @@ pub const MAX_MESSAGE: usize = 64 * 1024;
 /// How long one address of a name has the field to itself before the next is tried beside it
 /// (RFC 8305, section 5: 250 ms).
 const NEXT_ADDRESS_AFTER: Duration = Duration::from_millis(250);
+
+/// Watches over a socket: one whose other side is gone without a word, or whose address is, says
+/// nothing, not even that it broke. So it is pinged, and has ended when nothing was heard for too long.
+#[derive(Debug)]
+pub struct Pulse {
+    pings: Interval,
+    quiet: Duration,
+    heard: Instant,
+}
+
+/// What is to be done now.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Beat {
+    /// Send a ping.
+    Ping,
+    /// Nothing was heard for so long, not even an answer to a ping: the socket is dead.
+    Dead,
+}
+
+impl Pulse {
+    /// Pings `every` so often, the first time at once; dead after `quiet` without a word.
+    pub fn new(every: Duration, quiet: Duration) -> Self {
+        let mut pings = tokio::time::interval(every);
+        // After a pause of the process, one ping is enough.
+        pings.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        Self {
+            pings,
+            quiet,
+            heard: Instant::now(),
+        }
+    }
+
+    /// Something came, whatever it was.
+    pub fn heard(&mut self) {
+        self.heard = Instant::now();
+    }
+
+    /// Waits for what is to be done next. May be dropped and called again.
+    pub async fn next(&mut self) -> Beat {
+        let now = self.pings.tick().await;
+        self.beat(now)
+    }
+
+    fn beat(&self, now: Instant) -> Beat {
+        if now.saturating_duration_since(self.heard) >= self.quiet {
+            Beat::Dead
+        } else {
+            Beat::Ping
+        }
+    }
+}
 
 /// Where and how to connect.
 #[derive(Debug, Clone)]
@@ -574,6 +626,16 @@ fn violation_or_cut(error: &WsError) -> CloseReason {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[tokio::test]
+    async fn a_socket_is_pinged_at_once_and_dead_after_a_silence() {
+        let seconds = Duration::from_secs;
+        let mut pulse = Pulse::new(seconds(10), seconds(30));
+        assert_eq!(pulse.next().await, Beat::Ping);
+        pulse.heard();
+        assert_eq!(pulse.beat(pulse.heard + seconds(29)), Beat::Ping);
+        assert_eq!(pulse.beat(pulse.heard + seconds(30)), Beat::Dead);
+    }
 
     #[test]
     fn base_urls_become_websocket_urls() {
