@@ -24,7 +24,10 @@ pub(super) const DATE: &str = "1577836800";
 /// A compiler of another origin, for instance rustup's, has another standard library.
 const CARGO: &str = "/usr/bin/cargo";
 const RUSTC: &str = "/usr/bin/rustc";
-/// Names the compiler that the sysroot belongs to.
+/// The standard library brings its bitcode, as that of rustup does: without it nothing can be linked with
+/// link-time optimisation, and so no release.
+const STD_FLAGS: &str = "-Cembed-bitcode=yes";
+/// Names the compiler that the sysroot belongs to, and [`STD_FLAGS`].
 const MADE_WITH: &str = "made-with";
 
 /// What the dependencies were compiled for already.
@@ -100,7 +103,8 @@ impl<'a> Toolchain<'a> {
         let compiler = compiler()?;
         let sysroot = tools.sysroot();
         let made_with = std::fs::read_to_string(sysroot.join(MADE_WITH));
-        if made_with.is_ok_and(|made_with| made_with == compiler) {
+        let made = format!("{compiler}{STD_FLAGS}\n");
+        if made_with.is_ok_and(|made_with| made_with == made) {
             return Ok(tools);
         }
         let _ = std::fs::remove_dir_all(&sysroot);
@@ -117,7 +121,7 @@ impl<'a> Toolchain<'a> {
             }
         }
         std::fs::remove_dir_all(&build)?;
-        std::fs::write(sysroot.join(MADE_WITH), compiler)?;
+        std::fs::write(sysroot.join(MADE_WITH), made)?;
         Ok(tools)
     }
 
@@ -213,6 +217,7 @@ fn build_std(target: &str, source: &Path, build: &Path) -> Result<PathBuf> {
     cargo.args(["build", "--release", "--target", target]);
     cargo.arg("-Zbuild-std=std,panic_unwind,panic_abort,test");
     cargo.env("RUSTC_BOOTSTRAP", "1");
+    cargo.env("RUSTFLAGS", STD_FLAGS);
     cargo.env("CARGO_TARGET_DIR", build);
     exec::run(&mut cargo).context("building the standard library for Windows")?;
     let built = build.join(target).join("release/deps");
