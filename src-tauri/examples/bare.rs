@@ -41,5 +41,11 @@ fn main() -> tauri::Result<()> {
                 println!("the page is there");
             }
         })
+        .setup(|app| {
+            for window in &app.config().app.windows {
+                tauri::WebviewWindowBuilder::from_config(app, window)?.build()?;
+            }
+            Ok(())
+        })
         .run(context)
 }

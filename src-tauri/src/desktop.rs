@@ -4,7 +4,11 @@
 //! Nothing here is needed to play. What a desktop has not (a tray, a notification service, a session
 //! bus) is left out, and that is logged.
 
-use std::{path::PathBuf, sync::Mutex, time::Duration};
+use std::{
+    path::{Path, PathBuf},
+    sync::Mutex,
+    time::Duration,
+};
 
 use serde::Serialize;
 use tauri::{
@@ -292,17 +296,18 @@ pub(crate) fn notify<R: Runtime>(app: &AppHandle<R>, text: String) {
     });
 }
 
-/// A link or a file that the system hands over.
-pub(crate) fn opened<R: Runtime>(app: &AppHandle<R>, what: &str) {
+/// A link or a file that the system hands over; a file without a whole path is in `folder`.
+pub(crate) fn opened<R: Runtime>(app: &AppHandle<R>, what: &str, folder: &Path) {
     if let Some(zone) = zone_of(what) {
         show(app);
         app.state::<Desktop>().tell(Told::Zone { zone });
-    } else if what.ends_with(&format!(".{}", crate::profile::EXTENSION)) {
-        let (app, file) = (app.clone(), PathBuf::from(what));
+    } else if is_profile(what) {
+        let (app, file) = (app.clone(), folder.join(what));
         tauri::async_runtime::spawn(async move {
             show(&app);
-            let told = match app.state::<House>().open_profile(&file).await {
-                Ok(applied) => Told::Profile { applied },
+            let told = match profile_opened(&app, &file).await {
+                Ok(Some(applied)) => Told::Profile { applied },
+                Ok(None) => return,
                 Err(problem) => Told::Problem { problem },
             };
             app.state::<Desktop>().tell(told);
@@ -310,6 +315,33 @@ pub(crate) fn opened<R: Runtime>(app: &AppHandle<R>, what: &str) {
     } else {
         tracing::debug!("what was opened is neither a zone's link nor a profile");
     }
+}
+
+/// A profile's file. No link is one: any page can have a link opened.
+fn is_profile(what: &str) -> bool {
+    let link = what
+        .get(..5)
+        .is_some_and(|start| start.eq_ignore_ascii_case("warp:"));
+    !link && what.ends_with(&format!(".{}", crate::profile::EXTENSION))
+}
+
+/// Takes a profile that was opened from outside of the page. Where there is a server already, the person
+/// is asked: it would be replaced, and a game ended. `None`: not wanted.
+async fn profile_opened<R: Runtime>(
+    app: &AppHandle<R>,
+    file: &Path,
+) -> Result<Option<Applied>, Problem> {
+    let profile = crate::profile::read(file)?;
+    let house = app.state::<House>();
+    if house.places().config.is_some() || house.games().await > 0 {
+        let question = app.state::<Desktop>().face().words.profile;
+        let text = format!("{question}\n\n{}\n{}", profile.name, profile.rest_api_url);
+        match ask(app, &text, MessageDialogButtons::OkCancel).await {
+            Some(MessageDialogResult::Ok | MessageDialogResult::Yes) => {}
+            _ => return Ok(None),
+        }
+    }
+    house.take_profile(&profile).await.map(Some)
 }
 
 /// The zone that `warp://zone/ID` names.
@@ -406,6 +438,24 @@ mod tests {
             &long,
         ] {
             assert_eq!(zone_of(bad), None, "{bad}");
+        }
+    }
+
+    #[test]
+    fn a_profile_is_a_file_and_never_a_link() {
+        for file in [
+            "server.warp",
+            "/home/poring/server.warp",
+            "C:\\x\\server.warp",
+        ] {
+            assert!(is_profile(file), "{file}");
+        }
+        for other in [
+            "warp://zone/../../Downloads/server.warp",
+            "WARP:..\\Downloads\\server.warp",
+            "server.json",
+        ] {
+            assert!(!is_profile(other), "{other}");
         }
     }
 

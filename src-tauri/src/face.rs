@@ -42,6 +42,7 @@ pub(crate) struct Words {
     pub(crate) quit: String,
     pub(crate) stay: String,
     pub(crate) game_runs: String,
+    pub(crate) profile: String,
     pub(crate) blank: String,
     pub(crate) reload: String,
     pub(crate) go_back: String,
@@ -67,6 +68,10 @@ impl Default for Words {
             quit: "Quit".into(),
             stay: "Stay".into(),
             game_runs: "A game is running. It ends when the launcher quits.".into(),
+            profile:
+                "A server's profile was opened. Use this server from now on? A game that runs \
+                      ends."
+                    .into(),
             blank: "The launcher's page does not show. Reloading it often helps; what went wrong \
                     is in the log."
                 .into(),
@@ -109,6 +114,7 @@ impl Face {
             (&mut words.quit, plain.quit),
             (&mut words.stay, plain.stay),
             (&mut words.game_runs, plain.game_runs),
+            (&mut words.profile, plain.profile),
             (&mut words.blank, plain.blank),
             (&mut words.reload, plain.reload),
             (&mut words.go_back, plain.go_back),

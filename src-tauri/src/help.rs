@@ -72,7 +72,7 @@ pub(crate) fn save(folder: &Path, recent: &Recent, diagnosis: &str) -> Result<Pa
     let diagnosis: serde_json::Value =
         serde_json::from_str(diagnosis).unwrap_or_else(|_| json!(hide(diagnosis, &private)));
     let report = json!({
-        "program": concat!("warp-launcher ", env!("CARGO_PKG_VERSION")),
+        "program": format!("warp-launcher {}", crate::VERSION),
         "report": diagnosis,
         "log": log,
     });

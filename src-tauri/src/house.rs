@@ -15,7 +15,7 @@ use warp_engine_core::{
     snapshot::{About, Snapshot},
 };
 use warp_observe::Recent;
-use warp_protocol::{Problem, ProblemCode};
+use warp_protocol::{Problem, ProblemCode, profile::Profile};
 
 use crate::{
     engine::{self, DebugSwitch, Engine, Running},
@@ -63,10 +63,13 @@ impl House {
         places.clone()
     }
 
-    /// How many games run.
+    /// How many games run, also such as somebody started without the launcher.
     pub(crate) async fn games(&self) -> usize {
         let engine = self.engine().await;
-        engine.map_or(0, |engine| engine.snapshot().games.len())
+        engine.map_or(0, |engine| {
+            let snapshot = engine.snapshot();
+            snapshot.games.len().max(snapshot.clients.len())
+        })
     }
 
     /// Hands the engine a command from outside of the page.
@@ -76,8 +79,12 @@ impl House {
 
     /// Makes this launcher one for the server of a profile. The engine ends; the page starts it anew.
     pub(crate) async fn open_profile(&self, file: &Path) -> Result<Applied, Problem> {
-        let opened = profile::read(file)?;
-        let applied = profile::apply(&opened, &self.places().write)?;
+        self.take_profile(&profile::read(file)?).await
+    }
+
+    /// The same with one that was read.
+    pub(crate) async fn take_profile(&self, opened: &Profile) -> Result<Applied, Problem> {
+        let applied = profile::apply(opened, &self.places().write)?;
         self.configured().await;
         Ok(applied)
     }

@@ -44,7 +44,7 @@ mod settings;
 mod setup;
 mod updates;
 
-use std::{process::ExitCode, sync::Arc};
+use std::{path::Path, process::ExitCode, sync::Arc};
 
 use clap::Parser as _;
 use tauri::{AppHandle, Manager as _, Runtime, WindowEvent};
@@ -88,6 +88,8 @@ fn main() -> ExitCode {
         }
     }
     #[cfg(windows)]
+    notice::say_panics();
+    #[cfg(windows)]
     if !notice::has_webview() {
         return ExitCode::from(4);
     }
@@ -115,12 +117,14 @@ fn run(options: Options) -> tauri::Result<()> {
     }
     let app = tauri::Builder::default()
         // First, so that a second instance goes no further than here.
-        .plugin(tauri_plugin_single_instance::init(|app, arguments, _| {
-            desktop::show(app);
-            if let Some(what) = arguments.get(1..).and_then(<[String]>::last) {
-                desktop::opened(app, what);
-            }
-        }))
+        .plugin(tauri_plugin_single_instance::init(
+            |app, arguments, folder| {
+                desktop::show(app);
+                if let Some(what) = arguments.get(1..).and_then(<[String]>::last) {
+                    desktop::opened(app, what, Path::new(&folder));
+                }
+            },
+        ))
         .plugin(
             tauri_plugin_window_state::Builder::default()
                 // Not whether it is in sight: it is hidden while the launcher ends.
@@ -172,19 +176,48 @@ fn set_up(app: &AppHandle, options: &Options) -> tauri::Result<()> {
     let handle = app.clone();
     app.deep_link().on_open_url(move |event| {
         for url in event.urls() {
-            desktop::opened(&handle, url.as_str());
+            desktop::opened(&handle, url.as_str(), Path::new(""));
         }
     });
     if let Err(problem) = shipped {
         app.state::<Desktop>().tell(Told::Problem { problem });
     }
     if let Some(what) = &options.open {
-        desktop::opened(app, what);
+        desktop::opened(app, what, Path::new(""));
     }
+    open_window(app)?;
     desktop::watch_page(app.clone());
     #[cfg(unix)]
     end_on_signal(app.clone());
     Ok(())
+}
+
+/// Opens the window, which shows the launcher's own pages and nothing else: a content policy does not
+/// keep a script from leading it somewhere, with what it knows in the address.
+fn open_window(app: &AppHandle) -> tauri::Result<()> {
+    for window in &app.config().app.windows {
+        tauri::WebviewWindowBuilder::from_config(app, window)?
+            .on_navigation(|url| {
+                let ours = is_ours(url);
+                if !ours {
+                    tracing::warn!(host = url.host_str(), "the page is not led elsewhere");
+                }
+                ours
+            })
+            .on_new_window(|_, _| tauri::webview::NewWindowResponse::Deny)
+            .build()?;
+    }
+    Ok(())
+}
+
+/// Whether Tauri serves the page itself: under a scheme of its own, or, on Windows, a host of its own.
+fn is_ours(url: &tauri::Url) -> bool {
+    match url.scheme() {
+        "tauri" => true,
+        "http" | "https" => cfg!(windows) && url.host_str() == Some("tauri.localhost"),
+        "about" => url.path() == "blank",
+        _ => false,
+    }
 }
 
 /// Takes the server's profile that an operator put beside the program, while nothing is configured yet.

@@ -32,6 +32,24 @@ pub(crate) fn has_webview() -> bool {
     false
 }
 
+/// From now on, what ends the main thread is said as well: Tauri ends it where the window cannot be made.
+pub(crate) fn say_panics() {
+    let before = std::panic::take_hook();
+    std::panic::set_hook(Box::new(move |panic| {
+        before(panic);
+        // Of another thread it ends a task, which is told where the task is waited for.
+        if std::thread::current().name() == Some("main") {
+            say(
+                "Warp Launcher cannot go on",
+                &format!(
+                    "{panic}\n\nRestart Windows, or install Warp Launcher again. If that does not help, \
+                     send this message to the people who run your server."
+                ),
+            );
+        }
+    }));
+}
+
 /// Says why the program ends, and waits until that is read.
 pub(crate) fn say(title: &str, text: &str) {
     dialog(title).set_description(text).show();

@@ -178,6 +178,18 @@ impl Updates {
         self.inner().asker = asker.ok();
     }
 
+    /// Without an engine, as when its page never came, the settings tell whom to ask.
+    fn follow_settings<R: Runtime>(&self, app: &AppHandle<R>) {
+        if self.asker().is_ok() {
+            return;
+        }
+        let config = app.state::<House>().places().config;
+        match crate::settings::load(config.as_deref()) {
+            Ok(settings) => self.follow(&settings.config),
+            Err(problem) => tracing::warn!(%problem, "the settings cannot be read"),
+        }
+    }
+
     fn asker_of(&self, config: &Config) -> Result<Asker, Problem> {
         let section = &config.updates;
         let key = match section.public_key.as_str() {
@@ -517,7 +529,14 @@ impl Updates {
         let Some(kept) = self.store.kept() else {
             return;
         };
-        let from = match self.state() {
+        if app.state::<House>().games().await > 0 {
+            let problem = Problem::new(ProblemCode::BadCommand, "update")
+                .with_detail("a game is running; it would end");
+            return app.state::<Desktop>().tell(Told::Problem { problem });
+        }
+        self.follow_settings(app);
+        let before = self.state();
+        let from = match before.clone() {
             UpdateState::DidNotStart { version, .. } => version,
             _ => self.current.to_string(),
         };
@@ -540,14 +559,18 @@ impl Updates {
             }
             self.store.went_back(&from)
         };
+        // The engine may have ended: the page starts it again.
         if let Err(problem) = put_back.await {
-            return self.failed(app, problem);
+            tracing::warn!(code = ?problem.code, subject = problem.subject, detail = problem.detail, "going back");
+            self.set(app, before);
+            app.state::<Desktop>().tell(Told::Problem { problem });
+            return desktop::reload(app);
         }
         tracing::info!(from, to = kept.version, "the version before is back");
         if kept.version == self.current.to_string() {
             // This is the process of before, whose program is in its place again.
             self.set(app, UpdateState::Idle);
-            return;
+            return desktop::reload(app);
         }
         tauri_plugin_single_instance::destroy(app);
         app.state::<House>().end().await;

@@ -11,5 +11,6 @@
 )]
 
 mod first_run;
+mod page;
 mod play;
 mod updates;

@@ -284,14 +284,28 @@ fn debian_package(workspace: &Workspace, programs: &Path, version: &str) -> Resu
         .filter_map(|entry| Some(entry.ok()?.path()))
         .find(|file| file.extension().is_some_and(|end| end == "deb"));
     let deb = deb.with_context(|| format!("no .deb in {}", folder.display()))?;
-    // The product's name has a space, and a release's file has none.
+    // The product's name has a space, and a release's file has none. Tauri writes the time of bundling
+    // into the package, and so the same sources would make another one each time: it is packed again with
+    // one time for all.
     let arch = match std::env::consts::ARCH {
         "x86_64" => "amd64",
         "aarch64" => "arm64",
         other => other,
     };
     let named = folder.join(format!("warp-launcher_{version}_{arch}.deb"));
-    std::fs::rename(&deb, &named)?;
+    let content = folder.join("content");
+    exec::run(
+        Command::new("dpkg-deb")
+            .arg("--raw-extract")
+            .args([&deb, &content]),
+    )?;
+    let mut pack = Command::new("dpkg-deb");
+    pack.args(["--root-owner-group", "-Zxz", "--build"]);
+    exec::run(
+        pack.args([&content, &named])
+            .env("SOURCE_DATE_EPOCH", windows::DATE),
+    )?;
+    std::fs::remove_file(&deb)?;
     Ok(named)
 }
 

@@ -28,6 +28,8 @@ use crate::workspace::Workspace;
 
 use toolchain::{Toolchain, Warm};
 
+pub(crate) use toolchain::DATE;
+
 pub(crate) use installer::{Made, Release, write_sums};
 
 /// What is done; without a word, all of it.

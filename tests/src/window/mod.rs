@@ -156,6 +156,14 @@ impl Window {
         }
     }
 
+    /// Runs a script in the page, as one would that got in; what a promise of its becomes is waited for.
+    ///
+    /// # Errors
+    /// What it threw.
+    pub async fn script(&self, script: &str, args: Value) -> Result<Value, String> {
+        self.page.execute(script, args).await
+    }
+
     /// Everything that the page says.
     pub async fn text(&self) -> String {
         let text = self

@@ -39,6 +39,7 @@ export const en: Texts = {
       quit: "Quit",
       stay: "Stay",
       game_runs: "A game is running. It ends when the launcher quits.",
+      profile: "A server's profile was opened. Use this server from now on? A game that runs ends.",
       blank: "The launcher's page does not show. Reloading it often helps; what went wrong is in the log.",
       reload: "Reload",
       go_back: "Back to the version before",

@@ -39,6 +39,7 @@ export const es: Texts = {
       quit: "Salir",
       stay: "Quedarse",
       game_runs: "Hay un juego abierto. Termina cuando se cierra el launcher.",
+      profile: "Se abrió el perfil de un servidor. ¿Usar este servidor de ahora en adelante? Un juego abierto se cerrará.",
       blank: "La página del launcher no aparece. Recargarla suele ayudar; lo que falló está en el registro.",
       reload: "Recargar",
       go_back: "Volver a la versión anterior",

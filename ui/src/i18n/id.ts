@@ -39,6 +39,7 @@ export const id: Texts = {
       quit: "Keluar",
       stay: "Tetap di sini",
       game_runs: "Game sedang berjalan. Game berakhir saat launcher ditutup.",
+      profile: "Profil sebuah server dibuka. Pakai server ini mulai sekarang? Game yang berjalan akan berakhir.",
       blank: "Halaman launcher tidak muncul. Memuat ulang sering membantu; penyebabnya ada di log.",
       reload: "Muat ulang",
       go_back: "Kembali ke versi sebelumnya",

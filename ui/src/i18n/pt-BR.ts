@@ -39,6 +39,7 @@ export const ptBR: Texts = {
       quit: "Sair",
       stay: "Ficar",
       game_runs: "Um jogo está aberto. Ele termina quando o launcher é fechado.",
+      profile: "O perfil de um servidor foi aberto. Usar este servidor de agora em diante? Um jogo aberto será encerrado.",
       blank: "A página do launcher não aparece. Recarregar costuma resolver; o que deu errado está no log.",
       reload: "Recarregar",
       go_back: "Voltar à versão anterior",

@@ -43,6 +43,9 @@ class Launcher {
   /** Accounts whose sign-in is kept, the last used first. */
   keptUsers = $state.raw<readonly string[]>(accounts.parse(read(USERS_KEY)));
 
+  /** Who is remembered, or not, once that has worked. */
+  #signingIn: { user: string; remember: boolean } | null = null;
+
   readonly #now: () => number;
   #early: Event[] | null = null;
 
@@ -88,12 +91,12 @@ class Launcher {
     password: string,
     remember: boolean,
   ): Promise<void> {
-    write(USER_KEY, remember ? user : null);
-    if (remember) this.#keepUsers(accounts.used(this.keptUsers, user));
+    this.#signingIn = { user, remember };
     await this.#try({ kind, user }, { command: kind, user, password, remember });
   }
 
   async resume(user: string): Promise<void> {
+    this.#signingIn = null;
     write(USER_KEY, user);
     this.#keepUsers(accounts.used(this.keptUsers, user));
     await this.#try({ kind: "resume", user }, { command: "resume", user });
@@ -273,6 +276,14 @@ class Launcher {
 
   #note(event: Event, consoleId: number | null): void {
     switch (event.event) {
+      case "signed-in":
+        if (this.#signingIn !== null) {
+          const { user, remember } = this.#signingIn;
+          this.#signingIn = null;
+          write(USER_KEY, remember ? user : null);
+          if (remember) this.#keepUsers(accounts.used(this.keptUsers, user));
+        }
+        break;
       case "zones":
         this.zonesPending = false;
         break;

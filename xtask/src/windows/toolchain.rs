@@ -20,7 +20,7 @@ const MSVC: &str = "x86_64-pc-windows-msvc";
 const DEV: &str = "dev";
 /// The time that is written into programs and archives (2020-01-01), so that they are the same whenever
 /// they are made.
-pub(super) const DATE: &str = "1577836800";
+pub(crate) const DATE: &str = "1577836800";
 /// A compiler of another origin, for instance rustup's, has another standard library.
 const CARGO: &str = "/usr/bin/cargo";
 const RUSTC: &str = "/usr/bin/rustc";

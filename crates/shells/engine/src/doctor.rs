@@ -69,7 +69,7 @@ pub async fn doctor(
 /// secret of `config` or of the play that goes on, is taken out of every text.
 pub fn export(diagnosis: &Diagnosis, config: &Config, now: &InPlay) -> Value {
     let mut export = json!({
-        "program": concat!("warp-launcher ", env!("CARGO_PKG_VERSION")),
+        "program": concat!("warp-engine ", env!("CARGO_PKG_VERSION")),
         "system": format!("{} {}", std::env::consts::OS, std::env::consts::ARCH),
         "diagnosis": diagnosis,
     });

@@ -5,6 +5,10 @@ use std::{
     path::{Path, PathBuf},
 };
 
+/// Programs that were replaced and may still run: one each for the update, the way back, and the one after
+/// it, all without an end in between; more are refused.
+const REPLACED: [&str; 4] = ["old", "old1", "old2", "old3"];
+
 /// Puts `bytes` in the place of `program`, which may run. It is there at any time that another process
 /// could start it, except, on Windows, between two renames.
 ///
@@ -18,9 +22,13 @@ pub fn replace_program(program: &Path, bytes: &[u8]) -> io::Result<()> {
         // A program that runs cannot be written to, but its name can be given to another file.
         return fs::rename(&new, program);
     }
-    // There its name cannot be taken from it, but it can be given another.
-    let old = beside(program, "old");
+    // There its name cannot be taken from it, but it can be given another: one that no replaced program
+    // has that still runs.
     remove_replaced(program);
+    let mut names = REPLACED.iter().map(|end| beside(program, end));
+    let old = names.find(|name| !name.exists()).ok_or_else(|| {
+        io::Error::other("it was replaced several times while it ran; end it first")
+    })?;
     fs::rename(program, &old)?;
     let placed = fs::rename(&new, program);
     if placed.is_err() {
@@ -31,8 +39,10 @@ pub fn replace_program(program: &Path, bytes: &[u8]) -> io::Result<()> {
 
 /// Removes what [`replace_program`] has left on Windows, once that runs no more.
 pub fn remove_replaced(program: &Path) {
-    // Mostly there is none; one that still runs goes the next time.
-    let _ = fs::remove_file(beside(program, "old"));
+    for end in REPLACED {
+        // Mostly there is none; one that still runs goes the next time.
+        let _ = fs::remove_file(beside(program, end));
+    }
 }
 
 fn beside(program: &Path, end: &str) -> PathBuf {
