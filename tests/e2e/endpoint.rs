@@ -250,6 +250,95 @@ fn the_host_of_a_zone_is_killed_and_the_coordinators_endpoint_takes_over() {
     assert_eq!(node.events("stopped"), Vec::<Value>::new());
 }
 
+/// A house whose zone is hosted and names "second" as its fallback: another zone, with a practice server of
+/// its own. Gives the host, and that server.
+fn hosted_with_fallback(second: &Value) -> (House, Process, Process) {
+    let mut house = House::with(Plan {
+        zone: json!({"fallback_zone": "second"}),
+        ..Plan::default()
+    });
+    house.add_user("bob");
+    let elsewhere = house.zone_elsewhere("second", second);
+    let upstreams = house.make_hosted();
+    let host = house.host_with("bob", &json!({}), &upstreams);
+    hosts_the_zone(&host, 0);
+    (house, host, elsewhere)
+}
+
+/// Zones that a launcher has said to play in.
+fn zones_played(node: &Process) -> Vec<String> {
+    let ready = node.events("playing").into_iter();
+    let ready = ready.filter(|event| event["step"] == "ready");
+    let zones = ready.map(|event| event["zone"].as_str().unwrap_or_default().to_owned());
+    zones.collect()
+}
+
+#[test]
+fn the_machine_of_a_hosted_zone_dies_and_its_player_goes_on_in_the_fallback() {
+    let (mut house, mut host, elsewhere) = hosted_with_fallback(&json!({}));
+    let (node, login) = house.playing(&NodePlan::default());
+    let more = ["--seconds", "30", "--reentry"];
+    let mut client = client_of(&house, login, &more);
+    goes_on_over(&node, 0, "direct");
+    logged(&host, 0, "session granted");
+    let (from, lost) = (node.mark(), Instant::now());
+    host.kill();
+    house.server.kill();
+    host.exit(PATIENCE);
+    house.server.exit(PATIENCE);
+    client.event_from(0, "reentered", LONG, |_| true);
+    let took = lost.elapsed().as_millis();
+    let (_, done) = node.event_from(from, "reentry-done", LONG, |_| true);
+    println!("on the fallback's map {took} ms after the kill: {done}");
+    assert_eq!(zones_played(&node).last().unwrap(), "second");
+    // Back to the character selection at the end, through the door of a char server that is no more.
+    let summary = good_end(&mut client, LONG);
+    assert_eq!(summary["reentries"], 1, "{summary}");
+    assert_eq!(summary["connections"], 5, "{summary}");
+    let closed = elsewhere.events("connection-closed");
+    let maps = closed.iter().filter(|event| event["role"] == "map");
+    println!("connections of the fallback's servers: {}", closed.len());
+    assert!(maps.count() >= 2, "{closed:?}");
+    assert_eq!(node.events("stopped"), Vec::<Value>::new());
+    assert_eq!(node.events("reentry-failed"), Vec::<Value>::new());
+    let told = |event: &&Value| {
+        let code = &event["problem"]["code"];
+        code == "link-lost" || code == "game-server-unreachable"
+    };
+    assert_eq!(node.events("problem").iter().filter(told).count(), 0);
+    // Somebody who signs in now finds the fallback's login server.
+    let mut next = house.client(login, "test2", &["--seconds", "3", "--change-every", "0"]);
+    good_end(&mut next, LONG);
+}
+
+#[test]
+fn where_the_fallback_has_no_servers_either_the_client_is_told_in_time() {
+    // It names the first zone in turn, and is not gone back from.
+    let (mut house, mut host, mut elsewhere) =
+        hosted_with_fallback(&json!({"fallback_zone": "practice"}));
+    let (node, login) = house.playing(&NodePlan {
+        config: json!({"bridge": {"reentry_timeout_ms": 20_000}}),
+        ..NodePlan::default()
+    });
+    let mut client = client_of(&house, login, &["--seconds", "90", "--reentry"]);
+    goes_on_over(&node, 0, "direct");
+    let before = zones_played(&node).len();
+    let lost = Instant::now();
+    for process in [&mut host, &mut house.server, &mut elsewhere] {
+        process.kill();
+        process.exit(PATIENCE);
+    }
+    let (_, failed) = node.event_from(0, "reentry-failed", LONG, |_| true);
+    println!(
+        "told {} ms after the kill: {failed}",
+        lost.elapsed().as_millis()
+    );
+    assert_eq!(failed["reason"], "timed-out", "{failed}");
+    assert_ne!(client.exit(PATIENCE).code, Some(0));
+    assert_eq!(zones_played(&node)[before..], ["second"]);
+    assert_eq!(node.events("stopped"), Vec::<Value>::new());
+}
+
 #[test]
 fn the_coordinator_is_killed_and_a_hosted_zone_goes_on() {
     let mut house = House::new();

@@ -285,6 +285,23 @@ impl House {
         self.put_zone(&zone, Some(status));
     }
 
+    /// Starts another practice server, and puts a zone that leads to it: like the house's own, with other keys
+    /// where `keys` has them.
+    pub fn zone_elsewhere(&self, id: &str, keys: &Value) -> Process {
+        let plan = Plan {
+            servers: Arc::clone(&self.servers),
+            ip: self.address.ip(),
+            packet_version: self.packet_version,
+            ..Plan::default()
+        };
+        let server = practice_server(&plan);
+        let mut zone = first_zone(&plan, &server.event("listening"));
+        zone["zone_id"] = json!(id);
+        merge(&mut zone, keys);
+        self.put_zone(&zone, None);
+        server
+    }
+
     /// `warp-coordinator user add`, with the password of all tests.
     pub fn add_user(&self, name: &str) {
         let mut command = (self.servers)(&program("warp-coordinator"));

@@ -2075,8 +2075,8 @@ max_latency_ms: number,
  */
 description: string | null, 
 /**
- * The zone that players whose session here was lost are taken to when this one is gone: its
- * endpoint leads to the same game servers. Absent: none.
+ * The zone that players whose session here was lost are taken to when this one is gone, or none of
+ * its game servers is there: its own know the same accounts and characters. Absent: none.
  */
 fallback_zone?: string, 
 /**

@@ -283,6 +283,13 @@ impl Recall {
         self.ids = Some(ids);
     }
 
+    /// The login server is at `server` now.
+    pub fn login_at(&mut self, server: SocketAddr) {
+        if let Some((_, at)) = &mut self.login {
+            *at = server;
+        }
+    }
+
     pub(crate) fn way_back(&self) -> Result<WayBack, Unable> {
         let seen = || {
             Some(WayBack {

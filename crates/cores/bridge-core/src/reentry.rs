@@ -17,6 +17,10 @@
 //! * What else may pass by itself, a server that is away or not ready, is tried again after 100 ms,
 //!   doubling up to 1 s. A wrong password, another account or character, a wrong or unknown pin, and
 //!   any other refusal end it. So does its time.
+//! * Where other servers may take the client, it is told when none of these has been there for
+//!   [`ReEntryLimits::away`] ([`Action::ServersAway`]), also while the endpoint still dials, and again with every
+//!   later try. An address that the endpoint may not dial is told at once, and ends it when that time
+//!   has passed since. Meanwhile it goes on trying; led elsewhere ([`ReEntry::moved`]), it begins anew there.
 //! * What the login and char servers say is not for the client. Of the map server's welcome it is
 //!   given what follows the packet that lets it in (02EB and its like): it has been let in before.
 //!
@@ -60,6 +64,9 @@ pub struct ReEntryLimits {
     pub timeout: Duration,
     /// One answer of a server.
     pub answer: Duration,
+    /// How long none of the servers may be there before that is told ([`Action::ServersAway`]); `None`: there
+    /// are no others that could take the client.
+    pub away: Option<Duration>,
 }
 
 impl Default for ReEntryLimits {
@@ -67,6 +74,7 @@ impl Default for ReEntryLimits {
         Self {
             timeout: Duration::from_secs(45),
             answer: Duration::from_secs(5),
+            away: None,
         }
     }
 }
@@ -103,7 +111,9 @@ impl ReEntryStep {
 /// Why a server was not reached.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum NotOpened {
-    /// It may work later: no link, or the server is away.
+    /// There is no link to the endpoint, which says nothing of the server.
+    NoLink,
+    /// It may work later: the server is away.
     Away,
     /// The zone does not name the address.
     NotAllowed,
@@ -204,7 +214,8 @@ impl GaveUp {
 pub enum Action {
     /// Tell how far it is.
     Step(ReEntryStep),
-    /// Connect to a server, and say [`ReEntry::opened`] or [`ReEntry::not_opened`].
+    /// Connect to a server, and say [`ReEntry::opened`] or [`ReEntry::not_opened`]; before that
+    /// [`ReEntry::asked`], when the endpoint is known to dial it.
     Open {
         /// Which kind.
         role: Role,
@@ -230,6 +241,8 @@ pub enum Action {
         /// What the servers know the session by now.
         ids: SessionIds,
     },
+    /// None of the zone's servers takes the client. Others are wanted; see [`ReEntry::moved`].
+    ServersAway,
     /// The client cannot be kept.
     GiveUp(GaveUp),
 }
@@ -268,6 +281,12 @@ pub struct ReEntry {
     /// Bytes of the server that is asked.
     said: usize,
     tries: u32,
+    /// Since when the endpoint has been dialling, and none of the servers was there.
+    unreached: Option<Duration>,
+    /// When an address was not allowed first.
+    refused: Option<Duration>,
+    /// That the servers are away was told of this try.
+    told_away: bool,
     online_tries: u32,
     told: Option<ReEntryStep>,
     ticket: Option<Ticket>,
@@ -306,6 +325,9 @@ impl ReEntry {
             framer,
             said: 0,
             tries: 0,
+            unreached: None,
+            refused: None,
+            told_away: false,
             online_tries: 0,
             told: None,
             ticket: None,
@@ -334,7 +356,8 @@ impl ReEntry {
         let next = match self.state {
             State::Over => return None,
             // Connecting has limits of its own: only the whole is limited here.
-            State::Loading | State::Opening(_) => None,
+            State::Loading => None,
+            State::Opening(_) => self.away_at().filter(|_| !self.told_away),
             State::Pause(until) => Some(until),
             State::At(_) => Some(self.select_at.unwrap_or(self.answer_by).min(self.answer_by)),
         };
@@ -374,7 +397,35 @@ impl ReEntry {
             State::Pause(until) if now >= until => self.sign_in(),
             State::At(_) if self.select_at.is_some_and(|at| now >= at) => self.select(now),
             State::At(_) if now >= self.answer_by => self.again(now),
+            State::Opening(_) => self.tell_away(now),
             _ => {}
+        }
+    }
+
+    /// The zone is another one by now, or has other servers: from the login server on at `login`, with
+    /// `away` as in [`ReEntryLimits`].
+    pub fn moved(&mut self, now: Duration, login: SocketAddr, away: Option<Duration>) {
+        if self.state == State::Over {
+            return;
+        }
+        self.way.login_server = login;
+        self.limits.away = away;
+        (self.unreached, self.refused, self.tries) = (None, None, 0);
+        if self.state == State::Loading {
+            return;
+        }
+        if let State::At(_) = self.state {
+            self.actions.push_back(Action::Close);
+        }
+        // Whether the account is still online is another question there.
+        (self.first, self.told) = (Some(now), None);
+        self.sign_in();
+    }
+
+    /// The endpoint dials the server that was asked for.
+    pub fn asked(&mut self, now: Duration) {
+        if let State::Opening(_) = self.state {
+            self.unreached.get_or_insert(now);
         }
     }
 
@@ -384,6 +435,7 @@ impl ReEntry {
             return;
         };
         self.state = State::At(role);
+        self.unreached = None;
         self.answer_by = now + self.limits.answer;
         self.framer = Framer::new(Arc::clone(&self.table), role, Direction::ServerToClient);
         (self.said, self.welcome) = (0, None);
@@ -395,9 +447,32 @@ impl ReEntry {
     pub fn not_opened(&mut self, now: Duration, why: NotOpened) {
         if let State::Opening(_) = self.state {
             match why {
-                NotOpened::Away => self.pause(now),
-                NotOpened::NotAllowed => self.give_up(GaveUp::NotAllowed),
+                NotOpened::NoLink => self.unreached = None,
+                NotOpened::Away => {
+                    self.unreached.get_or_insert(now);
+                    self.tell_away(now);
+                }
+                NotOpened::NotAllowed => {
+                    let refused = *self.refused.get_or_insert(now);
+                    if (self.limits.away).is_none_or(|away| now >= refused + away) {
+                        return self.give_up(GaveUp::NotAllowed);
+                    }
+                    self.actions.push_back(Action::ServersAway);
+                }
             }
+            self.pause(now);
+        }
+    }
+
+    /// When the servers have been away for long enough to be told.
+    fn away_at(&self) -> Option<Duration> {
+        Some(self.unreached? + self.limits.away?)
+    }
+
+    fn tell_away(&mut self, now: Duration) {
+        let due = self.away_at().is_some_and(|at| now >= at);
+        if due && !std::mem::replace(&mut self.told_away, true) {
+            self.actions.push_back(Action::ServersAway);
         }
     }
 
@@ -446,6 +521,7 @@ impl ReEntry {
 
     fn open(&mut self, role: Role, target: SocketAddr, map: Option<String>) {
         self.state = State::Opening(role);
+        self.told_away = false;
         let open = Action::Open { role, target, map };
         self.actions.push_back(open);
     }

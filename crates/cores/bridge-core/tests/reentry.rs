@@ -309,6 +309,7 @@ fn run(machine: &mut ReEntry, server: &mut Strict, cuts: &[Index], mut now: Dura
                     }
                 }
                 Action::Close => at = None,
+                Action::ServersAway => {}
                 Action::Ready { welcome, .. } => {
                     let welcome = [&welcome[..], &behind].concat().into();
                     return Run {
@@ -546,6 +547,155 @@ fn servers_that_are_away_are_tried_again_ever_more_slowly() {
         actions(&mut forbidden),
         [Action::GiveUp(GaveUp::NotAllowed)]
     );
+}
+
+/// Where others may take the client when the servers have been away for 8 s.
+fn machine_with_others() -> ReEntry {
+    let recall = recall(Level::Assist, None);
+    let limits = ReEntryLimits {
+        away: Some(ms(8_000)),
+        ..ReEntryLimits::default()
+    };
+    ReEntry::new(&recall, table(), limits, false, ms(0)).unwrap()
+}
+
+/// Refuses every try for this reason, from `now` until it is told that the servers are away, or it ends.
+fn refuse(machine: &mut ReEntry, mut now: Duration, why: NotOpened) -> (Duration, Action) {
+    loop {
+        for action in actions(machine) {
+            match action {
+                Action::Open { .. } => machine.not_opened(now, why),
+                Action::ServersAway | Action::GiveUp(_) => return (now, action),
+                _ => {}
+            }
+        }
+        if let Some(action) = machine.poll() {
+            return (now, action);
+        }
+        now = machine.next_time().unwrap();
+        machine.time(now);
+    }
+}
+
+#[test]
+fn servers_that_stay_away_are_told_and_others_take_the_client() {
+    let mut machine = machine_with_others();
+    let (now, action) = refuse(&mut machine, ms(0), NotOpened::Away);
+    assert_eq!(action, Action::ServersAway);
+    assert!((ms(8_000)..=ms(9_000)).contains(&now), "{now:?}");
+    // Nobody has led it elsewhere: it is told again with the next try.
+    let (again, action) = refuse(&mut machine, now, NotOpened::Away);
+    assert_eq!(action, Action::ServersAway);
+    assert!((now + ms(1)..=now + ms(1_000)).contains(&again));
+    machine.moved(again, server(7900), None);
+    let run = run(&mut machine, &mut Strict::new(ms(0), false), &[], again);
+    assert_eq!(run.end, Ok(welcome().into()));
+    assert_eq!(run.opened[0], (Role::Login, server(7900), None));
+    assert_eq!(run.took, again, "at once");
+    // Where there are no others, and where those are away too: as long as it may take.
+    let mut alone = self::machine(false);
+    let ended = (ms(45_000), Action::GiveUp(GaveUp::TimedOut));
+    assert_eq!(refuse(&mut alone, ms(0), NotOpened::Away), ended);
+    let mut machine = machine_with_others();
+    let (now, _) = refuse(&mut machine, ms(0), NotOpened::Away);
+    machine.moved(now, server(7900), None);
+    assert_eq!(refuse(&mut machine, now, NotOpened::Away), ended);
+}
+
+#[test]
+fn a_server_that_does_not_answer_is_away_and_a_link_that_is_gone_says_nothing() {
+    let mut machine = machine_with_others();
+    actions(&mut machine);
+    // Until the endpoint dials, it is waited for the link.
+    assert_eq!(machine.next_time(), Some(ms(45_000)));
+    machine.time(ms(20_000));
+    machine.asked(ms(20_000));
+    assert_eq!(machine.next_time(), Some(ms(28_000)));
+    machine.time(ms(27_999));
+    assert_eq!(actions(&mut machine), []);
+    machine.time(ms(28_000));
+    assert_eq!(actions(&mut machine), [Action::ServersAway]);
+    // Once for each try.
+    assert_eq!(machine.next_time(), Some(ms(45_000)));
+    machine.not_opened(ms(29_000), NotOpened::Away);
+    assert_eq!(actions(&mut machine), []);
+    // One that is there, and a link that is lost, begin it anew.
+    for link in [false, true] {
+        let mut machine = machine_with_others();
+        actions(&mut machine);
+        machine.asked(ms(0));
+        if link {
+            machine.not_opened(ms(7_000), NotOpened::NoLink);
+        } else {
+            machine.opened(ms(7_000));
+            machine.ended(ms(7_000));
+        }
+        machine.time(ms(7_100));
+        let last = actions(&mut machine);
+        assert!(matches!(last.last(), Some(Action::Open { .. })), "{last:?}");
+        machine.not_opened(ms(7_100), NotOpened::Away);
+        let (now, _) = refuse(&mut machine, ms(7_100), NotOpened::Away);
+        assert!(now >= ms(15_100), "{now:?}");
+    }
+}
+
+#[test]
+fn an_address_that_is_not_allowed_is_told_at_once_where_there_are_others() {
+    let mut machine = machine_with_others();
+    let told = refuse(&mut machine, ms(0), NotOpened::NotAllowed);
+    assert_eq!(told, (ms(0), Action::ServersAway));
+    let mut now = ms(0);
+    let ended = loop {
+        let (at, action) = refuse(&mut machine, now, NotOpened::NotAllowed);
+        now = at;
+        if action != Action::ServersAway {
+            break action;
+        }
+    };
+    assert_eq!(ended, Action::GiveUp(GaveUp::NotAllowed));
+    assert!((ms(8_000)..=ms(9_000)).contains(&now), "{now:?}");
+}
+
+#[test]
+fn other_servers_are_gone_to_from_wherever_it_is() {
+    let open = |target| Action::Open {
+        role: Role::Login,
+        target,
+        map: None,
+    };
+    let begun = [Action::Step(ReEntryStep::Login), open(server(7900))];
+    // While a server is asked: its connection is closed first.
+    let mut machine = machine_with_others();
+    actions(&mut machine);
+    machine.opened(ms(0));
+    machine.bytes(ms(0), &notice(8));
+    let next = machine.next_time().unwrap();
+    machine.time(next);
+    machine.opened(next);
+    actions(&mut machine);
+    machine.moved(next, server(7900), None);
+    let [first, rest @ ..] = &actions(&mut machine)[..] else {
+        panic!("nothing was done");
+    };
+    assert_eq!((first, rest), (&Action::Close, &begun[..]));
+    // While the client loads: when it has.
+    let mut machine = self::machine(true);
+    actions(&mut machine);
+    machine.moved(ms(1), server(7900), None);
+    assert_eq!(actions(&mut machine), []);
+    machine.loaded(ms(2));
+    assert_eq!(actions(&mut machine), begun);
+    // Over.
+    machine.left();
+    actions(&mut machine);
+    machine.moved(ms(3), server(8900), None);
+    assert_eq!(actions(&mut machine), []);
+    // A later sign-in begins there too.
+    let mut later = recall(Level::Assist, None);
+    later.login_at(server(7900));
+    let limits = ReEntryLimits::default();
+    let mut machine = ReEntry::new(&later, table(), limits, false, ms(0)).unwrap();
+    assert_eq!(actions(&mut machine), begun);
 }
 
 fn actions_end(machine: &mut ReEntry) -> bool {
@@ -1072,7 +1222,7 @@ fn a_recorded_sign_in_is_said_again() {
                 }
                 Action::Ready { welcome, .. } => break welcome,
                 Action::GiveUp(why) => panic!("{tag}: {why}"),
-                Action::Step(_) | Action::Close => {}
+                Action::Step(_) | Action::Close | Action::ServersAway => {}
             }
         };
         // All that the server said behind 0283, 0B18 and 02EB.

@@ -174,7 +174,8 @@ pub enum Effect {
         zone: String,
     },
     /// Ask again for a session for the chosen zone's link, in this zone, while the bridge stays open:
-    /// the same outcomes. The bridge uses the new link from [`Effect::OpenLink`] on.
+    /// the same outcomes. The bridge uses the new link, and leads to the game servers of its grant, from
+    /// [`Effect::OpenLink`] on.
     Rejoin {
         /// Zone id.
         zone: String,
@@ -403,6 +404,12 @@ pub enum Outcome {
     ClientGone {
         /// Which.
         client: u64,
+    },
+    /// None of the chosen zone's game servers takes a client that is signed in again; said again and again
+    /// while that is so.
+    ServersAway {
+        /// Which client, where that is known.
+        client: Option<u64>,
     },
     /// A player typed a `/p2p` line in the game's chat.
     GameCommand {

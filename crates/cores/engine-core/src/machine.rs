@@ -54,6 +54,7 @@ use numbers::Numbers;
 use plain::Plain;
 use prepare::Prepared;
 use rejoin::Rejoin;
+pub use rejoin::{SERVERS_AWAY, servers_away};
 
 /// What the configuration says to the machine.
 #[derive(Debug, Clone, PartialEq)]
@@ -152,6 +153,8 @@ pub struct Machine {
     reentry: Option<Duration>,
     plain: Plain,
     rejoin: Option<Rejoin>,
+    /// Zones that were left for their fallback, and when.
+    fled: Vec<(String, Duration)>,
     /// The zone whose paths are open before Play; only while nothing is played.
     prepared: Option<Prepared>,
     /// Debug logging ends by then.
@@ -187,6 +190,7 @@ impl Machine {
             reentry: settings.reentry,
             plain: Plain::new(settings.plain_tcp),
             rejoin: None,
+            fled: Vec::new(),
             prepared: None,
             debug_until: None,
             inspecting: false,
@@ -502,6 +506,7 @@ impl Machine {
                 self.emit(Event::ClientGone { client });
                 self.roaming.client_gone(now, client);
             }
+            Outcome::ServersAway { client } => self.servers_away(now, client),
             Outcome::Metrics(metrics) => self.on_metrics(now, metrics),
             Outcome::Measured {
                 asked,

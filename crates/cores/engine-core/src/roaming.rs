@@ -133,6 +133,12 @@ impl Roaming {
         !self.clients.is_empty()
     }
 
+    /// Whether a map connection of anybody but `client` is on `link`.
+    pub(crate) fn carries_others(&self, link: LinkId, client: Option<u64>) -> bool {
+        let mut streams = self.streams.iter().filter(|stream| stream.link == link);
+        streams.any(|stream| stream.client.is_none() || stream.client != client)
+    }
+
     /// The chosen zone is described so now. Returns whether it is another one than before.
     pub(crate) fn rehome(&mut self, chosen: &ZoneFile) -> bool {
         let before = self.chosen.replace(chosen.clone());

@@ -21,6 +21,7 @@ use warp_ro_packet::PacketTable;
 use crate::connection::{Connection, ConnectionView};
 use crate::doors::Doors;
 use crate::error::BridgeError;
+use crate::home::Home;
 use crate::inspect::{Inspected, Inspector};
 use crate::notice::BridgeNotice;
 use crate::opener::StreamOpener;
@@ -44,7 +45,8 @@ pub struct BridgeLimits {
     pub first_packet: Duration,
     /// How long a game client without connections is remembered, and what it said to sign in.
     pub forget_after: Duration,
-    /// How long signing a client in again may take, and each answer of a server in it.
+    /// How long signing a client in again may take, and each answer of a server in it. How long the servers
+    /// may be away is said anew by [`Bridge::lead_to`].
     pub reentry: ReEntryLimits,
 }
 
@@ -107,6 +109,7 @@ pub(crate) struct Shared {
     pub(crate) inspector: Inspector,
     pub(crate) limits: BridgeLimits,
     pub(crate) doors: Doors,
+    pub(crate) home: Home,
     pub(crate) stop: CancellationToken,
     pub(crate) tasks: TaskTracker,
     pub(crate) places: Arc<Semaphore>,
@@ -294,6 +297,7 @@ impl Bridge {
             inspector: Inspector::default(),
             places: Arc::new(Semaphore::new(limits.connections)),
             clients: Mutex::new(Clients::new(limits.forget_after)),
+            home: Home::new(game.clone(), limits.reentry.away),
             limits,
             doors,
             stop: CancellationToken::new(),
@@ -317,6 +321,14 @@ impl Bridge {
     /// Where the game client finds the login server.
     pub fn login_addr(&self) -> SocketAddr {
         self.login
+    }
+
+    /// The game servers are these from now on, clients that are being signed in again included: behind the
+    /// doors of login and char servers that clients know are the present ones. Connections that are
+    /// open stay where they are. `away`: how long none of them may be there before that is told
+    /// ([`BridgeNotice::ServersAway`]); `None`: it is not. They are read as far as those before.
+    pub fn lead_to(&self, game: GameServer, away: Option<Duration>) {
+        self.shared.home.set(game, away);
     }
 
     /// The door behind which a server is, if it has one by now.

@@ -236,7 +236,7 @@ async fn first_packet_and_open(
     tokio::select! {
         biased;
         gone = client_gone(client, early) => Err(gone),
-        opened = open(shared, upstream, &origin) => Ok((reading, opened?)),
+        opened = open(shared, upstream, &origin, || ()) => Ok((reading, opened?)),
     }
 }
 
@@ -300,10 +300,12 @@ fn origin(shared: &Shared, n: u64, upstream: Upstream, account: Option<u32>) -> 
     })
 }
 
+/// `asked`: is called when the endpoint has been asked to dial.
 pub(crate) async fn open(
     shared: &Shared,
     upstream: Upstream,
     origin: &Origin,
+    asked: impl FnOnce(),
 ) -> Result<Ready, NotOpened> {
     let gone = |_| NotOpened::Refused(RefusedReason::LinkGone);
     let bad = NotOpened::Refused(RefusedReason::BadAnswer);
@@ -323,6 +325,7 @@ pub(crate) async fn open(
     opener::write(&mut *stream.writer, &wire)
         .await
         .map_err(gone)?;
+    asked();
     let mut decoder = Decoder::default();
     loop {
         match decoder.next_open::<OpenAnswer>() {

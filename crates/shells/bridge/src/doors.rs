@@ -286,6 +286,7 @@ pub(crate) fn serve(shared: &Arc<Shared>, listener: TcpListener, behind: Behind)
 
 fn admit(shared: &Arc<Shared>, stream: TcpStream, peer: SocketAddr, upstream: Upstream) {
     let n = shared.number();
+    let upstream = shared.home.behind(upstream);
     let owner = Arc::clone(shared);
     // Room is taken here, so that a flood of connections makes no tasks.
     let Ok(place) = Arc::clone(&shared.places).try_acquire_owned() else {

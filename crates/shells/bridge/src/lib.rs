@@ -25,7 +25,9 @@
 //! # When the server is gone
 //! A map connection whose server went without a word (the link or its endpoint died, the server crashed)
 //! keeps its client: with [`BridgeConfig::reentry`] the client is signed in again over streams of the
-//! same [`StreamOpener`], and loads its map anew ([`BridgeNotice::ReEntryStarted`] and what follows). A
+//! same [`StreamOpener`], and loads its map anew ([`BridgeNotice::ReEntryStarted`] and what follows). When
+//! none of the servers is there ([`BridgeNotice::ServersAway`]) the owner may lead the bridge to others
+//! ([`Bridge::lead_to`]). A
 //! server that has said why it ends the session, and a client on its way out, have their end as they
 //! always had. A client that loses its server three times within ten seconds of being back is not
 //! kept any longer.
@@ -61,6 +63,7 @@ mod bridge;
 mod connection;
 mod doors;
 mod error;
+mod home;
 mod inspect;
 mod lanes;
 mod notice;

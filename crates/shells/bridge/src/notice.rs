@@ -181,6 +181,14 @@ pub enum BridgeNotice {
         /// The step's name, see [`warp_bridge_core::ReEntryStep`].
         step: &'static str,
     },
+    /// None of the game servers can be reached for a client that is signed in again, or its endpoint may
+    /// not dial them; told with every try from then on. It goes on trying: see [`crate::Bridge::lead_to`].
+    ServersAway {
+        /// Which connection.
+        n: u64,
+        /// Whose it is.
+        client: Option<u64>,
+    },
     /// The client has loaded the map of the new session. `Opened` was told of its connection before.
     ReEntryDone {
         /// Which connection.

@@ -8,16 +8,18 @@ use std::time::Duration;
 use bytes::BytesMut;
 use tokio::net::TcpStream;
 use tokio::net::tcp::WriteHalf;
+use tokio::sync::Notify;
 use tokio::time::{Instant, sleep_until, timeout};
 use warp_bridge_core::{
-    Action, GaveUp, NotOpened as Away, ReEntry, Sealed, SessionIds, Standing, StepDownReason,
-    Unable,
+    Action, GaveUp, NotOpened as Away, ReEntry, Recall, Sealed, SessionIds, Standing,
+    StepDownReason, Unable,
 };
 use warp_protocol::stream::{OpenRefused, ServerRole, encode_message, reset as reset_code};
 
 use crate::bridge::Shared;
 use crate::connection::{Connection, Leg, NotOpened, Ready, open};
 use crate::doors::{Upstream, server_role};
+use crate::home::Watcher;
 use crate::lanes::{Broken, Lanes, Tally, UpEnd, UpState, write_out};
 use crate::notice::{BridgeNotice, RefusedReason};
 use crate::opener::{self, GameRead, GameWriter, Origin, WriteGone};
@@ -125,10 +127,16 @@ pub(crate) async fn run(
     };
     let lanes = Lanes::new(shared, connection, Arc::new(|| None));
     shared.tell(BridgeNotice::ReEntryStarted { n, client: whose });
+    let mut home = shared.home.watch();
+    let servers = home.servers();
     let machine = whose.zip(table).and_then(|(whose, table)| {
-        let limits = shared.limits.reentry;
+        let mut limits = shared.limits.reentry;
+        limits.away = servers.away;
         let now = shared.now();
-        let new = |recall: &mut _| ReEntry::new(recall, table, limits, loading, now);
+        let new = |recall: &mut Recall| {
+            recall.login_at(servers.login);
+            ReEntry::new(recall, table, limits, loading, now)
+        };
         shared.recalls.with(whose, new)
     });
     let machine = match machine {
@@ -149,6 +157,8 @@ pub(crate) async fn run(
         connection,
         lanes: &lanes,
         machine,
+        home,
+        asked: Arc::new(Notify::new()),
         to_client,
         at: None,
         out: Vec::new(),
@@ -182,6 +192,9 @@ struct Driver<'a> {
     connection: &'a Arc<Connection>,
     lanes: &'a Lanes<'a>,
     machine: ReEntry,
+    home: Watcher,
+    /// Rings when the endpoint has been asked to dial.
+    asked: Arc<Notify>,
     to_client: WriteHalf<'a>,
     at: Option<At>,
     out: Vec<u8>,
@@ -206,6 +219,10 @@ impl<'a> Driver<'a> {
                     Action::Send { packet, alone } => self.send(packet, alone).await,
                     Action::Close => self.close(),
                     Action::Ready { welcome, ids } => return self.ready(&welcome, ids).await,
+                    Action::ServersAway => self.shared.tell(BridgeNotice::ServersAway {
+                        n: self.connection.n,
+                        client: self.shared.client_of(self.connection.n),
+                    }),
                     Action::GiveUp(why) => return Err(why),
                 }
             }
@@ -214,6 +231,11 @@ impl<'a> Driver<'a> {
             tokio::select! {
                 biased;
                 () = self.connection.away.notified() => {}
+                // Before what an endpoint says of the address of a server that was left.
+                servers = self.home.moved() => {
+                    self.machine.moved(self.shared.now(), servers.login, servers.away);
+                }
+                () = self.asked.notified() => self.machine.asked(self.shared.now()),
                 () = self.connection.due_down.notified() => self.answer().await?,
                 opened = opened(&mut opening) => {
                     let upstream = opening.take().map(|(upstream, _)| upstream);
@@ -234,7 +256,10 @@ impl<'a> Driver<'a> {
         }
     }
 
-    fn open(&self, upstream: Upstream, map: Option<String>) -> Opening<'a> {
+    fn open(&mut self, upstream: Upstream, map: Option<String>) -> Opening<'a> {
+        // One that was rung for the try before says nothing of this one.
+        self.asked = Arc::new(Notify::new());
+        let asked = Arc::clone(&self.asked);
         let shared: &'a Shared = self.shared;
         let n = self.connection.n;
         if let (ServerRole::Map, Some(map)) = (upstream.role, &map) {
@@ -244,13 +269,16 @@ impl<'a> Driver<'a> {
             client: shared.client_of(n),
             map,
         };
-        Box::pin(async move { open(shared, upstream, &origin).await })
+        Box::pin(async move { open(shared, upstream, &origin, || asked.notify_one()).await })
     }
 
     fn opened(&mut self, upstream: Option<Upstream>, opened: Result<Ready, NotOpened>) {
         let now = self.shared.now();
         match (upstream, opened) {
             (Some(upstream), Ok(ready)) => {
+                if upstream.role == ServerRole::Char {
+                    self.shared.home.led_to_char(upstream.target);
+                }
                 let leg = Leg {
                     ready,
                     up: Tally::default(),
@@ -264,7 +292,10 @@ impl<'a> Driver<'a> {
             (_, Err(NotOpened::Refused(RefusedReason::Endpoint(OpenRefused::NotAllowed)))) => {
                 self.machine.not_opened(now, Away::NotAllowed);
             }
-            _ => self.machine.not_opened(now, Away::Away),
+            (_, Err(NotOpened::Refused(RefusedReason::Endpoint(_)))) => {
+                self.machine.not_opened(now, Away::Away);
+            }
+            _ => self.machine.not_opened(now, Away::NoLink),
         }
     }
 

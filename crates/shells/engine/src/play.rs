@@ -9,7 +9,7 @@ use warp_bridge::{
 };
 use warp_engine_core::config::Config;
 use warp_engine_core::event::Event;
-use warp_engine_core::machine::Outcome;
+use warp_engine_core::machine::{Outcome, servers_away};
 use warp_engine_core::view::{ClassCount, ClientMetrics, Counter, Metrics, PathView, StreamDigest};
 use warp_link_driver::LinkHandle;
 use warp_protocol::carrier::PathKind;
@@ -41,6 +41,7 @@ pub(crate) fn open_bridge(
         limits: BridgeLimits {
             reentry: ReEntryLimits {
                 timeout: Duration::from_millis(config.bridge.reentry_timeout_ms),
+                away: away(config, zone),
                 ..ReEntryLimits::default()
             },
             ..BridgeLimits::default()
@@ -55,6 +56,12 @@ pub(crate) fn open_bridge(
     Bridge::start(bridge, Arc::new(Opener(router)), notify).map_err(|error| {
         Problem::new(error.code(), error.address().to_string()).with_detail(error.to_string())
     })
+}
+
+/// How long the game servers of a zone may be away before its fallback is asked for.
+pub(crate) fn away(config: &Config, zone: &ZoneView) -> Option<Duration> {
+    let timeout = Duration::from_millis(config.bridge.reentry_timeout_ms);
+    (zone.zone.fallback_zone.is_some()).then(|| servers_away(timeout))
 }
 
 fn bridge_outcome(notice: BridgeNotice) -> Option<Outcome> {
@@ -117,6 +124,9 @@ fn bridge_outcome(notice: BridgeNotice) -> Option<Outcome> {
             client: client.unwrap_or_default(),
             step: step.to_owned(),
         },
+        BridgeNotice::ServersAway { client, .. } => {
+            return Some(Outcome::ServersAway { client });
+        }
         BridgeNotice::ReEntryDone {
             n,
             client,

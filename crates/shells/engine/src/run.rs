@@ -497,9 +497,16 @@ impl Engine {
 
     fn open_link(&mut self, link: LinkId, grant: SessionGrant) {
         let game = grant.zone.zone.game.clone();
+        let away = play::away(&self.config, &grant.zone);
         match self.held.links.open(link, grant) {
             Ok(handle) => match &self.held.router {
-                Some(router) if link.is_chosen() => router.set_chosen(handle),
+                Some(router) if link.is_chosen() => {
+                    // First, so that the new link is not asked for the servers of before.
+                    if let Some(bridge) = &self.held.bridge {
+                        bridge.lead_to(game, away);
+                    }
+                    router.set_chosen(handle);
+                }
                 Some(router) => router.add(link, handle, game),
                 None => {}
             },

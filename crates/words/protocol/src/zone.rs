@@ -53,8 +53,8 @@ pub struct ZoneFile {
     /// Free text for players.
     #[serde(default)]
     pub description: Option<String>,
-    /// The zone that players whose session here was lost are taken to when this one is gone: its
-    /// endpoint leads to the same game servers. Absent: none.
+    /// The zone that players whose session here was lost are taken to when this one is gone, or none of
+    /// its game servers is there: its own know the same accounts and characters. Absent: none.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[ts(optional)]
     pub fallback_zone: Option<String>,

@@ -72,6 +72,7 @@ impl Machine {
         }
         self.login = None;
         self.rejoin = None;
+        self.fled.clear();
         self.emit(Event::State {
             state: LinkState::Disconnected,
             path: None,

@@ -2,7 +2,10 @@
 //!
 //! The bridge signs its clients in again as soon as there is a link: here it is got. The same zone is
 //! asked for until [`Settings::reentry`](super::Settings) is over; when that zone is gone, its fallback
-//! zone. Nobody is told of a problem before nothing more is tried.
+//! zone. The fallback is also joined when the zone is there and none of its game servers is
+//! ([`Outcome::ServersAway`](super::Outcome)): the machine of a hosted zone has died with all of them, and the
+//! coordinator grants the zone on its own endpoint. A zone that was left so is not gone back to within
+//! the time of a re-entry. Nobody is told of a problem before nothing more is tried.
 
 use std::time::Duration;
 
@@ -18,6 +21,16 @@ use crate::view::LinkState;
 /// Pause before the second try; it doubles.
 const FIRST_PAUSE: Duration = Duration::from_millis(250);
 const LONGEST_PAUSE: Duration = Duration::from_secs(2);
+
+/// How long none of a zone's game servers may be there before its fallback is joined. A server that is
+/// only started again is mostly back by then; and of the 45 s that a re-entry has by default enough is
+/// left for the 30 s that an account may be locked, with joining before them.
+pub const SERVERS_AWAY: Duration = Duration::from_secs(8);
+
+/// The same where a re-entry may take `timeout`: a quarter of it at most.
+pub fn servers_away(timeout: Duration) -> Duration {
+    SERVERS_AWAY.min(timeout / 4)
+}
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Phase {
@@ -135,7 +148,9 @@ impl Machine {
 
     /// The link carries.
     pub(super) fn rejoined(&mut self) {
-        if self.rejoin.take().is_none() {
+        // The link of before may have had this to say still.
+        let opening = |rejoin: &mut Rejoin| rejoin.phase == Phase::Opening;
+        if self.rejoin.take_if(opening).is_none() {
             return;
         }
         let Play::Playing { zone } = &self.play else {
@@ -149,18 +164,17 @@ impl Machine {
 
     /// There is no session, or no path of it. `false`: it was not asked for here.
     pub(super) fn rejoin_failed(&mut self, now: Duration, problem: &Problem) -> bool {
+        let fallback = self.fallback(now);
         let Some(rejoin) = &mut self.rejoin else {
             return false;
         };
-        let Play::Playing { zone } = &self.play else {
+        if !matches!(self.play, Play::Playing { .. }) {
             return false;
-        };
-        let fallback = zone.zone.fallback_zone.clone();
-        let other = fallback.filter(|other| is_gone(problem.code) && *other != rejoin.zone);
-        if let Some(other) = other {
+        }
+        if let Some(other) = fallback.filter(|_| is_gone(problem.code)) {
             rejoin.zone.clone_from(&other);
             rejoin.phase = Phase::Joining;
-            self.effects.push_back(Effect::Rejoin { zone: other });
+            self.flee(now, other);
         } else if is_final(problem.code) {
             // What stands in the way, and then what was lost by it.
             self.problem(problem.clone());
@@ -169,6 +183,64 @@ impl Machine {
             self.rejoin_later(now);
         }
         true
+    }
+
+    /// The zone whose servers may take the clients of the zone that is played.
+    fn fallback(&self, now: Duration) -> Option<String> {
+        let (Play::Playing { zone }, Some(timeout)) = (&self.play, self.reentry) else {
+            return None;
+        };
+        let other = zone.zone.fallback_zone.clone()?;
+        let asked = self.rejoin.as_ref().map(|rejoin| &rejoin.zone);
+        let mut fled = self.fled.iter();
+        let left = fled.any(|(zone, at)| *zone == other && now < *at + timeout);
+        (asked != Some(&other) && !left).then_some(other)
+    }
+
+    /// Goes from the zone that is played to `other`.
+    fn flee(&mut self, now: Duration, other: String) {
+        if let Some(zone) = self.play.zone().map(str::to_owned) {
+            self.fled.retain(|(one, _)| *one != zone);
+            self.fled.push((zone, now));
+        }
+        self.effects.push_back(Effect::Rejoin { zone: other });
+    }
+
+    /// None of the chosen zone's game servers takes `client`.
+    pub(super) fn servers_away(&mut self, now: Duration, client: Option<u64>) {
+        let (Play::Playing { zone }, Some(timeout)) = (&self.play, self.reentry) else {
+            return;
+        };
+        // While the link is being got, or carries nothing, nobody knows of the servers.
+        let status = self.statuses.get(&LinkId::CHOSEN);
+        let carries = status.is_some_and(|(state, ..)| {
+            matches!(state, LinkState::Connected | LinkState::FailingOver)
+        });
+        if self.rejoin.is_some() || self.plain.is_used() || !carries {
+            return;
+        }
+        // Somebody plays on it. It was one server of several then.
+        if self.roaming.carries_others(LinkId::CHOSEN, client) {
+            return;
+        }
+        // Said of the zone that was just left.
+        let settled = |(_, at): &(String, Duration)| now >= *at + servers_away(timeout);
+        if !self.fled.iter().all(settled) {
+            return;
+        }
+        let zone = zone.zone.zone_id.clone();
+        let Some(other) = self.fallback(now) else {
+            return;
+        };
+        self.rejoin = Some(Rejoin {
+            zone: other.clone(),
+            phase: Phase::Joining,
+            until: now + timeout,
+            tries: 0,
+            lost: Problem::new(ProblemCode::GameServerUnreachable, zone),
+        });
+        self.drop_chosen();
+        self.flee(now, other);
     }
 
     fn rejoin_later(&mut self, now: Duration) {
