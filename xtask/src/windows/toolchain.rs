@@ -27,7 +27,7 @@ const RUSTC: &str = "/usr/bin/rustc";
 /// The standard library brings its bitcode, as that of rustup does: without it nothing can be linked with
 /// link-time optimisation, and so no release.
 const STD_FLAGS: &str = "-Cembed-bitcode=yes";
-/// Names the compiler that the sysroot belongs to, and [`STD_FLAGS`].
+/// Names the compiler that the sysroot belongs to, with [`STD_FLAGS`].
 const MADE_WITH: &str = "made-with";
 
 /// What the dependencies were compiled for already.
@@ -62,8 +62,10 @@ fn root(workspace: &Workspace) -> PathBuf {
     workspace.target_dir.join("windows")
 }
 
+/// The compiler, and how its standard library is built: what was compiled with others cannot be used.
 fn compiler() -> Result<String> {
-    exec::capture(Command::new(RUSTC).arg("-vV"))
+    let compiler = exec::capture(Command::new(RUSTC).arg("-vV"))?;
+    Ok(format!("{compiler}{STD_FLAGS}\n"))
 }
 
 impl<'a> Toolchain<'a> {
@@ -103,11 +105,12 @@ impl<'a> Toolchain<'a> {
         let compiler = compiler()?;
         let sysroot = tools.sysroot();
         let made_with = std::fs::read_to_string(sysroot.join(MADE_WITH));
-        let made = format!("{compiler}{STD_FLAGS}\n");
-        if made_with.is_ok_and(|made_with| made_with == made) {
+        if made_with.is_ok_and(|made_with| made_with == compiler) {
             return Ok(tools);
         }
         let _ = std::fs::remove_dir_all(&sysroot);
+        // It was compiled with another standard library.
+        let _ = std::fs::remove_dir_all(tools.target_dir().join(target));
         let build = tools.root.join("std-build");
         let built = build_std(target, &tools.root.join("std"), &build)?;
         let libraries = sysroot.join("lib/rustlib").join(target).join("lib");
@@ -121,7 +124,7 @@ impl<'a> Toolchain<'a> {
             }
         }
         std::fs::remove_dir_all(&build)?;
-        std::fs::write(sysroot.join(MADE_WITH), made)?;
+        std::fs::write(sysroot.join(MADE_WITH), compiler)?;
         Ok(tools)
     }
 
