@@ -135,37 +135,18 @@ impl CapacityPart {
 
 /// Raises this process's limit of open files, as far as the system lets it, to what so many
 /// connections need; warns where that is too low. For a program of its own: it changes the process.
-#[cfg(unix)]
 pub fn raise_descriptor_limit(connections: usize) {
-    use rustix::process::{Resource, getrlimit, setrlimit};
     let wanted = u64::try_from(connections)
         .unwrap_or(u64::MAX)
         .saturating_add(OTHER_DESCRIPTORS);
-    let mut limit = getrlimit(Resource::Nofile);
-    // None is infinite.
-    let enough = |current: Option<u64>| current.is_none_or(|current| current >= wanted);
-    if enough(limit.current) {
-        return;
-    }
-    limit.current = Some(limit.maximum.map_or(wanted, |most| most.min(wanted)));
-    let raised = setrlimit(Resource::Nofile, limit).is_ok();
-    let current = getrlimit(Resource::Nofile).current;
-    if raised && enough(current) {
-        tracing::debug!(wanted, "limit of open files raised");
-    } else {
+    if let Err(allowed) = warp_platform::raise_open_files(wanted) {
         tracing::warn!(
             wanted,
-            allowed = current.unwrap_or_default(),
+            allowed,
             "the system lets this process open fewer files than `capacity.connections` needs; raise \
              the hard limit (LimitNOFILE of the service, ulimit -n) or lower the capacity"
         );
     }
-}
-
-/// Other systems have no such limit.
-#[cfg(not(unix))]
-pub fn raise_descriptor_limit(connections: usize) {
-    let _ = (connections, OTHER_DESCRIPTORS);
 }
 
 #[cfg(test)]

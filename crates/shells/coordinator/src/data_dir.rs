@@ -98,9 +98,9 @@ pub(crate) fn existing_keys(dir: &Path) -> Result<Keys, DataDirError> {
 pub(crate) fn prepare(dir: &Path) -> Result<(), DataDirError> {
     let mut builder = fs::DirBuilder::new();
     builder.recursive(true);
-    #[cfg(unix)]
-    std::os::unix::fs::DirBuilderExt::mode(&mut builder, 0o700);
-    builder.create(dir).map_err(io_at(dir))
+    warp_platform::make_private_folder(&mut builder)
+        .create(dir)
+        .map_err(io_at(dir))
 }
 
 /// Makes an empty file for the database where there is none, so that it is private even in a
@@ -116,9 +116,9 @@ pub(crate) fn prepare_database(path: &Path) -> Result<(), DataDirError> {
 pub(crate) fn lock_file(path: &Path) -> Result<fs::File, DataDirError> {
     let mut options = OpenOptions::new();
     options.read(true).write(true).create(true).truncate(false);
-    #[cfg(unix)]
-    std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600);
-    options.open(path).map_err(io_at(path))
+    warp_platform::make_private(&mut options)
+        .open(path)
+        .map_err(io_at(path))
 }
 
 /// The key that access tokens are signed with.
@@ -202,8 +202,7 @@ fn read(path: &Path) -> io::Result<Zeroizing<Vec<u8>>> {
     if metadata.len() > MAX_KEY_FILE {
         return Err(io::Error::other("too large for a key"));
     }
-    #[cfg(unix)]
-    if std::os::unix::fs::PermissionsExt::mode(&metadata.permissions()) & 0o077 != 0 {
+    if warp_platform::open_to_others(&metadata).is_some() {
         tracing::warn!(
             file = %path.display(),
             "others than the owner may read this key; run chmod 600 on it"
@@ -223,9 +222,7 @@ fn write_private(path: &Path, bytes: &[u8]) -> io::Result<()> {
 fn private_file(path: &Path) -> io::Result<fs::File> {
     let mut options = OpenOptions::new();
     options.write(true).create_new(true);
-    #[cfg(unix)]
-    std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600);
-    options.open(path)
+    warp_platform::make_private(&mut options).open(path)
 }
 
 pub(crate) fn io_at(path: &Path) -> impl FnOnce(io::Error) -> DataDirError {

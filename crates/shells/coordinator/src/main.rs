@@ -450,7 +450,8 @@ async fn serve(listen: Option<SocketAddr>, place: &Place) -> Result<(), Failure>
     let mut config = configuration(place)?;
     config.listen = listen.unwrap_or(config.listen);
     // Asked for before the address is printed: whoever reads it may end us at once.
-    let end = end_signal()?;
+    let mut signals =
+        warp_platform::Signals::listen().map_err(|e| Failure::new(ProblemCode::Internal, e))?;
     warp_coordinator::raise_descriptor_limit(config.capacity.connections);
     let running = Coordinator::start(config)
         .await
@@ -458,32 +459,9 @@ async fn serve(listen: Option<SocketAddr>, place: &Place) -> Result<(), Failure>
     let mut out = std::io::stdout();
     // A reader that has gone away is no reason not to serve.
     let _ = writeln!(out, "{}", running.url).and_then(|()| out.flush());
-    end.await;
+    signals.next().await;
     running.shutdown().await;
     Ok(())
-}
-
-/// Waits for SIGTERM or Ctrl-C.
-#[cfg(unix)]
-fn end_signal() -> Result<impl Future<Output = ()>, Failure> {
-    use tokio::signal::unix::{SignalKind, signal};
-    let fault = |e| Failure::new(ProblemCode::Internal, e);
-    let mut term = signal(SignalKind::terminate()).map_err(fault)?;
-    let mut interrupt = signal(SignalKind::interrupt()).map_err(fault)?;
-    Ok(async move {
-        tokio::select! {
-            _ = term.recv() => {}
-            _ = interrupt.recv() => {}
-        }
-    })
-}
-
-/// Waits for Ctrl-C.
-#[cfg(not(unix))]
-fn end_signal() -> Result<impl Future<Output = ()>, Failure> {
-    Ok(async {
-        let _ = tokio::signal::ctrl_c().await;
-    })
 }
 
 fn configuration(place: &Place) -> Result<CoordinatorConfig, Failure> {

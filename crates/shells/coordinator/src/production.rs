@@ -47,18 +47,12 @@ pub(crate) fn weaknesses(config: &CoordinatorConfig) -> Vec<String> {
 }
 
 /// A secret's file that others than its owner may read or write. One that is not there is no weakness.
-#[cfg(unix)]
 fn readable_by_others(file: &Path) -> Option<String> {
-    use std::os::unix::fs::PermissionsExt;
-    let mode = std::fs::metadata(file).ok()?.permissions().mode() & 0o777;
+    let mode = warp_platform::open_to_others(&std::fs::metadata(file).ok()?)?;
     let file = file.display();
-    (mode & 0o077 != 0)
-        .then(|| format!("{file}: mode {mode:04o} lets others in; run `chmod 600 {file}`"))
-}
-
-#[cfg(not(unix))]
-fn readable_by_others(_: &Path) -> Option<String> {
-    None
+    Some(format!(
+        "{file}: mode {mode:04o} lets others in; run `chmod 600 {file}`"
+    ))
 }
 
 #[cfg(test)]

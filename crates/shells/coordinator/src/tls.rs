@@ -118,12 +118,18 @@ impl Served {
 
     /// Renews when it is time, until the stop.
     pub(crate) async fn follow(self: Arc<Self>, stop: CancellationToken) {
-        let mut hangup = Hangup::new();
+        let mut hangup = match warp_platform::Hangup::listen() {
+            Ok(hangup) => Some(hangup),
+            Err(error) => {
+                tracing::warn!(%error, "SIGHUP will not renew the certificate");
+                None
+            }
+        };
         let mut known = written(&self.files);
         loop {
             let asked = tokio::select! {
                 () = stop.cancelled() => return,
-                () = hangup.recv() => true,
+                () = asked(&mut hangup) => true,
                 () = tokio::time::sleep(LOOK_EVERY) => false,
             };
             let now = written(&self.files);
@@ -135,27 +141,10 @@ impl Served {
     }
 }
 
-/// SIGHUP, where there is such a thing.
-struct Hangup {
-    #[cfg(unix)]
-    signal: Option<tokio::signal::unix::Signal>,
-}
-
-impl Hangup {
-    fn new() -> Self {
-        Self {
-            #[cfg(unix)]
-            signal: tokio::signal::unix::signal(tokio::signal::unix::SignalKind::hangup()).ok(),
-        }
-    }
-
-    async fn recv(&mut self) {
-        #[cfg(unix)]
-        if let Some(signal) = &mut self.signal
-            && signal.recv().await.is_some()
-        {
-            return;
-        }
-        std::future::pending().await
+/// A request to renew; without end where none can be heard.
+async fn asked(hangup: &mut Option<warp_platform::Hangup>) {
+    match hangup {
+        Some(hangup) => hangup.next().await,
+        None => std::future::pending().await,
     }
 }

@@ -98,10 +98,10 @@ fn start(cli: Cli) -> Result<(), String> {
     runtime.block_on(async {
         let stop = CancellationToken::new();
         // Asked for before the key is printed: whoever reads it may end us at once.
-        let end = end_signal()?;
+        let mut signals = warp_platform::Signals::listen().map_err(|e| e.to_string())?;
         let asked = stop.clone();
         tokio::spawn(async move {
-            end.await;
+            signals.next().await;
             asked.cancel();
         });
         remote
@@ -186,9 +186,9 @@ fn remember(file: Option<&Path>, key: &PublicKey) {
 fn make_dir(dir: &Path) -> Result<(), String> {
     let mut builder = fs::DirBuilder::new();
     builder.recursive(true);
-    #[cfg(unix)]
-    std::os::unix::fs::DirBuilderExt::mode(&mut builder, 0o700);
-    builder.create(dir).map_err(|e| at(dir, &e))
+    warp_platform::make_private_folder(&mut builder)
+        .create(dir)
+        .map_err(|e| at(dir, &e))
 }
 
 fn identity(file: &Path) -> Result<Identity, String> {
@@ -221,9 +221,7 @@ fn write_new(file: &Path, bytes: &[u8]) -> std::io::Result<()> {
     let _ = fs::remove_file(&fresh);
     let mut options = fs::OpenOptions::new();
     options.write(true).create_new(true);
-    #[cfg(unix)]
-    std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600);
-    let mut written = options.open(&fresh)?;
+    let mut written = warp_platform::make_private(&mut options).open(&fresh)?;
     written.write_all(bytes)?;
     written.sync_all()?;
     fs::rename(&fresh, file)
@@ -231,26 +229,4 @@ fn write_new(file: &Path, bytes: &[u8]) -> std::io::Result<()> {
 
 fn at(path: &Path, error: &std::io::Error) -> String {
     format!("{}: {error}", path.display())
-}
-
-/// Waits for SIGTERM or Ctrl-C.
-#[cfg(unix)]
-fn end_signal() -> Result<impl Future<Output = ()>, String> {
-    use tokio::signal::unix::{SignalKind, signal};
-    let mut term = signal(SignalKind::terminate()).map_err(|e| e.to_string())?;
-    let mut interrupt = signal(SignalKind::interrupt()).map_err(|e| e.to_string())?;
-    Ok(async move {
-        tokio::select! {
-            _ = term.recv() => {}
-            _ = interrupt.recv() => {}
-        }
-    })
-}
-
-/// Waits for Ctrl-C.
-#[cfg(not(unix))]
-fn end_signal() -> Result<impl Future<Output = ()>, String> {
-    Ok(async {
-        let _ = tokio::signal::ctrl_c().await;
-    })
 }

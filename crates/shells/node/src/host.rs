@@ -8,7 +8,7 @@ use warp_engine::{Command, EngineHandle, Event};
 use warp_protocol::Problem;
 
 use crate::HostArgs;
-use crate::play::{END_LIMIT, Signals, exit_code, print_event, refuse, send, sign_in};
+use crate::play::{END_LIMIT, exit_code, print_event, refuse, send, sign_in, signals};
 use crate::setup::{load, options};
 use crate::text::host_line;
 
@@ -34,6 +34,10 @@ pub(crate) async fn host(args: HostArgs) -> ExitCode {
         Ok(command) => command,
         Err(problem) => return refuse(&problem, json),
     };
+    let mut signals = match signals() {
+        Ok(signals) => signals,
+        Err(problem) => return refuse(&problem, json),
+    };
     let folder = args.sign_in.config.parent().map(Path::to_owned);
     let engine = match options(config, folder.as_deref()).and_then(EngineHandle::start) {
         Ok(engine) => engine,
@@ -41,7 +45,6 @@ pub(crate) async fn host(args: HostArgs) -> ExitCode {
     };
     let mut events = engine.subscribe();
     send(&engine, command, json);
-    let mut signals = Signals::new();
     let mut run = Run {
         engine,
         args,

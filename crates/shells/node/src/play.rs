@@ -8,6 +8,7 @@ use tokio::io::{AsyncBufReadExt, BufReader, Lines, Stdin};
 use warp_embedded::{Embedded, ZONE_ID};
 use warp_engine::{Command, EngineHandle, Event};
 use warp_engine_core::config::{Config, PracticeSection};
+use warp_platform::Signals;
 use warp_protocol::{Problem, ProblemCode, Secret};
 
 use crate::setup::{USAGE, load, options};
@@ -232,6 +233,10 @@ impl Progress {
 
 async fn drive(mut config: Config, run: Run, mut stdin: Lines<BufReader<Stdin>>) -> ExitCode {
     config.game.max_instances = config.game.max_instances.max(run.clients);
+    let mut signals = match signals() {
+        Ok(signals) => signals,
+        Err(problem) => return refuse(&problem, run.json),
+    };
     let engine = match options(config, run.folder.as_deref()).and_then(EngineHandle::start) {
         Ok(engine) => engine,
         Err(problem) => return refuse(&problem, run.json),
@@ -246,7 +251,6 @@ async fn drive(mut config: Config, run: Run, mut stdin: Lines<BufReader<Stdin>>)
     send(&engine, run.sign_in.clone(), run.json);
     let limit = run.limit.unwrap_or(Duration::MAX);
     let mut limit = std::pin::pin!(tokio::time::sleep(limit));
-    let mut signals = Signals::new();
     let mut input = true;
     let mut quitting = false;
     loop {
@@ -353,31 +357,9 @@ fn on_event(event: &Event, engine: &EngineHandle, run: &Run, progress: &mut Prog
     }
 }
 
-/// Ctrl-C, and SIGTERM where there is one.
-pub(crate) struct Signals {
-    #[cfg(unix)]
-    term: Option<tokio::signal::unix::Signal>,
-}
-
-impl Signals {
-    pub(crate) fn new() -> Self {
-        Self {
-            #[cfg(unix)]
-            term: tokio::signal::unix::signal(tokio::signal::unix::SignalKind::terminate()).ok(),
-        }
-    }
-
-    pub(crate) async fn next(&mut self) {
-        #[cfg(unix)]
-        if let Some(term) = &mut self.term {
-            tokio::select! {
-                _ = tokio::signal::ctrl_c() => return,
-                _ = term.recv() => return,
-            }
-        }
-        // No handler could be set: the system ends the program by itself.
-        if tokio::signal::ctrl_c().await.is_err() {
-            std::future::pending::<()>().await;
-        }
-    }
+/// Requests to end the program, which then ends what it has begun.
+pub(crate) fn signals() -> Result<Signals, Problem> {
+    Signals::listen().map_err(|error| {
+        Problem::new(ProblemCode::Internal, "signals").with_detail(error.to_string())
+    })
 }

@@ -14,6 +14,7 @@ use clap::error::ErrorKind;
 use clap::{Args, CommandFactory, Parser, Subcommand};
 use serde::Serialize;
 use tokio_util::sync::CancellationToken;
+use warp_platform::Signals;
 use warp_practice::client::{
     self, ClientConfig, ClientError, ClientEvent, MAX_LINES, Mode, Pause, Summary,
 };
@@ -289,7 +290,7 @@ async fn serve(args: ServerArgs) -> Result<ExitCode> {
     config.shield = args.speech.shield;
     config.tell_chat = args.tell_chat;
     config.pin = args.pin;
-    let signals = Signals::listen()?;
+    let mut signals = Signals::listen().context("cannot listen for signals")?;
     let server = Server::start(config).await?;
     let mut events = server.events();
     let listening = Listening {
@@ -300,7 +301,7 @@ async fn serve(args: ServerArgs) -> Result<ExitCode> {
         map2: server.map2_addr(),
     };
     line(&serde_json::to_string(&listening)?)?;
-    let ended = signals.ended();
+    let ended = signals.next();
     tokio::pin!(ended);
     loop {
         tokio::select! {
@@ -347,10 +348,10 @@ async fn play(args: ClientArgs) -> Result<ExitCode> {
             after: Duration::from_secs(after),
             length: Duration::from_secs(length),
         });
-    let signals = Signals::listen()?;
+    let mut signals = Signals::listen().context("cannot listen for signals")?;
     let stop: CancellationToken = config.stop.clone();
     tokio::spawn(async move {
-        signals.ended().await;
+        signals.next().await;
         stop.cancel();
     });
     let mut written = Ok(());
@@ -477,35 +478,4 @@ fn readable(summary: &Summary) -> String {
         text.push_str(&error.message);
     }
     text
-}
-
-/// SIGTERM and Ctrl-C, caught from [`Signals::listen`] on.
-struct Signals {
-    #[cfg(unix)]
-    terminate: tokio::signal::unix::Signal,
-}
-
-impl Signals {
-    fn listen() -> Result<Self> {
-        Ok(Self {
-            #[cfg(unix)]
-            terminate: {
-                use tokio::signal::unix::{SignalKind, signal};
-                signal(SignalKind::terminate()).context("cannot listen for SIGTERM")?
-            },
-        })
-    }
-
-    #[cfg(unix)]
-    async fn ended(mut self) {
-        tokio::select! {
-            _received = self.terminate.recv() => {}
-            _received = tokio::signal::ctrl_c() => {}
-        }
-    }
-
-    #[cfg(not(unix))]
-    async fn ended(self) {
-        let _received = tokio::signal::ctrl_c().await;
-    }
 }

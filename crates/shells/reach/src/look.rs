@@ -70,7 +70,7 @@ pub async fn look(plan: Plan) -> Report {
         coordinator: coordinator.unwrap_or_default(),
         port_mapping: mapping.unwrap_or_default(),
         loopback: Some(loopback),
-        firewall_asks: cfg!(windows),
+        firewall_asks: warp_platform::FIREWALL_ASKS,
         proxy: machine::proxy(plan.proxy),
         ..network.unwrap_or_default()
     };

@@ -44,7 +44,7 @@ pub struct Router {
 impl Router {
     /// Asks what it speaks. Changes nothing at the router.
     pub async fn find() -> Self {
-        let known = default_gateway();
+        let known = warp_platform::default_gateway();
         let asking = async {
             match known {
                 Some(gateway) => pmp(gateway).await,
@@ -268,48 +268,5 @@ async fn pmp(gateway: Ipv4Addr) -> (Option<bool>, Option<bool>, Option<IpAddr>) 
             tracing::debug!(%error, "no NAT-PMP");
             (Some(false), Some(false), None)
         }
-    }
-}
-
-/// The router that the default route leads to, by the kernel's table.
-#[cfg(target_os = "linux")]
-fn default_gateway() -> Option<Ipv4Addr> {
-    gateway_in(&std::fs::read_to_string("/proc/net/route").ok()?)
-}
-
-/// Not told in a way that needs neither unsafe code nor a large library; whoever answers the search
-/// for UPnP is taken for it.
-#[cfg(not(target_os = "linux"))]
-fn default_gateway() -> Option<Ipv4Addr> {
-    None
-}
-
-/// Interface, destination, gateway, flags and more in each line, numbers as the machine's memory
-/// holds them (proc(5)).
-#[cfg(target_os = "linux")]
-fn gateway_in(table: &str) -> Option<Ipv4Addr> {
-    let rows = table.lines().skip(1);
-    let mut rows = rows.map(|row| row.split_ascii_whitespace().collect::<Vec<_>>());
-    let gateway = rows.find_map(|row| match row[..] {
-        [_, "00000000", gateway, ..] if gateway != "00000000" => Some(gateway.to_owned()),
-        _ => None,
-    })?;
-    let number = u32::from_str_radix(&gateway, 16).ok()?;
-    Some(Ipv4Addr::from(number.to_ne_bytes()))
-}
-
-#[cfg(all(test, target_os = "linux"))]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn the_default_route_names_the_router() {
-        let table = "Iface\tDestination\tGateway \tFlags\n\
-                     eth0\t0002A8C0\t00000000\t0001\n\
-                     eth0\t00000000\t0102A8C0\t0003\n";
-        let expected = u32::from_str_radix("0102A8C0", 16).map(u32::to_ne_bytes);
-        assert_eq!(gateway_in(table), expected.ok().map(Ipv4Addr::from));
-        assert_eq!(gateway_in("Iface\neth0\t00000000\t00000000\t0001\n"), None);
-        assert_eq!(gateway_in(""), None);
     }
 }

@@ -55,9 +55,7 @@ pub fn new_key(file: &Path, password: Option<&Secret>) -> Result<String, Publish
     let public = pair.pk.to_base64();
     let mut options = fs::OpenOptions::new();
     options.write(true).create_new(true);
-    #[cfg(unix)]
-    std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600);
-    options
+    warp_platform::make_private(&mut options)
         .open(file)
         .and_then(|mut out| out.write_all(secret.as_bytes()))
         .map_err(|error| failed(file.display())(&error))?;

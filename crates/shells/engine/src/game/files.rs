@@ -343,7 +343,8 @@ fn lock(path: &Path) -> Result<File, Problem> {
     for _ in 0..16 {
         let lock = open_lock(&name).map_err(|error| unwritable(path, &error))?;
         match lock.try_lock() {
-            Ok(()) if is_at(&lock, &name) => return Ok(lock),
+            // The launcher that had it may have removed it between our opening and locking it.
+            Ok(()) if warp_platform::has_name(&lock, &name) => return Ok(lock),
             Ok(()) => {}
             Err(TryLockError::WouldBlock) => break,
             Err(TryLockError::Error(error)) if error.kind() == io::ErrorKind::Unsupported => {
@@ -361,40 +362,11 @@ fn lock(path: &Path) -> Result<File, Problem> {
 fn open_lock(name: &Path) -> io::Result<File> {
     let mut options = File::options();
     options.create(true).truncate(false).read(true).write(true);
-    #[cfg(windows)]
-    {
-        use std::os::windows::fs::OpenOptionsExt;
-        // Read and write, not delete: the file stays under its name while it is open.
-        options.share_mode(0x1 | 0x2);
-    }
-    options.open(name)
-}
-
-/// Is the open file still the one under its name? The launcher that had it may have removed it
-/// between our opening and locking it.
-#[cfg(unix)]
-fn is_at(file: &File, name: &Path) -> bool {
-    use std::os::unix::fs::MetadataExt;
-    match (file.metadata(), name.symlink_metadata()) {
-        (Ok(here), Ok(there)) => (here.dev(), here.ino()) == (there.dev(), there.ino()),
-        _ => false,
-    }
-}
-
-#[cfg(not(unix))]
-fn is_at(_: &File, _: &Path) -> bool {
-    true
+    warp_platform::keep_name(&mut options).open(name)
 }
 
 fn unlock(path: &Path, lock: File) {
-    let name = lock_name(path);
-    // Removed while it is locked, so that nobody locks a file that is about to go. Windows refuses
-    // that, and refuses it after the close too when another launcher has opened it meanwhile.
-    let removed = fs::remove_file(&name);
-    drop(lock);
-    if cfg!(windows) && removed.is_err() {
-        let _ = fs::remove_file(&name);
-    }
+    warp_platform::remove_locked(lock, &lock_name(path));
 }
 
 fn problem(path: &Path, detail: String) -> Problem {

@@ -1,7 +1,7 @@
 //! The game's process: started, watched, ended.
 //!
 //! A game never outlives its launcher, also when that is killed, and nothing else ends it:
-//! `warp-keeper` sees to that on Unix, a Job Object on Windows (`process`). Programs of the
+//! `warp-keeper` sees to that on Unix, a Job Object on Windows (`warp_platform::game`). Programs of the
 //! launcher are looked for beside the running one, or in the folder that [`Games::new`] gets. Where
 //! `warp-keeper` is missing, the game is started all the same, with a warning in the log.
 //!
@@ -14,18 +14,17 @@ use std::path::{Path, PathBuf};
 
 use tokio_util::sync::CancellationToken;
 use warp_engine_core::config::GameSection;
+use warp_platform::game::Process;
 use warp_protocol::{Problem, ProblemCode};
 
 use self::files::{Files, Lease};
 use self::output::{ErrorOutput, LogFile};
 use self::plan::Plan;
-use self::process::Process;
 
 mod clientinfo;
 mod files;
 mod output;
 mod plan;
-mod process;
 
 pub use plan::check;
 
@@ -108,7 +107,7 @@ impl Games {
             log,
             keeper,
         } = prepared??;
-        let mut process = Process::start(&plan, keeper.as_deref())
+        let mut process = Process::start(&plan.launch, keeper.as_deref())
             .await
             .map_err(|error| plan::not_started(&plan.subject, &error.0))?;
         Ok(Game {
@@ -143,7 +142,7 @@ impl Games {
                 let name = clientinfo.map_or("", |clientinfo| &clientinfo.file);
                 let plan = plan::configured(section, program, login, name);
                 if !section.log_file.is_empty() {
-                    let folder = plan.folder.as_deref().unwrap_or(Path::new(""));
+                    let folder = plan.launch.folder.as_deref().unwrap_or(Path::new(""));
                     log = Some(LogFile::before_start(folder.join(&section.log_file)));
                 }
                 plan
@@ -204,41 +203,13 @@ impl Ended {
             // Windows' own failures, which are known by their hexadecimal form.
             (Some(code), _) if code < 0 => format!("exit code {code:#010X}").replace("0X", "0x"),
             (Some(code), _) => format!("exit code {code}"),
-            (None, Some(signal)) => match signal_name(signal) {
+            (None, Some(signal)) => match warp_platform::signal_name(signal) {
                 Some(name) => format!("ended by signal {signal} ({name})"),
                 None => format!("ended by signal {signal}"),
             },
             (None, None) => "ended in an unknown way".into(),
         }
     }
-}
-
-#[cfg(unix)]
-fn signal_name(number: i32) -> Option<&'static str> {
-    use rustix::process::Signal;
-    [
-        (Signal::HUP, "SIGHUP"),
-        (Signal::INT, "SIGINT"),
-        (Signal::QUIT, "SIGQUIT"),
-        (Signal::ILL, "SIGILL"),
-        (Signal::TRAP, "SIGTRAP"),
-        (Signal::ABORT, "SIGABRT"),
-        (Signal::BUS, "SIGBUS"),
-        (Signal::FPE, "SIGFPE"),
-        (Signal::KILL, "SIGKILL"),
-        (Signal::SEGV, "SIGSEGV"),
-        (Signal::PIPE, "SIGPIPE"),
-        (Signal::TERM, "SIGTERM"),
-        (Signal::XCPU, "SIGXCPU"),
-        (Signal::SYS, "SIGSYS"),
-    ]
-    .into_iter()
-    .find_map(|(signal, name)| (signal.as_raw() == number).then_some(name))
-}
-
-#[cfg(not(unix))]
-fn signal_name(_: i32) -> Option<&'static str> {
-    None
 }
 
 impl Game {

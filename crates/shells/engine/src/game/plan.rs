@@ -6,18 +6,13 @@ use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 
 use warp_engine_core::config::{GameSection, PracticeSection, has_separator};
+use warp_platform::game::Launch;
 use warp_protocol::{Problem, ProblemCode};
 
-/// One start of a game. Its environment is the launcher's.
+/// One start of a game.
 #[derive(Debug)]
 pub(super) struct Plan {
-    /// The program: the game's, or the runner's.
-    pub(super) program: OsString,
-    pub(super) arguments: Vec<OsString>,
-    /// Where it is started; `None`: where the launcher runs.
-    pub(super) folder: Option<PathBuf>,
-    /// What its standard input holds, to its end. Never on a command line.
-    pub(super) input: Vec<u8>,
+    pub(super) launch: Launch,
     /// What a problem is about: the game's or the runner's path, as it was configured.
     pub(super) subject: String,
 }
@@ -61,19 +56,12 @@ pub fn check(section: &GameSection, program: &Path) -> Result<(), Problem> {
     Ok(())
 }
 
-#[cfg(unix)]
 fn executable(about: &std::fs::Metadata, subject: &str) -> Result<(), Problem> {
-    use std::os::unix::fs::PermissionsExt;
-    if about.permissions().mode() & 0o111 == 0 {
+    if !warp_platform::is_executable(about) {
         let detail = "the file is not executable; make it so (chmod +x), or name a game.runner for \
                       it, for instance wine";
         return Err(not_started(subject, detail));
     }
-    Ok(())
-}
-
-#[cfg(not(unix))]
-fn executable(_: &std::fs::Metadata, _: &str) -> Result<(), Problem> {
     Ok(())
 }
 
@@ -130,13 +118,15 @@ pub(super) fn configured(
         .iter()
         .flat_map(|_| section.runner_arguments.iter().map(OsString::from));
     Plan {
-        program,
-        arguments: runner_arguments
-            .chain(before.clone())
-            .chain(arguments)
-            .collect(),
-        folder,
-        input: Vec::new(),
+        launch: Launch {
+            program,
+            arguments: runner_arguments
+                .chain(before.clone())
+                .chain(arguments)
+                .collect(),
+            folder,
+            input: Vec::new(),
+        },
         subject,
     }
 }
@@ -157,11 +147,13 @@ pub(super) fn practice(practice: &PracticeSection, program: &Path, login: Socket
     ]
     .map(OsString::from);
     Plan {
-        program: absolute(program).into_os_string(),
-        arguments: arguments.into(),
-        folder: None,
-        // The practice accounts' passwords are their names: no secret, and still not an argument.
-        input: format!("{}\n", practice.account).into_bytes(),
+        launch: Launch {
+            program: absolute(program).into_os_string(),
+            arguments: arguments.into(),
+            folder: None,
+            // The practice accounts' passwords are their names: no secret, and still not an argument.
+            input: format!("{}\n", practice.account).into_bytes(),
+        },
         subject: program.display().to_string(),
     }
 }
@@ -194,7 +186,7 @@ mod tests {
             ..GameSection::default()
         };
         let game = Path::new("/ro/Ragexe.exe");
-        let plan = configured(&section, game, login(), "warp.xml");
+        let plan = configured(&section, game, login(), "warp.xml").launch;
         let own = [
             "1rag1",
             "/account:warp.xml",
@@ -213,7 +205,7 @@ mod tests {
             working_directory: "/elsewhere".into(),
             ..section
         };
-        let plan = configured(&alone, &game, login(), "warp.xml");
+        let plan = configured(&alone, &game, login(), "warp.xml").launch;
         assert_eq!(plan.program, game);
         assert_eq!(plan.arguments, own.map(OsString::from));
         assert_eq!(plan.folder, Some(absolute(Path::new("/elsewhere"))));
@@ -225,7 +217,7 @@ mod tests {
             account: "test7".into(),
             ..PracticeSection::default()
         };
-        let plan = practice(&section, Path::new("/bin/warp-practice"), login());
+        let plan = practice(&section, Path::new("/bin/warp-practice"), login()).launch;
         assert_eq!(plan.input, b"test7\n");
         let names = plan.arguments.iter().filter(|text| *text == "test7");
         assert_eq!(names.count(), 1, "the account, once");

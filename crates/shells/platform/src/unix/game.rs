@@ -10,9 +10,10 @@ use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader, Lines, 
 use tokio::process::{Child, ChildStderr, ChildStdin, ChildStdout, Command};
 use tokio::time::timeout;
 
-use super::{Exit, GRACE, NotStarted};
-use crate::game::plan::Plan;
+use crate::game::{Exit, Launch, NotStarted};
 
+/// How long the game may take to end when it is asked to.
+const GRACE: Duration = Duration::from_secs(2);
 /// How long the keeper may take until it tells that the game was started.
 const START: Duration = Duration::from_secs(10);
 /// How long the keeper may take to end a game: [`GRACE`] to ask, as much to kill, and a margin.
@@ -21,7 +22,7 @@ const KEEPER: Duration = Duration::from_secs(6);
 const REPORTS: u64 = 64 * 1024;
 
 /// A game that was started. Dropped: it is ended.
-pub(in crate::game) struct Process {
+pub struct Process {
     group: Pid,
     stderr: Option<ChildStderr>,
     how: How,
@@ -70,16 +71,16 @@ enum Report {
 
 impl Process {
     /// Starts it, with `keeper` if that program is there.
-    pub(in crate::game) async fn start(
-        plan: &Plan,
-        keeper: Option<&Path>,
-    ) -> Result<Self, NotStarted> {
+    ///
+    /// # Errors
+    /// It cannot be started.
+    pub async fn start(launch: &Launch, keeper: Option<&Path>) -> Result<Self, NotStarted> {
         if let Some(program) = keeper {
             let mut command = Command::new(program);
-            command.arg(&plan.program).args(&plan.arguments);
+            command.arg(&launch.program).args(&launch.arguments);
             command.stdout(Stdio::piped());
-            match spawn(plan, &mut command) {
-                Ok(child) => return Kept::started(child, plan).await,
+            match spawn(launch, &mut command) {
+                Ok(child) => return Kept::started(child, launch).await,
                 Err(error) => {
                     let program = program.display();
                     tracing::warn!(%error, %program, "the keeper cannot be started");
@@ -87,13 +88,13 @@ impl Process {
             }
         }
         tracing::warn!("without warp-keeper the game goes on when the launcher is killed");
-        let mut command = Command::new(&plan.program);
-        command.args(&plan.arguments);
+        let mut command = Command::new(&launch.program);
+        command.args(&launch.arguments);
         command.stdout(Stdio::null()).process_group(0);
-        let mut child = spawn(plan, &mut command)?;
+        let mut child = spawn(launch, &mut command)?;
         if let Some(mut stdin) = child.stdin.take() {
             // A game need not read.
-            let input = plan.input.clone();
+            let input = launch.input.clone();
             tokio::spawn(async move { stdin.write_all(&input).await });
         }
         let group = child.id().and_then(|pid| i32::try_from(pid).ok());
@@ -107,17 +108,19 @@ impl Process {
         })
     }
 
-    pub(in crate::game) fn pid(&self) -> u32 {
+    /// Number of the process, and of its group.
+    pub fn pid(&self) -> u32 {
         self.group.as_raw_nonzero().get().unsigned_abs()
     }
 
-    pub(in crate::game) fn take_stderr(&mut self) -> Option<ChildStderr> {
+    /// Its error output, once.
+    pub fn take_stderr(&mut self) -> Option<ChildStderr> {
         self.stderr.take()
     }
 
     /// Waits for its end; a program that hands over to another one of its group and ends well has
     /// ended when that has. May be dropped and called again.
-    pub(in crate::game) async fn wait(&mut self) -> Exit {
+    pub async fn wait(&mut self) -> Exit {
         match &mut self.how {
             How::Kept(kept) => kept.wait(self.group).await,
             How::Bare { child, ended } => {
@@ -129,7 +132,7 @@ impl Process {
     }
 
     /// Ends it: asked first, then killed, with all of its group.
-    pub(in crate::game) async fn end(&mut self) -> Exit {
+    pub async fn end(&mut self) -> Exit {
         let exit = match &mut self.how {
             How::Kept(kept) => kept.end(self.group).await,
             How::Bare { child, ended } => {
@@ -163,8 +166,8 @@ impl Drop for Process {
 }
 
 /// What both ways have in common.
-fn spawn(plan: &Plan, command: &mut Command) -> std::io::Result<Child> {
-    if let Some(folder) = &plan.folder {
+fn spawn(launch: &Launch, command: &mut Command) -> std::io::Result<Child> {
+    if let Some(folder) = &launch.folder {
         command.current_dir(folder);
     }
     command.stdin(Stdio::piped()).stderr(Stdio::piped()).spawn()
@@ -180,7 +183,7 @@ fn no_number() -> NotStarted {
 }
 
 impl Kept {
-    async fn started(mut keeper: Child, plan: &Plan) -> Result<Process, NotStarted> {
+    async fn started(mut keeper: Child, launch: &Launch) -> Result<Process, NotStarted> {
         let stderr = keeper.stderr.take();
         let (Some(stdin), Some(stdout)) = (keeper.stdin.take(), keeper.stdout.take()) else {
             return Err(NotStarted("no pipes to warp-keeper".into()));
@@ -200,7 +203,7 @@ impl Kept {
                 return Err(NotStarted("warp-keeper did not start it".into()));
             }
         };
-        let input = format!("stdin {}\nclose\n", hex::encode(&plan.input));
+        let input = format!("stdin {}\nclose\n", hex::encode(&launch.input));
         if let Err(error) = kept.stdin.write_all(input.as_bytes()).await {
             tracing::warn!(%error, "the game got nothing on its standard input");
         }

@@ -1,24 +1,25 @@
 //! Windows: a Job Object, whose only handle is the launcher's. When that is closed, also by the end
 //! of the launcher, the system ends every process of the job.
 
+use std::io;
 use std::path::Path;
 use std::process::Stdio;
 use std::time::Duration;
 
+use process_wrap::tokio::{ChildWrapper, CommandWrap, JobObject};
 use tokio::io::AsyncWriteExt;
 use tokio::process::{Child, ChildStderr, Command};
 use win32job::{ExtendedLimitInfo, Job};
 
-use super::{Exit, NotStarted};
-use crate::game::plan::Plan;
+use crate::game::{Exit, Launch, NotStarted};
 
 /// How often is looked whether a program that handed over has left nothing behind.
 const LOOK: Duration = Duration::from_millis(500);
 
 /// A game that was started. Dropped: it is ended.
-pub(in crate::game) struct Process {
+pub struct Process {
     pid: u32,
-    child: Child,
+    child: Box<dyn ChildWrapper>,
     stderr: Option<ChildStderr>,
     /// `None`: the system made none, and the game outlives a launcher that is killed.
     job: Option<Job>,
@@ -26,51 +27,48 @@ pub(in crate::game) struct Process {
 
 impl Process {
     /// Starts it. A keeper is not needed here.
-    pub(in crate::game) async fn start(plan: &Plan, _: Option<&Path>) -> Result<Self, NotStarted> {
-        let mut command = Command::new(&plan.program);
+    ///
+    /// # Errors
+    /// It cannot be started.
+    pub async fn start(launch: &Launch, _: Option<&Path>) -> Result<Self, NotStarted> {
+        let mut command = Command::new(&launch.program);
         command
-            .args(&plan.arguments)
+            .args(&launch.arguments)
             .stdin(Stdio::piped())
             .stdout(Stdio::null())
             .stderr(Stdio::piped())
             .kill_on_drop(true);
-        if let Some(folder) = &plan.folder {
+        if let Some(folder) = &launch.folder {
             command.current_dir(folder);
         }
-        let mut child = command.spawn()?;
-        let job = match job(&child) {
-            Ok(job) => Some(job),
-            Err(error) => {
-                tracing::warn!(%error, "without a Job Object the game goes on when the launcher is killed");
-                None
-            }
-        };
-        if let Some(mut stdin) = child.stdin.take() {
+        let (mut child, job) = start_in_job(command)?;
+        if let Some(mut stdin) = child.stdin().take() {
             // A game need not read.
-            let input = plan.input.clone();
+            let input = launch.input.clone();
             tokio::spawn(async move { stdin.write_all(&input).await });
         }
         Ok(Self {
             pid: child.id().unwrap_or_default(),
-            stderr: child.stderr.take(),
+            stderr: child.stderr().take(),
             child,
             job,
         })
     }
 
-    pub(in crate::game) fn pid(&self) -> u32 {
+    /// Number of the process.
+    pub fn pid(&self) -> u32 {
         self.pid
     }
 
-    pub(in crate::game) fn take_stderr(&mut self) -> Option<ChildStderr> {
+    /// Its error output, once.
+    pub fn take_stderr(&mut self) -> Option<ChildStderr> {
         self.stderr.take()
     }
 
     /// Waits for its end; a program that hands over to another one of its job and ends well has
     /// ended when that has. May be dropped and called again.
-    pub(in crate::game) async fn wait(&mut self) -> Exit {
-        let exit = self.child.wait().await;
-        let exit = exit.map_or_else(|_| Exit::default(), Exit::from);
+    pub async fn wait(&mut self) -> Exit {
+        let exit = self.ended().await;
         while exit.code == Some(0)
             && let Some(job) = &self.job
             && job
@@ -83,20 +81,46 @@ impl Process {
     }
 
     /// Ends it with all of its job. There is no request to end that every program understands.
-    pub(in crate::game) async fn end(&mut self) -> Exit {
+    pub async fn end(&mut self) -> Exit {
         if self.job.take().is_none() {
             // Ended already: waiting tells.
             let _ = self.child.start_kill();
         }
-        let exit = self.child.wait().await;
+        let exit = self.ended().await;
         Exit {
             asked: true,
-            ..exit.map_or_else(|_| Exit::default(), Exit::from)
+            ..exit
         }
+    }
+
+    /// The end of the process itself, whatever it has left behind.
+    async fn ended(&mut self) -> Exit {
+        let status = self.child.inner_mut().wait().await;
+        status.map_or_else(|_| Exit::default(), Exit::from)
     }
 }
 
-fn job(child: &Child) -> std::io::Result<Job> {
+/// Starts it in a job that ends with its handle. It must be in there before its first instruction:
+/// what it starts before would stay outside. `process-wrap` starts it suspended, and lets it go when
+/// it is in a job of its own (jobs nest). That one cannot be asked who is left in it, so it is given
+/// no part in the game's end.
+fn start_in_job(command: Command) -> io::Result<(Box<dyn ChildWrapper>, Option<Job>)> {
+    let mut job = None;
+    let mut suspended = CommandWrap::from(command);
+    suspended.wrap(JobObject);
+    let child = suspended.spawn_with(|command| {
+        let child = command.spawn()?;
+        job = ending_job(&child)
+            .inspect_err(|error| {
+                tracing::warn!(%error, "without a Job Object the game goes on when the launcher is killed");
+            })
+            .ok();
+        Ok(child)
+    })?;
+    Ok((child, job))
+}
+
+fn ending_job(child: &Child) -> io::Result<Job> {
     let mut limits = ExtendedLimitInfo::new();
     limits.limit_kill_on_job_close();
     let job = Job::create_with_limit_info(&limits)?;
