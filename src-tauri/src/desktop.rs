@@ -170,6 +170,31 @@ pub(crate) fn reload<R: Runtime>(app: &AppHandle<R>) {
     watch_page(app.clone());
 }
 
+/// This version has not come to its page before: asks whether the one before is put back. Opens the window
+/// with `open` unless it is.
+pub(crate) fn ask_before_window<R: Runtime>(
+    app: AppHandle<R>,
+    open: impl FnOnce(&AppHandle<R>) -> tauri::Result<()> + Send + 'static,
+) {
+    tauri::async_runtime::spawn(async move {
+        let words = app.state::<Desktop>().face().words;
+        let buttons =
+            MessageDialogButtons::OkCancelCustom(words.go_back.clone(), words.start.clone());
+        let back = match ask(&app, &words.did_not_start, buttons).await {
+            Some(MessageDialogResult::Custom(text)) => text == words.go_back,
+            Some(MessageDialogResult::Ok) => true,
+            _ => false,
+        };
+        if back && crate::updates::go_back(&app).await {
+            return;
+        }
+        if let Err(error) = open(&app) {
+            tracing::error!(%error, "the window cannot be opened");
+            crate::end(app);
+        }
+    });
+}
+
 /// Says so when the page does not come, and what can be done.
 pub(crate) fn watch_page<R: Runtime>(app: AppHandle<R>) {
     tauri::async_runtime::spawn(async move {
@@ -203,7 +228,9 @@ pub(crate) fn watch_page<R: Runtime>(app: AppHandle<R>) {
             Some(MessageDialogResult::Custom(text)) if back && text == words.go_back => {
                 crate::updates::go_back(&app).await;
             }
-            Some(MessageDialogResult::No) if back => crate::updates::go_back(&app).await,
+            Some(MessageDialogResult::No) if back => {
+                crate::updates::go_back(&app).await;
+            }
             _ => crate::end(app),
         }
     });
@@ -353,7 +380,7 @@ fn zone_of(link: &str) -> Option<String> {
 
 /// Puts the icon into the tray, where there is one.
 pub(crate) fn tray<R: Runtime>(app: &AppHandle<R>) -> tauri::Result<()> {
-    if !can_have_tray() {
+    if !crate::system::can_have_tray() {
         tracing::info!("no tray: libayatana-appindicator3 is not installed");
         return Ok(());
     }
@@ -394,27 +421,6 @@ fn fail_over_now<R: Runtime>(app: &AppHandle<R>) {
             tracing::info!(code = ?problem.code, "no failover from the tray");
         }
     });
-}
-
-/// The tray's library is loaded when the tray is made, and ends the program where it is missing. So it
-/// is looked for first, where the loader looks.
-#[cfg(target_os = "linux")]
-fn can_have_tray() -> bool {
-    const NAMES: [&str; 2] = ["libayatana-appindicator3.so.1", "libappindicator3.so.1"];
-    let given = std::env::var_os("LD_LIBRARY_PATH").unwrap_or_default();
-    let mut folders: Vec<PathBuf> = std::env::split_paths(&given).collect();
-    for base in ["/usr/lib", "/usr/lib64", "/lib", "/lib64", "/usr/local/lib"] {
-        folders.push(base.into());
-        // Debian's, such as /usr/lib/x86_64-linux-gnu.
-        folders.push(PathBuf::from(base).join(format!("{}-linux-gnu", std::env::consts::ARCH)));
-    }
-    let has = |folder: &PathBuf| NAMES.iter().any(|name| folder.join(name).exists());
-    folders.iter().any(has)
-}
-
-#[cfg(not(target_os = "linux"))]
-fn can_have_tray() -> bool {
-    true
 }
 
 #[cfg(test)]

@@ -46,6 +46,8 @@ pub(crate) struct Words {
     pub(crate) blank: String,
     pub(crate) reload: String,
     pub(crate) go_back: String,
+    pub(crate) did_not_start: String,
+    pub(crate) start: String,
     pub(crate) moved: String,
     pub(crate) update: String,
     /// Names of the connection's states, by their stable codes.
@@ -77,6 +79,10 @@ impl Default for Words {
                 .into(),
             reload: "Reload".into(),
             go_back: "Back to the version before".into(),
+            did_not_start: "This version of the launcher has not started well so far. The version \
+                            before can be put back."
+                .into(),
+            start: "Try once more".into(),
             moved: "The connection has moved to another path.".into(),
             update: "A new version of the launcher is there.".into(),
             state: states
@@ -118,6 +124,8 @@ impl Face {
             (&mut words.blank, plain.blank),
             (&mut words.reload, plain.reload),
             (&mut words.go_back, plain.go_back),
+            (&mut words.did_not_start, plain.did_not_start),
+            (&mut words.start, plain.start),
             (&mut words.moved, plain.moved),
             (&mut words.update, plain.update),
         ] {

@@ -17,7 +17,7 @@
 //! desktop   tray, notifications, links, questions in dialogs of the system
 //! face      the page's words for these
 //! updates   from the question for a newer version to its first start
-//! notice    Windows: what is said without a window
+//! system    what differs between Linux and Windows before there is a window
 //! ```
 //!
 //! Exit codes: 0 ended; 1 the window could not be opened; 2 the command line is wrong; 3 there is
@@ -35,13 +35,12 @@ mod face;
 mod help;
 mod house;
 mod news;
-#[cfg(windows)]
-mod notice;
 mod options;
 mod preferences;
 mod profile;
 mod settings;
 mod setup;
+mod system;
 mod updates;
 
 use std::{path::Path, process::ExitCode, sync::Arc};
@@ -69,36 +68,17 @@ pub(crate) const VERSION: &str = match option_env!("WARP_VERSION") {
 
 fn main() -> ExitCode {
     let options = Options::try_parse().unwrap_or_else(|error| {
-        #[cfg(windows)]
-        notice::say("Warp Launcher", &error.to_string());
+        system::say("Warp Launcher", &error.to_string());
         error.exit()
     });
-    #[cfg(target_os = "linux")]
-    {
-        if no_display() {
-            eprintln!(
-                "warp-launcher: no display (neither WAYLAND_DISPLAY nor DISPLAY is set); \
-                 without a window, play with: warp-node play"
-            );
-            return ExitCode::from(3);
-        }
-        // The window opens with the renderer as it is, then.
-        if let Err(error) = without_dmabuf() {
-            eprintln!("warp-launcher: WEBKIT_DISABLE_DMABUF_RENDERER could not be set: {error}");
-        }
-    }
-    #[cfg(windows)]
-    notice::say_panics();
-    #[cfg(windows)]
-    if !notice::has_webview() {
-        return ExitCode::from(4);
+    if let Err(code) = system::prepare() {
+        return ExitCode::from(code);
     }
     match run(options) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
             eprintln!("warp-launcher: the window could not be opened: {error}");
-            #[cfg(windows)]
-            notice::say(
+            system::say(
                 "The window of Warp Launcher could not be opened",
                 &format!(
                     "{error}\n\nRestart Windows, or install Warp Launcher again. If that does not help, \
@@ -185,9 +165,11 @@ fn set_up(app: &AppHandle, options: &Options) -> tauri::Result<()> {
     if let Some(what) = &options.open {
         desktop::opened(app, what, Path::new(""));
     }
-    open_window(app)?;
-    desktop::watch_page(app.clone());
-    #[cfg(unix)]
+    if app.state::<Updates>().has_failed() {
+        desktop::ask_before_window(app.clone(), open_window);
+    } else {
+        open_window(app)?;
+    }
     end_on_signal(app.clone());
     Ok(())
 }
@@ -207,6 +189,7 @@ fn open_window(app: &AppHandle) -> tauri::Result<()> {
             .on_new_window(|_, _| tauri::webview::NewWindowResponse::Deny)
             .build()?;
     }
+    desktop::watch_page(app.clone());
     Ok(())
 }
 
@@ -214,7 +197,7 @@ fn open_window(app: &AppHandle) -> tauri::Result<()> {
 fn is_ours(url: &tauri::Url) -> bool {
     match url.scheme() {
         "tauri" => true,
-        "http" | "https" => cfg!(windows) && url.host_str() == Some("tauri.localhost"),
+        "http" | "https" => system::serves_pages_at(url),
         "about" => url.path() == "blank",
         _ => false,
     }
@@ -263,37 +246,14 @@ pub(crate) fn end<R: Runtime>(app: AppHandle<R>) {
     });
 }
 
-#[cfg(unix)]
 fn end_on_signal(app: AppHandle) {
-    use tokio::signal::unix::{SignalKind, signal};
-
     tauri::async_runtime::spawn(async move {
-        let signals = signal(SignalKind::terminate()).and_then(|terminate| {
-            signal(SignalKind::interrupt()).map(|interrupt| (terminate, interrupt))
-        });
-        match signals {
-            Ok((mut terminate, mut interrupt)) => {
-                tokio::select! {
-                    _ = terminate.recv() => {}
-                    _ = interrupt.recv() => {}
-                }
+        match warp_platform::Signals::listen() {
+            Ok(mut signals) => {
+                signals.next().await;
                 end(app);
             }
             Err(error) => tracing::warn!(%error, "signals will end the program without a goodbye"),
         }
     });
-}
-
-#[cfg(target_os = "linux")]
-fn no_display() -> bool {
-    let unset = |name| std::env::var_os(name).is_none_or(|value| value.is_empty());
-    unset("WAYLAND_DISPLAY") && unset("DISPLAY")
-}
-
-/// WebKitGTK's DMA-BUF renderer shows blank windows on some drivers and takes more memory. The
-/// variable that switches it off is read when GTK starts, and is set while there is no other thread yet
-/// that could read the environment. A person who has set it, to whatever, is left alone.
-#[cfg(target_os = "linux")]
-fn without_dmabuf() -> Result<(), glib::BoolError> {
-    glib::setenv("WEBKIT_DISABLE_DMABUF_RENDERER", "1", false)
 }

@@ -101,6 +101,8 @@ pub(crate) struct Updates {
     /// One thing at a time.
     busy: tokio::sync::Mutex<()>,
     asking: std::sync::atomic::AtomicBool,
+    /// The starts before this one did not come to their page.
+    has_failed: bool,
 }
 
 #[derive(Default)]
@@ -115,10 +117,14 @@ impl Updates {
     /// Keeps what it keeps in `folder`. Counts this start, if this version is on trial.
     pub(crate) fn new(folder: PathBuf, current: Version, env: &tauri::Env) -> Self {
         let store = Store::new(folder);
-        match store.started(&current.to_string()) {
-            Ok(true) => tracing::warn!(%current, "this version has failed to start before"),
-            Ok(false) => {}
-            Err(problem) => tracing::warn!(%problem, "updates cannot keep anything"),
+        let has_failed = store
+            .started(&current.to_string())
+            .unwrap_or_else(|problem| {
+                tracing::warn!(%problem, "updates cannot keep anything");
+                false
+            });
+        if has_failed {
+            tracing::warn!(%current, "this version has failed to start before");
         }
         let program = tauri::process::current_binary(env);
         if let Ok(program) = &program {
@@ -131,6 +137,7 @@ impl Updates {
             inner: Mutex::default(),
             busy: tokio::sync::Mutex::default(),
             asking: std::sync::atomic::AtomicBool::new(false),
+            has_failed,
         }
     }
 
@@ -145,6 +152,11 @@ impl Updates {
             .trial()
             .is_some_and(|trial| trial.version == self.current.to_string() && trial.starts > 1);
         on_trial && self.store.kept().is_some()
+    }
+
+    /// Whether this version has failed to start so often that the one before is offered without a page.
+    pub(crate) fn has_failed(&self) -> bool {
+        self.has_failed && self.store.kept().is_some()
     }
 
     /// The page came: this version starts well. From now on newer ones are asked for.
@@ -524,15 +536,17 @@ impl Updates {
         Ok(true)
     }
 
-    async fn go_back<R: Runtime>(&self, app: &AppHandle<R>) {
+    /// True: the version before is started, and this process ends.
+    async fn go_back<R: Runtime>(&self, app: &AppHandle<R>) -> bool {
         let _busy = self.busy.lock().await;
         let Some(kept) = self.store.kept() else {
-            return;
+            return false;
         };
         if app.state::<House>().games().await > 0 {
             let problem = Problem::new(ProblemCode::BadCommand, "update")
                 .with_detail("a game is running; it would end");
-            return app.state::<Desktop>().tell(Told::Problem { problem });
+            app.state::<Desktop>().tell(Told::Problem { problem });
+            return false;
         }
         self.follow_settings(app);
         let before = self.state();
@@ -564,13 +578,15 @@ impl Updates {
             tracing::warn!(code = ?problem.code, subject = problem.subject, detail = problem.detail, "going back");
             self.set(app, before);
             app.state::<Desktop>().tell(Told::Problem { problem });
-            return desktop::reload(app);
+            desktop::reload(app);
+            return false;
         }
         tracing::info!(from, to = kept.version, "the version before is back");
         if kept.version == self.current.to_string() {
             // This is the process of before, whose program is in its place again.
             self.set(app, UpdateState::Idle);
-            return desktop::reload(app);
+            desktop::reload(app);
+            return false;
         }
         tauri_plugin_single_instance::destroy(app);
         app.state::<House>().end().await;
@@ -583,6 +599,7 @@ impl Updates {
             tracing::error!(%problem, "the version before is back, and cannot be started");
         }
         app.exit(0);
+        true
     }
 
     fn program(&self) -> Result<PathBuf, Problem> {
@@ -605,14 +622,16 @@ pub(crate) async fn update<R: Runtime>(app: AppHandle<R>, action: Action) -> Res
         Action::Ask => updates.ask(&app).await,
         Action::Load => updates.load(&app).await,
         Action::Install => Box::pin(updates.install(&app)).await,
-        Action::GoBack => Box::pin(updates.go_back(&app)).await,
+        Action::GoBack => {
+            Box::pin(updates.go_back(&app)).await;
+        }
     }
     Ok(())
 }
 
-/// The same from a dialog.
-pub(crate) async fn go_back<R: Runtime>(app: &AppHandle<R>) {
-    Box::pin(app.state::<Updates>().go_back(app)).await;
+/// The same from a dialog. True: this process ends.
+pub(crate) async fn go_back<R: Runtime>(app: &AppHandle<R>) -> bool {
+    Box::pin(app.state::<Updates>().go_back(app)).await
 }
 
 /// How this program was packed.

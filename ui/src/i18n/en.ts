@@ -43,6 +43,8 @@ export const en: Texts = {
       blank: "The launcher's page does not show. Reloading it often helps; what went wrong is in the log.",
       reload: "Reload",
       go_back: "Back to the version before",
+      did_not_start: "This version of the launcher has not started well so far. The version before can be put back.",
+      start: "Try once more",
       moved: "The connection has moved to another path.",
       update: "A new version of the launcher is there.",
     },

@@ -43,6 +43,8 @@ export const es: Texts = {
       blank: "La página del launcher no aparece. Recargarla suele ayudar; lo que falló está en el registro.",
       reload: "Recargar",
       go_back: "Volver a la versión anterior",
+      did_not_start: "Esta versión del launcher no ha arrancado bien hasta ahora. Se puede restaurar la versión anterior.",
+      start: "Probar otra vez",
       moved: "La conexión pasó a otra ruta.",
       update: "Hay una versión nueva del launcher.",
     },

@@ -43,6 +43,8 @@ export const id: Texts = {
       blank: "Halaman launcher tidak muncul. Memuat ulang sering membantu; penyebabnya ada di log.",
       reload: "Muat ulang",
       go_back: "Kembali ke versi sebelumnya",
+      did_not_start: "Versi launcher ini sejauh ini gagal dimulai. Versi sebelumnya dapat dikembalikan.",
+      start: "Coba sekali lagi",
       moved: "Koneksi pindah ke jalur lain.",
       update: "Ada versi baru launcher.",
     },

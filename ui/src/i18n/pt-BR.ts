@@ -43,6 +43,8 @@ export const ptBR: Texts = {
       blank: "A página do launcher não aparece. Recarregar costuma resolver; o que deu errado está no log.",
       reload: "Recarregar",
       go_back: "Voltar à versão anterior",
+      did_not_start: "Esta versão do launcher ainda não iniciou direito. A versão anterior pode ser restaurada.",
+      start: "Tentar mais uma vez",
       moved: "A conexão passou para outro caminho.",
       update: "Há uma nova versão do launcher.",
     },

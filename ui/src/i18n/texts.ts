@@ -80,7 +80,19 @@ export interface Texts {
   desktop: {
     /** Shown by the system itself: tray, dialogs, notifications. The keys are the native side's. */
     words: Record<
-      "open" | "fail_over" | "quit" | "stay" | "game_runs" | "profile" | "blank" | "reload" | "go_back" | "moved" | "update",
+      | "open"
+      | "fail_over"
+      | "quit"
+      | "stay"
+      | "game_runs"
+      | "profile"
+      | "blank"
+      | "reload"
+      | "go_back"
+      | "did_not_start"
+      | "start"
+      | "moved"
+      | "update",
       string
     >;
     update: {

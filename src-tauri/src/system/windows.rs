@@ -1,14 +1,37 @@
-//! Windows: what is said without a window. The program has no terminal there, so what ends it before its
-//! page is shown is said in a dialog of the system.
+//! Windows. The program has no terminal there, so what ends it before its page is shown is said in a
+//! dialog.
 
 use rfd::{MessageButtons, MessageDialog, MessageDialogResult, MessageLevel};
 
 /// Microsoft's small installer of the runtime, which fetches the rest.
 const RUNTIME: &str = "https://go.microsoft.com/fwlink/p/?LinkId=2124703";
 
+/// The WebView2 runtime is missing.
+const NO_WEBVIEW: u8 = 4;
+
+/// What must be so before there can be a window; the error is the program's exit code.
+pub(crate) fn prepare() -> Result<(), u8> {
+    say_panics();
+    if has_webview() {
+        Ok(())
+    } else {
+        Err(NO_WEBVIEW)
+    }
+}
+
+/// Whether there is a place for a tray.
+pub(crate) fn can_have_tray() -> bool {
+    true
+}
+
+/// Whether the web view asks for the launcher's own pages like this: the scheme is taken, so it is a host.
+pub(crate) fn serves_pages_at(url: &tauri::Url) -> bool {
+    url.host_str() == Some("tauri.localhost")
+}
+
 /// Whether the WebView2 runtime, which draws the page, is there. Where it is not: says so, and offers to
 /// download it.
-pub(crate) fn has_webview() -> bool {
+fn has_webview() -> bool {
     let Err(error) = tauri::webview_version() else {
         return true;
     };
@@ -33,7 +56,7 @@ pub(crate) fn has_webview() -> bool {
 }
 
 /// From now on, what ends the main thread is said as well: Tauri ends it where the window cannot be made.
-pub(crate) fn say_panics() {
+fn say_panics() {
     let before = std::panic::take_hook();
     std::panic::set_hook(Box::new(move |panic| {
         before(panic);

@@ -1,0 +1,11 @@
+//! What differs between the systems before there is a window: the same items twice.
+
+#[cfg(target_os = "linux")]
+mod linux;
+#[cfg(windows)]
+mod windows;
+
+#[cfg(target_os = "linux")]
+pub(crate) use linux::{can_have_tray, prepare, say, serves_pages_at};
+#[cfg(windows)]
+pub(crate) use windows::{can_have_tray, prepare, say, serves_pages_at};
