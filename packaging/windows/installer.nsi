@@ -5,8 +5,9 @@
 ;   SIGN      program that signs the uninstaller, if there is one
 ;
 ; Installer:   /S silent   /P the same, from the launcher's updater   /R start the launcher afterwards
+;              /ARGS what the launcher is started with then: all that follows
 ; Uninstaller: /S silent   /REMOVE_SETTINGS remove settings too (without /S it asks)
-; Exit codes of the installer: 0 installed, 1 cancelled, 2 the launcher runs and could not be ended
+; Exit codes of the installer: 0 installed, 1 cancelled, 2 a program of it runs and could not be ended
 
 Target amd64-unicode
 Unicode true
@@ -56,6 +57,7 @@ VIAddVersionKey "LegalCopyright" "MIT or Apache-2.0"
 !insertmacro MUI_LANGUAGE "English"
 
 Var Start
+Var Arguments
 Var Settings
 
 ; Waits until $R0 can be written to: a program that runs cannot. $R1: 1 when it can.
@@ -78,32 +80,42 @@ Function ${UN}WaitFree
   ${Next}
 FunctionEnd
 
-; Has the launcher end before its files are replaced or removed.
-Function ${UN}EndRunning
+; Has the program $R5 end before its file is replaced or removed.
+Function ${UN}EndOne
   again:
-  StrCpy $R0 "$INSTDIR\${PROGRAM}"
+  StrCpy $R0 "$INSTDIR\$R5"
   Call ${UN}WaitFree
   ${If} $R1 == 1
     Return
   ${EndIf}
   MessageBox MB_OKCANCEL|MB_ICONEXCLAMATION \
-    "${NAME} is running. A game that it has started ends with it.$\r$\n$\r$\nEnd it now?" \
+    "${NAME} is running ($R5). A game that it has started ends with it.$\r$\n$\r$\nEnd it now?" \
     /SD IDOK IDOK end
   SetErrorLevel 1
   Abort
   end:
   ; Games end with it: they are in its job.
-  nsExec::Exec 'taskkill /F /IM ${PROGRAM}'
+  nsExec::Exec 'taskkill /F /IM $R5'
   Pop $R4
   Call ${UN}WaitFree
   ${If} $R1 == 1
     Return
   ${EndIf}
   MessageBox MB_RETRYCANCEL|MB_ICONSTOP \
-    "${NAME} is still running and could not be ended. End it, then try again." \
+    "${NAME} is still running ($R5) and could not be ended. End it, then try again." \
     /SD IDCANCEL IDRETRY again
   SetErrorLevel 2
   Quit
+FunctionEnd
+
+; The launcher first: what it has started ends with it.
+Function ${UN}EndRunning
+  StrCpy $R5 "${PROGRAM}"
+  Call ${UN}EndOne
+  StrCpy $R5 "warp-node.exe"
+  Call ${UN}EndOne
+  StrCpy $R5 "warp-practice.exe"
+  Call ${UN}EndOne
 FunctionEnd
 !macroend
 !insertmacro WAIT_FREE ""
@@ -122,6 +134,13 @@ Function .onInit
   ${GetOptions} $R0 "/R" $R1
   ${IfNot} ${Errors}
     StrCpy $Start 1
+  ${EndIf}
+  ; Quoted where a slash is in them: FileFunc ends an option at the next one.
+  StrCpy $Arguments ""
+  ClearErrors
+  ${GetOptions} $R0 "/ARGS" $R1
+  ${IfNot} ${Errors}
+    StrCpy $Arguments $R1
   ${EndIf}
 FunctionEnd
 
@@ -166,7 +185,7 @@ SectionEnd
 
 Function .onInstSuccess
   ${If} $Start == 1
-    Exec '"$INSTDIR\${PROGRAM}"'
+    Exec '"$INSTDIR\${PROGRAM}" $Arguments'
   ${EndIf}
 FunctionEnd
 

@@ -3,7 +3,7 @@
 //! ```text
 //! toolchain   Debian's compiler with a standard library for Windows
 //! wine        a prefix of its own; programs started in it
-//! checks      clippy, and the tests that make sense under Wine
+//! checks      everything compiled with clippy, and the tests that make sense under Wine
 //! installer   installer, portable archive, checksums; installed, used and removed under Wine
 //! ```
 //!
@@ -26,7 +26,7 @@ use crate::summary::Outcome;
 use crate::ui;
 use crate::workspace::Workspace;
 
-use toolchain::{Toolchain, Warm};
+use toolchain::Toolchain;
 
 pub(crate) use toolchain::DATE;
 
@@ -35,7 +35,7 @@ pub(crate) use installer::{Made, Release, write_sums};
 /// What is done; without a word, all of it.
 #[derive(Args)]
 pub(crate) struct Options {
-    /// Only clippy over all libraries and programs, the launcher too; a warning is an error.
+    /// Only compiles libraries, programs and tests, the launcher too, with clippy; a warning is an error.
     #[arg(long)]
     check: bool,
     /// Only the tests under Wine.
@@ -64,7 +64,7 @@ pub(crate) fn run(workspace: &Workspace, options: &Options) -> Result<()> {
     let all = !(options.check || options.test || options.installer || options.msvc);
     if all || options.check {
         let tools = prepare(workspace, &[])?;
-        checks::clippy(&tools)?;
+        checks::compile(&tools)?;
     }
     if all || options.msvc {
         checks::msvc(workspace)?;
@@ -117,33 +117,23 @@ pub(crate) fn missing() -> Vec<&'static str> {
 pub(crate) fn group(workspace: &Workspace) -> Result<Outcome> {
     if !Toolchain::was_used(workspace) {
         return Ok(Outcome::Skipped(
-            "nothing was checked for Windows here yet, which takes long the first time; \
+            "nothing was compiled for Windows here yet, which takes long the first time; \
              `cargo xtask windows` does it"
                 .into(),
         ));
     }
-    let mut wanted = packages::WINDOWS.to_vec();
-    let tested = Toolchain::is_warm(workspace, Warm::Tests);
-    if tested {
-        wanted.extend(packages::WINE);
-    }
+    let wanted = [packages::WINDOWS, packages::WINE].concat();
     if let Err(error) = packages::ensure(&wanted) {
         return Ok(Outcome::Skipped(format!("{error:#}")));
     }
-    if !Toolchain::is_warm(workspace, Warm::Clippy) {
+    if !Toolchain::is_warm(workspace) {
         return Ok(Outcome::Skipped(
             "the compiler for Windows is another one than was used before; \
              `cargo xtask windows` begins anew"
                 .into(),
         ));
     }
-    let tools = prepare(workspace, &[])?;
-    checks::clippy(&tools)?;
-    if !tested {
-        return Ok(Outcome::Passed(
-            "clippy; `cargo xtask windows --test` adds tests under Wine".into(),
-        ));
-    }
+    let tools = prepare(workspace, packages::WINE)?;
     let ran = checks::tests(&tools)?;
     Ok(Outcome::Passed(format!("clippy, {ran} tests under Wine")))
 }

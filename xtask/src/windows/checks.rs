@@ -1,4 +1,4 @@
-//! Clippy for Windows, and the tests that make sense under Wine.
+//! What is compiled for Windows with clippy, and the tests that make sense under Wine.
 
 use std::path::PathBuf;
 use std::process::Stdio;
@@ -7,7 +7,7 @@ use anyhow::{Context as _, Result, bail};
 use serde::Deserialize;
 
 use super::step;
-use super::toolchain::{Toolchain, Warm};
+use super::toolchain::Toolchain;
 use super::wine::{Wine, windows_path};
 use crate::workspace::Workspace;
 use crate::{exec, packages, ui};
@@ -35,13 +35,13 @@ const EXAMPLES: [&str; 2] = ["game", "launcher"];
 /// The longest that one test program may take, in seconds.
 const LIMIT: u32 = 300;
 
-/// Clippy over programs and libraries; a warning is an error.
-pub(super) fn clippy(tools: &Toolchain<'_>) -> Result<()> {
-    step("clippy", || {
-        let mut clippy = tools.cargo(&["clippy", "--lib", "--bins"]);
-        exec::run(clippy.args(["--", "-D", "warnings"]))
+/// Compiles libraries, programs and tests with clippy; a warning is an error.
+pub(super) fn compile(tools: &Toolchain<'_>) -> Result<Vec<Built>> {
+    let built = step("libraries, programs and tests, with clippy", || {
+        build(tools)
     })?;
-    tools.set_warm(Warm::Clippy)
+    tools.set_warm()?;
+    Ok(built)
 }
 
 /// Whether programs and libraries compile for Microsoft's own target. Nothing is linked: that takes
@@ -54,14 +54,13 @@ pub(super) fn msvc(workspace: &Workspace) -> Result<()> {
         Toolchain::prepare_msvc(workspace)
     })?;
     step("check for msvc", || {
-        exec::run(&mut tools.cargo(&["check", "--lib", "--bins"]))
+        exec::run(&mut tools.strict_cargo(&["check", "--lib", "--bins"]))
     })
 }
 
 /// Builds and runs the tests; gives how many passed.
 pub(super) fn tests(tools: &Toolchain<'_>) -> Result<usize> {
-    let built = step("programs and tests", || build(tools))?;
-    tools.set_warm(Warm::Tests)?;
+    let built = compile(tools)?;
     let wine = step("wine", || Wine::prepare(tools))?;
     let ran = built.iter().map(|test| {
         let name = test.target.name.clone();
@@ -99,13 +98,9 @@ struct Target {
     kind: Vec<String>,
 }
 
-/// The tests, with the programs that they start. At once: what tests ask of a dependency would have cargo
-/// build it a second time otherwise.
-pub(super) fn build(tools: &Toolchain<'_>) -> Result<Vec<Built>> {
-    let mut cargo = tools.cargo(&["build"]);
-    for name in super::installer::programs() {
-        cargo.args(["--bin", name]);
-    }
+/// Everything at once: what tests ask of a dependency would have cargo build it a second time otherwise.
+fn build(tools: &Toolchain<'_>) -> Result<Vec<Built>> {
+    let mut cargo = tools.strict_cargo(&["build", "--lib", "--bins"]);
     for (_, name) in TESTS {
         cargo.args(["--test", name]);
     }

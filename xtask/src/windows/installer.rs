@@ -22,7 +22,7 @@ const LICENCES: [&str; 2] = ["LICENSE-MIT", "LICENSE-APACHE"];
 /// How a launcher knows how it was packed; tauri's own bundler writes the same.
 const UNPACKED: &[u8] = b"__TAURI_BUNDLE_TYPE_VAR_UNK";
 const INSTALLED: &[u8] = b"__TAURI_BUNDLE_TYPE_VAR_NSS";
-/// Title of the launcher's message where there is no WebView2: src-tauri/src/notice.rs.
+/// Title of the launcher's message where there is no WebView2: src-tauri/src/system/windows.rs.
 const MESSAGE: &str = "Warp Launcher needs WebView2";
 /// The longest that one program of the check may take, in seconds.
 const LIMIT: u32 = 120;
@@ -87,7 +87,7 @@ pub(crate) fn write_sums<'a>(folder: &Path, files: impl Iterator<Item = &'a Path
 fn build(tools: &Toolchain<'_>, release: &Release) -> Result<()> {
     if tools.is_dev() {
         // What the tests have is taken as it is.
-        return super::checks::build(tools).map(|_| ());
+        return super::checks::compile(tools).map(|_| ());
     }
     let mut cargo = tools.cargo(&["build"]);
     cargo.env("WARP_VERSION", &release.version);
@@ -395,25 +395,53 @@ impl<'a> Installed<'a> {
         Ok(launcher)
     }
 
-    /// Installs over the launcher that runs, which is ended, and started anew afterwards.
+    /// Installs over the launcher and a host that run. Both are ended, and the launcher is started anew
+    /// with what it was started with.
     fn upgrades(
         &self,
         display: &Display,
         installer: &Path,
         mut running: std::process::Child,
     ) -> Result<()> {
+        let program = self.program("warp-node.exe");
+        let mut node = self.wine.start(&self.user, LIMIT, &program);
+        // It plays until its input ends.
+        node.args(["try", "--json", "--seconds", "100"]);
+        let mut node = (node.stdin(Stdio::piped()).stdout(Stdio::piped())).spawn()?;
+        let out = node.stdout.take().context("no output of warp-node")?;
+        let mut lines = BufReader::new(out).lines();
+        if lines.next().is_none() {
+            bail!("warp-node ended at once");
+        }
+        // Nobody may wait for a reader.
+        std::thread::spawn(move || lines.count());
+
+        let config = format!("{}\\again.json", self.user_name());
         let mut install = self.wine.start(&self.user, LIMIT, installer);
         install.env("DISPLAY", &display.name);
-        exec::run(install.args(["/P", "/R", "/UPDATE"])).context("installing over it")?;
-        let began = Instant::now();
-        while running.try_wait()?.is_none() {
-            if began.elapsed() > Duration::from_secs(20) {
-                bail!("the launcher still runs after another was installed over it");
+        install.args(["/P", "/R", "/UPDATE", "/ARGS", "--config", &config]);
+        exec::run(&mut install).context("installing over it")?;
+        for (name, program) in [("the launcher", &mut running), ("warp-node", &mut node)] {
+            let began = Instant::now();
+            while program.try_wait()?.is_none() {
+                if began.elapsed() > Duration::from_secs(20) {
+                    bail!("{name} still runs after another was installed over it");
+                }
+                std::thread::sleep(Duration::from_millis(100));
             }
-            std::thread::sleep(Duration::from_millis(100));
         }
         self.is_complete()?;
-        display.wait_for(MESSAGE)
+        display.wait_for(MESSAGE)?;
+        if !started_with(&config)? {
+            bail!("the launcher was not started again with --config {config}");
+        }
+        Ok(())
+    }
+
+    /// The person's folder, under the name that Windows has for it.
+    fn user_name(&self) -> String {
+        let below = self.user.strip_prefix(self.wine.drive());
+        format!("C:/{}", below.unwrap_or(&self.user).display()).replace('/', "\\")
     }
 
     /// The uninstaller keeps settings unless it is asked, and leaves nothing else.
@@ -451,6 +479,21 @@ impl<'a> Installed<'a> {
         }
         Ok(())
     }
+}
+
+/// Whether a launcher runs whose command line ends with this file.
+fn started_with(config: &str) -> Result<bool> {
+    for process in std::fs::read_dir("/proc")? {
+        // It has ended meanwhile, or is another person's.
+        let Ok(line) = std::fs::read(process?.path().join("cmdline")) else {
+            continue;
+        };
+        let line = String::from_utf8_lossy(&line).replace('\0', " ");
+        if line.contains("warp-launcher.exe") && line.trim_end().ends_with(config) {
+            return Ok(true);
+        }
+    }
+    Ok(false)
 }
 
 /// A display of its own.

@@ -24,30 +24,15 @@ pub(crate) const DATE: &str = "1577836800";
 /// A compiler of another origin, for instance rustup's, has another standard library.
 const CARGO: &str = "/usr/bin/cargo";
 const RUSTC: &str = "/usr/bin/rustc";
+const CLIPPY: &str = "/usr/bin/clippy-driver";
 /// The standard library brings its bitcode, as that of rustup does: without it nothing can be linked with
 /// link-time optimisation, and so no release.
 const STD_FLAGS: &str = "-Cembed-bitcode=yes";
 /// Names the compiler that the sysroot belongs to, with [`STD_FLAGS`].
 const MADE_WITH: &str = "made-with";
 
-/// What the dependencies were compiled for already.
-#[derive(Clone, Copy)]
-pub(super) enum Warm {
-    /// Being checked.
-    Clippy,
-    /// Tests and the programs that these start.
-    Tests,
-}
-
-impl Warm {
-    /// The file that says so; it names the compiler.
-    fn file(self, workspace: &Workspace) -> PathBuf {
-        root(workspace).join(match self {
-            Self::Clippy => "warm",
-            Self::Tests => "warm-tests",
-        })
-    }
-}
+/// Names the compiler that tests, and with them all dependencies, were compiled with before.
+const TESTED_WITH: &str = "tested-with";
 
 /// What compiles for Windows.
 pub(super) struct Toolchain<'a> {
@@ -69,20 +54,20 @@ fn compiler() -> Result<String> {
 }
 
 impl<'a> Toolchain<'a> {
-    /// Whether the dependencies were checked already, by whatever compiler.
+    /// Whether tests were compiled already, by whatever compiler.
     pub(super) fn was_used(workspace: &Workspace) -> bool {
-        Warm::Clippy.file(workspace).is_file()
+        root(workspace).join(TESTED_WITH).is_file()
     }
 
     /// Whether they were compiled by this one.
-    pub(super) fn is_warm(workspace: &Workspace, what: Warm) -> bool {
-        let warm = std::fs::read_to_string(what.file(workspace));
+    pub(super) fn is_warm(workspace: &Workspace) -> bool {
+        let warm = std::fs::read_to_string(root(workspace).join(TESTED_WITH));
         matches!((warm, compiler()), (Ok(warm), Ok(compiler)) if warm == compiler)
     }
 
     /// Notes that they are.
-    pub(super) fn set_warm(&self, what: Warm) -> Result<()> {
-        Ok(std::fs::write(what.file(self.workspace), compiler()?)?)
+    pub(super) fn set_warm(&self) -> Result<()> {
+        Ok(std::fs::write(self.root.join(TESTED_WITH), compiler()?)?)
     }
 
     /// Builds the standard library, if it is not there for this compiler.
@@ -171,16 +156,11 @@ impl<'a> Toolchain<'a> {
         cargo.env("CARGO_PROFILE_RELEASE_DEBUG", "false");
         cargo.args(["--features", "warp-launcher/custom-protocol"]);
         cargo.env("CARGO_TARGET_DIR", self.target_dir());
-        let variable = |name| {
-            let target = self.target.replace('-', "_").to_uppercase();
-            format!("CARGO_TARGET_{target}_{name}")
-        };
-        let sysroot = format!("--sysroot={}", self.sysroot().display());
-        cargo.env(variable("RUSTFLAGS"), sysroot);
+        cargo.env(self.variable("RUSTFLAGS"), self.flags());
         cargo.env("SOURCE_DATE_EPOCH", DATE);
         if self.target == GNU {
             // Debian has two of it, which differ in their threads.
-            cargo.env(variable("LINKER"), "x86_64-w64-mingw32-gcc-posix");
+            cargo.env(self.variable("LINKER"), "x86_64-w64-mingw32-gcc-posix");
         } else {
             // Some dependencies bring C, which nothing is linked with.
             for (name, program) in [("CC", "gcc-posix"), ("CXX", "g++-posix"), ("AR", "ar")] {
@@ -189,6 +169,28 @@ impl<'a> Toolchain<'a> {
             }
         }
         cargo
+    }
+
+    /// The same, in which a warning of the compiler or of clippy is an error. `cargo clippy` would only check,
+    /// so everything would have to be compiled once more for the tests.
+    pub(super) fn strict_cargo(&self, what: &[&str]) -> Command {
+        let mut cargo = self.cargo(what);
+        cargo.env("RUSTC_WORKSPACE_WRAPPER", CLIPPY);
+        cargo.env(
+            self.variable("RUSTFLAGS"),
+            format!("{} -Dwarnings", self.flags()),
+        );
+        cargo
+    }
+
+    fn flags(&self) -> String {
+        format!("--sysroot={}", self.sysroot().display())
+    }
+
+    /// Cargo's variable for this target.
+    fn variable(&self, name: &str) -> String {
+        let target = self.target.replace('-', "_").to_uppercase();
+        format!("CARGO_TARGET_{target}_{name}")
     }
 }
 
