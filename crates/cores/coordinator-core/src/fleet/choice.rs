@@ -1,6 +1,6 @@
 //! Which host a session is given.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use warp_protocol::hosting::{HostView, HostsReason};
@@ -88,13 +88,17 @@ impl Host {
 
     /// Whether it can take one more of this account in the zone. `second`: the session has a host.
     pub(super) fn takes(&self, rules: &ZoneRules, account: i64, second: bool) -> bool {
+        self.record.account != account && self.takes_anybody(rules, second)
+    }
+
+    /// Whether it can take one more of any other account.
+    fn takes_anybody(&self, rules: &ZoneRules, second: bool) -> bool {
         let places = self.record.max_players;
         let kept_free = if second { places.div_ceil(4) } else { 0 };
         self.attached
             && self.offline_since.is_none()
             && !self.expired
             && self.leases.contains_key(&rules.zone_id)
-            && self.record.account != account
             && !self.is_full()
             && self.load() < places.saturating_sub(kept_free)
             && self.next_slot < u32::MAX
@@ -127,15 +131,17 @@ impl Fleet {
         let rules = self.rules(zone_id)?;
         let has = |host_id: &str| session.ways.iter().flatten().any(|p| p.host_id == host_id);
         let avoids = |host_id: &str| session.avoid.get(host_id).is_some_and(|until| *until > now);
-        let goes = |host_id: &str| {
-            let mut going = self.retiring.iter().map(|retiring| &retiring.routed);
-            going.any(|r| r.session_id == session_id && r.host_id == host_id)
-        };
+        let going = self.retiring.iter().map(|retiring| &retiring.routed);
+        let going = going.filter(|routed| routed.session_id == session_id);
+        let going: Vec<&str> = going.map(|routed| &*routed.host_id).collect();
         let others = (0..WAY.len()).filter(|way| Some(*way) != instead_of);
         let mut others = others.filter_map(|way| session.ways.get(way));
         let second = others.any(Option::is_some);
         let able = self.hosts.iter().filter(|(id, host)| {
-            host.takes(rules, *account, second) && !has(id) && !avoids(id) && !goes(id)
+            host.takes(rules, *account, second)
+                && !has(id)
+                && !avoids(id)
+                && !going.contains(&id.as_str())
         });
         choose(able.map(|(id, host)| picked(id, host)), mode)
     }
@@ -151,11 +157,33 @@ impl Fleet {
             .collect();
         // Those that have none come first.
         lacking.sort();
-        for (_, session_id) in lacking {
+        // Zones whose hosts are full, for a first way and for a second: thousands may wait there.
+        let mut full: BTreeSet<(String, bool)> = BTreeSet::new();
+        for (second, session_id) in lacking {
+            let zone_id = self
+                .sessions
+                .get(&session_id)
+                .map(|s| s.who.zone_id.clone());
+            let Some(kind) = zone_id.map(|zone_id| (zone_id, second)) else {
+                continue;
+            };
+            if full.contains(&kind) {
+                continue;
+            }
             if self.fill_session(now, &session_id, Mode::Spread, HostsReason::Better) {
                 self.tell(&session_id, HostsReason::Better);
+            } else if !self.has_room(&kind.0, second) {
+                full.insert(kind);
             }
         }
+    }
+
+    fn has_room(&self, zone_id: &str, second: bool) -> bool {
+        let rules = self.rules(zone_id);
+        rules.is_some_and(|rules| {
+            let mut hosts = self.hosts.values();
+            hosts.any(|host| host.takes_anybody(rules, second))
+        })
     }
 
     /// Fills the empty ways of a session. True where something has changed.
@@ -200,12 +228,32 @@ impl Fleet {
             .iter()
             .map(|(host_id, host)| (host_id.clone(), (host.members.len() / 10).max(1)))
             .collect();
+        let highest = self.highest();
         let sessions: Vec<String> = self.sessions.keys().cloned().collect();
         for session_id in sessions {
             for way in 0..WAY.len() {
-                self.evaluate_way(now, &session_id, way, &mut budget);
+                self.evaluate_way(now, &session_id, way, &highest, &mut budget);
             }
         }
+    }
+
+    /// The most points that a host of each zone could be chosen with now, whoever asks.
+    fn highest(&self) -> BTreeMap<String, f64> {
+        let mut highest: BTreeMap<String, f64> = BTreeMap::new();
+        for host in self.hosts.values() {
+            let scored = host.scored(1);
+            if !scored.is_measured() {
+                continue;
+            }
+            for zone_id in host.leases.keys() {
+                let rules = self.rules(zone_id);
+                if rules.is_some_and(|rules| host.takes_anybody(rules, false)) {
+                    let most = highest.entry(zone_id.clone()).or_default();
+                    *most = most.max(scored.points());
+                }
+            }
+        }
+        highest
     }
 
     fn evaluate_way(
@@ -213,13 +261,14 @@ impl Fleet {
         now: Duration,
         session_id: &str,
         way: usize,
+        highest: &BTreeMap<String, f64>,
         budget: &mut BTreeMap<String, usize>,
     ) {
         let Some(Looked {
             host_id,
             better,
             lossy,
-        }) = self.look_at(now, session_id, way)
+        }) = self.look_at(now, session_id, way, highest)
         else {
             return;
         };
@@ -258,18 +307,32 @@ impl Fleet {
         self.tell(session_id, change.reason);
     }
 
-    /// The host of a way, and whether to leave it.
-    fn look_at(&self, now: Duration, session_id: &str, way: usize) -> Option<Looked> {
+    /// The host of a way, and whether to leave it. `highest`: of [`Fleet::highest`], so that not every session
+    /// looks at every host: most have one that none is better than by the margin.
+    fn look_at(
+        &self,
+        now: Duration,
+        session_id: &str,
+        way: usize,
+        highest: &BTreeMap<String, f64>,
+    ) -> Option<Looked> {
         let session = self.sessions.get(session_id)?;
         let place = session.ways.get(way)?.as_ref()?;
         let host = self.hosts.get(&place.host_id)?;
         let rules = self.rules(&session.who.zone_id)?;
         let fit = host.is_good_for(rules);
         let points = host.scored(0).points();
-        let picked = self.pick(now, session_id, Some(way), Mode::Best);
         let believed = host.doubts.believed();
+        let enough = points + self.limits.margin;
+        let stays = fit
+            && believed
+            && (highest.get(&rules.zone_id)).is_none_or(|highest| *highest < enough);
+        let picked = match stays {
+            true => None,
+            false => self.pick(now, session_id, Some(way), Mode::Best),
+        };
         let better = picked.filter(|picked| {
-            let by_far = picked.measured && picked.points >= points + self.limits.margin;
+            let by_far = picked.measured && picked.points >= enough;
             !fit || if picked.believed == believed {
                 by_far
             } else {
