@@ -7,61 +7,21 @@
     reason = "a test fails by panicking and prints its figures"
 )]
 
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use serde_json::{Value, json};
 use warp_tests::digests::compare_all;
 use warp_tests::house::{House, NodePlan, Plan, good_end, on_map};
-use warp_tests::process::{PATIENCE, Process, Source};
-
-/// How long a play of half a minute may take to its end.
-const LONG: Duration = Duration::from_secs(120);
+use warp_tests::process::{PATIENCE, Process};
+use warp_tests::watch::{
+    LONG, goes_on_over, good_end_without_reentry, hosts_the_zone, logged, until_standby,
+};
 
 fn house() -> House {
     House::with(Plan {
         coordinator: json!({"endpoint": {"mode": "remote"}}),
         ..Plan::default()
     })
-}
-
-/// Waits until the game has gone on over `path`: three sets of numbers say so, and each has more
-/// bytes of the client than the one before.
-fn goes_on_over(node: &Process, from: usize, path: &str) -> usize {
-    let (mut at, mut bytes) = (from, 0);
-    for _ in 0..3 {
-        let (next, event) = node.event_from(at, "metrics", LONG, |event| {
-            let metrics = &event["metrics"];
-            metrics["path"] == path && metrics["bytes_up"].as_u64() > Some(bytes)
-        });
-        at = next;
-        bytes = event["metrics"]["bytes_up"].as_u64().unwrap();
-    }
-    at
-}
-
-/// Waits until the path of this kind could take the game over.
-fn until_standby(node: &Process, from: usize, kind: &str) {
-    node.event_from(from, "metrics", LONG, |event| {
-        let paths = event["metrics"]["paths"].as_array().unwrap();
-        (paths.iter()).any(|path| path["kind"] == kind && path["phase"] == "standby")
-    });
-}
-
-/// Waits until a program has logged this.
-fn logged(process: &Process, from: usize, text: &str) -> usize {
-    let waited = process.wait_line(from, text, LONG, |line| {
-        (line.source == Source::Err && line.text.contains(text)).then_some(())
-    });
-    waited.0
-}
-
-/// The client was never signed in again, and had the connections that a client has: login, char and
-/// map, and char and map again, because it goes back to the character selection.
-fn good_end_without_reentry(client: &mut Process) -> Value {
-    let summary = good_end(client, LONG);
-    assert_eq!(summary["reentries"], 0, "{summary}");
-    assert_eq!(summary["connections"], 5, "{summary}");
-    summary
 }
 
 /// Everything is as if nothing had been; gives the largest gap between answers, ms.
@@ -186,7 +146,7 @@ fn signaling_makes_a_direct_path_after_the_coordinator_was_restarted() {
 fn a_host_carries_again_after_the_coordinator_was_restarted() {
     let mut house = house();
     house.add_user("bob");
-    let host = house.host_with("bob", &json!({}), &[]);
+    let host = house.host_with("bob", &[]);
     let serving = |from| {
         host.event_from(from, "host-state", LONG, |event| {
             let host = &event["host"];
@@ -216,19 +176,12 @@ fn a_host_carries_again_after_the_coordinator_was_restarted() {
     println!("largest gap between answers {gap} ms");
 }
 
-/// Waits until a host is the endpoint of its zone.
-fn hosts_the_zone(host: &Process, from: usize) {
-    host.event_from(from, "host-state", LONG, |event| {
-        event["host"]["state"] == "serving"
-    });
-}
-
 #[test]
 fn the_host_of_a_zone_is_killed_and_the_coordinators_endpoint_takes_over() {
     let mut house = House::new();
     house.add_user("bob");
     let upstreams = house.make_hosted();
-    let host = house.host_with("bob", &json!({}), &upstreams);
+    let host = house.host_with("bob", &upstreams);
     hosts_the_zone(&host, 0);
     let (node, login) = house.playing(&NodePlan::default());
     let more = ["--seconds", "25", "--reentry"];
@@ -260,7 +213,7 @@ fn hosted_with_fallback(second: &Value) -> (House, Process, Process) {
     house.add_user("bob");
     let elsewhere = house.zone_elsewhere("second", second);
     let upstreams = house.make_hosted();
-    let host = house.host_with("bob", &json!({}), &upstreams);
+    let host = house.host_with("bob", &upstreams);
     hosts_the_zone(&host, 0);
     (house, host, elsewhere)
 }
@@ -344,7 +297,7 @@ fn the_coordinator_is_killed_and_a_hosted_zone_goes_on() {
     let mut house = House::new();
     house.add_user("bob");
     let upstreams = house.make_hosted();
-    let host = house.host_with("bob", &json!({}), &upstreams);
+    let host = house.host_with("bob", &upstreams);
     hosts_the_zone(&host, 0);
     let (node, login) = house.playing(&NodePlan::default());
     let mut client = client_of(&house, login, &["--seconds", "30"]);
@@ -380,14 +333,14 @@ fn who_may_not_be_the_endpoint_of_a_zone() {
         all["login"].as_str().unwrap().to_owned(),
     ];
     // A zone that is not hosted, and then not all that it has.
-    let host = house.host_with("bob", &json!({}), &login);
+    let host = house.host_with("bob", &login);
     logged(&host, 0, "host-refused");
     let upstreams = house.make_hosted();
     let from = host.mark();
     logged(&host, from, "host-refused");
     drop(host);
     // A device that is revoked while it serves: its sessions go back to the coordinator's endpoint.
-    let mut host = house.host_with("bob", &json!({}), &upstreams);
+    let mut host = house.host_with("bob", &upstreams);
     hosts_the_zone(&host, 0);
     let from = house.coordinator.mark();
     house.admin(&["user", "revoke-devices", "bob"]);

@@ -375,13 +375,11 @@ impl House {
         process
     }
 
-    /// Starts `warp-node host --json` for the zone.
-    pub fn host_with(&self, user: &str, config: &Value, more: &[String]) -> Process {
-        let mut all = self.node_config();
-        merge(&mut all, config);
+    /// Starts `warp-node host --json` for the zone, beside the servers, with these arguments too.
+    pub fn host_with(&self, user: &str, more: &[String]) -> Process {
         let file = self.dir.path().join(format!("host_config-{user}.json"));
-        std::fs::write(&file, all.to_string()).expect("a file can be written");
-        let mut command = (self.players)(&program("warp-node"));
+        std::fs::write(&file, self.node_config().to_string()).expect("a file can be written");
+        let mut command = (self.servers)(&program(NODE));
         command.args(["host", "--json", "--user", user, "--zone", ZONE]);
         command.args(["--upload-mbps", "1000", "--password-stdin", "--config"]);
         command.arg(file).args(more).env("WARP_LOG", "info");

@@ -4,6 +4,7 @@
 //! - [`house`]: coordinator, practice server, launchers and clients as real processes;
 //!   [`process`] runs one of them, [`transcript`] is what it writes, [`digests`] compares what both ends of a connection saw.
 //! - [`hosted`]: players whose sessions are carried by hosts, and what a test waits for there.
+//! - [`watch`]: what is waited for while a launcher plays.
 //! - [`proxy`]: an HTTP proxy.
 //! - [`window`]: the launcher's window, driven by WebKitWebDriver.
 //! - [`relay`]: a TCP relay that records, holds or breaks what passes; [`mitm`]: one that reads and
@@ -27,5 +28,6 @@ pub mod proxy;
 pub mod relay;
 pub mod sim;
 pub mod transcript;
+pub mod watch;
 #[cfg(target_os = "linux")]
 pub mod window;

@@ -76,6 +76,7 @@ pub(crate) const BROWSER: &[Package] = &[
 /// For the window group.
 pub(crate) const WINDOW: &[Package] = &[
     tool("xvfb", "Xvfb"),
+    tool("xdotool", "xdotool"),
     tool("xauth", "xauth"),
     tool("webkit2gtk-driver", "WebKitWebDriver"),
     tool("imagemagick", "import"),

@@ -255,9 +255,16 @@ impl World {
     /// Notes which players have no way at all just now: that time is not counted as a gap.
     fn look_at_ways(&mut self) {
         let now = self.now;
+        let hosts = &self.hosts;
         for player in &mut self.players {
             let open = |kind: PathKind| player.weather[&kind].cut == [false; 2];
-            let none = !open(PathKind::Wss);
+            let carries = |host: usize| {
+                let host = &hosts[host];
+                host.alive && !host.frozen && !host.half_open
+            };
+            let direct = player.has_direct && !player.udp_cut && open(PathKind::Direct);
+            let over_hosts = !player.udp_cut && player.hosts().any(carries);
+            let none = !open(PathKind::Wss) && !direct && !over_hosts;
             match (none, player.cut_since) {
                 (true, None) => player.cut_since = Some(now),
                 // What was held comes late; the next arrival ends the time that is not counted.

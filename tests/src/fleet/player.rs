@@ -306,6 +306,12 @@ impl Player {
         self.flush();
     }
 
+    /// The hosts that it is connected with.
+    pub(super) fn hosts(&self) -> impl Iterator<Item = usize> {
+        let up = self.lines.values().filter(|line| line.up);
+        up.filter_map(|line| line.host)
+    }
+
     /// Whether the launcher has a way that carries just now.
     pub(super) fn others_carry(&self) -> bool {
         matches!(self.engine.state(), State::Connected | State::FailingOver)

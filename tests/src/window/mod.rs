@@ -31,7 +31,9 @@ pub fn no_window() -> Option<String> {
         let path = std::env::var_os("PATH").unwrap_or_default();
         std::env::split_paths(&path).any(|folder| folder.join(program).is_file())
     };
-    let missing = [DRIVER, BUS].into_iter().find(|name| !has(name));
+    let missing = [DRIVER, BUS, "Xvfb", "xdotool"]
+        .into_iter()
+        .find(|name| !has(name));
     missing.map(|name| format!("{name} is not installed"))
 }
 
@@ -63,6 +65,20 @@ impl Home {
         to
     }
 
+    /// Has a program live here, on this session bus, with English words.
+    pub fn give_to(&self, command: &mut Command, bus: &Bus) {
+        command
+            .env("DBUS_SESSION_BUS_ADDRESS", &bus.address)
+            .env("HOME", self.dir.path())
+            .env("XDG_DATA_HOME", self.path("data"))
+            .env("XDG_CONFIG_HOME", self.path("config"))
+            .env("XDG_CACHE_HOME", self.path("cache"))
+            .env("LANG", "en_US.UTF-8")
+            .env("LANGUAGE", "en")
+            .env("NO_AT_BRIDGE", "1")
+            .env("WARP_LOG", "info");
+    }
+
     /// What the launcher keeps about its updates.
     pub fn update_state(&self) -> Value {
         let file = self.path("data/io.warplauncher.desktop/updates/state.json");
@@ -71,11 +87,97 @@ impl Home {
     }
 }
 
+/// A session bus of its own.
+pub struct Bus {
+    address: String,
+    _daemon: Process,
+}
+
+impl Bus {
+    /// Starts it.
+    #[must_use]
+    pub fn start() -> Self {
+        let mut command = Command::new(BUS);
+        command.args(["--session", "--nofork", "--print-address"]);
+        let daemon = Process::start(BUS, command);
+        let (_, address) = daemon.wait_line(0, "its address", PATIENCE, |line| {
+            (line.source == Source::Out).then(|| line.text.clone())
+        });
+        Self {
+            address,
+            _daemon: daemon,
+        }
+    }
+}
+
+/// A display of its own, for what is answered by keys: they go to whatever has the focus.
+pub struct Display {
+    name: String,
+    _server: Process,
+}
+
+impl Display {
+    /// Starts it.
+    #[must_use]
+    pub fn start() -> Self {
+        let mut command = Command::new("Xvfb");
+        // It chooses a free number, and tells it.
+        command.args(["-displayfd", "1", "-screen", "0", "1280x900x24"]);
+        let server = Process::start("Xvfb", command);
+        let (_, number) = server.wait_line(0, "its number", PATIENCE, |line| {
+            (line.source == Source::Out).then(|| line.text.clone())
+        });
+        Self {
+            name: format!(":{}", number.trim()),
+            _server: server,
+        }
+    }
+
+    /// Has a program show its windows here.
+    pub fn give_to(&self, command: &mut Command) {
+        command.env("DISPLAY", &self.name);
+        command.env_remove("WAYLAND_DISPLAY");
+    }
+
+    fn xdotool(&self, arguments: &[&str]) -> Option<String> {
+        let mut command = Command::new("xdotool");
+        self.give_to(&mut command);
+        let output = command.args(arguments).output().expect("xdotool runs");
+        let said = String::from_utf8_lossy(&output.stdout).into_owned();
+        output.status.success().then_some(said)
+    }
+
+    /// Waits until as many windows of the program are in sight, and gives them.
+    pub async fn windows(&self, program: &str, count: usize) -> Vec<String> {
+        let until = Instant::now() + PATIENCE;
+        loop {
+            let said = self.xdotool(&["search", "--onlyvisible", "--class", program]);
+            let windows: Vec<String> = said.unwrap_or_default().lines().map(Into::into).collect();
+            if windows.len() == count {
+                return windows;
+            }
+            assert!(
+                Instant::now() < until,
+                "{count} windows are waited for, there are {windows:?}"
+            );
+            tokio::time::sleep(LOOK).await;
+        }
+    }
+
+    /// Presses keys, one after the other, in a window.
+    pub fn press(&self, window: &str, keys: &[&str]) {
+        let focused = self.xdotool(&["windowfocus", "--sync", window]);
+        assert!(focused.is_some(), "the window takes no focus");
+        let pressed = self.xdotool(&[&["key", "--delay", "100"], keys].concat());
+        assert!(pressed.is_some(), "{keys:?} were not pressed");
+    }
+}
+
 /// The window.
 pub struct Window {
     page: Session,
     driver: Process,
-    _bus: Process,
+    bus: Bus,
 }
 
 impl Window {
@@ -88,27 +190,13 @@ impl Window {
 
     /// Starts `program` with `arguments` alone.
     pub async fn start(home: &Home, program: &Path, arguments: &[&str]) -> Self {
-        let mut command = Command::new(BUS);
-        command.args(["--session", "--nofork", "--print-address"]);
-        let bus = Process::start(BUS, command);
-        let (_, address) = bus.wait_line(0, "its address", PATIENCE, |line| {
-            (line.source == Source::Out).then(|| line.text.clone())
-        });
+        let bus = Bus::start();
         let port = free_port();
         let mut command = Command::new(DRIVER);
         command.arg("--host=127.0.0.1");
         command.arg(format!("--port={port}"));
-        command
-            .env("DBUS_SESSION_BUS_ADDRESS", address)
-            .env("TAURI_WEBVIEW_AUTOMATION", "true")
-            .env("HOME", home.dir.path())
-            .env("XDG_DATA_HOME", home.path("data"))
-            .env("XDG_CONFIG_HOME", home.path("config"))
-            .env("XDG_CACHE_HOME", home.path("cache"))
-            .env("LANG", "en_US.UTF-8")
-            .env("LANGUAGE", "en")
-            .env("NO_AT_BRIDGE", "1")
-            .env("WARP_LOG", "info");
+        home.give_to(&mut command, &bus);
+        command.env("TAURI_WEBVIEW_AUTOMATION", "true");
         let driver = Process::start(DRIVER, command);
         let until = Instant::now() + PATIENCE;
         while TcpStream::connect((Ipv4Addr::LOCALHOST, port)).is_err() {
@@ -120,11 +208,7 @@ impl Window {
         let page = Session::new(&format!("http://127.0.0.1:{port}"), capabilities)
             .await
             .expect("the window opens");
-        let window = Self {
-            page,
-            driver,
-            _bus: bus,
-        };
+        let window = Self { page, driver, bus };
         window.shows(r#"[data-testid="app"]"#).await;
         window
     }
@@ -205,6 +289,12 @@ impl Window {
             .await;
         self.press(r#"[data-testid="submit"]"#).await;
         self.shows(r#"[data-testid="account"]"#).await;
+    }
+
+    /// The session bus that it is on.
+    #[must_use]
+    pub fn bus(&self) -> &Bus {
+        &self.bus
     }
 
     /// The driver's process; those of the window are below it.

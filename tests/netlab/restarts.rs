@@ -1,0 +1,205 @@
+//! Programs beside the game server that die in play and come back: coordinator, endpoint and the host
+//! of a zone in one namespace, launcher and client in another, 10 ms apart.
+#![cfg(target_os = "linux")]
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::print_stdout,
+    reason = "a test fails by panicking and prints its figures"
+)]
+
+use std::net::SocketAddr;
+use std::path::Path;
+use std::sync::Arc;
+use std::time::Instant;
+
+use serde_json::{Value, json};
+use warp_lab::{LinkEmulator, Namespace, Profile};
+use warp_tests::digests::compare_all;
+use warp_tests::house::{House, NodePlan, Place, Plan, on_map};
+use warp_tests::process::{PATIENCE, Process};
+use warp_tests::watch::{
+    LONG, goes_on_over, good_end_after, good_end_without_reentry, hosts_the_zone, logged,
+    until_standby,
+};
+
+/// What every client here is told: it plays on one map, patiently.
+const PLAYS: [&str; 6] = [
+    "--rate",
+    "20",
+    "--change-every",
+    "0",
+    "--answer-timeout",
+    "100",
+];
+
+/// Servers and players, each in a namespace.
+struct Lab {
+    // Processes end before the network that they use.
+    house: House,
+    _uplink: LinkEmulator,
+}
+
+fn place(namespace: Namespace) -> (Arc<Namespace>, Place) {
+    let namespace = Arc::new(namespace);
+    let within = Arc::clone(&namespace);
+    let place: Place = Arc::new(move |program: &Path| within.command(program));
+    (namespace, place)
+}
+
+impl Lab {
+    /// `None`: not possible here; the reason has been printed.
+    fn new(plan: Plan<'_>) -> Option<Self> {
+        if let Err(reason) = warp_lab::available() {
+            println!("SKIPPED: {reason}");
+            return None;
+        }
+        let (servers, beside_game) = place(Namespace::new("servers").unwrap());
+        let (players, at_home) = place(Namespace::new("players").unwrap());
+        let uplink = LinkEmulator::new(&servers, &players, Profile::delay_ms(10), 7).unwrap();
+        let house = House::with(Plan {
+            servers: beside_game,
+            players: at_home,
+            ip: uplink.address_a().into(),
+            ..plan
+        });
+        Some(Self {
+            house,
+            _uplink: uplink,
+        })
+    }
+
+    /// The endpoint is a process of its own.
+    fn with_endpoint() -> Option<Self> {
+        Self::new(Plan {
+            coordinator: json!({"endpoint": {"mode": "remote"}}),
+            ..Plan::default()
+        })
+    }
+
+    fn client(&self, login: SocketAddr, more: &[&str]) -> Process {
+        let client = self
+            .house
+            .client(login, "test1", &[&PLAYS[..], more].concat());
+        on_map(&client);
+        client
+    }
+
+    fn closed(&self) -> usize {
+        self.house.server.events("connection-closed").len()
+    }
+}
+
+/// Waits until the client that lost its server at `lost` is on the map again. Its own connection was never
+/// closed: it would have had to make another one.
+fn back(node: &Process, client: &mut Process, from: usize, lost: Instant, what: &str) {
+    client.event_from(0, "reentered", LONG, |_| true);
+    let took = lost.elapsed().as_millis();
+    node.event_from(from, "reentry-done", LONG, |_| true);
+    println!("{what}: back on the map {took} ms after it");
+    client.terminate();
+    good_end_after(client, 1);
+    assert_eq!(node.events("reentry-failed"), Vec::<Value>::new());
+    assert_eq!(node.events("stopped"), Vec::<Value>::new());
+}
+
+#[test]
+fn the_coordinator_is_killed_and_the_game_goes_on() {
+    let Some(mut lab) = Lab::with_endpoint() else {
+        return;
+    };
+    let (node, login) = lab.house.playing(&NodePlan::default());
+    let mut client = lab.client(login, &["--seconds", "0"]);
+    let at = goes_on_over(&node, 0, "direct");
+    until_standby(&node, at, "wss");
+    let closed = lab.closed();
+    lab.house.coordinator.kill();
+    lab.house.coordinator.exit(PATIENCE);
+    let at = goes_on_over(&node, node.mark(), "direct");
+    lab.house.restart_coordinator();
+    // The session of before, and none that was ended meanwhile.
+    assert_eq!(lab.house.endpoint_serves(0), (1, 0));
+    logged(&lab.house.coordinator, 0, "signaling socket open");
+    until_standby(&node, at, "wss");
+    goes_on_over(&node, node.mark(), "direct");
+    assert_eq!(
+        lab.closed(),
+        closed,
+        "a socket of the game server was closed"
+    );
+    client.terminate();
+    let summary = good_end_without_reentry(&mut client);
+    let endpoint = lab.house.endpoint.as_ref().unwrap();
+    compare_all(&[&client], &[&node], &lab.house.server, endpoint);
+    assert_eq!(node.events("stopped"), Vec::<Value>::new());
+    println!(
+        "kill -9 of the coordinator: largest gap {:.1} ms",
+        summary["largest_gap_ms"].as_f64().unwrap()
+    );
+}
+
+#[test]
+fn the_endpoint_is_killed_and_the_player_is_on_the_map_again() {
+    let Some(mut lab) = Lab::with_endpoint() else {
+        return;
+    };
+    let (node, login) = lab.house.playing(&NodePlan::default());
+    let mut client = lab.client(login, &["--seconds", "0", "--reentry"]);
+    goes_on_over(&node, 0, "direct");
+    let (from, lost) = (node.mark(), Instant::now());
+    let endpoint = lab.house.endpoint.as_mut().unwrap();
+    endpoint.kill();
+    endpoint.exit(PATIENCE);
+    lab.house.start_endpoint();
+    back(
+        &node,
+        &mut client,
+        from,
+        lost,
+        "kill -9 of the endpoint, which is started again",
+    );
+}
+
+/// A hosted zone, whose host dies while the client of `more` plays on it.
+fn the_host_of_a_zone_dies(server: &[&str], more: &[&str], before: &str, what: &str) {
+    let plan = Plan {
+        server_arguments: server,
+        ..Plan::default()
+    };
+    let Some(mut lab) = Lab::new(plan) else {
+        return;
+    };
+    lab.house.add_user("bob");
+    let upstreams = lab.house.make_hosted();
+    let mut host = lab.house.host_with("bob", &upstreams);
+    hosts_the_zone(&host, 0);
+    let (node, login) = lab.house.playing(&NodePlan::default());
+    let more = [&["--seconds", "0", "--reentry"], more].concat();
+    let mut client = lab.client(login, &more);
+    // It is the host that dials the game server.
+    logged(&host, 0, "session granted");
+    client.event(before);
+    let (from, lost) = (node.mark(), Instant::now());
+    host.kill();
+    host.exit(PATIENCE);
+    back(&node, &mut client, from, lost, what);
+}
+
+#[test]
+fn the_host_of_a_zone_is_killed_while_its_player_walks() {
+    the_host_of_a_zone_dies(&[], &[], "on-map", "kill -9 of a zone's host");
+}
+
+#[test]
+fn the_host_of_a_zone_is_killed_while_its_player_fights() {
+    // The game server refuses whoever is in a fight for its ten seconds.
+    let what = "kill -9 of a zone's host in a fight";
+    the_host_of_a_zone_dies(&[], &["--attacks", "1"], "attacked", what);
+}
+
+#[test]
+fn the_host_of_a_zone_is_killed_and_its_player_has_a_pin_code() {
+    let pin = ["--pin", "4821"];
+    let what = "kill -9 of a zone's host, with a pin code";
+    the_host_of_a_zone_dies(&pin, &pin, "on-map", what);
+}
