@@ -27,6 +27,8 @@ SetDateSave off
 !define LINK "Software\Classes\warp"
 ; As in tauri.conf.json: where the launcher keeps what it keeps.
 !define DATA "io.warplauncher.desktop"
+; Who notifications are from.
+!define NOTIFIER "Software\Classes\AppUserModelId\${DATA}"
 !define WEBVIEW2 "Microsoft\EdgeUpdate\Clients\{F3017226-FE2A-4295-8BDF-00C3A9A7E4C5}"
 ; Microsoft's small installer of it, which fetches the rest.
 !define WEBVIEW2_SETUP "https://go.microsoft.com/fwlink/p/?LinkId=2124703"
@@ -95,7 +97,8 @@ Function ${UN}EndOne
   Abort
   end:
   ; Games end with it: they are in its job.
-  nsExec::Exec 'taskkill /F /IM $R5'
+  ; By its whole name: a folder of downloads is looked into first.
+  nsExec::Exec '"$SYSDIR\taskkill.exe" /F /IM $R5'
   Pop $R4
   Call ${UN}WaitFree
   ${If} $R1 == 1
@@ -135,13 +138,21 @@ Function .onInit
   ${IfNot} ${Errors}
     StrCpy $Start 1
   ${EndIf}
-  ; Quoted where a slash is in them: FileFunc ends an option at the next one.
+  ; As it stands there: FileFunc would take quotes off.
   StrCpy $Arguments ""
-  ClearErrors
-  ${GetOptions} $R0 "/ARGS" $R1
-  ${IfNot} ${Errors}
-    StrCpy $Arguments $R1
-  ${EndIf}
+  StrCpy $R2 0
+  ${Do}
+    StrCpy $R3 $R0 7 $R2
+    ${If} $R3 == ""
+      ${ExitDo}
+    ${EndIf}
+    ${If} $R3 == " /ARGS "
+      IntOp $R2 $R2 + 7
+      StrCpy $Arguments $R0 "" $R2
+      ${ExitDo}
+    ${EndIf}
+    IntOp $R2 $R2 + 1
+  ${Loop}
 FunctionEnd
 
 Section
@@ -155,6 +166,9 @@ Section
   WriteRegStr HKCU "${LINK}" "URL Protocol" ""
   WriteRegStr HKCU "${LINK}\DefaultIcon" "" "$INSTDIR\${PROGRAM},0"
   WriteRegStr HKCU "${LINK}\shell\open\command" "" '"$INSTDIR\${PROGRAM}" "%1"'
+
+  WriteRegStr HKCU "${NOTIFIER}" "DisplayName" "${NAME}"
+  WriteRegStr HKCU "${NOTIFIER}" "IconUri" "$INSTDIR\${PROGRAM}"
 
   WriteRegStr HKCU "${UNINSTALL}" "DisplayName" "${NAME}"
   WriteRegStr HKCU "${UNINSTALL}" "DisplayVersion" "${VERSION}"
@@ -172,6 +186,13 @@ SectionEnd
 Section
   ReadRegStr $R0 HKLM "SOFTWARE\WOW6432Node\${WEBVIEW2}" "pv"
   ReadRegStr $R1 HKCU "Software\${WEBVIEW2}" "pv"
+  ; Removed again, it says so with a version of zeros.
+  ${If} $R0 == "0.0.0.0"
+    StrCpy $R0 ""
+  ${EndIf}
+  ${If} $R1 == "0.0.0.0"
+    StrCpy $R1 ""
+  ${EndIf}
   ${If} "$R0$R1" == ""
     DetailPrint "Microsoft's WebView2 runtime is missing"
     MessageBox MB_YESNO|MB_ICONINFORMATION \
@@ -212,6 +233,7 @@ Section "Uninstall"
   Delete "$INSTDIR\uninstall.exe"
   Delete "$SMPROGRAMS\${NAME}.lnk"
   DeleteRegKey HKCU "${UNINSTALL}"
+  DeleteRegKey HKCU "${NOTIFIER}"
   ; The link may lead to another copy meanwhile.
   ReadRegStr $R0 HKCU "${LINK}\shell\open\command" ""
   ${If} $R0 == '"$INSTDIR\${PROGRAM}" "%1"'

@@ -189,8 +189,9 @@ pub(crate) fn ask_before_window<R: Runtime>(
             return;
         }
         if let Err(error) = open(&app) {
-            tracing::error!(%error, "the window cannot be opened");
-            crate::end(app);
+            crate::not_opened(&error);
+            app.state::<House>().end().await;
+            app.exit(1);
         }
     });
 }
@@ -315,6 +316,7 @@ pub(crate) fn notify<R: Runtime>(app: &AppHandle<R>, text: String) {
     tauri::async_runtime::spawn_blocking(move || {
         let mut notification = notify_rust::Notification::new();
         notification.summary(&app.package_info().name).body(&text);
+        crate::system::sign(&mut notification, &app.config().identifier);
         // What Linux and macOS give back could be used to close it, and Windows gives nothing.
         let shown = notification.show().map(|_| ());
         if let Err(error) = shown {

@@ -49,7 +49,7 @@ use clap::Parser as _;
 use tauri::{AppHandle, Manager as _, Runtime, WindowEvent};
 use tauri_plugin_deep_link::DeepLinkExt as _;
 use tauri_plugin_window_state::StateFlags;
-use warp_observe::{ObserveConfig, Recent};
+use warp_observe::{LogFile, ObserveConfig, Recent};
 use warp_protocol::Problem;
 
 use crate::{
@@ -66,6 +66,9 @@ pub(crate) const VERSION: &str = match option_env!("WARP_VERSION") {
     None => env!("CARGO_PKG_VERSION"),
 };
 
+/// Days of which the log is kept.
+const LOGS_KEPT: usize = 3;
+
 fn main() -> ExitCode {
     let options = Options::try_parse().unwrap_or_else(|error| {
         system::say("Warp Launcher", &error.to_string());
@@ -77,17 +80,22 @@ fn main() -> ExitCode {
     match run(options) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
-            eprintln!("warp-launcher: the window could not be opened: {error}");
-            system::say(
-                "The window of Warp Launcher could not be opened",
-                &format!(
-                    "{error}\n\nRestart Windows, or install Warp Launcher again. If that does not help, \
-                     send this message to the people who run your server."
-                ),
-            );
+            not_opened(&error);
             ExitCode::FAILURE
         }
     }
+}
+
+/// Says that there is no window, and what to do.
+pub(crate) fn not_opened(error: &tauri::Error) {
+    eprintln!("warp-launcher: the window could not be opened: {error}");
+    system::say(
+        "The window of Warp Launcher could not be opened",
+        &format!(
+            "{error}\n\nRestart Windows, or install Warp Launcher again. If that does not help, \
+             send this message to the people who run your server."
+        ),
+    );
 }
 
 fn run(options: Options) -> tauri::Result<()> {
@@ -131,7 +139,7 @@ fn run(options: Options) -> tauri::Result<()> {
 fn set_up(app: &AppHandle, options: &Options) -> tauri::Result<()> {
     let data = app.path().app_data_dir()?;
     let mut places = options.resolve(&data, &app.path().app_config_dir()?);
-    let (debug, recent) = logging(&places);
+    let (debug, recent) = logging(&places, &app.path().app_log_dir()?);
     app.manage(recent);
     let shipped = take_shipped_profile(&mut places);
     let updates = data.join("updates");
@@ -215,15 +223,26 @@ fn take_shipped_profile(places: &mut Places) -> Result<(), Problem> {
     Ok(())
 }
 
-/// Logs as the configuration says; where it says nothing that can be read, as it does by default.
-/// Gives the switch for debug logging, and the last lines.
-fn logging(places: &Places) -> (DebugSwitch, Recent) {
+/// Logs as the configuration says; where it says nothing that can be read, as it does by default. Also
+/// to files in `folder`: who starts the program with a click has no terminal, and who has no page has
+/// nothing else. Gives the switch for debug logging, and the last lines.
+fn logging(places: &Places, folder: &Path) -> (DebugSwitch, Recent) {
     let settings = settings::load(places.config.as_deref()).unwrap_or_default();
-    let config = ObserveConfig {
+    let config = |file| ObserveConfig {
         default_filter: settings.config.logging.level.name().into(),
+        file,
         ..ObserveConfig::default()
     };
-    match warp_observe::init(config) {
+    let file = LogFile {
+        path: folder.join("launcher.log"),
+        keep: LOGS_KEPT,
+    };
+    let observe = warp_observe::init(config(Some(file))).or_else(|error| {
+        let observe = warp_observe::init(config(None));
+        tracing::warn!(%error, "the log is not written to a file");
+        observe
+    });
+    match observe {
         Ok(observe) => {
             let recent = observe.recent().clone();
             let switch = Arc::new(move |on| {

@@ -6,6 +6,6 @@ mod linux;
 mod windows;
 
 #[cfg(target_os = "linux")]
-pub(crate) use linux::{can_have_tray, prepare, say, serves_pages_at};
+pub(crate) use linux::{can_have_tray, prepare, say, serves_pages_at, sign};
 #[cfg(windows)]
-pub(crate) use windows::{can_have_tray, prepare, say, serves_pages_at};
+pub(crate) use windows::{can_have_tray, prepare, say, serves_pages_at, sign};

@@ -105,6 +105,15 @@ pub(crate) struct Updates {
     has_failed: bool,
 }
 
+/// What a package is installed for.
+#[derive(Clone, Copy)]
+enum Purpose<'a> {
+    /// This newer version is tried.
+    Trial(&'a str),
+    /// It is the version before `from`, which did not do.
+    Back { from: &'a str },
+}
+
 #[derive(Default)]
 struct Inner {
     state: UpdateState,
@@ -346,8 +355,14 @@ impl Updates {
         let installed = match self.asker() {
             Ok(asker) => {
                 app.state::<House>().end().await;
-                self.put(app, &asker.key, &offer, checked.bytes, Some(&version))
-                    .await
+                self.put(
+                    app,
+                    &asker.key,
+                    &offer,
+                    checked.bytes,
+                    Purpose::Trial(&version),
+                )
+                .await
             }
             Err(problem) => Err(problem),
         };
@@ -396,7 +411,7 @@ impl Updates {
         }
     }
 
-    /// Has a package installed; `on_trial` names the version that is then tried. Tauri's updater does it,
+    /// Has a package installed. Tauri's updater does it,
     /// which on Windows knows installers only: a bare program is replaced here.
     async fn put<R: Runtime>(
         &self,
@@ -404,12 +419,12 @@ impl Updates {
         key: &str,
         offer: &Offer,
         bytes: Vec<u8>,
-        on_trial: Option<&str>,
+        purpose: Purpose<'_>,
     ) -> Result<(), Problem> {
         if !(cfg!(windows) && bundle() == Bundle::Portable) {
-            return self.hand_over(app, key, offer, bytes, on_trial).await;
+            return self.hand_over(app, key, offer, bytes, purpose).await;
         }
-        if let Some(version) = on_trial {
+        if let Purpose::Trial(version) = purpose {
             self.store.begin_trial(version)?;
         }
         let program = self.program()?;
@@ -419,7 +434,7 @@ impl Updates {
         });
         let replaced = replaced.await.unwrap_or_else(|error| Err(error.into()));
         replaced.map_err(|error| {
-            if let Some(version) = on_trial {
+            if let Purpose::Trial(version) = purpose {
                 // That there is no trial is what counts; why is told below.
                 let _ = self.store.passed(version);
             }
@@ -427,14 +442,14 @@ impl Updates {
         })
     }
 
-    /// Has a package installed by Tauri's updater; `on_trial` names the version that is then tried.
+    /// Has a package installed by Tauri's updater. On Windows this process ends in it.
     async fn hand_over<R: Runtime>(
         &self,
         app: &AppHandle<R>,
         key: &str,
         offer: &Offer,
         bytes: Vec<u8>,
-        on_trial: Option<&str>,
+        purpose: Purpose<'_>,
     ) -> Result<(), Problem> {
         let fault = |error: String| {
             Problem::new(ProblemCode::UpdateNotInstalled, &offer.version).with_detail(error)
@@ -454,16 +469,25 @@ impl Updates {
             .pubkey(key)
             .endpoints(vec![endpoint])
             .map_err(|error| fault(error.to_string()))?;
-        if on_trial.is_none() {
-            // Going back is what was asked for.
-            builder = builder.version_comparator(|_, _| true);
+        if let Purpose::Back { from } = purpose {
+            let (store, from, app) = (self.store.clone(), from.to_owned(), app.clone());
+            builder = builder
+                // Going back is what was asked for.
+                .version_comparator(|_, _| true)
+                // Nothing after the installer's start is done by this process.
+                .on_before_exit(move || {
+                    if let Err(problem) = store.went_back(&from) {
+                        tracing::warn!(%problem, "that it was gone back from is not kept");
+                    }
+                    app.cleanup_before_exit();
+                });
         }
         let update = builder
             .build()
             .and_then(|updater| updater.restore_update(manifest))
             .map_err(|error| fault(error.to_string()))?
             .ok_or_else(|| fault("it is no newer version".into()))?;
-        if let Some(version) = on_trial {
+        if let Purpose::Trial(version) = purpose {
             self.store.begin_trial(version)?;
         }
         let installed = tokio::task::spawn_blocking(move || update.install(bytes)).await;
@@ -471,7 +495,7 @@ impl Updates {
             .map_err(|error| error.to_string())
             .and_then(|result| result.map_err(|error| error.to_string()));
         if let Err(error) = installed {
-            if let Some(version) = on_trial {
+            if let Purpose::Trial(version) = purpose {
                 self.store.passed(version)?;
             }
             return Err(fault(error));
@@ -563,7 +587,8 @@ impl Updates {
                 Some(offer) => {
                     let asker = self.asker()?;
                     app.state::<House>().end().await;
-                    self.put(app, &asker.key, offer, bytes, None).await?;
+                    self.put(app, &asker.key, offer, bytes, Purpose::Back { from: &from })
+                        .await?;
                 }
                 None => {
                     let program = self.program()?;

@@ -58,6 +58,7 @@ impl Operator {
             platform: PLATFORM.parse().unwrap(),
             percentage: 100,
             notes: format!("What is new in {version}."),
+            date: std::time::SystemTime::now(),
         };
         let key = read_key(&self.folder.path().join("key"), None).unwrap();
         publication

@@ -91,7 +91,7 @@ pub(crate) const WINDOWS: &[Package] = &[
     library("cargo-web"),
     library("rust-web-clippy"),
     library("rust-web-src"),
-    tool("gcc-mingw-w64-x86-64-posix", "x86_64-w64-mingw32-gcc"),
+    tool("gcc-mingw-w64-x86-64-posix", "x86_64-w64-mingw32-gcc-posix"),
 ];
 /// For Microsoft's own target: what compiles a program's icon and manifest.
 pub(crate) const MSVC: &[Package] = &[tool("llvm", "llvm-rc")];

@@ -25,6 +25,9 @@ pub(crate) fn prepare() -> Result<(), u8> {
 /// Nothing beside what is printed.
 pub(crate) fn say(_: &str, _: &str) {}
 
+/// Who a notification is from. Here it is known by the program's name.
+pub(crate) fn sign(_: &mut notify_rust::Notification, _: &str) {}
+
 /// Whether the web view asks for the launcher's own pages like this. They have a scheme of their own.
 pub(crate) fn serves_pages_at(_: &tauri::Url) -> bool {
     false

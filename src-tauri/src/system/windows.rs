@@ -24,6 +24,14 @@ pub(crate) fn can_have_tray() -> bool {
     true
 }
 
+/// Who a notification is from: the installer has registered the name and icon for this identifier. From
+/// one that was not installed Windows shows it as another program's.
+pub(crate) fn sign(notification: &mut notify_rust::Notification, identifier: &str) {
+    if tauri::utils::platform::bundle_type().is_some() {
+        notification.app_id(identifier);
+    }
+}
+
 /// Whether the web view asks for the launcher's own pages like this: the scheme is taken, so it is a host.
 pub(crate) fn serves_pages_at(url: &tauri::Url) -> bool {
     url.host_str() == Some("tauri.localhost")

@@ -416,10 +416,11 @@ impl<'a> Installed<'a> {
         // Nobody may wait for a reader.
         std::thread::spawn(move || lines.count());
 
-        let config = format!("{}\\again.json", self.user_name());
+        // With a space, so that it is quoted.
+        let config = format!("--config={}\\once more.json", self.user_name());
         let mut install = self.wine.start(&self.user, LIMIT, installer);
         install.env("DISPLAY", &display.name);
-        install.args(["/P", "/R", "/UPDATE", "/ARGS", "--config", &config]);
+        install.args(["/P", "/R", "/UPDATE", "/ARGS", &config]);
         exec::run(&mut install).context("installing over it")?;
         for (name, program) in [("the launcher", &mut running), ("warp-node", &mut node)] {
             let began = Instant::now();
@@ -433,7 +434,7 @@ impl<'a> Installed<'a> {
         self.is_complete()?;
         display.wait_for(MESSAGE)?;
         if !started_with(&config)? {
-            bail!("the launcher was not started again with --config {config}");
+            bail!("the launcher was not started again with {config}");
         }
         Ok(())
     }
@@ -474,22 +475,27 @@ impl<'a> Installed<'a> {
         if let Some(left) = left.iter().find(|left| left.exists()) {
             bail!("the uninstaller left {}", left.display());
         }
-        if !self.link().is_empty() || !self.listed().is_empty() {
+        let notifier =
+            self.registry(r"HKCU\Software\Classes\AppUserModelId\io.warplauncher.desktop");
+        if !self.link().is_empty() || !self.listed().is_empty() || !notifier.is_empty() {
             bail!("the uninstaller left something in the registry");
         }
         Ok(())
     }
 }
 
-/// Whether a launcher runs whose command line ends with this file.
-fn started_with(config: &str) -> Result<bool> {
+/// Whether a launcher runs that was given this argument.
+fn started_with(argument: &str) -> Result<bool> {
     for process in std::fs::read_dir("/proc")? {
         // It has ended meanwhile, or is another person's.
         let Ok(line) = std::fs::read(process?.path().join("cmdline")) else {
             continue;
         };
-        let line = String::from_utf8_lossy(&line).replace('\0', " ");
-        if line.contains("warp-launcher.exe") && line.trim_end().ends_with(config) {
+        let line = String::from_utf8_lossy(&line);
+        let mut words = line.split('\0');
+        if words.any(|word| word.ends_with("warp-launcher.exe"))
+            && words.any(|word| word == argument)
+        {
             return Ok(true);
         }
     }

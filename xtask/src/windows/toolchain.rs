@@ -47,6 +47,20 @@ fn root(workspace: &Workspace) -> PathBuf {
     workspace.target_dir.join("windows")
 }
 
+/// Where standard libraries are: beside what several clones share, or in the person's cache, where they
+/// outlive a clone.
+fn libraries(workspace: &Workspace) -> PathBuf {
+    let variable = |name| std::env::var_os(name).filter(|value| !value.is_empty());
+    let cache = (variable("XDG_CACHE_HOME").map(PathBuf::from))
+        .or_else(|| Some(PathBuf::from(variable("HOME")?).join(".cache")));
+    match cache {
+        Some(cache) if workspace.target_dir.starts_with(&workspace.root) => {
+            cache.join("warp-launcher/windows")
+        }
+        _ => root(workspace),
+    }
+}
+
 /// The compiler, and how its standard library is built: what was compiled with others cannot be used.
 fn compiler() -> Result<String> {
     let compiler = exec::capture(Command::new(RUSTC).arg("-vV"))?;
@@ -96,8 +110,9 @@ impl<'a> Toolchain<'a> {
         let _ = std::fs::remove_dir_all(&sysroot);
         // It was compiled with another standard library.
         let _ = std::fs::remove_dir_all(tools.target_dir().join(target));
-        let build = tools.root.join("std-build");
-        let built = build_std(target, &tools.root.join("std"), &build)?;
+        let here = libraries(workspace);
+        let build = here.join("std-build");
+        let built = build_std(target, &here.join("std"), &build)?;
         let libraries = sysroot.join("lib/rustlib").join(target).join("lib");
         std::fs::create_dir_all(&libraries)?;
         for entry in std::fs::read_dir(&built).with_context(|| built.display().to_string())? {
@@ -114,7 +129,7 @@ impl<'a> Toolchain<'a> {
     }
 
     fn sysroot(&self) -> PathBuf {
-        self.root.join(match self.target {
+        libraries(self.workspace).join(match self.target {
             MSVC => "sysroot-msvc",
             _ => "sysroot",
         })
@@ -163,7 +178,7 @@ impl<'a> Toolchain<'a> {
             cargo.env(self.variable("LINKER"), "x86_64-w64-mingw32-gcc-posix");
         } else {
             // Some dependencies bring C, which nothing is linked with.
-            for (name, program) in [("CC", "gcc-posix"), ("CXX", "g++-posix"), ("AR", "ar")] {
+            for (name, program) in [("CC", "gcc-posix"), ("AR", "ar")] {
                 let name = format!("{name}_{}", self.target.replace('-', "_"));
                 cargo.env(name, format!("x86_64-w64-mingw32-{program}"));
             }

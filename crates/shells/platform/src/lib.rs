@@ -4,7 +4,7 @@
 //! | item | Unix | Windows |
 //! |---|---|---|
 //! | [`game::Process`] | `warp-keeper` and a process group | a Job Object |
-//! | [`Signals`] | SIGTERM, Ctrl-C | Ctrl-C, Ctrl-Break, the console's closing, the end of the sign-in |
+//! | [`Signals`] | SIGTERM, Ctrl-C | of programs without a window: Ctrl-C, Ctrl-Break, the console's closing, signing out, shutdown |
 //! | [`Hangup`] | SIGHUP | never |
 //! | [`make_private`], [`make_private_folder`], [`open_to_others`] | modes 0600 and 0700 | what the folder allows: a person's own folders are hers alone |
 //! | [`is_executable`] | a bit of the mode | every file |

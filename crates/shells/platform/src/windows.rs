@@ -21,7 +21,8 @@ const NOT_REMOVED: u32 = 0x1 | 0x2;
 pub const FIREWALL_ASKS: bool = true;
 
 /// Requests to end this program: Ctrl-C, Ctrl-Break, its console's window closed, the person signing
-/// out, the machine shutting down. After the last three the system waits some seconds for its end.
+/// out, the machine shutting down. After the last three the system waits some seconds for its end; a
+/// program with a window of its own is told of none of them this way.
 #[derive(Debug)]
 pub struct Signals {
     interrupt: CtrlC,

@@ -92,6 +92,8 @@ pub struct Publication<'a> {
     pub percentage: u8,
     /// What is new.
     pub notes: String,
+    /// When.
+    pub date: SystemTime,
 }
 
 impl Publication<'_> {
@@ -119,7 +121,6 @@ impl Publication<'_> {
                 &"a percentage is 0 to 100, and notes are 8 KiB at most",
             ));
         }
-        let now = SystemTime::now().duration_since(UNIX_EPOCH);
         let note = SignedNote {
             file: name.to_owned(),
             version: self.version.to_string(),
@@ -129,7 +130,11 @@ impl Publication<'_> {
         let signature = sign(
             &bytes,
             key,
-            &note.to_comment(now.map_or(0, |at| at.as_secs())),
+            &note.to_comment(
+                self.date
+                    .duration_since(UNIX_EPOCH)
+                    .map_or(0, |at| at.as_secs()),
+            ),
         )?;
         let release = Release {
             version: note.version,
@@ -137,7 +142,7 @@ impl Publication<'_> {
             size: bytes.len() as u64,
             percentage: self.percentage,
             notes: self.notes,
-            pub_date: OffsetDateTime::now_utc()
+            pub_date: OffsetDateTime::from(self.date)
                 .format(&Rfc3339)
                 .unwrap_or_default(),
         };

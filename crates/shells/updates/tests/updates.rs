@@ -80,6 +80,7 @@ impl Operator {
             platform: PLATFORM.parse().unwrap(),
             percentage: 100,
             notes: format!("What is new in {version}."),
+            date: std::time::SystemTime::now(),
         };
         let key = read_key(&self.path("key"), None).unwrap();
         publication.publish(&self.path("updates"), &key).unwrap()

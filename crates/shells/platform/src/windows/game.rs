@@ -16,6 +16,10 @@ use crate::game::{Exit, Launch, NotStarted};
 /// How often is looked whether a program that handed over has left nothing behind.
 const LOOK: Duration = Duration::from_millis(500);
 
+/// Of `CreateProcessW`. They are set together: the last call counts, and process-wrap's comes before.
+const CREATE_SUSPENDED: u32 = 0x4;
+const CREATE_NO_WINDOW: u32 = 0x0800_0000;
+
 /// A game that was started. Dropped: it is ended.
 pub struct Process {
     pid: u32,
@@ -109,7 +113,8 @@ fn start_in_job(command: Command) -> io::Result<(Box<dyn ChildWrapper>, Option<J
     let mut suspended = CommandWrap::from(command);
     suspended.wrap(JobObject);
     let child = suspended.spawn_with(|command| {
-        let child = command.spawn()?;
+        // A game that is a console program, such as the practice client, opens no black window.
+        let child = command.creation_flags(CREATE_SUSPENDED | CREATE_NO_WINDOW).spawn()?;
         job = ending_job(&child)
             .inspect_err(|error| {
                 tracing::warn!(%error, "without a Job Object the game goes on when the launcher is killed");

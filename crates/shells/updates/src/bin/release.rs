@@ -8,7 +8,11 @@
     reason = "a command line tool: the terminal is its output"
 )]
 
-use std::{path::PathBuf, process::ExitCode};
+use std::{
+    path::PathBuf,
+    process::ExitCode,
+    time::{Duration, SystemTime},
+};
 
 use clap::{Parser, Subcommand};
 use semver::Version;
@@ -20,6 +24,9 @@ use warp_updates::{
     Asker,
     publish::{self, Publication},
 };
+
+/// The last second of the year 9999: what RFC 3339 can write.
+const LATEST: u64 = 253_402_300_799;
 
 /// Keys, signatures and releases of the launcher.
 #[derive(Parser)]
@@ -68,6 +75,9 @@ enum Command {
         /// What is new.
         #[arg(long, default_value = "")]
         notes: String,
+        /// When it is published, in seconds since 1970; without it, now.
+        #[arg(long, value_name = "SECONDS", env = "SOURCE_DATE_EPOCH", value_parser = date)]
+        date: Option<SystemTime>,
     },
     /// Sign a file that people download: FILE.minisig, which `minisign -V` reads.
     Sign {
@@ -145,6 +155,7 @@ fn run(command: Command) -> Result<String, Box<dyn std::error::Error>> {
             platform,
             percentage,
             notes,
+            date,
         } => {
             let password = password(password_file)?;
             let key = publish::read_key(&key, password.as_ref())?;
@@ -155,6 +166,7 @@ fn run(command: Command) -> Result<String, Box<dyn std::error::Error>> {
                 platform,
                 percentage,
                 notes,
+                date: date.unwrap_or_else(SystemTime::now),
             };
             Ok(publication.publish(&to, &key)?.display().to_string())
         }
@@ -247,4 +259,12 @@ fn password(file: Option<PathBuf>) -> Result<Option<Secret>, String> {
         return Err(format!("{}: it holds no password", file.display()));
     }
     Ok(Some(Secret::new(first)))
+}
+
+/// A date that the system can count to.
+fn date(text: &str) -> Result<SystemTime, String> {
+    let seconds = text.parse().map_err(|_| "seconds since 1970".to_owned())?;
+    let date = SystemTime::UNIX_EPOCH.checked_add(Duration::from_secs(seconds));
+    date.filter(|_| seconds <= LATEST)
+        .ok_or_else(|| "a date before the year 10000".to_owned())
 }
