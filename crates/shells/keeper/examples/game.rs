@@ -63,7 +63,7 @@ fn main() {
                 }
                 report.tell("told");
             }
-            "--ignore-term" => ignored.push(ignore_term()),
+            "--ignore-term" => ignored.push(warp_platform::Signals::listen().expect("handlers")),
             "--child" => {
                 let program = std::env::current_exe().expect("a path");
                 let mut command = Command::new(program);
@@ -129,12 +129,3 @@ fn parent() -> u32 {
 fn parent() -> u32 {
     0
 }
-
-#[cfg(unix)]
-fn ignore_term() -> tokio::signal::unix::Signal {
-    use tokio::signal::unix::{SignalKind, signal};
-    signal(SignalKind::terminate()).expect("a handler")
-}
-
-#[cfg(not(unix))]
-fn ignore_term() {}
