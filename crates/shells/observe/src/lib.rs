@@ -200,6 +200,8 @@ where
     } else {
         directory
     };
+    // It would make the directory itself, and complain on standard error that it was not there.
+    std::fs::create_dir_all(directory).map_err(|error| refused(error.to_string()))?;
     let files = RollingFileAppender::builder()
         .rotation(Rotation::DAILY)
         .filename_prefix(name)

@@ -39,6 +39,7 @@ pub struct Trial {
 }
 
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
 struct State {
     install: String,
     kept: Option<Kept>,
