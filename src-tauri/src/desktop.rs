@@ -66,6 +66,8 @@ pub(crate) struct Desktop {
 struct Page {
     channel: Option<Channel<Told>>,
     waiting: Vec<Told>,
+    /// Where it is.
+    address: Option<tauri::Url>,
 }
 
 impl Desktop {
@@ -110,6 +112,11 @@ impl Desktop {
         page.channel = Some(channel);
         drop(page);
         self.ready.send_replace(true);
+    }
+
+    /// The window was opened, and loads the page from here.
+    pub(crate) fn page_is_at(&self, address: tauri::Url) {
+        lock(&self.page).address = Some(address);
     }
 
     /// The page is loaded anew: it is waited for again.
@@ -161,10 +168,18 @@ pub(crate) fn show<R: Runtime>(app: &AppHandle<R>) {
 
 /// Loads the page anew; it starts the engine if that does not run.
 pub(crate) fn reload<R: Runtime>(app: &AppHandle<R>) {
-    app.state::<Desktop>().forget_page();
-    if let Some(window) = app.get_webview_window(WINDOW)
-        && let Err(error) = window.reload()
-    {
+    let Some(window) = app.get_webview_window(WINDOW) else {
+        return;
+    };
+    let desktop = app.state::<Desktop>();
+    desktop.forget_page();
+    // Where the process that draws it ended before the page was there, there is nothing to reload.
+    let address = lock(&desktop.page).address.clone();
+    let loading = match address {
+        Some(address) => window.navigate(address),
+        None => window.reload(),
+    };
+    if let Err(error) = loading {
         tracing::warn!(%error, "the page cannot be loaded anew");
     }
     watch_page(app.clone());

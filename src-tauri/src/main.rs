@@ -186,7 +186,7 @@ fn set_up(app: &AppHandle, options: &Options) -> tauri::Result<()> {
 /// keep a script from leading it somewhere, with what it knows in the address.
 fn open_window(app: &AppHandle) -> tauri::Result<()> {
     for window in &app.config().app.windows {
-        tauri::WebviewWindowBuilder::from_config(app, window)?
+        let window = tauri::WebviewWindowBuilder::from_config(app, window)?
             .on_navigation(|url| {
                 let ours = is_ours(url);
                 if !ours {
@@ -196,6 +196,7 @@ fn open_window(app: &AppHandle) -> tauri::Result<()> {
             })
             .on_new_window(|_, _| tauri::webview::NewWindowResponse::Deny)
             .build()?;
+        app.state::<Desktop>().page_is_at(window.url()?);
     }
     desktop::watch_page(app.clone());
     Ok(())

@@ -60,6 +60,15 @@ impl Alone {
     }
 }
 
+/// Whether a page's process is connected: it has the threads for that.
+fn has_begun(pid: u32) -> bool {
+    let threads = fs::read_dir(format!("/proc/{pid}/task"));
+    threads.into_iter().flatten().flatten().any(|thread| {
+        let name = fs::read_to_string(thread.path().join("comm"));
+        name.is_ok_and(|name| name.trim() == "gdbus")
+    })
+}
+
 async fn until(what: &str, test: impl Fn() -> bool) {
     let end = Instant::now() + PATIENCE;
     while !test() {
@@ -73,9 +82,9 @@ async fn without_page() -> Alone {
     for _ in 0..10 {
         let home = Home::new(&json!({}));
         let alone = Alone::start(home, &program("warp-launcher"));
-        until("the page's process", || !alone.painters().is_empty()).await;
-        // The web engine's library ends a launcher whose page's process does not say its number.
-        tokio::time::sleep(Duration::from_millis(60)).await;
+        // Before it is connected to the launcher, the web engine's library would wait for it without end.
+        let connected = || alone.painters().into_iter().any(has_begun);
+        until("the page's process", connected).await;
         for pid in alone.painters() {
             signal(pid, "STOP");
         }
