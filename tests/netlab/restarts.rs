@@ -19,8 +19,7 @@ use warp_tests::digests::compare_all;
 use warp_tests::house::{House, NodePlan, Place, Plan, on_map};
 use warp_tests::process::{PATIENCE, Process};
 use warp_tests::watch::{
-    LONG, goes_on_over, good_end_after, good_end_without_reentry, hosts_the_zone, logged,
-    until_standby,
+    LONG, ends_well_after, goes_on_over, hosts_the_zone, logged, until_standby,
 };
 
 /// What every client here is told: it plays on one map, patiently.
@@ -97,8 +96,7 @@ fn back(node: &Process, client: &mut Process, from: usize, lost: Instant, what: 
     let took = lost.elapsed().as_millis();
     node.event_from(from, "reentry-done", LONG, |_| true);
     println!("{what}: back on the map {took} ms after it");
-    client.terminate();
-    good_end_after(client, 1);
+    ends_well_after(client, 1);
     assert_eq!(node.events("reentry-failed"), Vec::<Value>::new());
     assert_eq!(node.events("stopped"), Vec::<Value>::new());
 }
@@ -127,8 +125,7 @@ fn the_coordinator_is_killed_and_the_game_goes_on() {
         closed,
         "a socket of the game server was closed"
     );
-    client.terminate();
-    let summary = good_end_without_reentry(&mut client);
+    let summary = ends_well_after(&mut client, 0);
     let endpoint = lab.house.endpoint.as_ref().unwrap();
     compare_all(&[&client], &[&node], &lab.house.server, endpoint);
     assert_eq!(node.events("stopped"), Vec::<Value>::new());

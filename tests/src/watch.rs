@@ -49,16 +49,21 @@ pub fn hosts_the_zone(host: &Process, from: usize) {
     });
 }
 
-/// The client was signed in again so many times, and had the connections that a client has: login, char
-/// and map, and char and map again, because it goes back to the character selection.
-pub fn good_end_after(client: &mut Process, reentries: u32) -> Value {
+/// The client was never signed in again, and had the connections that a client has: login, char and
+/// map, and char and map again, because it goes back to the character selection.
+pub fn good_end_without_reentry(client: &mut Process) -> Value {
     let summary = good_end(client, LONG);
-    assert_eq!(summary["reentries"], reentries, "{summary}");
+    assert_eq!(summary["reentries"], 0, "{summary}");
     assert_eq!(summary["connections"], 5, "{summary}");
     summary
 }
 
-/// The same for one that was never signed in again.
-pub fn good_end_without_reentry(client: &mut Process) -> Value {
-    good_end_after(client, 0)
+/// Ends a client that plays on. It was signed in again so many times, and none of its own connections, to
+/// login, char and map, was closed in it: it would have made another one.
+pub fn ends_well_after(client: &mut Process, reentries: u32) -> Value {
+    client.terminate();
+    let summary = good_end(client, LONG);
+    assert_eq!(summary["reentries"], reentries, "{summary}");
+    assert_eq!(summary["connections"], 3, "{summary}");
+    summary
 }
