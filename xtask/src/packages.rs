@@ -93,7 +93,7 @@ pub(crate) const WINDOWS: &[Package] = &[
     library("rust-web-src"),
     tool("gcc-mingw-w64-x86-64-posix", "x86_64-w64-mingw32-gcc-posix"),
 ];
-/// For Microsoft's own target: what compiles a program's icon and manifest.
+/// For Microsoft's own target: what compiles a program's icon and manifest, and archives C.
 pub(crate) const MSVC: &[Package] = &[tool("llvm", "llvm-rc")];
 /// For the tests under Wine. `wine` starts programs; that name may be there without the 64-bit part.
 pub(crate) const WINE: &[Package] = &[tool("wine", "wine"), library("wine64")];

@@ -177,10 +177,12 @@ impl<'a> Toolchain<'a> {
             // Debian has two of it, which differ in their threads.
             cargo.env(self.variable("LINKER"), "x86_64-w64-mingw32-gcc-posix");
         } else {
-            // Some dependencies bring C, which nothing is linked with.
-            for (name, program) in [("CC", "gcc-posix"), ("AR", "ar")] {
+            // Some dependencies bring C, which nothing is linked with; it is put into archives with the
+            // options of Microsoft's `lib`.
+            let programs = [("CC", "x86_64-w64-mingw32-gcc-posix"), ("AR", "llvm-lib")];
+            for (name, program) in programs {
                 let name = format!("{name}_{}", self.target.replace('-', "_"));
-                cargo.env(name, format!("x86_64-w64-mingw32-{program}"));
+                cargo.env(name, program);
             }
         }
         cargo
