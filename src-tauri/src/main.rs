@@ -49,6 +49,7 @@ use clap::Parser as _;
 use tauri::{AppHandle, Manager as _, Runtime, WindowEvent};
 use tauri_plugin_deep_link::DeepLinkExt as _;
 use tauri_plugin_window_state::StateFlags;
+use warp_engine_core::config::LogLevel;
 use warp_observe::{LogFile, ObserveConfig, Recent};
 use warp_protocol::Problem;
 
@@ -226,11 +227,17 @@ fn take_shipped_profile(places: &mut Places) -> Result<(), Problem> {
 
 /// Logs as the configuration says; where it says nothing that can be read, as it does by default. Also
 /// to files in `folder`: who starts the program with a click has no terminal, and who has no page has
-/// nothing else. Gives the switch for debug logging, and the last lines.
+/// nothing else. One line for each change of state at least: the log is looked at when something went
+/// wrong, and then it must have been kept. Gives the switch for debug logging, and the last lines.
 fn logging(places: &Places, folder: &Path) -> (DebugSwitch, Recent) {
     let settings = settings::load(places.config.as_deref()).unwrap_or_default();
     let config = |file| ObserveConfig {
-        default_filter: settings.config.logging.level.name().into(),
+        default_filter: match settings.config.logging.level {
+            LogLevel::Error | LogLevel::Warn => LogLevel::Info,
+            level => level,
+        }
+        .name()
+        .into(),
         file,
         ..ObserveConfig::default()
     };

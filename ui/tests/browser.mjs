@@ -680,6 +680,34 @@ const TESTS = {
     assert.equal(await page.evaluate(() => localStorage.getItem("warp.user")), null);
   },
 
+  "who signs out in play is asked first": async (page) => {
+    const ui = await toZones(page);
+    await ui.emit(...world.playUntilReady);
+    await ui.at("live").waitFor();
+    const signOuts = async () => (await ui.commands()).filter((cmd) => cmd.command === "sign-out").length;
+    await ui.at("sign-out").click();
+    assert.match(await ui.text("sign-out"), /Your game ends/);
+    await page.keyboard.press("Escape");
+    assert.equal(await ui.text("sign-out"), "");
+    assert.equal(await signOuts(), 0);
+    await ui.at("sign-out").click();
+    await ui.at("sign-out").click();
+    await ui.sent("sign-out");
+  },
+
+  "what gets the focus does not push the window's page up": async (page) => {
+    const ui = await toZones(page);
+    await ui.at("diagnostics-toggle").click();
+    await ui.at("diagnostics").waitFor();
+    // As focus, search and a script do: everything that can be scrolled is asked to.
+    const moved = await page.evaluate(() => {
+      document.querySelector('[data-testid="spoken"]').scrollIntoView();
+      for (const one of document.querySelectorAll("html, body, #app, .frame")) one.scrollTop = 1000;
+      return ["html", "body", "#app", ".frame"].map((one) => document.querySelector(one).scrollTop);
+    });
+    assert.deepEqual(moved, [0, 0, 0, 0]);
+  },
+
   "the theme follows the system, then the person, and is kept": async (page) => {
     const ui = ids(page);
     await ui.at("submit").waitFor();

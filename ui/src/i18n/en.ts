@@ -18,6 +18,7 @@ export const en: Texts = {
     practiceHint: "It runs inside this launcher, on this computer alone. Nothing leaves it.",
     console: "Console",
     signOut: "Sign out",
+    signOutPlaying: "Your game ends. Sign out?",
     version: (version) => `Version ${version}`,
   },
   settings: {

@@ -18,6 +18,7 @@ export const es: Texts = {
     practiceHint: "Funciona dentro de este launcher, solo en este equipo. Nada sale de él.",
     console: "Consola",
     signOut: "Cerrar sesión",
+    signOutPlaying: "El juego se cerrará. ¿Salir?",
     version: (version) => `Versión ${version}`,
   },
   settings: {

@@ -18,6 +18,7 @@ export const id: Texts = {
     practiceHint: "Berjalan di dalam launcher ini, hanya di komputer ini. Tidak ada yang keluar.",
     console: "Konsol",
     signOut: "Keluar",
+    signOutPlaying: "Game akan berakhir. Keluar?",
     version: (version) => `Versi ${version}`,
   },
   settings: {

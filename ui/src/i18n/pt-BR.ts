@@ -18,6 +18,7 @@ export const ptBR: Texts = {
     practiceHint: "Roda dentro deste launcher, só neste computador. Nada sai daqui.",
     console: "Console",
     signOut: "Sair",
+    signOutPlaying: "O jogo será encerrado. Sair?",
     version: (version) => `Versão ${version}`,
   },
   settings: {

@@ -61,6 +61,8 @@ export interface Texts {
     practiceHint: string;
     console: string;
     signOut: string;
+    /** The same while a game runs, as a question. */
+    signOutPlaying: string;
     version: (version: string) => string;
   };
   settings: {

@@ -18,6 +18,7 @@ export const th: Texts = {
     practiceHint: "ทำงานอยู่ในลันเชอร์นี้ บนเครื่องนี้เท่านั้น ไม่มีอะไรส่งออกไปข้างนอก",
     console: "คอนโซล",
     signOut: "ออกจากระบบ",
+    signOutPlaying: "เกมจะปิดลง ออกจากระบบ?",
     version: (version) => `เวอร์ชัน ${version}`,
   },
   settings: {

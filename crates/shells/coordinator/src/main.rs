@@ -313,6 +313,8 @@ fn start_logging(command: &Command) -> Result<Observe, Failure> {
     let LogConfig { format, file, keep } = log.unwrap_or_default();
     let config = ObserveConfig {
         json: format == LogFormat::Json,
+        // Either: a service's standard error is kept by the system as well.
+        stderr: file.is_none(),
         file: file.map(|path| LogFile { path, keep }),
         ..ObserveConfig::default()
     };

@@ -45,7 +45,7 @@ pub struct ObserveConfig {
     /// Write to standard error. False: nothing is written, for a program whose standard error
     /// nobody can see.
     pub stderr: bool,
-    /// Write here instead.
+    /// Write here too.
     pub file: Option<LogFile>,
 }
 
@@ -115,16 +115,18 @@ pub fn init(config: ObserveConfig) -> Result<Observe, ObserveError> {
         .unwrap_or(config.default_filter);
     let (filter, handle) = reload::Layer::new(parse(&base)?);
     let json = config.json;
-    let lines = match &config.file {
+    let file = match &config.file {
         Some(file) => Some(to_file(file, json)?),
-        None => config.stderr.then(|| to_stderr(json)),
+        None => None,
     };
+    let stderr = config.stderr.then(|| to_stderr(json));
     let recent = Recent::default();
     // The filter lies directly on the registry, so that its handle has a type that can be named.
     tracing_subscriber::registry()
         .with(filter)
         .with(recent.clone())
-        .with(lines)
+        .with(file)
+        .with(stderr)
         .try_init()
         .map_err(|_| ObserveError::Twice)?;
     Ok(Observe {
