@@ -128,6 +128,8 @@ export interface Model {
   kept: TokenStore | null;
   attempt: Attempt | null;
   signInProblem: Problem | null;
+  /** Somebody has been signed in since the window was opened. */
+  hadAccount: boolean;
   samples: Sample[];
   moves: Move[];
   streams: StreamRow[];
@@ -146,6 +148,7 @@ export const INITIAL: Model = {
   kept: null,
   attempt: null,
   signInProblem: null,
+  hadAccount: false,
   samples: [],
   moves: [],
   streams: [],
@@ -209,7 +212,7 @@ export function fold(before: Model, event: Event, at: number): Model {
   const model: Model = { ...before, snapshot: apply(before.snapshot, event) };
   switch (event.event) {
     case "signed-in": {
-      const done = { ...model, attempt: null, signInProblem: null, kept: event.kept };
+      const done = { ...model, attempt: null, signInProblem: null, hadAccount: true, kept: event.kept };
       return event.kept === "memory-no-keyring" ? notice(done, { kind: "not-kept" }) : done;
     }
     case "signed-out":
