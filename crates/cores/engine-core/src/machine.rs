@@ -463,6 +463,7 @@ impl Machine {
                     if let Some((key, kept)) = device {
                         self.emit(Event::Device { key, kept });
                     }
+                    self.plain.list_asked();
                     self.effects.push_back(Effect::FetchZones);
                     self.host_by_itself();
                 }
@@ -479,8 +480,15 @@ impl Machine {
                 self.problem(problem);
                 self.emit(Event::SignedOut);
             }
-            Outcome::Zones(zones) => self.emit(Event::Zones { zones }),
-            Outcome::Failed(problem) => self.problem(problem),
+            Outcome::Zones(zones) => {
+                self.emit(Event::Zones { zones });
+                self.list_came();
+            }
+            Outcome::Failed(problem) => {
+                self.problem(problem);
+                // It may have been the list.
+                self.list_came();
+            }
             Outcome::PlayFailed(problem) => self.play_failed(problem),
             Outcome::BridgeReady(login) => self.on_bridge_ready(now, login),
             Outcome::Joined { link, grant } if link.is_chosen() => self.on_joined(grant),

@@ -12,10 +12,14 @@ use crate::event::{Event, PlayStep};
 use crate::view::LinkState;
 
 /// Whether this play goes over plain TCP.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone)]
 pub(super) struct Plain {
     allowed: bool,
     used: bool,
+    /// The list of zones, which has the addresses, was asked for and did not come yet.
+    asked: bool,
+    /// Why there is no path: known before the list is.
+    waits: Option<Problem>,
 }
 
 impl Plain {
@@ -23,15 +27,22 @@ impl Plain {
         Self {
             allowed,
             used: false,
+            asked: false,
+            waits: None,
         }
     }
 
-    pub(super) fn is_used(self) -> bool {
+    pub(super) fn is_used(&self) -> bool {
         self.used
     }
 
     pub(super) fn over(&mut self) {
         self.used = false;
+        self.waits = None;
+    }
+
+    pub(super) fn list_asked(&mut self) {
+        self.asked = true;
     }
 }
 
@@ -45,6 +56,18 @@ fn is_no_way(code: ProblemCode) -> bool {
 }
 
 impl Machine {
+    /// The list of zones came, or will not.
+    pub(super) fn list_came(&mut self) {
+        self.plain.asked = false;
+        let waits = self.plain.waits.take();
+        let joining = matches!(self.play, Play::Joining { .. });
+        if let Some(problem) = waits.filter(|_| joining)
+            && !self.play_plain(&problem)
+        {
+            self.play_failed(problem);
+        }
+    }
+
     /// Play found no path. `false`: this is no way out.
     pub(super) fn play_plain(&mut self, problem: &Problem) -> bool {
         if !self.plain.allowed || self.plain.used || !is_no_way(problem.code) {
@@ -54,7 +77,10 @@ impl Machine {
             Play::Joining { zone, launch } => {
                 let named = |one: &&ZoneView| one.zone.zone_id == *zone;
                 let Some(known) = self.snapshot.zones.iter().find(named) else {
-                    return false;
+                    // Who plays at once after signing in may be refused before the list is here.
+                    let waits = self.plain.asked;
+                    self.plain.waits = waits.then(|| problem.clone());
+                    return waits;
                 };
                 (Box::new(known.clone()), *launch)
             }

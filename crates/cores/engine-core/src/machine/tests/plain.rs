@@ -102,6 +102,46 @@ fn without_a_coordinator_the_zone_of_the_list_is_played() {
 }
 
 #[test]
+fn a_refusal_that_comes_before_the_list_of_zones_waits_for_it() {
+    // The list is on its way after signing in.
+    let code = ProblemCode::EndpointUnreachable;
+    let mut machine = signed_in();
+    play(&mut machine);
+    assert_eq!(failed(&mut machine, code), []);
+    machine.on_outcome(NOW, Outcome::Zones(vec![open_zone()]));
+    assert!(opened(&drain(&mut machine)).is_some());
+
+    // The list does not have it, or does not come.
+    let no_list = Outcome::Failed(Problem::new(ProblemCode::CoordinatorUnreachable, "zones"));
+    for (list, told) in [
+        (Outcome::Zones(vec![zone()]), vec![code]),
+        (no_list, vec![ProblemCode::CoordinatorUnreachable, code]),
+    ] {
+        let mut machine = signed_in();
+        play(&mut machine);
+        failed(&mut machine, code);
+        machine.on_outcome(NOW, list);
+        assert_eq!(problems(&drain(&mut machine)), told);
+        assert_eq!(machine.snapshot().state, LinkState::Disconnected);
+    }
+
+    // Stopped meanwhile: the list changes nothing any more.
+    let mut machine = signed_in();
+    play(&mut machine);
+    failed(&mut machine, code);
+    machine.on_command(NOW, Command::Stop);
+    drain(&mut machine);
+    machine.on_outcome(NOW, Outcome::Zones(vec![open_zone()]));
+    assert!(opened_none(&drain(&mut machine)));
+}
+
+fn opened_none(effects: &[Effect]) -> bool {
+    !effects
+        .iter()
+        .any(|effect| matches!(effect, Effect::OpenPlain { .. } | Effect::CloseLink { .. }))
+}
+
+#[test]
 fn nothing_is_dialled_that_zone_configuration_or_coordinator_forbid() {
     let mut without = Config::default();
     without.p2p.paths.retain(|path| *path != PathKind::Tcp);
