@@ -374,6 +374,8 @@ const TESTS = {
     assert.equal(await page.getByTestId("joined").count(), 0);
     assert.equal(await page.getByTestId("notice").count(), 0, "zones come and go without a word");
     await page.keyboard.press("Control+k");
+    // It is loaded when it is opened for the first time.
+    await ui.at("console-input").waitFor();
     const asides = await page.getByTestId("console-aside").allInnerTexts();
     assert.deepEqual(asides, [
       "Client version: 20211103 (found out).",
@@ -870,6 +872,7 @@ const TESTS = {
     await ui.emit(...world.crowd());
     await ui.at("packets-toggle").click();
     await page.keyboard.press("Control+k");
+    await ui.at("console-input").waitFor();
     await ui.emit(world.statusAnswer, world.metricsAnswer);
     await check("playing");
     await ui.at("diagnostics-toggle").click();
@@ -1002,6 +1005,7 @@ const PICTURES = {
     const ui = await toPlay(page);
     await history(page, ui);
     await page.keyboard.press("Control+k");
+    await ui.at("console-input").waitFor();
     await ui.emit(world.statusAnswer);
     await page.keyboard.type("/p2p failover");
     await page.keyboard.press("Enter");
