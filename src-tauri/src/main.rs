@@ -241,6 +241,9 @@ fn logging(places: &Places, folder: &Path) -> (DebugSwitch, Recent) {
         file,
         ..ObserveConfig::default()
     };
+    // Names and addresses are in it. Where this fails, writing the log says why.
+    let mut private = std::fs::DirBuilder::new();
+    let _ = warp_platform::make_private_folder(private.recursive(true)).create(folder);
     let file = LogFile {
         path: folder.join("launcher.log"),
         keep: LOGS_KEPT,
