@@ -13,6 +13,7 @@ use warp_tests::digests::{compare_all, compare_ends};
 use warp_tests::house::{House, NodePlan, Plan, address, bridge, good_end, on_map};
 use warp_tests::process::{PATIENCE, Process, is};
 use warp_tests::relay::{Relay, Tamper, find, websocket_payload};
+use warp_tests::watch::{goes_on_over, until_standby};
 
 /// How long a play of a few seconds may take to its end.
 const PLAY: Duration = Duration::from_secs(60);
@@ -22,31 +23,6 @@ const MARKER: &[u8] = b"practice line";
 /// Waits until `node` plays over `path`, from `from` on.
 fn moved_to(node: &Process, from: usize, path: &str) -> (usize, Value) {
     node.event_from(from, "moved", PLAY, |event| event["to"] == path)
-}
-
-/// Waits until the game has gone on over `path`: three sets of numbers say so, and each has more
-/// bytes of the client than the one before.
-fn goes_on_over(node: &Process, from: usize, path: &str) -> usize {
-    let mut at = from;
-    let mut bytes = 0;
-    for _ in 0..3 {
-        let (next, _) = node.event_from(at, "metrics", PATIENCE, |event| {
-            let metrics = &event["metrics"];
-            metrics["path"] == path && metrics["bytes_up"].as_u64() > Some(bytes)
-        });
-        at = next;
-        let line = node.lines()[at - 1].event.clone().unwrap();
-        bytes = line["metrics"]["bytes_up"].as_u64().unwrap();
-    }
-    at
-}
-
-/// Waits until the path of this kind could take the game over.
-fn until_standby(node: &Process, from: usize, kind: &str) {
-    node.event_from(from, "metrics", PLAY, |event| {
-        let paths = event["metrics"]["paths"].as_array().unwrap();
-        (paths.iter()).any(|path| path["kind"] == kind && path["phase"] == "standby")
-    });
 }
 
 /// From the opened bridge to now the launcher was connected over `path`, and said nothing else.
