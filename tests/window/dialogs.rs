@@ -1,11 +1,6 @@
 //! What the launcher asks in dialogs of the system, and what starts it a second time.
 
-use std::{
-    fs,
-    path::Path,
-    process::Command,
-    time::{Duration, Instant},
-};
+use std::{fs, path::Path, process::Command};
 
 use serde_json::{Value, json};
 use warp_tests::{
@@ -13,6 +8,8 @@ use warp_tests::{
     process::Process,
     window::{Bus, Display, Home, PATIENCE, Window, no_window},
 };
+
+use crate::until;
 
 /// A launcher that nobody drives, on a display of its own.
 struct Alone {
@@ -67,14 +64,6 @@ fn has_begun(pid: u32) -> bool {
         let name = fs::read_to_string(thread.path().join("comm"));
         name.is_ok_and(|name| name.trim() == "gdbus")
     })
-}
-
-async fn until(what: &str, test: impl Fn() -> bool) {
-    let end = Instant::now() + PATIENCE;
-    while !test() {
-        assert!(Instant::now() < end, "waited in vain for {what}");
-        tokio::time::sleep(Duration::from_millis(10)).await;
-    }
 }
 
 /// A launcher whose page hangs before it has come.

@@ -14,4 +14,18 @@ mod dialogs;
 mod first_run;
 mod page;
 mod play;
+mod tray;
 mod updates;
+
+use std::time::{Duration, Instant};
+
+use warp_tests::window::PATIENCE;
+
+/// Waits for what is not of the page.
+async fn until(what: &str, test: impl Fn() -> bool) {
+    let end = Instant::now() + PATIENCE;
+    while !test() {
+        assert!(Instant::now() < end, "waited in vain for {what}");
+        tokio::time::sleep(Duration::from_millis(10)).await;
+    }
+}

@@ -1,5 +1,6 @@
 //! A launcher's window and what drives it.
 
+mod tray;
 mod webdriver;
 
 use std::{
@@ -13,6 +14,7 @@ use crate::process::{Process, Source};
 use serde_json::{Value, json};
 use tempfile::TempDir;
 
+pub use tray::Tray;
 use webdriver::Session;
 
 /// The longest that anything in the page is waited for; reached only when a test fails.
@@ -164,6 +166,14 @@ impl Display {
         }
     }
 
+    /// Gives the keys to no window.
+    pub fn leave(&self) {
+        let root = self.xdotool(&["search", "--maxdepth", "0", ""]);
+        let root = root.expect("a display has a root window");
+        let left = self.xdotool(&["windowfocus", root.trim()]);
+        assert!(left.is_some(), "the root window takes no focus");
+    }
+
     /// Presses keys, one after the other, in a window.
     pub fn press(&self, window: &str, keys: &[&str]) {
         let focused = self.xdotool(&["windowfocus", "--sync", window]);
@@ -190,13 +200,26 @@ impl Window {
 
     /// Starts `program` with `arguments` alone.
     pub async fn start(home: &Home, program: &Path, arguments: &[&str]) -> Self {
-        let bus = Bus::start();
+        Self::start_on(Bus::start(), None, home, program, arguments).await
+    }
+
+    /// The same on this session bus and, where it is given, this display.
+    pub async fn start_on(
+        bus: Bus,
+        display: Option<&Display>,
+        home: &Home,
+        program: &Path,
+        arguments: &[&str],
+    ) -> Self {
         let port = free_port();
         let mut command = Command::new(DRIVER);
         command.arg("--host=127.0.0.1");
         command.arg(format!("--port={port}"));
         home.give_to(&mut command, &bus);
         command.env("TAURI_WEBVIEW_AUTOMATION", "true");
+        if let Some(display) = display {
+            display.give_to(&mut command);
+        }
         let driver = Process::start(DRIVER, command);
         let until = Instant::now() + PATIENCE;
         while TcpStream::connect((Ipv4Addr::LOCALHOST, port)).is_err() {
