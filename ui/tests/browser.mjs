@@ -263,7 +263,8 @@ const TESTS = {
     assert.equal(await ui.text("quality"), "97");
     assert.equal(await ui.text("loss-ways"), "0 % up, 0 % down");
     assert.deepEqual(await ui.sent("watch"), { command: "watch", on: true });
-    assert.match(await ui.text("game-1"), /^Game 1[\s\S]*1:58[\s\S]*warp-practice, process 4242$/);
+    assert.match(await ui.text("game-1"), /^Game 1[\s\S]*1:58[\s\S]*warp-practice, process 4242/);
+    assert.equal(await ui.text("practice-1"), "It has no window: it walks and talks by itself.");
     assert.equal(await ui.text("bridge"), "127.0.0.1:6900");
     assert.ok(Number(await ui.at("graph").getAttribute("data-points")) > 100);
     assert.equal(await ui.at("graph").getAttribute("data-moves"), "3");

@@ -227,6 +227,7 @@ export interface Texts {
     quality: string;
     qualityHint: string;
     failovers: string;
+    failoversHint: string;
     streams: string;
     traffic: string;
     trafficValue: (up: string, down: string) => string;
@@ -258,6 +259,7 @@ export interface Texts {
     none: string;
     name: (game: number) => string;
     process: (program: string, pid: number) => string;
+    practice: string;
     processOnly: (pid: number) => string;
     since: string;
     stop: string;

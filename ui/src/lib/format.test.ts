@@ -1,6 +1,6 @@
 import { afterEach, expect, test, vi } from "vitest";
 
-import { NONE, bytes, count, day, duration, fileName, host, ms, percent, share } from "./format";
+import { NONE, bytes, count, day, duration, fileName, host, isPractice, ms, percent, share } from "./format";
 import { settings } from "./settings.svelte";
 
 afterEach(() => vi.unstubAllGlobals());
@@ -85,4 +85,9 @@ test("a language that was chosen first and is loaded last does not take its succ
 test("a day is the same in every time zone, and what is none stays as it is", () => {
   expect(day("2026-11-20")).toBe("November 20, 2026");
   expect(day("2026-99-99")).toBe("2026-99-99");
+});
+
+test("the practice game is known by its program, whichever system it is on", () => {
+  const programs = ["/usr/bin/warp-practice", "C:\\Warp\\warp-practice.exe", "warp-practice-2", "Warp.exe"];
+  expect(programs.map(isPractice)).toEqual([true, true, false, false]);
 });

@@ -103,3 +103,8 @@ export function host(url: string): string {
 export function fileName(path: string): string {
   return path.split(/[\\/]/).findLast((part) => part !== "") ?? path;
 }
+
+/** Whether a program is the practice game. */
+export function isPractice(program: string): boolean {
+  return fileName(program).replace(/\.exe$/i, "") === "warp-practice";
+}
