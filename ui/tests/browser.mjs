@@ -538,18 +538,30 @@ const TESTS = {
     const pressed = () => page.evaluate(() => window.engine.updates);
     assert.equal(await ui.at("update").count(), 0, "nothing is said while there is nothing");
     const notes = "<b>new</b> things";
-    await tell({ state: "offered", version: "0.2.0", notes, size: 1000 });
+    const offered = { state: "offered", version: "0.2.0", notes, size: 1000 };
+    await tell(offered);
+    await ui.at("update-notes").click();
     assert.match(await ui.text("update"), /Version 0\.2\.0[\s\S]*<b>new<\/b> things/, "notes are text");
     await ui.at("update-load").click();
     await tell({ state: "loading", version: "0.2.0", received: 250, size: 1000 });
     assert.match(await ui.text("update"), /25\s?%/);
-    assert.equal(await ui.at("update-later").count(), 0, "it is under way");
+    await ui.at("update-later").click();
+    await tell({ state: "loading", version: "0.2.0", received: 500, size: 1000 });
+    assert.equal(await ui.at("update").count(), 0, "it goes on unseen");
     await tell({ state: "ready", version: "0.2.0" });
     await ui.at("update-install").click();
     assert.deepEqual(await pressed(), ["load", "install"]);
+    await tell({ state: "installing", version: "0.2.0" });
+    await ui.emit({ event: "ended" });
+    assert.match(await ui.text("installing"), /^Installing version 0\.2\.0\. The launcher closes and opens again/);
+    assert.equal(await ui.at("ended").count(), 0, "nobody is told to close the window now");
     const problem = { code: "update-forged", subject: "0.2.0", detail: "The signature differs" };
+    // The page is loaded anew after an install that failed.
+    await page.reload();
+    await ui.at("submit").waitFor();
     await tell({ state: "failed", problem });
     assert.equal(await ui.at("update-problem").getAttribute("data-code"), "update-forged");
+    await ui.at("update-details").click();
     assert.match(await ui.text("update"), /not signed[\s\S]*not installed[\s\S]*The signature differs/);
     await ui.at("update-later").click();
     assert.equal(await ui.at("update").count(), 0);
@@ -559,8 +571,63 @@ const TESTS = {
     await page.keyboard.press("Escape");
     assert.match(await ui.text("update"), /0\.2\.0 did not start/);
     await ui.at("update-go-back").click();
-    assert.deepEqual(await pressed(), ["load", "install", "ask", "go-back"]);
+    assert.deepEqual(await pressed(), ["ask", "go-back"]);
   },
+
+  "updates: a question that nobody pressed fails in silence; Later holds for one version": async (page) => {
+    const ui = ids(page);
+    await ui.at("submit").waitFor();
+    const tell = (...updates) =>
+      page.evaluate((updates) => updates.forEach((update) => window.engine.tell({ told: "update", update })), updates);
+    const problem = { code: "coordinator-unreachable", subject: "http://127.0.0.1:8001" };
+    const failed = { state: "failed", problem };
+    const offered = (version) => ({ state: "offered", version, notes: "", size: 1000 });
+    await tell({ state: "asking" }, failed);
+    assert.equal(await ui.at("update").count(), 0, "the background asked");
+    await ui.at("settings-toggle").click();
+    await ui.at("update-ask").click();
+    await tell({ state: "asking" }, failed);
+    await ui.at("update-problem").waitFor();
+    await page.keyboard.press("Escape");
+    // Six hours later.
+    await tell({ state: "asking" }, failed);
+    assert.equal(await ui.at("update").count(), 0, "the background asked again");
+    await tell({ state: "asking" }, offered("0.2.0"));
+    await ui.at("update-later").click();
+    await tell({ state: "asking" }, offered("0.2.0"));
+    assert.equal(await ui.at("update").count(), 0, "put off");
+    await tell({ state: "asking" }, offered("0.3.0"));
+    assert.match(await ui.text("update"), /0\.3\.0/);
+  },
+
+  ...Object.fromEntries(
+    [
+      [1024, 640],
+      [1280, 800],
+    ].map(([width, height]) => [
+      `updates never lie over Play, ${width} by ${height}`,
+      async (page) => {
+        await page.setViewportSize({ width, height });
+        const ui = await toZones(page);
+        const atPlay = () =>
+          ui.at("play").evaluate((play) => {
+            const { x, y, width, height } = play.getBoundingClientRect();
+            const hit = document.elementFromPoint(x + width / 2, y + height / 2);
+            return hit?.closest("[data-testid]")?.dataset.testid ?? null;
+          });
+        await ui.at("settings-toggle").click();
+        await ui.at("update-ask").click();
+        await ui.at("settings-close").click();
+        for (const update of world.UPDATES) {
+          await page.evaluate((update) => window.engine.tell({ told: "update", update }), update);
+          await settled(page);
+          assert.equal(await ui.at("update").getAttribute("data-state"), update.state);
+          assert.equal(await atPlay(), "play", update.state);
+          await holds(page, update.state);
+        }
+      },
+    ]),
+  ),
 
   "a server is chosen by profile or address, and what is wrong is said beside it": async (page) => {
     const ui = ids(page);

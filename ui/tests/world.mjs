@@ -498,3 +498,16 @@ export const diagnosed = {
   },
   export: '{\n  "diagnosis": "all of it, and nobody in it"\n}',
 };
+
+/** Every state of an update that is shown. */
+export const UPDATES = [
+  { state: "offered", version: "0.2.0", notes: "Paths open faster.\n".repeat(12), size: 10_000_000 },
+  { state: "loading", version: "0.2.0", received: 2_500_000, size: 10_000_000 },
+  { state: "ready", version: "0.2.0" },
+  { state: "installing", version: "0.2.0" },
+  { state: "did-not-start", version: "0.2.0", kept: "0.1.0" },
+  {
+    state: "failed",
+    problem: { code: "update-forged", subject: "0.2.0", detail: "The signature was made with another key" },
+  },
+];

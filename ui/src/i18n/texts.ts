@@ -100,12 +100,14 @@ export interface Texts {
     update: {
       region: string;
       offered: (version: string) => string;
+      notes: string;
       load: string;
       later: string;
       loading: (version: string) => string;
       ready: (version: string) => string;
       install: string;
       installing: (version: string) => string;
+      installingHint: string;
       didNotStart: (version: string) => string;
       goBack: (version: string) => string;
       ask: string;

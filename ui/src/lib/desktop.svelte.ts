@@ -45,11 +45,25 @@ export interface Hooks {
 
 const NOTIFY = { failover: "warp.notify-failover", update: "warp.notify-update" } as const;
 export type NotifyKey = keyof typeof NOTIFY;
+/** Kept for the session: a page that is loaded anew after an install that failed still says so. */
+const PRESSED_KEY = "warp.update-pressed";
+
+/** What is put off with Later: this state, of this version. */
+const stage = (update: UpdateState): string => `${update.state} ${"version" in update ? update.version : ""}`;
 
 class Desktop {
   update = $state.raw<UpdateState>({ state: "idle" });
-  /** The person has put the present offer off. */
-  putOff = $state(false);
+  #putOff = $state<string | null>(null);
+  /** What happens now was asked for here, and not by the launcher in the background. */
+  #pressed = $state(isPressed());
+  /** Whether there is something to say about updates. */
+  readonly updateShown = $derived.by(() => {
+    const { state } = this.update;
+    if (state === "idle" || state === "asking" || state === "newest") return false;
+    // That a question failed which nobody asked is for the log.
+    if (state === "failed" && !this.#pressed) return false;
+    return this.#putOff !== stage(this.update);
+  });
   /** The zone that a link named, until it is shown. */
   wantedZone = $state<string | null>(null);
   notify = $state<Record<NotifyKey, boolean>>({ failover: read("failover"), update: read("update") });
@@ -58,6 +72,8 @@ class Desktop {
   /** What was wrong with the last choice. */
   choiceProblem = $state.raw<Problem | null>(null);
 
+  /** Ask was pressed, and the question has not begun. */
+  #asks = false;
   #hooks: Hooks = { reopen: () => undefined, problem: () => undefined };
 
   /** Says that the page is there, in which language and with which choices; again after each change. */
@@ -90,8 +106,15 @@ class Desktop {
     void this.present();
   }
 
+  /** Says no more of the present state of updates; what is under way goes on. */
+  later(): void {
+    this.#putOff = stage(this.update);
+  }
+
   async act(action: "ask" | "load" | "install" | "go-back"): Promise<void> {
-    this.putOff = false;
+    this.#putOff = null;
+    this.#asks = action === "ask";
+    this.#press(true);
     try {
       await invoke("update", { action });
     } catch (error) {
@@ -113,10 +136,29 @@ class Desktop {
     }
   }
 
+  #press(on: boolean): void {
+    this.#pressed = on;
+    try {
+      if (on) sessionStorage.setItem(PRESSED_KEY, "yes");
+      else sessionStorage.removeItem(PRESSED_KEY);
+    } catch {
+      // Without storage it holds until the page is loaded anew.
+    }
+  }
+
+  #updated(update: UpdateState): void {
+    if (update.state === "asking" && this.update.state !== "asking") {
+      // A question that nobody pressed for is the background's.
+      if (!this.#asks) this.#press(false);
+      this.#asks = false;
+    }
+    this.update = update;
+  }
+
   #told(told: Told): void {
     switch (told.told) {
       case "update":
-        this.update = told.update;
+        this.#updated(told.update);
         break;
       case "zone":
         this.wantedZone = told.zone;
@@ -136,6 +178,14 @@ function read(key: NotifyKey): boolean {
     return localStorage.getItem(NOTIFY[key]) !== "off";
   } catch {
     return true;
+  }
+}
+
+function isPressed(): boolean {
+  try {
+    return sessionStorage.getItem(PRESSED_KEY) !== null;
+  } catch {
+    return false;
   }
 }
 
