@@ -351,14 +351,44 @@ const TESTS = {
     assert.equal(await ui.text("launch-game"), "Start the game");
   },
 
-  "where no program is named, that is why no game can be started": async (page) => {
+  "where no program is named, nothing is promised, and it can be chosen": async (page) => {
+    const ui = ids(page);
+    await ui.at("submit").waitFor();
     await page.evaluate(() => (window.engine.about.max_games = 0));
-    const ui = await toZones(page);
+    // A profile whose game is not here.
+    await ui.at("server-choice").locator("summary").click();
+    await page.evaluate(() => (window.engine.applied = { name: "Prontera", news_url: null, accent: null, game: null }));
+    await ui.at("server-profile").click();
+    await ui.at("notice-choose-game").waitFor();
+    assert.equal(await ui.at("notice").getAttribute("data-code"), "no-game");
+    await toZones(page);
+    assert.match(await ui.text("will-do"), /tells you the address/);
+    assert.equal(await ui.at("launch").count(), 0);
+    await ui.at("play").click();
+    assert.deepEqual(await ui.sent("play"), { command: "play", zone: "practice", launch: false });
+    await page.evaluate(() => (window.engine.refuse = { code: "game-missing", subject: "/opt/ro" }));
+    await ui.at("choose-game").click();
+    await ui.at("choose-game-problem").waitFor();
     await ui.emit(...world.playUntilReady.filter((event) => event.event !== "game-started"));
     await ui.at("live").waitFor();
-    assert.equal(await ui.at("launch-game").isDisabled(), true);
-    assert.match(await ui.text("no-launch"), /game\.executable/);
+    assert.equal(await ui.at("launch-game").count(), 0);
+    assert.match(await ui.text("no-launch"), /No program is chosen/);
     assert.match(await ui.text("games"), /None\. A game that you start yourself/);
+    await ui.emit({ event: "client-seen", client: 1 });
+    await ui.at("choose-game").click();
+    assert.match(await ui.text("choose-game"), /Your game ends/);
+    await page.evaluate(() => {
+      window.engine.applied = undefined;
+      window.engine.about.max_games = 1;
+      window.engine.snapshot = { ...window.engine.snapshot, account: null, zone: null };
+    });
+    await ui.at("choose-game").click();
+    await ui.at("submit").waitFor();
+    assert.equal(await ui.at("notice").count(), 0);
+    const choices = await page.evaluate(() => window.engine.choices);
+    assert.deepEqual(choices.map(({ choose }) => choose), ["profile", "game", "game"]);
+    await toZones(page);
+    assert.match(await ui.text("will-do"), /starts the game/);
   },
 
   "clients: where they are, who carries them, what they send": async (page) => {
@@ -760,6 +790,19 @@ const TESTS = {
     await page.keyboard.press("Escape");
     assert.equal(await ui.text("sign-out"), "");
     assert.equal(await signOuts(), 0);
+    // The two in the settings end the game as well.
+    await ui.at("settings-toggle").click();
+    for (const id of ["leave-account", "sign-out-everywhere"]) {
+      await ui.at(id).click();
+      assert.match(await ui.text(id), /Your game ends/);
+      await page.keyboard.press("Escape");
+      assert.doesNotMatch(await ui.text(id), /Your game ends/);
+      assert.equal((await ui.commands()).filter((cmd) => cmd.command === id).length, 0);
+      await ui.at(id).click();
+      await ui.at(id).click();
+      await ui.sent(id);
+    }
+    await ui.at("settings-close").click();
     await ui.at("sign-out").click();
     await ui.at("sign-out").click();
     await ui.sent("sign-out");

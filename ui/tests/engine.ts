@@ -46,6 +46,8 @@ class Engine {
   /** Every action on updates, and every choice of a server or game, that the page asked for. */
   updates: string[] = [];
   choices: unknown[] = [];
+  /** The profile that the next choice takes. */
+  applied: unknown = undefined;
   /** The server's news, and the links that were opened. */
   news: NewsEntry[] = [];
   opened: string[] = [];
@@ -112,7 +114,7 @@ class Engine {
         const refused = this.refuse;
         this.refuse = null;
         if (refused !== null) throw refused as unknown as Error;
-        return { changed: true };
+        return { changed: true, profile: this.applied };
       }
       case "subscribe":
         this.#channel = (payload.channel as { id: number }).id;

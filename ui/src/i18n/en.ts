@@ -19,6 +19,7 @@ export const en: Texts = {
     console: "Console",
     signOut: "Sign out",
     signOutPlaying: "Your game ends. Sign out?",
+    gameEnds: "Your game ends. Go on?",
     version: (version) => `Version ${version}`,
   },
   settings: {
@@ -317,7 +318,7 @@ export const en: Texts = {
     launchFirst: "Start the game",
     launch: "Start another game",
     launching: "Starting",
-    nothingToStart: "There is no program to start: set game.executable in the configuration.",
+    nothingToStart: "No program is chosen. Start the game yourself with the address below, or choose its program: play stops for that.",
     enough: (most) =>
       many(most, {
         one: "One game runs, and no more may run at once (game.max_instances).",
@@ -421,6 +422,8 @@ export const en: Texts = {
     notKept: "You will have to sign in again next time",
     notKeptTodo:
       "This system has no secret store that works, so the sign-in is kept until the launcher closes. Install or unlock one (for instance GNOME Keyring) to stay signed in.",
+    noGame: "The game was not found on this computer",
+    noGameTodo: "Choose its program, or start the game yourself with the address that Play gives.",
     staff: (from, zone) =>
       zone === null ? `Said by ${from} to all players.` : `Said by ${from} to the players of ${zone}.`,
     sessionEnded: (zone) => `The session in ${zone} has ended`,

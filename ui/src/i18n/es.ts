@@ -19,6 +19,7 @@ export const es: Texts = {
     console: "Consola",
     signOut: "Cerrar sesión",
     signOutPlaying: "El juego se cerrará. ¿Salir?",
+    gameEnds: "El juego se cerrará. ¿Continuar?",
     version: (version) => `Versión ${version}`,
   },
   settings: {
@@ -320,7 +321,7 @@ export const es: Texts = {
     launchFirst: "Iniciar el juego",
     launch: "Iniciar otro juego",
     launching: "Iniciando",
-    nothingToStart: "No hay programa que iniciar: pon game.executable en la configuración.",
+    nothingToStart: "No hay programa elegido. Inicia el juego tú mismo con la dirección de abajo, o elige su programa: para eso se detiene la partida.",
     enough: (most) =>
       many(most, {
         one: "Hay un juego en marcha y no puede haber más a la vez (game.max_instances).",
@@ -425,6 +426,8 @@ export const es: Texts = {
     notKept: "La próxima vez tendrás que iniciar sesión de nuevo",
     notKeptTodo:
       "Este sistema no tiene un almacén de claves que funcione, así que la sesión dura hasta que se cierre el launcher. Instala o desbloquea uno (por ejemplo, GNOME Keyring) para mantenerla.",
+    noGame: "No se encontró el juego en este equipo",
+    noGameTodo: "Elige su programa, o inicia el juego tú mismo con la dirección que da Jugar.",
     staff: (from, zone) =>
       zone === null ? `Mensaje de ${from} para todos los jugadores.` : `Mensaje de ${from} para los jugadores de ${zone}.`,
     sessionEnded: (zone) => `La sesión en ${zone} terminó`,

@@ -19,6 +19,7 @@ export const id: Texts = {
     console: "Konsol",
     signOut: "Keluar",
     signOutPlaying: "Game akan berakhir. Keluar?",
+    gameEnds: "Game akan berakhir. Lanjutkan?",
     version: (version) => `Versi ${version}`,
   },
   settings: {
@@ -319,7 +320,7 @@ export const id: Texts = {
     launchFirst: "Jalankan game",
     launch: "Jalankan game lain",
     launching: "Menjalankan",
-    nothingToStart: "Tidak ada program untuk dijalankan: isi game.executable di konfigurasi.",
+    nothingToStart: "Belum ada program yang dipilih. Jalankan game sendiri dengan alamat di bawah, atau pilih programnya: permainan berhenti untuk itu.",
     enough: (most) =>
       many(most, { other: "# game berjalan, dan tidak boleh lebih sekaligus (game.max_instances)." }),
   },
@@ -420,6 +421,8 @@ export const id: Texts = {
     notKept: "Lain kali kamu harus masuk lagi",
     notKeptTodo:
       "Sistem ini tidak punya penyimpan sandi yang berfungsi, jadi kamu tetap masuk hanya sampai launcher ditutup. Pasang atau buka kuncinya (misalnya GNOME Keyring) supaya tetap masuk.",
+    noGame: "Game tidak ditemukan di komputer ini",
+    noGameTodo: "Pilih programnya, atau jalankan game sendiri dengan alamat yang diberikan Main.",
     staff: (from, zone) =>
       zone === null ? `Pesan dari ${from} untuk semua pemain.` : `Pesan dari ${from} untuk pemain di ${zone}.`,
     sessionEnded: (zone) => `Sesi di ${zone} sudah berakhir`,

@@ -19,6 +19,7 @@ export const ptBR: Texts = {
     console: "Console",
     signOut: "Sair",
     signOutPlaying: "O jogo será encerrado. Sair?",
+    gameEnds: "O jogo será encerrado. Continuar?",
     version: (version) => `Versão ${version}`,
   },
   settings: {
@@ -321,7 +322,7 @@ export const ptBR: Texts = {
     launchFirst: "Iniciar o jogo",
     launch: "Iniciar outro jogo",
     launching: "Iniciando",
-    nothingToStart: "Não há programa para iniciar: defina game.executable na configuração.",
+    nothingToStart: "Nenhum programa foi escolhido. Inicie o jogo você mesmo com o endereço abaixo, ou escolha o programa: para isso a partida para.",
     enough: (most) =>
       many(most, {
         one: "Um jogo está rodando, e não pode haver mais ao mesmo tempo (game.max_instances).",
@@ -425,6 +426,8 @@ export const ptBR: Texts = {
     notKept: "Você terá que entrar de novo da próxima vez",
     notKeptTodo:
       "Este sistema não tem um cofre de senhas que funcione, então o login vale até o launcher fechar. Instale ou desbloqueie um (por exemplo, o GNOME Keyring) para continuar conectado.",
+    noGame: "O jogo não foi encontrado neste computador",
+    noGameTodo: "Escolha o programa, ou inicie o jogo você mesmo com o endereço que Jogar mostra.",
     staff: (from, zone) =>
       zone === null ? `Mensagem de ${from} para todos os jogadores.` : `Mensagem de ${from} para os jogadores de ${zone}.`,
     sessionEnded: (zone) => `A sessão em ${zone} terminou`,

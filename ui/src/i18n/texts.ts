@@ -63,6 +63,7 @@ export interface Texts {
     signOut: string;
     /** The same while a game runs, as a question. */
     signOutPlaying: string;
+    gameEnds: string;
     version: (version: string) => string;
   };
   settings: {
@@ -353,6 +354,8 @@ export interface Texts {
     levelTodo: string;
     notKept: string;
     notKeptTodo: string;
+    noGame: string;
+    noGameTodo: string;
     /** Who of the staff said it; `zone` is null when it is for all players. */
     staff: (from: string, zone: string | null) => string;
     sessionEnded: (zone: string) => string;

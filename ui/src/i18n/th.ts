@@ -19,6 +19,7 @@ export const th: Texts = {
     console: "คอนโซล",
     signOut: "ออกจากระบบ",
     signOutPlaying: "เกมจะปิดลง ออกจากระบบ?",
+    gameEnds: "เกมจะปิดลง ทำต่อ?",
     version: (version) => `เวอร์ชัน ${version}`,
   },
   settings: {
@@ -313,7 +314,7 @@ export const th: Texts = {
     launchFirst: "เปิดเกม",
     launch: "เปิดเกมเพิ่ม",
     launching: "กำลังเปิด",
-    nothingToStart: "ไม่มีโปรแกรมให้เปิด ตั้งค่า game.executable ในไฟล์ตั้งค่าก่อน",
+    nothingToStart: "ยังไม่ได้เลือกโปรแกรม เปิดเกมเองด้วยที่อยู่ด้านล่าง หรือเลือกโปรแกรมของเกม ซึ่งจะหยุดการเล่น",
     enough: (most) => many(most, { other: "เปิดอยู่ # เกม เปิดพร้อมกันมากกว่านี้ไม่ได้ (game.max_instances)" }),
   },
   clients: {
@@ -413,6 +414,8 @@ export const th: Texts = {
     notKept: "ครั้งหน้าคุณต้องเข้าสู่ระบบใหม่",
     notKeptTodo:
       "ระบบนี้ไม่มีที่เก็บรหัสผ่านที่ใช้งานได้ จึงจำการเข้าสู่ระบบไว้แค่จนกว่าจะปิดลันเชอร์ ติดตั้งหรือปลดล็อก (เช่น GNOME Keyring) เพื่อให้จำไว้ตลอด",
+    noGame: "ไม่พบเกมในเครื่องนี้",
+    noGameTodo: "เลือกโปรแกรมของเกม หรือเปิดเกมเองด้วยที่อยู่ที่ปุ่มเล่นบอก",
     staff: (from, zone) =>
       zone === null ? `ข้อความจาก ${from} ถึงผู้เล่นทุกคน` : `ข้อความจาก ${from} ถึงผู้เล่นใน ${zone}`,
     sessionEnded: (zone) => `เซสชันใน ${zone} สิ้นสุดแล้ว`,

@@ -37,8 +37,8 @@ interface Chosen {
 }
 
 export interface Hooks {
-  /** The launcher is for another server, or its configuration changed: it starts anew. */
-  reopen: () => void;
+  /** The launcher is for another server, or its configuration changed: it starts anew; with the profile that it took. */
+  reopen: (profile: Applied | null) => void;
   /** Something that was asked for did not work. */
   problem: (problem: Problem) => void;
 }
@@ -70,7 +70,7 @@ class Desktop {
   /** A choice is being carried out. */
   choosing = $state(false);
   /** What was wrong with the last choice. */
-  choiceProblem = $state.raw<Problem | null>(null);
+  choiceProblem = $state.raw<{ choose: Choice["choose"]; problem: Problem } | null>(null);
 
   /** Ask was pressed, and the question has not begun. */
   #asks = false;
@@ -128,9 +128,9 @@ class Desktop {
     this.choiceProblem = null;
     try {
       const chosen = await invoke<Chosen>("profile", { choice });
-      if (chosen.changed) this.#hooks.reopen();
+      if (chosen.changed) this.#hooks.reopen(chosen.profile ?? null);
     } catch (error) {
-      this.choiceProblem = toProblem(error);
+      this.choiceProblem = { choose: choice.choose, problem: toProblem(error) };
     } finally {
       this.choosing = false;
     }
@@ -164,7 +164,7 @@ class Desktop {
         this.wantedZone = told.zone;
         break;
       case "profile":
-        this.#hooks.reopen();
+        this.#hooks.reopen(told.applied);
         break;
       case "problem":
         this.#hooks.problem(told.problem);

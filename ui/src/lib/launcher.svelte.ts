@@ -3,7 +3,7 @@
 import type { Command, Diagnosis, Event, Problem } from "../generated/bindings";
 import * as accounts from "./accounts";
 import * as ipc from "./ipc";
-import { INITIAL, type Attempt, answerCame, ask, dismiss, foldAll, problem } from "./model";
+import { INITIAL, type Attempt, answerCame, ask, dismiss, foldAll, notice, problem } from "./model";
 
 /** Whose sign-in was kept last; the token itself is in the system's secret store. */
 const USER_KEY = "warp.user";
@@ -53,8 +53,17 @@ class Launcher {
     this.#now = now;
   }
 
-  /** Starts the engine and joins its events. May be called again after it failed. */
-  async open(): Promise<void> {
+  /** A game runs here, or one that somebody started without the launcher uses it. */
+  get gameRuns(): boolean {
+    const { games, clients } = this.model.snapshot;
+    return games.length + clients.length > 0;
+  }
+
+  /**
+   * Starts the engine and joins its events. May be called again after it failed. `gameSought`: a profile was
+   * taken, and its game was not found.
+   */
+  async open(gameSought = false): Promise<void> {
     this.boot = "starting";
     this.bootProblem = null;
     try {
@@ -69,6 +78,7 @@ class Launcher {
       this.#early = null;
       this.model = { ...INITIAL, snapshot };
       this.#receive(early);
+      if (gameSought && this.about.max_games === 0) this.model = notice(this.model, { kind: "no-game" });
       this.boot = "ready";
     } catch (error) {
       this.#early = null;

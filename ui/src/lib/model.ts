@@ -107,6 +107,8 @@ export type NoticeBody =
   | { kind: "stepped-down"; stream: number; level: string; reason: string }
   | ({ kind: "level" } & LevelChange)
   | { kind: "not-kept" }
+  /** The server's profile was taken, and there is no game of that name here. */
+  | { kind: "no-game" }
   /** What staff of the server says; `zone` is null when it is for all. */
   | { kind: "staff"; text: string; from: string; zone: string | null; timestamp: string }
   | { kind: "session-ended"; zone: string; reason: EndedReason };
