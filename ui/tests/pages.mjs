@@ -149,6 +149,32 @@ export function pageTests(tools) {
       assert.equal((await ui.sent("play")).zone, "payon");
     },
 
+    "a server that is away is told at the list once, not with a notice each time": async (page) => {
+      await page.clock.install({ time: new Date("2026-01-01T12:03:00") });
+      const ui = await toZones(page);
+      const away = world.problem("coordinator-unreachable", "http://127.0.0.1:8001/api/v1");
+      const asked = async () => (await ui.commands()).filter((cmd) => cmd.command === "refresh-zones").length;
+      for (let round = 0; round < 2; round += 1) {
+        const before = await asked();
+        await page.clock.runFor(15_000);
+        assert.equal(await asked(), before + 1);
+        await ui.emit(away);
+        assert.match(await ui.text("zones-stale"), /^Not up to date since 12:03\sPM; trying again$/);
+      }
+      assert.equal(await ui.at("notice").count(), 0);
+      // Who asks is answered.
+      await ui.at("refresh").click();
+      await ui.emit(away);
+      assert.equal(await ui.at("notice").count(), 1);
+      await ui.at("dismiss").click();
+      await page.clock.runFor(15_000);
+      await ui.at("play").click();
+      await ui.emit(away);
+      assert.equal(await ui.at("notice").count(), 1, "Play was pressed meanwhile");
+      await ui.emit(world.zonesEvent);
+      assert.equal(await ui.at("zones-stale").count(), 0);
+    },
+
     "a thousand zones: searched at once, refreshed without a flicker": async (page) => {
       const ui = await toZones(page);
       await ui.emit(staff.manyZones(world.zonesEvent.zones[0], 1000));

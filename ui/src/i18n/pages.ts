@@ -19,6 +19,7 @@ export interface PageTexts {
     isFavourite: string;
     found: (shown: number, all: number) => string;
     quality: string;
+    stale: (time: string) => string;
     unmeasured: string;
     opening: string;
     /** Round trip, name of the path, score of 100 where it is known, and what it suffers from. */

@@ -73,6 +73,11 @@ export function moment(at: number): string {
   return one.format(at);
 }
 
+/** The time of day, hours and minutes as the language writes them. */
+export function clock(at: number): string {
+  return new Intl.DateTimeFormat(settings.texts.lang, { timeStyle: "short" }).format(at);
+}
+
 const moments = new Map<string, Intl.DateTimeFormat>();
 
 /** A day, `YYYY-MM-DD`, as the language writes it. */

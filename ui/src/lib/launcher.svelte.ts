@@ -3,7 +3,7 @@
 import type { Command, Diagnosis, Event, Problem } from "../generated/bindings";
 import * as accounts from "./accounts";
 import * as ipc from "./ipc";
-import { INITIAL, type Attempt, answerCame, ask, dismiss, foldAll, notice, problem } from "./model";
+import { INITIAL, type Attempt, answerCame, ask, dismiss, foldAll, isOffline, notice, problem } from "./model";
 
 /** Whose sign-in was kept last; the token itself is in the system's secret store. */
 const USER_KEY = "warp.user";
@@ -19,6 +19,8 @@ class Launcher {
   bootProblem = $state.raw<ReturnType<typeof ipc.toProblem> | null>(null);
   /** A list of zones has been asked for and has not come. */
   zonesPending = $state(false);
+  /** Since when the list is not up to date, because the server did not answer; `null`: it is. */
+  zonesStaleSince = $state<number | null>(null);
   /** Stop has been asked for and play has not ended. */
   stopping = $state(false);
   /** The zone that Play was pressed for, until its first step. */
@@ -45,6 +47,10 @@ class Launcher {
 
   /** Who is remembered, or not, once that has worked. */
   #signingIn: { user: string; remember: boolean } | null = null;
+
+  /** A quiet refresh waits for its answer, and nothing that a person asked for does. */
+  #quiet = false;
+  #zonesCame: number | null = null;
 
   readonly #now: () => number;
   #early: Event[] | null = null;
@@ -162,7 +168,8 @@ class Launcher {
 
   /** The same without showing that it is under way: for lists that are kept fresh. */
   async refreshQuietly(): Promise<void> {
-    await ipc.command({ command: "refresh-zones" }).catch(() => undefined);
+    this.#quiet = this.playPending === null && !this.zonesPending && !this.launching && !this.diagnosing;
+    await ipc.command({ command: "refresh-zones" }).catch(() => (this.#quiet = false));
   }
 
   /** Opens the paths of a zone before Play; `null`: of none. */
@@ -238,6 +245,7 @@ class Launcher {
 
   /** True when the engine took the command. A refusal becomes a notice. */
   async send(command: Command): Promise<boolean> {
+    this.#quiet = false;
     try {
       await ipc.command(command);
       return true;
@@ -270,8 +278,13 @@ class Launcher {
     }
     let model = this.model;
     for (const event of events) {
-      model = foldAll(model, [event], this.#now());
-      this.#note(event, model.console.at(-1)?.id ?? null);
+      if (this.#quiet && answersQuietly(event)) {
+        this.#quiet = false;
+        this.zonesStaleSince ??= this.#zonesCame ?? this.#now();
+      } else {
+        model = foldAll(model, [event], this.#now());
+        this.#note(event, model.console.at(-1)?.id ?? null);
+      }
       for (const listener of this.listeners) listener(event);
     }
     this.model = model;
@@ -295,7 +308,9 @@ class Launcher {
         }
         break;
       case "zones":
-        this.zonesPending = false;
+        this.zonesPending = this.#quiet = false;
+        this.zonesStaleSince = null;
+        this.#zonesCame = this.#now();
         break;
       case "playing":
         this.playPending = null;
@@ -342,6 +357,13 @@ class Launcher {
       default:
     }
   }
+}
+
+/** A list that is kept fresh could not be asked for: that is told at the list. */
+function answersQuietly(event: Event): boolean {
+  if (event.event !== "problem") return false;
+  const { code } = event.problem;
+  return isOffline(code) || code === "too-many-requests";
 }
 
 function read(key: string): string | null {

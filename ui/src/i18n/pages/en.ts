@@ -12,6 +12,7 @@ export const pages: PageTexts = {
     isFavourite: "Favourite:",
     found: (shown, all) => (shown === all ? many(all, { one: "# zone", other: "# zones" }) : `${n(shown)} of ${n(all)}`),
     quality: "From here",
+    stale: (time) => `Not up to date since ${time}; trying again`,
     unmeasured: "Measured once you choose the zone.",
     opening: "Paths are being opened",
     measured: (ms, path, score, why) =>

@@ -12,6 +12,7 @@ export const pages: PageTexts = {
     isFavourite: "Favorita:",
     found: (shown, all) => (shown === all ? many(all, { one: "# zona", other: "# zonas" }) : `${n(shown)} de ${n(all)}`),
     quality: "Desde aquí",
+    stale: (time) => `Sin actualizar desde las ${time}; se sigue intentando`,
     unmeasured: "Se mide cuando eliges la zona.",
     opening: "Se están abriendo los caminos",
     measured: (ms, path, score, why) =>

@@ -12,6 +12,7 @@ export const pages: PageTexts = {
     isFavourite: "Favorit:",
     found: (shown, all) => (shown === all ? `${n(all)} zona` : `${n(shown)} dari ${n(all)}`),
     quality: "Dari sini",
+    stale: (time) => `Belum diperbarui sejak ${time}; sedang dicoba lagi`,
     unmeasured: "Diukur saat Anda memilih zona.",
     opening: "Jalur sedang dibuka",
     measured: (ms, path, score, why) =>

@@ -12,6 +12,7 @@ export const pages: PageTexts = {
     isFavourite: "Favorita:",
     found: (shown, all) => (shown === all ? many(all, { one: "# zona", other: "# zonas" }) : `${n(shown)} de ${n(all)}`),
     quality: "Daqui",
+    stale: (time) => `Desatualizada desde ${time}; tentando de novo`,
     unmeasured: "É medido quando você escolhe a zona.",
     opening: "Os caminhos estão sendo abertos",
     measured: (ms, path, score, why) =>

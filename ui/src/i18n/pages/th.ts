@@ -12,6 +12,7 @@ export const pages: PageTexts = {
     isFavourite: "รายการโปรด:",
     found: (shown, all) => (shown === all ? `${n(all)} โซน` : `${n(shown)} จาก ${n(all)}`),
     quality: "จากที่นี่",
+    stale: (time) => `ไม่ได้อัปเดตตั้งแต่ ${time} กำลังลองอีกครั้ง`,
     unmeasured: "จะวัดเมื่อคุณเลือกโซน",
     opening: "กำลังเปิดเส้นทาง",
     measured: (ms, path, score, why) =>
