@@ -189,6 +189,86 @@ const TESTS = {
     assert.equal(await page.getByTestId("notice").count(), 0);
   },
 
+  "a kept sign-in that finds no server is tried again: by the button, by itself, until somebody types": async (page) => {
+    const ui = ids(page);
+    await ui.at("submit").waitFor();
+    await page.evaluate(() => localStorage.setItem("warp.user", "poring"));
+    await page.clock.install({ time: new Date("2026-01-01T12:00:00") });
+    await page.reload();
+    await ui.at("resuming").waitFor();
+    const away = world.problem("coordinator-unreachable", "http://127.0.0.1:8001");
+    const tries = async () => (await ui.commands()).filter((cmd) => cmd.command === "resume").length;
+    await ui.emit(away);
+    assert.match(await ui.text("submit"), /Try again/);
+    await ui.at("submit").click();
+    assert.equal(await tries(), 2, "the button repeats the sign-in, and does not ask for a password");
+    assert.match(await ui.text("submit"), /Signing in as poring/);
+    await ui.emit(away);
+    assert.equal(await ui.text("retry-in"), "Trying again as poring in 5 s");
+    await page.clock.runFor(3_000);
+    assert.equal(await ui.text("retry-in"), "Trying again as poring in 2 s");
+    await page.clock.runFor(2_000);
+    assert.equal(await tries(), 3);
+    await ui.at("sign-in-problem").waitFor();
+    await ui.emit(away);
+    assert.equal(await ui.text("retry-in"), "Trying again as poring in 10 s");
+    await page.clock.runFor(10_000);
+    assert.equal(await tries(), 4);
+    // Somebody types while that is under way: it is given up, and what comes of it is nobody's news.
+    await ui.at("password").fill("jellopy-7");
+    await ui.sent("leave-account");
+    await ui.emit({ event: "signed-out" }, away);
+    assert.equal(await ui.at("notice").count(), 0);
+    await page.clock.runFor(60_000);
+    assert.equal(await tries(), 4);
+    assert.equal(await ui.at("retry-in").count(), 0);
+    await ui.at("submit").click();
+    assert.equal((await ui.sent("sign-in")).password, "jellopy-7");
+  },
+
+  "another account instead of the one that is resumed: the engine is told": async (page) => {
+    const ui = ids(page);
+    await ui.at("submit").waitFor();
+    await page.evaluate(() => localStorage.setItem("warp.user", "poring"));
+    await page.reload();
+    await ui.at("resume-cancel").click();
+    await ui.sent("leave-account");
+    await ui.at("submit").waitFor();
+    await ui.emit({ event: "signed-out" }, world.problem("token-expired", "poring"));
+    assert.equal(await ui.at("notice").count(), 0);
+    await page.reload();
+    await ui.at("submit").waitFor();
+    assert.equal(await ui.at("resuming").count(), 0, "nor is it tried the next time");
+  },
+
+  "accounts are remembered by the name of the account, for each server its own": async (page) => {
+    const ui = ids(page);
+    await ui.at("mode-sign-in").click();
+    await ui.at("user").fill("PoRing");
+    await ui.at("password").fill("jellopy-7");
+    await ui.at("remember").check();
+    await ui.at("submit").click();
+    await ui.emit(world.signedIn, { event: "signed-out" });
+    await ui.at("resume-poring").waitFor();
+    assert.equal(await ui.at("kept-accounts").locator("li").count(), 1);
+    const server = (coordinator) =>
+      page.evaluate((coordinator) => {
+        window.engine.about = { ...window.engine.about, embedded: false, coordinator };
+        window.engine.snapshot = { ...window.engine.snapshot, account: null };
+      }, coordinator);
+    await server("https://play.example/api/v1");
+    await ui.at("server-choice").locator("summary").click();
+    await ui.at("server-address").fill("https://play.example");
+    await ui.at("server-use").click();
+    await ui.at("submit").waitFor();
+    await page.waitForFunction(() => document.querySelector('[data-testid="server"]')?.textContent.includes("play.example"));
+    assert.equal(await ui.at("kept-accounts").count(), 0);
+    // The first server's again.
+    await page.reload();
+    await ui.at("resuming").waitFor();
+    assert.equal((await ui.sent("resume")).user, "poring");
+  },
+
   "an engine that cannot start says why, and starts once it can": async (page) => {
     const ui = ids(page);
     await ui.at("boot-problem").waitFor();

@@ -210,6 +210,7 @@ export const en: Texts = {
     pending: "Signing in",
     pendingNew: "Creating the account",
     resuming: (user) => `Signing in as ${user}`,
+    retryIn: (user, seconds) => `Trying again as ${user} in ${n(seconds)} s`,
     other: "Use another account",
     nameEmpty: "Enter your account name.",
     nameBad: "Use letters, digits, _ - and . only.",

@@ -215,6 +215,7 @@ export const es: Texts = {
     pending: "Iniciando sesión",
     pendingNew: "Creando la cuenta",
     resuming: (user) => `Entrando como ${user}`,
+    retryIn: (user, seconds) => `Se intenta de nuevo como ${user} en ${n(seconds)} s`,
     other: "Usar otra cuenta",
     nameEmpty: "Escribe el nombre de tu cuenta.",
     nameBad: "Usa solo letras, números, _ - y .",

@@ -214,6 +214,7 @@ export const id: Texts = {
     pending: "Sedang masuk",
     pendingNew: "Membuat akun",
     resuming: (user) => `Masuk sebagai ${user}`,
+    retryIn: (user, seconds) => `Dicoba lagi sebagai ${user} dalam ${n(seconds)} detik`,
     other: "Pakai akun lain",
     nameEmpty: "Isi nama akunmu.",
     nameBad: "Pakai huruf, angka, _ - dan . saja.",

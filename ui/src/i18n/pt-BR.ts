@@ -216,6 +216,7 @@ export const ptBR: Texts = {
     pending: "Entrando",
     pendingNew: "Criando a conta",
     resuming: (user) => `Entrando como ${user}`,
+    retryIn: (user, seconds) => `Nova tentativa como ${user} em ${n(seconds)} s`,
     other: "Usar outra conta",
     nameEmpty: "Digite o nome da sua conta.",
     nameBad: "Use só letras, números, _ - e .",

@@ -176,6 +176,7 @@ export interface Texts {
     pending: string;
     pendingNew: string;
     resuming: (user: string) => string;
+    retryIn: (user: string, seconds: number) => string;
     other: string;
     nameEmpty: string;
     nameBad: string;

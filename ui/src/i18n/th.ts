@@ -210,6 +210,7 @@ export const th: Texts = {
     pending: "กำลังเข้าสู่ระบบ",
     pendingNew: "กำลังสร้างบัญชี",
     resuming: (user) => `กำลังเข้าสู่ระบบเป็น ${user}`,
+    retryIn: (user, seconds) => `จะลองเข้าเป็น ${user} อีกครั้งใน ${n(seconds)} วินาที`,
     other: "ใช้บัญชีอื่น",
     nameEmpty: "กรอกชื่อบัญชีของคุณ",
     nameBad: "ใช้ได้เฉพาะตัวอักษร ตัวเลข _ - และ .",

@@ -1,6 +1,11 @@
 // Names of the accounts whose sign-in is kept here, the last used first. The sign-ins themselves are in
 // the system's secret store.
 
+/** Where what is kept under `key` is kept for one server; the practice server has another address each time. */
+export function keyFor(key: string, server: { coordinator: string | null; embedded: boolean }): string {
+  return `${key} ${server.embedded ? "practice" : (server.coordinator ?? "")}`;
+}
+
 /** Names that are kept; the one that was unused for longest goes. */
 export const MAX_ACCOUNTS = 8;
 

@@ -3,11 +3,11 @@
 import type { Command, Diagnosis, Event, Problem } from "../generated/bindings";
 import * as accounts from "./accounts";
 import * as ipc from "./ipc";
-import { INITIAL, type Attempt, answerCame, ask, dismiss, foldAll, isOffline, notice, problem } from "./model";
+import { INITIAL, type Attempt, answerCame, ask, attempted, dismiss, foldAll, isOffline, notice, problem } from "./model";
 
-/** Whose sign-in was kept last; the token itself is in the system's secret store. */
+/** Whose sign-in was kept last, of each server; the token itself is in the system's secret store. */
 const USER_KEY = "warp.user";
-/** The others whose sign-ins are kept. */
+/** The others whose sign-ins are kept, of each server. */
 const USERS_KEY = "warp.users";
 
 type Boot = "starting" | "failed" | "ready";
@@ -43,10 +43,14 @@ class Launcher {
   readonly listeners: ((event: Event) => void)[] = [];
 
   /** Accounts whose sign-in is kept, the last used first. */
-  keptUsers = $state.raw<readonly string[]>(accounts.parse(read(USERS_KEY)));
+  keptUsers = $state.raw<readonly string[]>([]);
+  #userKey = USER_KEY;
+  #usersKey = USERS_KEY;
 
   /** Who is remembered, or not, once that has worked. */
   #signingIn: { user: string; remember: boolean } | null = null;
+  /** A sign-in was given up before its answer came. */
+  #givenUp = false;
 
   /** A quiet refresh waits for its answer, and nothing that a person asked for does. */
   #quiet = false;
@@ -76,6 +80,7 @@ class Launcher {
       this.about = await ipc.about();
       await ipc.start();
       this.about = await ipc.about();
+      this.#findNames(this.about);
       // Events from before the snapshot wait for it: see ipc.subscribe.
       const early: Event[] = [];
       this.#early = early;
@@ -98,7 +103,7 @@ class Launcher {
   }
 
   get keptUser(): string | null {
-    return read(USER_KEY);
+    return read(this.#userKey);
   }
 
   async signIn(
@@ -112,28 +117,40 @@ class Launcher {
   }
 
   async resume(user: string): Promise<void> {
-    this.#signingIn = null;
-    write(USER_KEY, user);
+    this.#signingIn = { user, remember: true };
+    write(this.#userKey, user);
     this.#keepUsers(accounts.used(this.keptUsers, user));
     await this.#try({ kind: "resume", user }, { command: "resume", user });
   }
 
   /** Back to the form while a kept sign-in is being tried. */
   forget(): void {
-    write(USER_KEY, null);
-    this.model = { ...this.model, attempt: null, signInProblem: null };
+    write(this.#userKey, null);
+    this.giveUp();
+    this.model = { ...this.model, signInProblem: null };
+  }
+
+  /** A kept sign-in is tried no longer. */
+  giveUp(): void {
+    const underWay = this.model.attempt !== null;
+    this.model = { ...this.model, attempt: null, unreached: null };
+    if (!underWay) return;
+    this.#signingIn = null;
+    this.#givenUp = true;
+    // Otherwise it would sign in all the same once the server answers.
+    ipc.command({ command: "leave-account" }).catch(() => undefined);
   }
 
   /** Another account is wanted; this one's kept sign-in stays. */
   async leaveAccount(): Promise<void> {
-    write(USER_KEY, null);
+    write(this.#userKey, null);
     await this.send({ command: "leave-account" });
   }
 
   /** The name is shown no longer. Its sign-in ends when it is signed out, or by itself. */
   forgetUser(name: string): void {
     this.#keepUsers(accounts.without(this.keptUsers, name));
-    if (this.keptUser === name) write(USER_KEY, null);
+    if (this.keptUser === name) write(this.#userKey, null);
   }
 
   async signOut(): Promise<void> {
@@ -258,16 +275,33 @@ class Launcher {
   #forgetSelf(): void {
     const self = this.model.snapshot.account?.name;
     if (self !== undefined) this.forgetUser(self);
-    write(USER_KEY, null);
+    write(this.#userKey, null);
   }
 
   #keepUsers(names: string[]): void {
     this.keptUsers = names;
-    write(USERS_KEY, names.length === 0 ? null : JSON.stringify(names));
+    write(this.#usersKey, names.length === 0 ? null : JSON.stringify(names));
+  }
+
+  /** Who is remembered for this server. What an older launcher kept without a server was for this one. */
+  #findNames(server: ipc.WindowAbout): void {
+    this.#userKey = accounts.keyFor(USER_KEY, server);
+    this.#usersKey = accounts.keyFor(USERS_KEY, server);
+    for (const [old, key] of [
+      [USER_KEY, this.#userKey],
+      [USERS_KEY, this.#usersKey],
+    ] as const) {
+      const value = read(old);
+      if (value === null) continue;
+      if (read(key) === null) write(key, value);
+      write(old, null);
+    }
+    this.keptUsers = accounts.parse(read(this.#usersKey));
   }
 
   async #try(attempt: Attempt, command: Command): Promise<void> {
-    this.model = { ...this.model, attempt, signInProblem: null };
+    this.#givenUp = false;
+    this.model = attempted(this.model, attempt);
     await this.send(command);
   }
 
@@ -278,7 +312,10 @@ class Launcher {
     }
     let model = this.model;
     for (const event of events) {
-      if (this.#quiet && answersQuietly(event)) {
+      if (this.#givenUp && event.event === "problem" && model.snapshot.account === null) {
+        // Its answer; nobody waits for it.
+        this.#givenUp = false;
+      } else if (this.#quiet && answersQuietly(event)) {
         this.#quiet = false;
         this.zonesStaleSince ??= this.#zonesCame ?? this.#now();
       } else {
@@ -302,9 +339,11 @@ class Launcher {
       case "signed-in":
         if (this.#signingIn !== null) {
           const { user, remember } = this.#signingIn;
+          // The engine keeps the sign-in under the account's name, which may be written otherwise.
+          const { name } = event.account;
           this.#signingIn = null;
-          write(USER_KEY, remember ? user : null);
-          if (remember) this.#keepUsers(accounts.used(this.keptUsers, user));
+          write(this.#userKey, remember ? name : null);
+          if (remember) this.#keepUsers(accounts.used(accounts.without(this.keptUsers, user), name));
         }
         break;
       case "zones":

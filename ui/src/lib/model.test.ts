@@ -14,6 +14,7 @@ import {
   type Attempt,
   answerCame,
   ask,
+  attempted,
   dismiss,
   fold,
   foldAll,
@@ -115,7 +116,14 @@ describe("sign-in", () => {
     const resume: Attempt = { kind: "resume", user: "poring" };
     const model = fold({ ...INITIAL, attempt: resume }, problem("token-expired"), 0);
     expect([model.attempt, model.signInProblem, model.notices]).toEqual([null, null, []]);
+    expect(model.unreached).toBeNull();
     const down = fold({ ...INITIAL, attempt: resume }, problem("coordinator-unreachable"), 0);
+    expect(down.unreached).toBe("poring");
+    // Tried again, what was wrong stays in sight; another sign-in begins anew.
+    expect(attempted(down, resume).signInProblem).toEqual(down.signInProblem);
+    const typed = attempted(down, { kind: "sign-in", user: "poring" });
+    expect([typed.signInProblem, typed.unreached]).toEqual([null, null]);
+    expect(fold({ ...typed }, problem("coordinator-unreachable"), 0).unreached).toBeNull();
     expect(down.signInProblem?.code).toBe("coordinator-unreachable");
   });
 

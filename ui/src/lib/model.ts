@@ -130,6 +130,8 @@ export interface Model {
   kept: TokenStore | null;
   attempt: Attempt | null;
   signInProblem: Problem | null;
+  /** The account whose kept sign-in found no server. */
+  unreached: string | null;
   /** Somebody has been signed in since the window was opened. */
   hadAccount: boolean;
   samples: Sample[];
@@ -150,6 +152,7 @@ export const INITIAL: Model = {
   kept: null,
   attempt: null,
   signInProblem: null,
+  unreached: null,
   hadAccount: false,
   samples: [],
   moves: [],
@@ -214,7 +217,7 @@ export function fold(before: Model, event: Event, at: number): Model {
   const model: Model = { ...before, snapshot: apply(before.snapshot, event) };
   switch (event.event) {
     case "signed-in": {
-      const done = { ...model, attempt: null, signInProblem: null, hadAccount: true, kept: event.kept };
+      const done = { ...model, attempt: null, signInProblem: null, unreached: null, hadAccount: true, kept: event.kept };
       return event.kept === "memory-no-keyring" ? notice(done, { kind: "not-kept" }) : done;
     }
     case "signed-out":
@@ -290,15 +293,22 @@ export function fold(before: Model, event: Event, at: number): Model {
   }
 }
 
+/** A sign-in is sent. While one is repeated that found no server, what was wrong stays in sight. */
+export function attempted(model: Model, attempt: Attempt): Model {
+  if (attempt.kind === "resume" && attempt.user === model.unreached) return { ...model, attempt };
+  return { ...model, attempt, signInProblem: null, unreached: null };
+}
+
 /** Puts a problem where it belongs: into the sign-in form, or among the notices. */
 export function problem(model: Model, problem: Problem): Model {
   const { attempt } = model;
   if (attempt !== null && model.snapshot.account === null) {
     if (attempt.kind === "resume" && SILENT_FOR_RESUME.has(problem.code)) {
-      return { ...model, attempt: null, signInProblem: null };
+      return { ...model, attempt: null, signInProblem: null, unreached: null };
     }
     if (SIGN_IN_CODES.has(problem.code)) {
-      return { ...model, attempt: null, signInProblem: problem };
+      const unreached = attempt.kind === "resume" && isOffline(problem.code) ? attempt.user : null;
+      return { ...model, attempt: null, signInProblem: problem, unreached };
     }
   }
   return notice(model, { kind: "problem", problem });
