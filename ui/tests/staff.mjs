@@ -148,6 +148,8 @@ export const imported = {
   values: [
     { key: "coordinator.rest_api_url", value: "https://play.example/api/v1" },
     { key: "p2p.enabled", value: false },
+    { key: "coordinator.public_key", value: "MCowBQYDK2VwAyEA" },
+    { key: "p2p.zone_linger_seconds", value: 30 },
     { key: "webrtc.stun_servers", value: ["stun:stun.example:3478"] },
   ],
   left: [{ key: "P2P.MinCPUCores", why: "no longer has a meaning" }],

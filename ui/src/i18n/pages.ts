@@ -186,5 +186,6 @@ export interface PageTexts {
     found: (file: string, count: number) => string;
     left: (count: number) => string;
     take: string;
+    extra: string;
   };
 }

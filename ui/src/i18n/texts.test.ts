@@ -4,7 +4,7 @@ import * as bindings from "../generated/bindings";
 import { PACKET_CLASSES, STEP_REASONS } from "../lib/codes";
 import { FIGURES } from "../lib/hosting";
 import { LOG_LEVELS } from "../lib/ipc";
-import { SETTING_KEYS } from "../lib/preferences";
+import { SETTING_KEYS, ruleOf } from "../lib/preferences";
 import { LANGUAGES } from "./all";
 import { NAMES, TAGS, pick } from "./languages";
 import type { Texts } from "./texts";
@@ -54,6 +54,11 @@ describe.each(TAGS)("%s: every code has its text, and every text its code", (tag
       for (const text of texts(table[code])) expect(text.trim(), code).not.toBe("");
     }
   });
+});
+
+test.each(TAGS)("%s: every choice in the settings has its text", (tag) => {
+  const choices = SETTING_KEYS.map(ruleOf).flatMap((rule) => ("choices" in rule ? rule.choices : []));
+  for (const choice of choices) expect(LANGUAGES[tag].pages.settings.choices[choice], choice).toBeDefined();
 });
 
 test.each(TAGS)("%s: problems say what happened and what to do, without jargon of codes", (tag) => {

@@ -1,6 +1,6 @@
 import { expect, test } from "vitest";
 
-import { SETTING_KEYS, isSetting, ruleOf, typedValue, written } from "./preferences";
+import { SETTING_KEYS, isSetting, placed, ruleOf, typedValue, written } from "./preferences";
 
 test("numbers are whole and within their limits", () => {
   expect(typedValue("p2p.hold_seconds", " 60 ")).toEqual({ value: 60 });
@@ -21,4 +21,12 @@ test("a key stands once, and others are none", () => {
   for (const key of SETTING_KEYS) expect(ruleOf(key).kind).toBeTruthy();
   expect(isSetting("game.executable")).toBe(false);
   expect(isSetting("toString")).toBe(false);
+});
+
+test("what is ticked again comes back to its place", () => {
+  const order = ["wss", "direct", "host", "tcp"];
+  expect(placed(["direct", "host"], "wss", order)).toEqual(["wss", "direct", "host"]);
+  expect(placed(["wss", "host"], "direct", order)).toEqual(["wss", "direct", "host"]);
+  expect(placed(["wss"], "tcp", order)).toEqual(["wss", "tcp"]);
+  expect(placed([], "host", order)).toEqual(["host"]);
 });

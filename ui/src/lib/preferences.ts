@@ -76,6 +76,14 @@ export function isSetting(key: string): key is SettingKey {
   return Object.hasOwn(RULES, key);
 }
 
+/** `chosen` with `choice` at its place in `order`: before the first one that comes behind it there. */
+export function placed(chosen: readonly string[], choice: string, order: readonly string[]): string[] {
+  const behind = new Set(order.slice(order.indexOf(choice) + 1));
+  const at = chosen.findIndex((one) => behind.has(one));
+  const end = at < 0 ? chosen.length : at;
+  return [...chosen.slice(0, end), choice, ...chosen.slice(end)];
+}
+
 /** A value as it stands in its field. */
 export function written(value: unknown): string {
   if (Array.isArray(value)) return value.join("\n");

@@ -212,6 +212,7 @@ export const pages: PageTexts = {
       direct: "Direct",
       host: "Host",
       wss: "WebSocket",
+      tcp: "Plain TCP",
       error: "Errors",
       warn: "Warnings",
       info: "Info",
@@ -234,5 +235,6 @@ export const pages: PageTexts = {
     found: (file, count) => `${file}: ${many(count, { one: "# setting was found.", other: "# settings were found." })}`,
     left: (count) => many(count, { one: "# line is not taken over", other: "# lines are not taken over" }),
     take: "Fill these in",
+    extra: "Without a field of their own, and saved with the others:",
   },
 };

@@ -212,6 +212,7 @@ export const pages: PageTexts = {
       direct: "Directo",
       host: "Host",
       wss: "WebSocket",
+      tcp: "TCP simple",
       error: "Errores",
       warn: "Avisos",
       info: "Información",
@@ -234,5 +235,6 @@ export const pages: PageTexts = {
     found: (file, count) => `${file}: ${many(count, { one: "# ajuste encontrado.", other: "# ajustes encontrados." })}`,
     left: (count) => many(count, { one: "# línea no se aprovecha", other: "# líneas no se aprovechan" }),
     take: "Rellenar con estos",
+    extra: "Sin campo propio, y se guardan con los demás:",
   },
 };

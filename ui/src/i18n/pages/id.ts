@@ -207,6 +207,7 @@ export const pages: PageTexts = {
       direct: "Langsung",
       host: "Host",
       wss: "WebSocket",
+      tcp: "TCP biasa",
       error: "Galat",
       warn: "Peringatan",
       info: "Info",
@@ -229,5 +230,6 @@ export const pages: PageTexts = {
     found: (file, count) => `${file}: ${n(count)} pengaturan ditemukan.`,
     left: (count) => `${n(count)} baris tidak diambil`,
     take: "Isikan ini",
+    extra: "Tanpa kolom sendiri, dan disimpan bersama yang lain:",
   },
 };

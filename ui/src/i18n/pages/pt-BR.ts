@@ -212,6 +212,7 @@ export const pages: PageTexts = {
       direct: "Direto",
       host: "Host",
       wss: "WebSocket",
+      tcp: "TCP simples",
       error: "Erros",
       warn: "Avisos",
       info: "Informações",
@@ -234,5 +235,6 @@ export const pages: PageTexts = {
     found: (file, count) => `${file}: ${many(count, { one: "# ajuste encontrado.", other: "# ajustes encontrados." })}`,
     left: (count) => many(count, { one: "# linha não é aproveitada", other: "# linhas não são aproveitadas" }),
     take: "Preencher com estes",
+    extra: "Sem campo próprio, e salvas com as outras:",
   },
 };

@@ -207,6 +207,7 @@ export const pages: PageTexts = {
       direct: "ตรง",
       host: "โฮสต์",
       wss: "WebSocket",
+      tcp: "TCP ธรรมดา",
       error: "ข้อผิดพลาด",
       warn: "คำเตือน",
       info: "ข้อมูล",
@@ -229,5 +230,6 @@ export const pages: PageTexts = {
     found: (file, count) => `${file}: พบ ${n(count)} การตั้งค่า`,
     left: (count) => `${n(count)} บรรทัดไม่ถูกนำมาใช้`,
     take: "เติมค่าเหล่านี้",
+    extra: "ไม่มีช่องของตัวเอง และจะบันทึกพร้อมกับรายการอื่น:",
   },
 };
