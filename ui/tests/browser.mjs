@@ -274,6 +274,17 @@ const TESTS = {
     await ui.at("boot-problem").waitFor();
     assert.equal(await ui.at("boot-problem").getAttribute("data-code"), "config-value");
     assert.match(await ui.text("boot-problem"), /bridge\.login_listen[\s\S]*host:port/);
+    // What needs no engine is there: the log, and a report that says why there is none.
+    await page.evaluate((log) => (window.engine.log = log), [world.startLine]);
+    await ui.at("boot-help").click();
+    await page.getByTestId("log-line").waitFor();
+    for (const id of ["diagnostics-again", "diagnostics-copy", "log-debug"]) assert.equal(await ui.at(id).count(), 0, id);
+    await ui.at("diagnostics-save").click();
+    await ui.at("diagnostics-saved").waitFor();
+    const [report] = await page.evaluate(() => window.engine.reports);
+    assert.match(report, /^config-value: bridge\.login_listen: .*host:port/);
+    await ui.at("diagnostics-close").click();
+    assert.deepEqual(await ui.commands(), []);
     await ui.at("boot-retry").click();
     await ui.at("submit").waitFor();
   },
@@ -633,6 +644,7 @@ const TESTS = {
     await ui.at("console-input").waitFor();
     assert.equal(await ui.at("diagnostics").count(), 0);
     await ui.at("diagnostics-toggle").click();
+    await ui.at("diagnostics").waitFor();
     assert.equal(await page.getByTestId("diagnostics-line").count(), 9);
     const looks = (await ui.commands()).filter((cmd) => cmd.command === "diagnose");
     assert.equal(looks.length, 1, "opening it again does not look again");

@@ -434,6 +434,49 @@ export function pageTests(tools) {
       assert.equal(await page.getByTestId("ended").count(), 0, "the old engine's end is not the page's");
     },
 
+    "an engine that does not start anew is a page of its own, and leaves nothing waiting": async (page) => {
+      const ui = await toZones(page);
+      await page.evaluate((settings) => (window.engine.settings = settings), staff.settings);
+      await ui.emit(staff.prepared("geffen"), staff.admin);
+      await ui.at("staff-toggle").click();
+      await ui.at("staff-tab-sessions").click();
+      await ui.at("diagnostics-toggle").click();
+      assert.ok(await ui.at("diagnostics-again").isDisabled(), "under way");
+      const save = async () => {
+        await ui.at("settings-toggle").click();
+        await ui.at("group-paths").locator("summary").click();
+        await ui.at("set-p2p.hold_seconds").fill("31");
+        await ui.at("settings-save").click();
+        await ui.at("settings-saved").waitFor();
+      };
+      await save();
+      const refuse = (problem) => page.evaluate((problem) => (window.engine.refuse = problem), problem);
+      await refuse({ code: "bad-command", subject: "restart", detail: "a zone is being played; stop it first" });
+      await ui.at("settings-apply").click();
+      await ui.at("notice").waitFor();
+      assert.equal(await ui.at("zone-detail").count(), 1, "the engine is the same");
+      await refuse({ code: "port-in-use", subject: "127.0.0.1:6900" });
+      await ui.at("settings-apply").click();
+      await ui.at("boot-problem").waitFor();
+      assert.equal(await ui.at("boot-problem").getAttribute("data-code"), "port-in-use");
+      assert.equal(await ui.at("account").count(), 0);
+      await ui.emit({ event: "ended" });
+      assert.equal(await ui.at("ended").count(), 0, "what the old engine says at its end comes late");
+      await page.keyboard.press("Escape");
+      await page.evaluate(() => (window.engine.snapshot = { ...window.engine.snapshot, account: null, zones: [] }));
+      await ui.at("boot-retry").click();
+      await toZones(page);
+      assert.doesNotMatch(await ui.text("zone-geffen"), /from here/, "measured with the engine before");
+      await ui.at("diagnostics-toggle").click();
+      const looks = (await ui.commands()).filter((cmd) => cmd.command === "diagnose");
+      assert.equal(looks.length, 2, "the look that was under way is over");
+      await ui.emit(staff.admin);
+      await ui.at("staff-toggle").click();
+      await ui.at("staff-tab-bans").click();
+      await ui.emit(staff.bans());
+      assert.equal(await ui.at("staff-refresh").locator(".spinner").count(), 0);
+    },
+
     "the settings of an older client are read, shown and filled in": async (page) => {
       const ui = ids(page);
       await ui.at("submit").waitFor();

@@ -52,6 +52,8 @@ export const zonesEvent = {
   ],
 };
 
+export const startLine = { n: 1, at_ms: 0, level: "error", target: "warp_launcher", text: "the engine does not start" };
+
 export const zonesNamed = (name) => ({ event: "zones", zones: [zone("practice", name)] });
 
 export const problem = (code, subject, detail) => ({

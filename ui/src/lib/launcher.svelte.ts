@@ -41,6 +41,8 @@ class Launcher {
 
   /** What the pages want of each event beside the model. */
   readonly listeners: ((event: Event) => void)[] = [];
+  /** What the pages forget with each engine that is opened: nothing that was asked for before is answered. */
+  readonly openers: (() => void)[] = [];
 
   /** Accounts whose sign-in is kept, the last used first. */
   keptUsers = $state.raw<readonly string[]>([]);
@@ -58,6 +60,8 @@ class Launcher {
 
   readonly #now: () => number;
   #early: Event[] | null = null;
+  /** Counts the engines that were opened. */
+  #opened = 0;
 
   constructor(now: () => number) {
     this.#now = now;
@@ -76,6 +80,7 @@ class Launcher {
   async open(gameSought = false): Promise<void> {
     this.boot = "starting";
     this.bootProblem = null;
+    this.#forgetEngine();
     try {
       this.about = await ipc.about();
       await ipc.start();
@@ -84,7 +89,11 @@ class Launcher {
       // Events from before the snapshot wait for it: see ipc.subscribe.
       const early: Event[] = [];
       this.#early = early;
-      await ipc.subscribe((events) => this.#receive(events));
+      // What an engine before this one still says is not this one's.
+      const opened = ++this.#opened;
+      await ipc.subscribe((events) => {
+        if (opened === this.#opened) this.#receive(events);
+      });
       const snapshot = await ipc.snapshot();
       this.#early = null;
       this.model = { ...INITIAL, snapshot };
@@ -171,11 +180,31 @@ class Launcher {
     try {
       await ipc.restart();
     } catch (error) {
+      const early = this.#early;
       this.#early = null;
-      this.model = problem(this.model, ipc.toProblem(error));
+      const refused = ipc.toProblem(error);
+      if (refused.code === "bad-command") {
+        // A zone is played: the engine is the same as before.
+        this.#receive(early);
+        this.model = problem(this.model, refused);
+        return;
+      }
+      this.#opened += 1;
+      this.#forgetEngine();
+      this.bootProblem = refused;
+      this.boot = "failed";
       return;
     }
     await this.open();
+  }
+
+  #forgetEngine(): void {
+    this.model = INITIAL;
+    this.stopping = this.launching = this.diagnosing = this.zonesPending = this.#quiet = this.#givenUp = false;
+    this.playPending = this.zonesStaleSince = this.#zonesCame = this.buttonAnswer = this.diagnosis = null;
+    this.endingGames = this.asked = [];
+    this.#signingIn = null;
+    for (const forget of this.openers) forget();
   }
 
   async refreshZones(): Promise<void> {

@@ -16,6 +16,12 @@ class Preparation {
 
   constructor() {
     launcher.listeners.push((event) => this.#receive(event));
+    launcher.openers.push(() => this.#forget());
+  }
+
+  #forget(): void {
+    this.now = null;
+    this.measured = new Map();
   }
 
   #receive(event: Event): void {
@@ -31,8 +37,7 @@ class Preparation {
       }
       this.measured = next;
     } else if (event.event === "signed-out" || event.event === "ended") {
-      this.now = null;
-      this.measured = new Map();
+      this.#forget();
     }
   }
 }

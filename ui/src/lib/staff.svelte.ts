@@ -45,6 +45,7 @@ class Staff {
 
   constructor() {
     launcher.listeners.push((event) => this.#receive(event));
+    launcher.openers.push(() => this.#forget());
   }
 
   async ask(ask: StaffAsk): Promise<void> {
