@@ -398,7 +398,10 @@ async fn carry(
         }
         tell_closed(shared, connection, target, clean, carried);
         match reentry::run(shared, connection, &mut client, &mut state).await {
-            Some(next) => leg = next,
+            Some(next) => {
+                again.is_back(Instant::now());
+                leg = next;
+            }
             None => return reset(&client),
         }
     }

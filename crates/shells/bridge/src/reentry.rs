@@ -1,5 +1,6 @@
 //! Carries out what [`ReEntry`] decides, for one client that has lost its map server.
 
+use std::collections::VecDeque;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll};
@@ -28,6 +29,10 @@ use crate::opener::{self, GameRead, GameWriter, Origin, WriteGone};
 const SOON: Duration = Duration::from_secs(10);
 /// ...this often in a row is not kept.
 const SOON_LIMIT: u32 = 3;
+/// Nor is one that loses it more often...
+const OFTEN_LIMIT: usize = 10;
+/// ...within this time: signing in may itself be what ends a server.
+const OFTEN: Duration = Duration::from_secs(600);
 
 /// How long a server that has done its part may take to close its side.
 const FAREWELL: Duration = Duration::from_secs(2);
@@ -35,8 +40,9 @@ const FAREWELL: Duration = Duration::from_secs(2);
 /// How often a client was signed in again.
 #[derive(Default)]
 pub(crate) struct Again {
-    last: Option<Instant>,
+    back: Option<Instant>,
     soon: u32,
+    lost: VecDeque<Instant>,
 }
 
 impl Again {
@@ -57,14 +63,32 @@ impl Again {
         if !(lost && may_return(shared, connection)) {
             return false;
         }
-        let soon = self.last.is_some_and(|last| last.elapsed() < SOON);
-        self.soon = if soon { self.soon + 1 } else { 0 };
-        self.last = Some(Instant::now());
-        if self.soon >= SOON_LIMIT {
+        if self.too_often(Instant::now()) {
             failed(shared, connection, GaveUp::TooOften);
             return false;
         }
         true
+    }
+
+    /// The client has lost its server at `now`. Whether that was once too often.
+    fn too_often(&mut self, now: Instant) -> bool {
+        let since_back = self.back.map(|back| now.saturating_duration_since(back));
+        let soon = since_back.is_some_and(|time| time < SOON);
+        self.soon = if soon { self.soon + 1 } else { 0 };
+        while self
+            .lost
+            .front()
+            .is_some_and(|first| now.saturating_duration_since(*first) >= OFTEN)
+        {
+            self.lost.pop_front();
+        }
+        self.lost.push_back(now);
+        self.soon >= SOON_LIMIT || self.lost.len() > OFTEN_LIMIT
+    }
+
+    /// The client is back on a map since `now`.
+    pub(crate) fn is_back(&mut self, now: Instant) {
+        self.back = Some(now);
     }
 }
 
@@ -427,5 +451,36 @@ async fn read(at: &mut Option<At>) -> GameRead {
     match at {
         Some(At { leg, .. }) => opener::read(&mut *leg.ready.stream.reader).await,
         None => std::future::pending().await,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// How many losses are lived through, where each re-entry takes `signing_in` and each stay `stay`.
+    fn lived_through(signing_in: Duration, stay: Duration) -> usize {
+        let mut again = Again::default();
+        let mut now = Instant::now();
+        (0..100)
+            .take_while(|_| {
+                now += stay;
+                let lives = !again.too_often(now);
+                now += signing_in;
+                again.is_back(now);
+                lives
+            })
+            .count()
+    }
+
+    #[test]
+    fn a_server_that_every_sign_in_ends_is_not_signed_in_to_for_ever() {
+        let (short, long) = (Duration::from_secs(1), Duration::from_secs(31));
+        assert_eq!(lived_through(short, short), 3);
+        // The account is locked for a while each time.
+        assert_eq!(lived_through(long, short), 3);
+        assert_eq!(lived_through(short, Duration::from_secs(20)), 10);
+        // A server that is started anew now and then.
+        assert_eq!(lived_through(long, Duration::from_secs(60)), 100);
     }
 }
