@@ -69,8 +69,10 @@ pub struct Settings {
     pub thresholds: Thresholds,
     /// Whether and for whom to be a host.
     pub hosting: HostingSettings,
-    /// How long a lost link is asked for again while game clients are kept; `None`: they are not.
-    pub reentry: Option<Duration>,
+    /// Game clients on a map are kept when their server is lost.
+    pub reentry: bool,
+    /// How long a lost link is asked for again.
+    pub rejoin_within: Duration,
     /// Game servers may be dialled from here where a zone allows it and there is no path to its endpoint.
     pub plain_tcp: bool,
 }
@@ -91,8 +93,8 @@ impl Settings {
                 zones: config.hosting.zones.clone(),
                 not_while_playing: config.hosting.not_while_playing,
             },
-            reentry: (config.bridge.reentry)
-                .then(|| Duration::from_millis(config.bridge.reentry_timeout_ms)),
+            reentry: config.bridge.reentry,
+            rejoin_within: Duration::from_millis(config.bridge.reentry_timeout_ms),
             plain_tcp: config.paths().contains(&PathKind::Tcp),
         }
     }
@@ -150,7 +152,8 @@ pub struct Machine {
     shown: LinkId,
     /// This machine and its network are being looked at.
     diagnosing: bool,
-    reentry: Option<Duration>,
+    reentry: bool,
+    rejoin_within: Duration,
     plain: Plain,
     rejoin: Option<Rejoin>,
     /// Zones that were left for their fallback, and when.
@@ -188,6 +191,7 @@ impl Machine {
             diagnosing: false,
             last_notice: None,
             reentry: settings.reentry,
+            rejoin_within: settings.rejoin_within,
             plain: Plain::new(settings.plain_tcp),
             rejoin: None,
             fled: Vec::new(),

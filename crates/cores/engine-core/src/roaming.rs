@@ -128,11 +128,6 @@ impl Roaming {
         };
     }
 
-    /// Whether a game client is known that has been on a map.
-    pub(crate) fn has_clients(&self) -> bool {
-        !self.clients.is_empty()
-    }
-
     /// Whether a map connection of anybody but `client` is on `link`.
     pub(crate) fn carries_others(&self, link: LinkId, client: Option<u64>) -> bool {
         let mut streams = self.streams.iter().filter(|stream| stream.link == link);

@@ -1,8 +1,9 @@
-//! Joining the zone again after its link was lost, while the bridge keeps the game clients.
+//! Joining the zone again after its link was lost, under the open bridge.
 //!
-//! The bridge signs its clients in again as soon as there is a link: here it is got. The same zone is
-//! asked for until [`Settings::reentry`](super::Settings) is over; when that zone is gone, its fallback
-//! zone. The fallback is also joined when the zone is there and none of its game servers is
+//! The bridge signs clients that were on a map in again as soon as there is a link: here it is got. A
+//! client that was not has lost its connection and comes back by itself, as to any server. The same zone
+//! is asked for until [`Settings::rejoin_within`](super::Settings) is over; when that zone is gone, its
+//! fallback zone, if clients are to be kept. The fallback is also joined when the zone is there and none of its game servers is
 //! ([`Outcome::ServersAway`](super::Outcome)): the machine of a hosted zone has died with all of them, and the
 //! coordinator grants the zone on its own endpoint. A zone that was left so is not gone back to within
 //! the time of a re-entry. Nobody is told of a problem before nothing more is tried.
@@ -89,10 +90,10 @@ fn is_gone(code: ProblemCode) -> bool {
 }
 
 impl Machine {
-    /// The chosen zone's link has ended. Joins the zone again where clients are to be kept; `false`:
-    /// nothing is to be kept.
+    /// The chosen zone's link has ended. Joins the zone again; `false`: there was nothing to join yet, or
+    /// play does not go over a link.
     pub(super) fn rejoin(&mut self, now: Duration, lost: &Problem) -> bool {
-        let (Play::Playing { zone }, Some(timeout)) = (&self.play, self.reentry) else {
+        let Play::Playing { zone } = &self.play else {
             return false;
         };
         if let Some(rejoin) = &self.rejoin {
@@ -103,14 +104,14 @@ impl Machine {
             return true;
         }
         // The bridge knows the addresses of another link then.
-        if self.plain.is_used() || !self.roaming.has_clients() {
+        if self.plain.is_used() {
             return false;
         }
         let zone = zone.zone.zone_id.clone();
         self.rejoin = Some(Rejoin {
             zone: zone.clone(),
             phase: Phase::Joining,
-            until: now + timeout,
+            until: now + self.rejoin_within,
             tries: 0,
             lost: lost.clone(),
         });
@@ -187,9 +188,13 @@ impl Machine {
 
     /// The zone whose servers may take the clients of the zone that is played.
     fn fallback(&self, now: Duration) -> Option<String> {
-        let (Play::Playing { zone }, Some(timeout)) = (&self.play, self.reentry) else {
+        let Play::Playing { zone } = &self.play else {
             return None;
         };
+        if !self.reentry {
+            return None;
+        }
+        let timeout = self.rejoin_within;
         let other = zone.zone.fallback_zone.clone()?;
         let asked = self.rejoin.as_ref().map(|rejoin| &rejoin.zone);
         let mut fled = self.fled.iter();
@@ -208,9 +213,10 @@ impl Machine {
 
     /// None of the chosen zone's game servers takes `client`.
     pub(super) fn servers_away(&mut self, now: Duration, client: Option<u64>) {
-        let (Play::Playing { zone }, Some(timeout)) = (&self.play, self.reentry) else {
+        let Play::Playing { zone } = &self.play else {
             return;
         };
+        let timeout = self.rejoin_within;
         // While the link is being got, or carries nothing, nobody knows of the servers.
         let status = self.statuses.get(&LinkId::CHOSEN);
         let carries = status.is_some_and(|(state, ..)| {

@@ -92,6 +92,24 @@ fn a_lost_link_is_joined_again_under_the_open_bridge() {
 }
 
 #[test]
+fn a_link_is_joined_again_also_where_no_client_can_be_kept() {
+    // A player at the sign-in or the choice of a character, and one whose clients are not signed in again.
+    let mut off = Config::default();
+    off.bridge.reentry = false;
+    for mut machine in [playing(), with_client(&off)] {
+        machine.on_outcome(NOW, closed(CloseReason::Lost));
+        let effects = drain(&mut machine);
+        assert_eq!(effects.last(), Some(&rejoin("prontera")));
+        let ends =
+            |effect: &Effect| matches!(effect, Effect::CloseBridge | Effect::StopGame { .. });
+        assert!(!effects.iter().any(ends), "{effects:?}");
+        machine.on_outcome(NOW, joined(grant()));
+        machine.on_outcome(NOW, state(LinkState::Connected, Some(PathKind::Wss)));
+        assert_eq!(machine.snapshot().state, LinkState::Connected);
+    }
+}
+
+#[test]
 fn the_coordinator_is_asked_until_the_time_is_over() {
     let mut machine = lost(&Config::default());
     let mut now = NOW;
@@ -343,13 +361,6 @@ fn what_cannot_come_back_ends_at_once() {
         let mut machine = with_client(&Config::default());
         machine.on_outcome(NOW, outcome);
         assert_eq!(problems(&drain(&mut machine)), [code]);
-    }
-    // Nobody is to be kept, or it is switched off.
-    let mut off = Config::default();
-    off.bridge.reentry = false;
-    for mut machine in [playing(), with_client(&off)] {
-        machine.on_outcome(NOW, closed(CloseReason::Lost));
-        assert_eq!(problems(&drain(&mut machine)), [ProblemCode::LinkLost]);
     }
     let mut machine = lost(&Config::default());
     machine.on_outcome(NOW, failed(ProblemCode::DeviceRevoked));

@@ -62,9 +62,7 @@ fn carries(machine: &mut Machine, link: LinkId) {
 
 #[test]
 fn what_is_told_is_of_the_link_that_carries_the_newest_map_connection() {
-    let mut config = Config::default();
-    config.bridge.reentry = false;
-    let mut machine = playing_with(&config);
+    let mut machine = playing_with(&Config::default());
     link_is(&mut machine, LinkId::CHOSEN, PathKind::Direct);
     let link = visiting(&mut machine);
     assert_eq!(machine.snapshot().path, Some(PathKind::Direct));
@@ -105,16 +103,16 @@ fn what_is_told_is_of_the_link_that_carries_the_newest_map_connection() {
     assert!(!effects.contains(&Effect::CloseBridge));
     assert_eq!(machine.shown_link(), LinkId::CHOSEN);
     assert_eq!(machine.snapshot().path, Some(PathKind::Direct));
-    // The chosen zone's end is the end of all.
+    // The chosen zone's end is the end of all, where it cannot be joined again.
     machine.on_outcome(
         NOW,
         Outcome::Link {
             link: LinkId::CHOSEN,
-            event: LinkEvent::Closed(CloseReason::Lost),
+            event: LinkEvent::Closed(CloseReason::Untrusted),
         },
     );
     let effects = drain(&mut machine);
-    assert_eq!(problems(&effects), [ProblemCode::LinkLost]);
+    assert_eq!(problems(&effects), [ProblemCode::EndpointUntrusted]);
     assert!(effects.contains(&Effect::Emit(Event::Stopped)));
 }
 
