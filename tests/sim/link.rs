@@ -8,7 +8,7 @@
 
 use std::time::Duration;
 
-use warp_link_core::{CloseReason, LinkConfig, LinkEvent, State};
+use warp_link_core::{CloseReason, Link, LinkConfig, LinkEvent, Redundancy, State};
 use warp_protocol::carrier::PathKind::{Direct, Host, Wss};
 use warp_tests::sim::{Side, Weather, World, identities, identity};
 
@@ -136,7 +136,8 @@ fn a_path_by_hand_stays_saves_the_game_and_gives_way_when_it_is_asked_to() {
     let mut world = two_paths(15);
     assert!(world.run(secs(5.0), on_direct));
     let now = world.now;
-    assert_eq!(world.engine.use_path(Direct, now), None, "in use already");
+    let kept = world.engine.use_path(Direct, now);
+    assert_eq!(kept, Some((Direct, Direct)), "in use already");
     assert_eq!(world.engine.use_path(Wss, now), Some((Direct, Wss)));
     assert_eq!(
         world
@@ -152,6 +153,25 @@ fn a_path_by_hand_stays_saves_the_game_and_gives_way_when_it_is_asked_to() {
     world.cut(Wss, false);
     world.engine.unbench(world.now);
     assert!(world.run(world.elapsed() + secs(5.0), on_direct));
+}
+
+#[test]
+fn a_carrier_that_is_opened_anew_changes_nothing_about_what_was_chosen_by_hand() {
+    let mut world = two_paths(16);
+    assert!(world.run(secs(5.0), on_direct));
+    let now = world.now;
+    assert_eq!(world.engine.use_path(Wss, now), Some((Direct, Wss)));
+    world.close(Direct, Some(secs(0.5)));
+    world.run(world.elapsed() + secs(60.0), |_| false);
+    assert_eq!(world.engine.in_use().0, Some(Wss), "{:?}", world.moves);
+    // Ten times the time for which a path that was left stays unused.
+    world.run(world.elapsed() + secs(600.0), on_direct);
+    assert!(on_direct(&world), "{:?}", world.moves);
+    // A path that is withdrawn is made anew because it is to be used.
+    let now = world.now;
+    assert_eq!(world.engine.withdraw(now), Some((Direct, Wss)));
+    world.close(Direct, Some(secs(0.5)));
+    assert!(world.run(world.elapsed() + secs(10.0), on_direct));
 }
 
 #[test]
@@ -419,6 +439,57 @@ fn at_two_percent_loss_small_packets_go_twice_and_few_wait_for_a_retransmission(
         world.engine.duplicated()
     );
     assert!(world.run(world.elapsed() + secs(2.0), World::all_arrived));
+}
+
+/// Packets that each side sent twice in a minute of play over a direct path of this weather towards the
+/// engine and a clean one towards the endpoint.
+fn copies(redundancy: Redundancy, towards_engine: Weather) -> [u64; 2] {
+    let config = LinkConfig {
+        preference: vec![Direct],
+        ..LinkConfig::default()
+    };
+    let mut world = two_paths_with(17, config);
+    world
+        .weather
+        .insert((Direct, Side::Endpoint), towards_engine);
+    assert!(world.run(secs(5.0), on_direct));
+    world.engine.set_redundancy(redundancy, world.now);
+    let id = world.open_stream();
+    // What was noticed of the path's opening is forgotten.
+    let start = world.elapsed().as_secs_f64() + 20.0;
+    play(&mut world, id, start);
+    let sent_twice = |world: &World| [&world.engine, &world.endpoint].map(Link::sent_twice);
+    let before = sent_twice(&world);
+    play(&mut world, id, start + 60.0);
+    let after = sent_twice(&world);
+    assert!(world.run(world.elapsed() + secs(2.0), World::all_arrived));
+    // The engine knows of the endpoint's as well.
+    assert!(world.engine.duplicated() >= after[0] + before[1]);
+    [0, 1].map(|side| after[side] - before[side])
+}
+
+#[test]
+fn what_a_person_chose_about_copies_counts_for_both_directions() {
+    let clean = Weather::clean(20);
+    let [up, down] = copies(Redundancy::Always, clean);
+    // Twenty packets a second each way.
+    assert!(up > 1000 && down > 1000, "{up} up, {down} down");
+    let lossy = Weather {
+        loss: 0.03,
+        ..clean
+    };
+    assert_eq!(copies(Redundancy::Off, lossy), [0, 0]);
+}
+
+#[test]
+fn copies_go_in_the_direction_in_which_packets_take_unlike_times() {
+    let uneven = Weather {
+        jitter: Duration::from_millis(60),
+        ..Weather::clean(20)
+    };
+    let [up, down] = copies(Redundancy::Auto, uneven);
+    assert!(down > 500, "{down} towards the engine");
+    assert_eq!(up, 0, "towards the endpoint all is well");
 }
 
 /// How long a message of a stream that plays takes while eight others have a lot to send.
@@ -787,6 +858,29 @@ fn the_path_that_is_measured_to_be_better_takes_the_game_and_keeps_it() {
     assert_eq!(world.engine.in_use().0, Some(Direct));
     assert_eq!(world.moves.len(), moves + 1, "{:?}", world.moves);
     assert!(world.run(secs(until + 25.0), World::all_arrived));
+}
+
+#[test]
+fn a_preferred_path_that_is_a_little_worse_does_not_keep_the_game_for_ever() {
+    // Within the margin that counts at once: 5 ms or a tenth.
+    let mut world = two_paths(43);
+    let wss = Weather {
+        ordered: true,
+        ..Weather::clean(50)
+    };
+    world.set_weather(Wss, wss);
+    world.set_weather(Direct, Weather::clean(52));
+    assert!(world.run(secs(5.0), on_direct));
+    let id = world.open_stream();
+    play(&mut world, id, 120.0);
+    assert_eq!(world.engine.in_use().0, Some(Wss), "{:?}", world.moves);
+    let moves = world.moves.len();
+    play(&mut world, id, 400.0);
+    assert_eq!(world.moves.len(), moves, "{:?}", world.moves);
+    // Nobody feels a millisecond: the order counts again.
+    world.set_weather(Direct, Weather::clean(50));
+    play(&mut world, id, 500.0);
+    assert!(on_direct(&world), "{:?}", world.moves);
 }
 
 #[test]

@@ -340,7 +340,11 @@ from: PathKind,
 /**
  * To.
  */
-to: PathKind, } | { "answer": "no-standby" } | { "answer": "automatic" } | { "answer": "redundant", 
+to: PathKind, } | { "answer": "no-standby" } | { "answer": "kept", 
+/**
+ * The path.
+ */
+path: PathKind, } | { "answer": "no-direct" } | { "answer": "automatic" } | { "answer": "redundant", 
 /**
  * When.
  */
@@ -1971,9 +1975,9 @@ sha256: string, };
 /**
  * Why a path was chosen.
  */
-export type SwitchReason = "first" | "better" | "silence" | "carrier-closed" | "asked" | "measured" | "tampering";
+export type SwitchReason = "first" | "better" | "silence" | "carrier-closed" | "asked" | "measured" | "tampering" | "withdrawn";
 /** Every SwitchReason. */
-export const SWITCH_REASON_LIST = ["first", "better", "silence", "carrier-closed", "asked", "measured", "tampering"] as const satisfies readonly SwitchReason[];
+export const SWITCH_REASON_LIST = ["first", "better", "silence", "carrier-closed", "asked", "measured", "tampering", "withdrawn"] as const satisfies readonly SwitchReason[];
 
 /**
  * Where the refresh token, or the device key, is kept.

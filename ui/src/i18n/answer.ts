@@ -34,6 +34,10 @@ export function answerText(line: string, answer: ConsoleAnswer): string {
       return t.console.failedOver(t.path[answer.from].name, t.path[answer.to].name);
     case "no-standby":
       return t.console.noStandby;
+    case "kept":
+      return t.console.kept(t.path[answer.path].name);
+    case "no-direct":
+      return t.console.noDirect;
     case "automatic":
       return t.pages.paths.isAutomatic;
     case "redundant":

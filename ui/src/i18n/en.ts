@@ -383,6 +383,8 @@ export const en: Texts = {
     reconnecting: "The direct path is being opened anew.",
     failedOver: (from, to) => `Moved from ${from} to ${to}.`,
     noStandby: "There is no other path to move to.",
+    kept: (path) => `${path} is in use already, and is kept.`,
+    noDirect: "There is no WebRTC path to the endpoint here.",
     keysUpdating: "The session link gets new keys.",
     notConnected: "There is no connection now. Choose a zone and press Play.",
     help: "Commands:",
@@ -736,6 +738,7 @@ export const en: Texts = {
     asked: "you asked for it",
     measured: "it was measured to be better, several times in a row",
     tampering: "what came over the other path was altered on the way",
+    withdrawn: "that path is not to be used any more",
   },
   figure: {
     quality: "Quality of the connection",

@@ -387,6 +387,8 @@ export const es: Texts = {
     reconnecting: "Se vuelve a abrir el camino directo.",
     failedOver: (from, to) => `Pasó de ${from} a ${to}.`,
     noStandby: "No hay otro camino al que pasar.",
+    kept: (path) => `${path} ya está en uso y se mantiene.`,
+    noDirect: "Aquí no hay camino WebRTC al servidor.",
     keysUpdating: "El enlace de la sesión recibe claves nuevas.",
     notConnected: "No hay conexión ahora. Elige una zona y pulsa Jugar.",
     help: "Comandos:",
@@ -740,6 +742,7 @@ export const es: Texts = {
     asked: "tú lo pediste",
     measured: "midió mejor varias veces seguidas",
     tampering: "lo que llegó por el otro camino fue alterado en el trayecto",
+    withdrawn: "ese camino ya no se debe usar",
   },
   figure: {
     quality: "Calidad de la conexión",

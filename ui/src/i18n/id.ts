@@ -382,6 +382,8 @@ export const id: Texts = {
     reconnecting: "Jalur langsung sedang dibuka ulang.",
     failedOver: (from, to) => `Pindah dari ${from} ke ${to}.`,
     noStandby: "Tidak ada jalur lain untuk dituju.",
+    kept: (path) => `${path} sudah dipakai dan dipertahankan.`,
+    noDirect: "Di sini tidak ada jalur WebRTC ke server.",
     keysUpdating: "Sambungan sesi mendapat kunci baru.",
     notConnected: "Sekarang tidak ada koneksi. Pilih zona lalu tekan Main.",
     help: "Perintah:",
@@ -735,6 +737,7 @@ export const id: Texts = {
     asked: "kamu yang meminta",
     measured: "terukur lebih baik, beberapa kali berturut-turut",
     tampering: "kiriman lewat jalur lainnya diubah di perjalanan",
+    withdrawn: "jalur itu tidak boleh dipakai lagi",
   },
   figure: {
     quality: "Kualitas koneksi",

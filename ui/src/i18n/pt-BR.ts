@@ -387,6 +387,8 @@ export const ptBR: Texts = {
     reconnecting: "O caminho direto está sendo aberto de novo.",
     failedOver: (from, to) => `Passou de ${from} para ${to}.`,
     noStandby: "Não há outro caminho para onde passar.",
+    kept: (path) => `${path} já está em uso e é mantido.`,
+    noDirect: "Aqui não há caminho WebRTC para o servidor.",
     keysUpdating: "O link da sessão recebe chaves novas.",
     notConnected: "Não há conexão agora. Escolha uma zona e clique em Jogar.",
     help: "Comandos:",
@@ -740,6 +742,7 @@ export const ptBR: Texts = {
     asked: "você pediu",
     measured: "foi medido como melhor, várias vezes seguidas",
     tampering: "o que veio pelo outro caminho foi alterado no meio",
+    withdrawn: "esse caminho não deve mais ser usado",
   },
   figure: {
     quality: "Qualidade da conexão",

@@ -335,6 +335,8 @@ export interface Texts {
     reconnecting: string;
     failedOver: (from: string, to: string) => string;
     noStandby: string;
+    kept: (path: string) => string;
+    noDirect: string;
     keysUpdating: string;
     notConnected: string;
     help: string;

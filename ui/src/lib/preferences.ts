@@ -32,7 +32,7 @@ export const GROUPS = {
     "p2p.redundant_sending": { kind: "choice", choices: ["auto", "always", "off"] },
     "p2p.prefer_wait_ms": number(0, 30_000, "ms"),
     "p2p.hold_seconds": number(5, 300, "s"),
-    "p2p.heartbeat_ms": number(50, 5000, "ms"),
+    "p2p.heartbeat_ms": number(200, 1000, "ms"),
     "p2p.silence_heartbeats": number(2, 20, ""),
     "p2p.follow_map": flag,
     "webrtc.stun_servers": { kind: "lines" },

@@ -179,7 +179,7 @@ pub struct P2pSection {
     pub enabled: bool,
     /// Paths, best first, of `direct`, `host` and `wss`; one that is missing is not used.
     pub paths: Vec<PathKind>,
-    /// Time between heartbeats, 50..=5000 ms.
+    /// Time between heartbeats, 200..=1000 ms: the endpoint says something four times a second.
     pub heartbeat_ms: u64,
     /// Missed heartbeats after which a path counts as silent, 2..=20.
     pub silence_heartbeats: u32,
@@ -553,7 +553,7 @@ impl WebRtcSection {
 
 impl P2pSection {
     fn check(&self) -> Result<(), Wrong> {
-        Wrong::unless_in("p2p.heartbeat_ms", self.heartbeat_ms, 50..=5000)?;
+        Wrong::unless_in("p2p.heartbeat_ms", self.heartbeat_ms, 200..=1000)?;
         let silence = u64::from(self.silence_heartbeats);
         Wrong::unless_in("p2p.silence_heartbeats", silence, 2..=20)?;
         Wrong::unless_in("p2p.hold_seconds", self.hold_seconds, 5..=300)?;
@@ -719,14 +719,20 @@ impl Config {
         let mut preference = self.paths();
         // That one leads past the endpoint.
         preference.retain(|kind| *kind != PathKind::Tcp);
+        let heartbeat = Duration::from_millis(self.p2p.heartbeat_ms);
+        let numbers = LinkConfig::default();
         LinkConfig {
-            heartbeat: Duration::from_millis(self.p2p.heartbeat_ms),
+            heartbeat,
             silence_heartbeats: self.p2p.silence_heartbeats,
+            // A path is left before it is given up.
+            give_up: numbers
+                .give_up
+                .max(heartbeat * self.p2p.silence_heartbeats * 2),
             hold: Duration::from_secs(self.p2p.hold_seconds),
             preference,
             redundancy: self.p2p.redundant_sending.into(),
             key_interval: Duration::from_secs(self.security.key_rotation_interval_seconds),
-            ..LinkConfig::default()
+            ..numbers
         }
     }
 }

@@ -415,6 +415,13 @@ pub enum ConsoleAnswer {
     },
     /// There is no other path to move to.
     NoStandby,
+    /// The path that was asked for is in use already, and is kept as one that was chosen by hand.
+    Kept {
+        /// The path.
+        path: PathKind,
+    },
+    /// There is no WebRTC path to the endpoint that could be opened anew.
+    NoDirect,
     /// The path is chosen by what is measured, as without a person's choice.
     Automatic,
     /// When small packets are sent twice from now on.

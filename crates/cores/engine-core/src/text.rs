@@ -69,6 +69,7 @@ pub fn reason(reason: SwitchReason) -> &'static str {
         SwitchReason::Asked => "asked for",
         SwitchReason::Measured => "measured to be better, several times in a row",
         SwitchReason::Tampering => "what came over the other path was altered on the way",
+        SwitchReason::Withdrawn => "the other path is not to be used any more",
     }
 }
 
@@ -241,6 +242,8 @@ pub fn answer_lines(answer: &ConsoleAnswer) -> Vec<String> {
         ConsoleAnswer::Reconnecting => vec!["the WebRTC path is being opened anew".into()],
         ConsoleAnswer::FailedOver { from, to } => vec![format!("moved from {from} to {to}")],
         ConsoleAnswer::NoStandby => vec!["there is no other path to move to".into()],
+        ConsoleAnswer::Kept { path } => vec![format!("{path} is in use already, and is kept")],
+        ConsoleAnswer::NoDirect => vec!["there is no WebRTC path to the endpoint here".into()],
         ConsoleAnswer::Automatic => vec!["the path is chosen by what is measured".into()],
         ConsoleAnswer::Redundant { mode } => vec![
             match mode {
@@ -507,6 +510,10 @@ mod tests {
                 to: PathKind::Wss,
             },
             ConsoleAnswer::NoStandby,
+            ConsoleAnswer::Kept {
+                path: PathKind::Direct,
+            },
+            ConsoleAnswer::NoDirect,
             ConsoleAnswer::KeysUpdating,
             ConsoleAnswer::NotConnected,
             ConsoleAnswer::Help,

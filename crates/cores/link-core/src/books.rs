@@ -247,7 +247,7 @@ impl Book {
             .is_done(now)
     }
 
-    /// A person left it not long ago.
+    /// It promised too much, or is about to be withdrawn; see also `Policy::benched`.
     pub(crate) fn is_benched(&self, now: Instant) -> bool {
         self.benched_until.is_some_and(|until| now < until)
     }

@@ -17,7 +17,8 @@
 //!
 //! # Choice
 //! The path in use stays until another costs less by a margin (`margin_ms`) in each of
-//! `WINDOWS` windows of a second, one after the other.
+//! `WINDOWS` windows of a second, one after the other, or by [`SLIGHT_MS`] in each of
+//! `PATIENT_WINDOWS`: in the long run nobody is worse off than that.
 
 use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
@@ -27,6 +28,8 @@ use warp_protocol::carrier::PathKind;
 
 /// Windows that a challenger has to win without a break.
 pub(crate) const WINDOWS: u32 = 4;
+/// And one whose advantage is slight.
+pub(crate) const PATIENT_WINDOWS: u32 = 30;
 /// Length of a window.
 pub(crate) const WINDOW: Duration = Duration::from_secs(1);
 /// Milliseconds that each percent of lost exchanges costs.
@@ -35,6 +38,8 @@ const LOSS_MS: f64 = 10.0;
 const MARGIN_MS: f64 = 5.0;
 /// The same as a share of the cost of the path in use.
 const MARGIN_SHARE: f64 = 0.1;
+/// An advantage that counts when it lasts, ms; and how much more a path may cost that is preferred.
+pub(crate) const SLIGHT_MS: f64 = 2.0;
 /// A path that was left for its cost so soon after it was taken for it had promised too much.
 const PROMISE: Duration = Duration::from_secs(60);
 /// How long such a path is not tried again, the first time; doubles each time.
@@ -74,12 +79,34 @@ pub(crate) fn margin_ms(incumbent: f64) -> f64 {
     MARGIN_MS.max(incumbent * MARGIN_SHARE)
 }
 
+/// Windows that a challenger has won in a row, up to the last one.
+#[derive(Debug, Clone, Copy, Default)]
+struct Wins {
+    by_margin: u32,
+    slightly: u32,
+}
+
+impl Wins {
+    /// After one more window.
+    fn after(self, by_margin: bool, slightly: bool) -> Self {
+        let count = |wins: u32, won: bool| if won { wins.saturating_add(1) } else { 0 };
+        Self {
+            by_margin: count(self.by_margin, by_margin),
+            slightly: count(self.slightly, slightly),
+        }
+    }
+
+    fn enough(self) -> bool {
+        self.by_margin >= WINDOWS || self.slightly >= PATIENT_WINDOWS
+    }
+}
+
 /// Who has won how many windows in a row, and who promised too much.
 #[derive(Debug, Default)]
 pub(crate) struct Contest {
     /// When the next window ends.
     next: Option<Instant>,
-    wins: BTreeMap<PathKind, u32>,
+    wins: BTreeMap<PathKind, Wins>,
     /// When the path in use was taken for its cost.
     taken: Option<(PathKind, Instant)>,
     /// By kind: promises that were not kept.
@@ -115,13 +142,15 @@ impl Contest {
         challengers: &[(PathKind, f64)],
     ) -> Option<PathKind> {
         let limit = incumbent_ms - margin_ms(incumbent_ms);
-        let winners = challengers.iter().filter(|(_, cost)| *cost < limit);
-        self.wins = winners
-            .map(|(kind, _)| (*kind, self.wins.get(kind).copied().unwrap_or(0) + 1))
-            .collect();
+        let after = |(kind, cost): &(PathKind, f64)| {
+            let before = self.wins.get(kind).copied().unwrap_or_default();
+            let slightly = *cost < incumbent_ms - SLIGHT_MS;
+            (*kind, before.after(*cost < limit, slightly))
+        };
+        self.wins = challengers.iter().map(after).collect();
         challengers
             .iter()
-            .filter(|(kind, _)| self.wins.get(kind).is_some_and(|wins| *wins >= WINDOWS))
+            .filter(|(kind, _)| self.wins.get(kind).is_some_and(|wins| wins.enough()))
             .min_by(|(_, one), (_, other)| one.total_cmp(other))
             .map(|(kind, _)| *kind)
     }
@@ -186,6 +215,19 @@ mod tests {
             Some(TWO),
             "the cheapest of those that have won"
         );
+    }
+
+    #[test]
+    fn a_slight_advantage_wins_when_it_lasts() {
+        let mut contest = Contest::default();
+        let mut windows = |count: u32, cost: f64| {
+            let judge = |_| contest.judge(100.0, &[(TWO, cost)]);
+            (0..count).map(judge).find_map(|winner| winner)
+        };
+        assert_eq!(windows(PATIENT_WINDOWS - 1, 97.5), None);
+        assert_eq!(windows(1, 98.5), None, "too slight, and it starts again");
+        assert_eq!(windows(PATIENT_WINDOWS - 1, 97.5), None);
+        assert_eq!(windows(1, 97.5), Some(TWO));
     }
 
     #[test]

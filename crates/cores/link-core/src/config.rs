@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use warp_protocol::carrier::PathKind;
+use warp_protocol::report::CopyWish;
 
 /// When small packets are sent twice.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -14,6 +15,16 @@ pub enum Redundancy {
     Auto,
     /// All the time, by choice.
     Always,
+}
+
+impl From<Redundancy> for CopyWish {
+    fn from(redundancy: Redundancy) -> Self {
+        match redundancy {
+            Redundancy::Off => Self::Never,
+            Redundancy::Auto => Self::Auto,
+            Redundancy::Always => Self::Always,
+        }
+    }
 }
 
 /// How a link behaves. Both sides may use different values.
@@ -35,7 +46,8 @@ pub struct LinkConfig {
     pub bench: Duration,
     /// Paths, best first; a kind that is not in it is never used.
     pub preference: Vec<PathKind>,
-    /// When small packets are sent twice.
+    /// When small packets are sent twice. The engine's side tells the endpoint's, which follows it unless
+    /// it says `Auto`.
     pub redundancy: Redundancy,
     /// Most that is sent a second time, bytes a second.
     pub copy_rate: u32,

@@ -349,12 +349,6 @@ impl Flow {
         (now.saturating_duration_since(at) <= fresh).then_some(heard)
     }
 
-    /// Jitter of what came in.
-    pub(crate) fn jitter(&self, now: Instant) -> Option<Duration> {
-        let jitter = jitter_us(self.transits.within(now, WINDOW))?;
-        Some(Duration::from_micros(u64::from(jitter)))
-    }
-
     /// When the other side last brought a stamp of ours back: it had heard us over this carrier.
     pub(crate) fn answered(&self) -> Option<Instant> {
         self.trips.0.back().map(|(at, _)| *at)

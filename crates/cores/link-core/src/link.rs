@@ -12,6 +12,7 @@ use noq_proto::{
     ServerConfig, StreamId, VarInt,
 };
 use warp_protocol::carrier::{LABEL_LEN, Label, MAX_QUIC_PACKET, PathKind, PathLabel};
+use warp_protocol::report::CopyWish;
 
 use crate::books::{Book, all_frames, asking_frames};
 use crate::choice::Costs;
@@ -144,6 +145,10 @@ pub struct Link {
     heard: u64,
     pub(crate) refused: u64,
     pub(crate) duplicated: u64,
+    /// The same of the other side, as it told last.
+    pub(crate) sent_twice_there: u64,
+    /// When the engine wishes small packets to be sent twice.
+    pub(crate) wished: CopyWish,
     pub(crate) closed: bool,
     /// What is measured of each carrier.
     pub(crate) flows: ByKind<Flow>,
@@ -227,6 +232,8 @@ impl Link {
             heard: 0,
             refused: 0,
             duplicated: 0,
+            sent_twice_there: 0,
+            wished: CopyWish::default(),
             closed: false,
             flows: ByKind::default(),
             clock: None,
@@ -613,9 +620,17 @@ impl Link {
         moved
     }
 
+    /// Moves the game off the path in use, which is about to be closed on purpose. `None`: there is no
+    /// other.
+    pub fn withdraw(&mut self, now: Instant) -> Option<(PathKind, PathKind)> {
+        let moved = self.leave_current(SwitchReason::Withdrawn, now);
+        self.drive(now);
+        moved
+    }
+
     /// Moves the game to the path of this kind now, and keeps it there for ten times
-    /// [`LinkConfig::bench`] as long as it is usable: every other path counts as left by choice.
-    /// `None`: there is no usable path of the kind, or it is in use already.
+    /// [`LinkConfig::bench`] as long as it is usable: every other path counts as left by choice. From
+    /// where to where; both are `kind` when it is in use already. `None`: there is no usable path of it.
     pub fn use_path(&mut self, kind: PathKind, now: Instant) -> Option<(PathKind, PathKind)> {
         let moved = self.take_by_hand(kind, now);
         self.drive(now);
@@ -623,12 +638,12 @@ impl Link {
     }
 
     /// When small packets are sent twice from now on.
-    pub fn set_redundancy(&mut self, redundancy: Redundancy) {
+    pub fn set_redundancy(&mut self, redundancy: Redundancy, now: Instant) {
         if std::mem::replace(&mut self.config.redundancy, redundancy) != redundancy {
-            for book in self.books.values_mut() {
-                // What was wanted before is not wanted for its hold time any more.
-                book.redundant_until = None;
-            }
+            self.forget_copies();
+            // The other side hears of it now.
+            self.next_report = self.next_report.map(|_| now);
+            self.drive(now);
         }
     }
 
@@ -644,9 +659,7 @@ impl Link {
 
     /// Forgets that paths were left by choice, so that the best may come back.
     pub fn unbench(&mut self, now: Instant) {
-        for book in self.books.values_mut() {
-            book.benched_until = None;
-        }
+        self.forget_benches();
         self.drive(now);
     }
 

@@ -1,19 +1,20 @@
-//! Measuring carriers: stamps on the way out and in, reports of the endpoint, figures to show.
+//! Measuring carriers: stamps on the way out and in, reports of both sides, figures to show.
 
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use noq_proto::PathStats;
 use warp_protocol::carrier::{CLOCK_WRAP, Label, PathKind, PathLabel};
-use warp_protocol::report::{self, Entry, Heard};
+use warp_protocol::report::{self, CopyWish, Entry, Heard, Report};
 
 use crate::books::Book;
+use crate::config::Redundancy;
 use crate::flow::{Flow, share};
 use crate::link::Link;
 use crate::quality::{Figures, Quality};
 use crate::view::{DirectionView, PathView};
 
-/// Time between reports of the endpoint.
+/// Time between reports.
 const REPORT_EVERY: Duration = Duration::from_secs(1);
 /// A report older than this is old news: two were lost after it.
 const REPORT_FRESH: Duration = Duration::from_millis(3500);
@@ -52,12 +53,12 @@ impl Link {
 
     // ---- reports
 
-    /// When the next report is due; the engine's side makes none.
+    /// When the next report is due.
     pub(crate) fn report_deadline(&self) -> Option<Instant> {
         self.next_report.filter(|_| !self.closed)
     }
 
-    /// The endpoint's side tells what it has heard, once a second.
+    /// Tells what was heard, once a second.
     pub(crate) fn report(&mut self, now: Instant) {
         if self.next_report.is_none_or(|at| now < at) {
             return;
@@ -78,30 +79,68 @@ impl Link {
             .collect();
         if let Some((_, connection)) = &mut self.connection {
             self.quiet = false;
-            // An engine that takes no datagrams shows these figures as unknown.
+            let report = Report {
+                copies: self.config.redundancy.into(),
+                sent_twice: self.duplicated,
+                entries,
+            };
+            // A side that takes no datagrams has these figures as unknown.
             let _ = connection
                 .datagrams()
-                .send(Bytes::from(report::encode(&entries)), true);
+                .send(Bytes::from(report::encode(&report)), true);
         }
     }
 
-    /// Takes the datagrams that came; what is no report of the other side's is dropped.
+    /// Takes the datagrams that came; what is no report is dropped.
     pub(crate) fn take_reports(&mut self, now: Instant) {
         while let Some(bytes) = self
             .connection
             .as_mut()
             .and_then(|(_, connection)| connection.datagrams().recv())
         {
-            if !self.is_client() {
+            let Some(report) = report::decode(&bytes) else {
                 continue;
-            }
-            for Entry { carrier, heard } in report::decode(&bytes).unwrap_or_default() {
+            };
+            // They may come out of order.
+            self.sent_twice_there = self.sent_twice_there.max(report.sent_twice);
+            self.wish(report.copies);
+            for Entry { carrier, heard } in report.entries {
                 let open = self.carriers.get(carrier.kind);
                 if open.is_some_and(|open| open.generation == carrier.generation) {
                     self.flow(carrier.kind).on_told(now, heard);
                 }
             }
         }
+    }
+
+    /// The other side wishes small packets to be sent twice then; an engine follows nobody.
+    fn wish(&mut self, copies: CopyWish) {
+        if !self.is_client() && std::mem::replace(&mut self.wished, copies) != copies {
+            self.forget_copies();
+        }
+    }
+
+    /// When small packets are sent twice: as the engine wishes it, on both sides.
+    pub(crate) fn copies(&self) -> Redundancy {
+        match self.wished {
+            CopyWish::Auto => self.config.redundancy,
+            CopyWish::Never => Redundancy::Off,
+            CopyWish::Always => Redundancy::Always,
+        }
+    }
+
+    /// What was wanted before is not wanted for its hold time any more.
+    pub(crate) fn forget_copies(&mut self) {
+        for book in self.books.values_mut() {
+            book.redundant_until = None;
+        }
+    }
+
+    /// How unlike the times are that this side's datagrams took over a carrier, as the other side told.
+    pub(crate) fn jitter_there(&self, carrier: PathKind, now: Instant) -> Option<Duration> {
+        let told = self.flows.get(carrier)?.told(now, REPORT_FRESH)?;
+        told.jitter_us
+            .map(|jitter| Duration::from_micros(jitter.into()))
     }
 
     // ---- figures

@@ -112,9 +112,9 @@ impl Link {
 
     /// Looks at what QUIC found lost: when it has found something, else every [`LOSS_LOOK`].
     pub(crate) fn sample_loss(&mut self, now: Instant) {
-        let Some((_, connection)) = &mut self.connection else {
+        if self.connection.is_none() {
             return;
-        };
+        }
         let lost = self.keys.lost();
         let fresh = |at: Instant| now.saturating_duration_since(at) < LOSS_LOOK;
         if self
@@ -124,6 +124,11 @@ impl Link {
             return;
         }
         self.loss_look = Some((now, lost));
+        let copies = self.copies();
+        let jitter = PathKind::ALL.map(|kind| (kind, self.jitter_there(kind, now)));
+        let Some((_, connection)) = &mut self.connection else {
+            return;
+        };
         for book in self.books.values_mut() {
             let Some(stats) = connection.path_stats(book.id) else {
                 continue;
@@ -140,10 +145,11 @@ impl Link {
             let copying = book.redundant_until.is_some_and(|until| now < until);
             let lossy = lost >= if copying { 1 } else { 2 } && !book.suspect(now);
             if sampled {
-                let flow = self.flows.get(book.label.kind);
-                book.uneven = flow.and_then(|flow| flow.jitter(now)) >= Some(COPY_JITTER);
+                let uneven =
+                    |(kind, jitter)| kind == book.label.kind && jitter >= Some(COPY_JITTER);
+                book.uneven = jitter.into_iter().any(uneven);
             }
-            let wanted = match self.config.redundancy {
+            let wanted = match copies {
                 Redundancy::Off => false,
                 Redundancy::Auto => lossy || (book.uneven && !book.suspect(now)),
                 Redundancy::Always => true,

@@ -11,7 +11,8 @@
 //! 4. A path that is better by preference takes over when it has been heard without a suspicion
 //!    for the proving time (reason `better`), unless it is measured to be worse, the path in use
 //!    was taken because it is measured to be better, or a person left it lately: then it is
-//!    benched, and taken only when nothing else is usable.
+//!    benched, and taken only when nothing else is usable. A carrier that is opened anew does not
+//!    change what a person wished.
 //! 5. Whatever the preference, a proven path that is measured to be better than the one in use,
 //!    by a margin and several times in a row, takes over (reason `measured`; see [`crate::choice`]).
 //! 6. A path over which altered or replayed datagrams come is left and benched (`tampering`).
@@ -19,7 +20,7 @@
 //!    that it hears us, is reported once; so is a host over which it says that it hears nothing. Out of use
 //!    such a path is closed when nothing of it can be in flight any more.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::{Duration, Instant};
 
 use noq_proto::PathId;
@@ -58,6 +59,8 @@ pub(crate) struct Policy {
     retry: BTreeSet<PathKind>,
     retry_at: Option<Instant>,
     failed_kinds: BTreeSet<PathKind>,
+    /// Kinds that are the last choice until then, whichever opening of their carriers it is.
+    benched: BTreeMap<PathKind, Instant>,
     proven: BTreeSet<PathId>,
     contest: Contest,
     /// When paths were compared by their costs, in the order of preference.
@@ -77,6 +80,7 @@ impl Policy {
             retry: BTreeSet::new(),
             retry_at: None,
             failed_kinds: BTreeSet::new(),
+            benched: BTreeMap::new(),
             proven: BTreeSet::new(),
             contest: Contest::default(),
             compared: None,
@@ -216,7 +220,7 @@ impl Link {
                 let kind = book.label.kind;
                 let dead = self.unanswered_for(book, now) >= self.config.silence() * 2;
                 let slow = !self.is_quick_enough(kind, now);
-                let benched = book.is_benched(now);
+                let benched = self.is_benched(book, now);
                 (benched, dead, slow, book.suspect(now), self.rank(kind))
             })
             .map(|book| book.id)
@@ -305,7 +309,7 @@ impl Link {
         let rank = self.rank(current.label.kind);
         let preferred = |book: &&Book| {
             self.rank(book.label.kind) < rank
-                && !book.is_benched(now)
+                && !self.is_benched(book, now)
                 && self.is_proven(book, now)
                 && self.is_quick_enough(book.label.kind, now)
         };
@@ -314,7 +318,7 @@ impl Link {
             return None;
         }
         let cost = self.cost(current, now);
-        let limit = cost.map(|cost| cost + choice::margin_ms(cost));
+        let limit = cost.map(|cost| cost + choice::SLIGHT_MS);
         let worse = |book: &Book| match (self.cost(book, now), limit) {
             (Some(cost), Some(limit)) => cost > limit,
             // Both are known a second or two after a path is proven.
@@ -337,7 +341,7 @@ impl Link {
         let challengers: Vec<(PathKind, f64)> = self
             .books
             .values()
-            .filter(|book| book.id != current.id && !book.is_benched(now))
+            .filter(|book| book.id != current.id && !self.is_benched(book, now))
             .filter(|book| self.is_proven(book, now))
             .filter_map(|book| Some((book.label.kind, self.cost(book, now)?)))
             .filter(|(kind, _)| self.is_quick_enough(*kind, now))
@@ -348,6 +352,20 @@ impl Link {
             .values()
             .find(|book| book.label.kind == winner && self.is_proven(book, now));
         proven.map(|book| book.id)
+    }
+
+    /// Left by choice, or for what it did, not long ago.
+    fn is_benched(&self, book: &Book, now: Instant) -> bool {
+        let of_kind = self.policy.benched.get(&book.label.kind);
+        book.is_benched(now) || of_kind.is_some_and(|until| now < *until)
+    }
+
+    /// Forgets what was left by choice.
+    pub(crate) fn forget_benches(&mut self) {
+        self.policy.benched.clear();
+        for book in self.books.values_mut() {
+            book.benched_until = None;
+        }
     }
 
     /// A host's path is not used beyond the zone's latency, however good it is beside the others, as long
@@ -399,6 +417,10 @@ impl Link {
                 book.benched_until = Some(until);
             }
         }
+        // The way to the endpoint stays the same one; a host is replaced.
+        if !carrier.is_host() {
+            self.policy.benched.insert(carrier, until);
+        }
         let current = self.policy.in_use.and_then(|id| self.books.get(&id));
         if current.is_some_and(|book| book.label.kind == carrier) {
             self.leave_current(SwitchReason::Tampering, now);
@@ -429,16 +451,19 @@ impl Link {
         if let Some(book) = self.books.get_mut(&from) {
             self.policy.failed_kinds.insert(book.label.kind);
             book.steady_since = None;
-            if reason == SwitchReason::Asked {
-                book.benched_until = Some(now + bench);
-            } else {
-                book.reroute_until = Some(Self::reroute_after(now));
+            match reason {
+                SwitchReason::Asked => {
+                    self.policy.benched.insert(book.label.kind, now + bench);
+                }
+                SwitchReason::Withdrawn => book.benched_until = Some(now + bench),
+                _ => book.reroute_until = Some(Self::reroute_after(now)),
             }
         }
         self.move_to(to, reason, now)
     }
 
-    /// Moves the game to the path of this kind, and benches all others for [`BY_HAND`] benches.
+    /// Moves the game to the path of this kind, and benches all others for [`BY_HAND`] benches. From where
+    /// to where; both are the kind when it is in use already.
     pub(crate) fn take_by_hand(
         &mut self,
         kind: PathKind,
@@ -450,11 +475,13 @@ impl Link {
             .find(|book| book.label.kind == kind && self.usable(book, now))
             .map(|book| book.id)?;
         let until = now + self.config.bench * BY_HAND;
-        for book in self.books.values_mut() {
-            book.benched_until = (book.id != to).then_some(until);
+        let others = PathKind::ALL.into_iter().filter(|other| *other != kind);
+        self.policy.benched = others.map(|other| (other, until)).collect();
+        if let Some(book) = self.books.get_mut(&to) {
+            book.benched_until = None;
         }
         if self.policy.in_use == Some(to) {
-            return None;
+            return Some((kind, kind));
         }
         self.move_to(to, SwitchReason::Asked, now)
     }

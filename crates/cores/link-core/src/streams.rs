@@ -145,9 +145,14 @@ impl Link {
         self.refused
     }
 
-    /// Datagrams that were sent a second time.
-    pub fn duplicated(&self) -> u64 {
+    /// Datagrams that this side sent a second time.
+    pub fn sent_twice(&self) -> u64 {
         self.duplicated
+    }
+
+    /// Datagrams that were sent a second time, by this side and, as far as it has told, by the other.
+    pub fn duplicated(&self) -> u64 {
+        self.duplicated.saturating_add(self.sent_twice_there)
     }
 
     /// True when the link has ended.

@@ -37,9 +37,9 @@ impl Link {
             book.established = true;
             book.on_heard(now);
         }
+        self.next_report = Some(now);
         if self.client.is_none() {
             self.policy.in_use = Some(PathId::ZERO);
-            self.next_report = Some(now);
         } else {
             let waiting: Vec<PathKind> = self
                 .carriers

@@ -106,4 +106,7 @@ pub enum SwitchReason {
     Measured,
     /// What came over the path in use was altered or replayed on the way.
     Tampering,
+    /// The path in use is not to be used any more: its host leaves, the operator forbids it, or it is made
+    /// anew.
+    Withdrawn,
 }

@@ -17,6 +17,10 @@ use warp_protocol::zone::GameServer;
 /// of a connection that is still being set up.
 pub const SIGNALS: usize = 64;
 
+/// How long a link without any path is held at most: the longest that a launcher may wish
+/// (`p2p.hold_seconds`). The shorter wish of both sides counts.
+const MAX_HOLD: Duration = Duration::from_secs(300);
+
 /// How an endpoint is set up.
 #[derive(Debug)]
 pub struct EndpointConfig {
@@ -87,7 +91,10 @@ impl Default for EndpointLimits {
             keep_alive_after: KEEP_ALIVE_AFTER,
             keep_alive_limit: KEEP_ALIVE_LIMIT,
             unused: Duration::from_secs(120),
-            link: LinkConfig::default(),
+            link: LinkConfig {
+                hold: MAX_HOLD,
+                ..LinkConfig::default()
+            },
         }
     }
 }

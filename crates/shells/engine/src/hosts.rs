@@ -288,7 +288,7 @@ impl Way {
 }
 
 /// Of 0 to 1.
-fn chance() -> f64 {
+pub(crate) fn chance() -> f64 {
     let rng = ring::rand::SystemRandom::new();
     let random = ring::rand::generate::<[u8; 4]>(&rng);
     // Without randomness everybody comes at once, which is all that the pause prevents.
@@ -334,7 +334,7 @@ impl Paths {
             if path.is_none_or(|path| path == PathKind::Wss) {
                 return;
             }
-            path = self.link.fail_over().map(|(_, to)| to);
+            path = self.link.withdraw().map(|(_, to)| to);
         }
     }
 

@@ -198,6 +198,7 @@ impl Links {
             .filter_map(|link| link.use_path(path))
             .collect();
         match moved.first() {
+            Some((from, to)) if from == to => ConsoleAnswer::Kept { path: *to },
             Some((from, to)) => ConsoleAnswer::FailedOver {
                 from: *from,
                 to: *to,
@@ -235,8 +236,11 @@ impl Links {
         for link in links {
             if let Some(session) = self.held.get(link).and_then(|held| held.session.as_ref()) {
                 session.link().unbench();
-                session.renew_direct();
-                answer = ConsoleAnswer::Reconnecting;
+                if session.renew_direct() {
+                    answer = ConsoleAnswer::Reconnecting;
+                } else if answer == ConsoleAnswer::NotConnected {
+                    answer = ConsoleAnswer::NoDirect;
+                }
             }
         }
         answer

@@ -24,8 +24,10 @@ const LOOKUPS: u32 = 120;
 /// What is compared with what it was before.
 #[derive(Debug, Clone, Copy, PartialEq)]
 struct Look {
-    /// The own address towards the coordinator; `None`: no way leads there, or it is not known.
+    /// The own address towards the coordinator, the last one that was known.
     address: Option<IpAddr>,
+    /// No way leads there now.
+    away: bool,
     monotonic: Instant,
     wall: SystemTime,
 }
@@ -41,7 +43,19 @@ impl Look {
         }
         match (before.address, self.address) {
             (Some(old), Some(new)) if old != new => Some("another address"),
+            // The same address again: what was tried meanwhile failed, and would be tried again late.
+            (Some(_), Some(_)) if before.away && !self.away => Some("back"),
             _ => None,
+        }
+    }
+
+    /// The look after this one, of which the address is `found`.
+    fn next(&self, found: Option<IpAddr>) -> Self {
+        Self {
+            address: found.or(self.address),
+            away: found.is_none(),
+            monotonic: Instant::now(),
+            wall: SystemTime::now(),
         }
     }
 }
@@ -60,7 +74,13 @@ pub(crate) fn watch(coordinator: Arc<Coordinator>) -> watch::Receiver<u64> {
 
 async fn look_on(coordinator: &Coordinator, changes: &watch::Sender<u64>) {
     let mut target = resolve(coordinator).await;
-    let mut before = look(target).await;
+    let found = own_address(target).await;
+    let mut before = Look {
+        address: found,
+        away: found.is_none(),
+        monotonic: Instant::now(),
+        wall: SystemTime::now(),
+    };
     let mut looks = 0u32;
     loop {
         tokio::time::sleep(LOOK).await;
@@ -68,13 +88,11 @@ async fn look_on(coordinator: &Coordinator, changes: &watch::Sender<u64>) {
         if target.is_none() || looks.is_multiple_of(LOOKUPS) {
             target = resolve(coordinator).await.or(target);
         }
-        let mut now = look(target).await;
+        let now = before.next(own_address(target).await);
         if let Some(why) = now.differs(&before) {
             tracing::info!(why, "the network changed; carriers are made anew");
             changes.send_modify(|count| *count += 1);
         }
-        // While there is no network, what it was before is what counts.
-        now.address = now.address.or(before.address);
         before = now;
     }
 }
@@ -83,14 +101,6 @@ async fn resolve(coordinator: &Coordinator) -> Option<SocketAddr> {
     let (host, port) = coordinator.host_and_port()?;
     let mut found = tokio::net::lookup_host((host, port)).await.ok()?;
     found.next()
-}
-
-async fn look(target: Option<SocketAddr>) -> Look {
-    Look {
-        address: own_address(target).await,
-        monotonic: Instant::now(),
-        wall: SystemTime::now(),
-    }
 }
 
 /// Connecting a UDP socket only asks the system for the way.
@@ -111,21 +121,29 @@ mod tests {
     use super::*;
 
     #[test]
-    fn another_address_and_a_sleep_are_changes_and_an_outage_is_none() {
+    fn another_address_a_sleep_and_the_end_of_an_outage_are_changes() {
         let before = Look {
             address: Some([10, 0, 0, 1].into()),
+            away: false,
             monotonic: Instant::now(),
             wall: SystemTime::now(),
         };
         let after = |passed: Duration, slept: Duration, address: Option<[u8; 4]>| Look {
-            address: address.map(IpAddr::from),
+            address: address.map(IpAddr::from).or(before.address),
+            away: address.is_none(),
             monotonic: before.monotonic + passed,
             wall: before.wall + passed + slept,
         };
         let none = Duration::ZERO;
         let mine = Some([10, 0, 0, 1]);
         assert_eq!(after(LOOK, none, mine).differs(&before), None);
-        assert_eq!(after(LOOK, none, None).differs(&before), None);
+        let away = after(LOOK, none, None);
+        assert_eq!(away.differs(&before), None);
+        let still = away.next(None);
+        assert_eq!(still.differs(&away), None);
+        assert_eq!(still.next(before.address).differs(&still), Some("back"));
+        let elsewhere = still.next(Some([10, 0, 0, 2].into()));
+        assert_eq!(elsewhere.differs(&still), Some("another address"));
         let other = after(LOOK, none, Some([10, 0, 0, 2]));
         assert_eq!(other.differs(&before), Some("another address"));
         let slept = after(LOOK, Duration::from_secs(60), mine);

@@ -2,8 +2,9 @@
 //!
 //! One task a kind: open, attach to the link, wait until it ends, is given up or has to be renewed;
 //! then wait and open again. On another network the next one is opened at once and takes the place of
-//! the old one when it is open. The wait doubles from the configured one up to 30 s with jitter, and
-//! starts anew after a carrier that worked.
+//! the old one when it is open; what is just being opened then begins anew. The wait doubles from the
+//! configured one up to 30 s with jitter, and starts anew after a carrier that worked. While no path
+//! carries the game it is two seconds at most: the streams are held for a limited time.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -26,10 +27,14 @@ use warp_protocol::rest::SessionGrant;
 use warp_protocol::{Problem, ProblemCode};
 
 use crate::coordinator::Coordinator;
+use crate::hosts::chance;
 use crate::room::Room;
 use crate::signaling::{OpenPeer, SetupError, Signing, open_peer};
 
 const LONGEST_WAIT: Duration = Duration::from_secs(30);
+/// And the longest while no path carries the game, of which half is by chance: everybody whose endpoint
+/// starts anew waits for the same moment.
+const URGENT_WAIT: Duration = Duration::from_secs(2);
 /// How long a carrier that is renewed by choice stays, so that what is on its way arrives.
 const HANDOVER: Duration = Duration::from_millis(400);
 
@@ -160,6 +165,11 @@ impl Paths {
         loop {
             let opened = tokio::select! {
                 opened = Box::pin(self.open_allowed(kind, &mut p2p)) => opened,
+                () = changed(&mut network) => {
+                    tracing::debug!(path = %kind, "the network changed while it was opened");
+                    backoff = self.backoff();
+                    continue;
+                }
                 () = self.stop.cancelled() => {
                     if let Some(older) = older {
                         older.close().await;
@@ -208,10 +218,9 @@ impl Paths {
         }
     }
 
-    /// Moves the game off a path that is left by choice and not by a failure; there may be nowhere to
-    /// go.
+    /// Moves the game off a path that is to be closed and has not failed; there may be nowhere to go.
     pub(crate) async fn leave(&self, kind: PathKind) {
-        if self.link.status().path == Some(kind) && self.link.fail_over().is_some() {
+        if self.link.status().path == Some(kind) && self.link.withdraw().is_some() {
             tokio::time::sleep(HANDOVER).await;
         }
     }
@@ -326,8 +335,21 @@ impl Paths {
         network: &mut watch::Receiver<u64>,
     ) -> bool {
         let wait = backoff.next().unwrap_or(LONGEST_WAIT);
+        let urgent = wait.min(URGENT_WAIT.mul_f64(chance().midpoint(1.0)));
+        let mut status = self.link.watch_status();
+        let began = tokio::time::Instant::now();
+        let nothing_carries = async {
+            let gone = status.wait_for(|status| status.state == LinkState::Reconnecting);
+            // What is awaited holds a lock: it ends here.
+            let gone = gone.await.is_ok();
+            match gone {
+                true => tokio::time::sleep_until(began + urgent).await,
+                false => std::future::pending().await,
+            }
+        };
         tokio::select! {
             () = tokio::time::sleep(wait) => true,
+            () = nothing_carries => true,
             () = changed(network) => {
                 *backoff = self.backoff();
                 true

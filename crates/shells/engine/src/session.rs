@@ -165,11 +165,17 @@ impl Session {
         }
     }
 
-    /// Opens the WebRTC carrier to the endpoint anew.
-    pub(crate) fn renew_direct(&self) {
-        if let Ways::Endpoint(paths) = &self.ways {
+    /// Opens the WebRTC carrier to the endpoint anew; `false`: this session has none, by its
+    /// configuration or by the zone's policy.
+    pub(crate) fn renew_direct(&self) -> bool {
+        let Ways::Endpoint(paths) = &self.ways else {
+            return false;
+        };
+        let has = paths.config.paths().contains(&PathKind::Direct) && *paths.p2p.borrow();
+        if has {
             paths.renew_direct.notify_one();
         }
+        has
     }
 
     /// Ends link and carriers, and gives the session back.

@@ -36,7 +36,7 @@ pub fn spawn(link: Link) -> (LinkHandle, LinkNotices, IncomingStreams) {
 pub struct LinkCounters {
     /// Datagrams that changed nothing: not authentic, replayed, a second copy, or not understood.
     pub refused: u64,
-    /// Datagrams that were sent a second time.
+    /// Datagrams that were sent a second time, by this side and, as far as it has told, by the other.
     pub duplicated: u64,
     /// Key updates, of whichever side.
     pub key_updates: u64,
@@ -145,6 +145,15 @@ impl LinkHandle {
             .flatten()
     }
 
+    /// Moves the game off the path in use, which is about to be closed on purpose. `None`: there is no
+    /// other.
+    pub fn withdraw(&self) -> Option<(PathKind, PathKind)> {
+        let now = Instant::now();
+        self.shared()
+            .change(|inner| inner.link.withdraw(now))
+            .flatten()
+    }
+
     /// Moves the game to the path of this kind now; see [`Link::use_path`].
     pub fn use_path(&self, kind: PathKind) -> Option<(PathKind, PathKind)> {
         let now = Instant::now();
@@ -155,8 +164,9 @@ impl LinkHandle {
 
     /// When small packets are sent twice from now on.
     pub fn set_redundancy(&self, redundancy: Redundancy) {
+        let now = Instant::now();
         self.shared()
-            .change(|inner| inner.link.set_redundancy(redundancy));
+            .change(|inner| inner.link.set_redundancy(redundancy, now));
     }
 
     /// When small packets are sent twice; as by default once the link has failed.

@@ -1,12 +1,15 @@
-//! What the endpoint has heard of each carrier, told to the engine.
+//! What each side of a session link has heard of each carrier, told to the other one.
 //!
-//! Either side can count what reaches it and not what it loses on the way out. So the endpoint
-//! tells the engine once a second, in a QUIC datagram of the session link: sealed, never sent
-//! again, and each report stands for itself, so that a lost one costs nothing.
+//! Either side can count what reaches it and not what it loses on the way out. So each
+//! tells the other once a second, in a QUIC datagram of the session link: sealed, never sent
+//! again, and each report stands for itself, so that a lost one costs nothing. With it comes when the
+//! engine wishes small packets to be sent twice, which the endpoint follows.
 //!
 //! ```text
-//! byte 0    version, 1
-//! then for each carrier, at most 3, 34 bytes, integers big-endian:
+//! byte 0    version, 2
+//! byte 1    copies: 0 by what is measured, 1 never, 2 always; of the endpoint without meaning
+//! 2..10     packets that this side sent a second time so far
+//! then for each carrier, at most 5, 34 bytes, integers big-endian:
 //!   0       path kind (PathKind as u8)
 //!   1       generation
 //!   2..6    datagrams that were sent to it in the last 10 s, as far as their numbers tell
@@ -22,11 +25,37 @@
 use crate::carrier::{PathKind, PathLabel};
 
 /// First byte of a report.
-const VERSION: u8 = 1;
+const VERSION: u8 = 2;
+/// Bytes before the first carrier.
+const HEADER: usize = 10;
 /// Bytes of one carrier.
 const ENTRY: usize = 34;
 /// Longest report, bytes.
-pub const MAX_REPORT: usize = 1 + ENTRY * PathKind::ALL.len();
+pub const MAX_REPORT: usize = HEADER + ENTRY * PathKind::ALL.len();
+
+/// When small packets are to be sent twice.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+#[repr(u8)]
+pub enum CopyWish {
+    /// By what is measured.
+    #[default]
+    Auto = 0,
+    /// Never.
+    Never = 1,
+    /// All the time.
+    Always = 2,
+}
+
+/// What one side tells.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Report {
+    /// The engine's wish.
+    pub copies: CopyWish,
+    /// Packets that this side sent a second time so far.
+    pub sent_twice: u64,
+    /// What it heard.
+    pub entries: Vec<Entry>,
+}
 
 /// What was heard of one direction of a carrier.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -54,11 +83,12 @@ pub struct Entry {
     pub heard: Heard,
 }
 
-/// Writes a report of the first three entries.
-pub fn encode(entries: &[Entry]) -> Vec<u8> {
+/// Writes a report, of as many entries as there are kinds of carriers at most.
+pub fn encode(report: &Report) -> Vec<u8> {
     let mut out = Vec::with_capacity(MAX_REPORT);
-    out.push(VERSION);
-    for Entry { carrier, heard } in entries.iter().take(PathKind::ALL.len()) {
+    out.extend([VERSION, report.copies as u8]);
+    out.extend(report.sent_twice.to_be_bytes());
+    for Entry { carrier, heard } in report.entries.iter().take(PathKind::ALL.len()) {
         out.extend([carrier.kind as u8, carrier.generation]);
         let jitter = heard.jitter_us.unwrap_or(u32::MAX);
         for number in [heard.recent, heard.recent_lost, heard.recent_late, jitter] {
@@ -71,13 +101,20 @@ pub fn encode(entries: &[Entry]) -> Vec<u8> {
     out
 }
 
-/// Reads a report. `None`: another version, a wrong length, an unknown or repeated kind, or more
-/// lost than sent.
-pub fn decode(bytes: &[u8]) -> Option<Vec<Entry>> {
-    let (version, rest) = bytes.split_first()?;
+/// Reads a report. `None`: another version, a wrong length, an unknown wish, an unknown or repeated kind,
+/// or more lost than sent.
+pub fn decode(bytes: &[u8]) -> Option<Report> {
+    let ([version, copies], rest) = bytes.split_first_chunk::<2>()?;
+    let (sent_twice, rest) = rest.split_first_chunk::<8>()?;
     if *version != VERSION || bytes.len() > MAX_REPORT || !rest.len().is_multiple_of(ENTRY) {
         return None;
     }
+    let copies = match copies {
+        0 => CopyWish::Auto,
+        1 => CopyWish::Never,
+        2 => CopyWish::Always,
+        _ => return None,
+    };
     let mut entries: Vec<Entry> = Vec::with_capacity(PathKind::ALL.len());
     for entry in rest.chunks_exact(ENTRY) {
         let entry = decode_entry(entry)?;
@@ -87,7 +124,11 @@ pub fn decode(bytes: &[u8]) -> Option<Vec<Entry>> {
         }
         entries.push(entry);
     }
-    Some(entries)
+    Some(Report {
+        copies,
+        sent_twice: u64::from_be_bytes(*sent_twice),
+        entries,
+    })
 }
 
 fn decode_entry(bytes: &[u8]) -> Option<Entry> {
@@ -123,7 +164,7 @@ fn decode_entry(bytes: &[u8]) -> Option<Entry> {
 mod tests {
     use super::*;
 
-    fn entries() -> Vec<Entry> {
+    fn report() -> Report {
         let heard = Heard {
             recent: 500,
             recent_lost: 20,
@@ -132,47 +173,56 @@ mod tests {
             total: 90_000,
             total_lost: 1_800,
         };
-        let carrier = |kind| PathLabel {
-            kind,
-            generation: 3,
+        let entry = |kind| Entry {
+            carrier: PathLabel {
+                kind,
+                generation: 3,
+            },
+            heard,
         };
-        PathKind::ALL
-            .map(|kind| Entry {
-                carrier: carrier(kind),
-                heard,
-            })
-            .into()
+        Report {
+            copies: CopyWish::Always,
+            sent_twice: 1_234_567_890_123,
+            entries: PathKind::ALL.map(entry).into(),
+        }
     }
 
     #[test]
     fn a_report_round_trips_and_is_bounded() {
-        for count in 0..=3 {
-            let entries = &entries()[..count];
-            let bytes = encode(entries);
-            assert!(bytes.len() <= MAX_REPORT);
-            assert_eq!(decode(&bytes).as_deref(), Some(entries));
+        for count in 0..=PathKind::ALL.len() {
+            for copies in [CopyWish::Auto, CopyWish::Never, CopyWish::Always] {
+                let mut report = report();
+                report.entries.truncate(count);
+                report.copies = copies;
+                let bytes = encode(&report);
+                assert!(bytes.len() <= MAX_REPORT);
+                assert_eq!(decode(&bytes), Some(report));
+            }
         }
-        let mut unknown = entries();
-        unknown[0].heard.jitter_us = None;
+        let mut unknown = report();
+        unknown.entries[0].heard.jitter_us = None;
         assert_eq!(decode(&encode(&unknown)), Some(unknown));
     }
 
     #[test]
     fn what_is_no_report_is_refused() {
-        let good = encode(&entries());
-        let mut other = good.clone();
-        other[0] = 2;
-        assert_eq!(decode(&other), None, "version");
+        let good = encode(&report());
+        for (place, value, what) in [(0, 1, "version"), (1, 3, "wish"), (HEADER, 77, "kind")] {
+            let mut other = good.clone();
+            other[place] = value;
+            assert_eq!(decode(&other), None, "{what}");
+        }
+        for length in 0..HEADER {
+            assert_eq!(decode(&good[..length]), None, "{length} bytes");
+        }
         assert_eq!(decode(&good[..good.len() - 1]), None, "cut off");
-        assert_eq!(decode(&[&good[..], &good[1..]].concat()), None, "too long");
-        let twice = encode(&[entries()[0], entries()[0]]);
-        assert_eq!(decode(&twice), None, "one kind twice");
-        let mut more = entries();
-        more[1].heard.recent_lost = 501;
+        let long = [&good[..], &good[HEADER..]].concat();
+        assert_eq!(decode(&long), None, "too long");
+        let mut twice = report();
+        twice.entries = vec![twice.entries[0], twice.entries[0]];
+        assert_eq!(decode(&encode(&twice)), None, "one kind twice");
+        let mut more = report();
+        more.entries[1].heard.recent_lost = 501;
         assert_eq!(decode(&encode(&more)), None, "more lost than sent");
-        let mut kind = good;
-        kind[1] = 77;
-        assert_eq!(decode(&kind), None, "unknown kind");
-        assert_eq!(decode(&[]), None);
     }
 }
