@@ -326,6 +326,15 @@ const TESTS = {
     assert.equal(await ui.at("play").isDisabled(), false);
   },
 
+  "a row pressed twice plays its zone, and a closed one is not": async (page) => {
+    const ui = await toZones(page);
+    await ui.at("zone-morocc").dblclick();
+    assert.equal((await ui.commands()).filter((cmd) => cmd.command === "play").length, 0);
+    await ui.at("zone-payon").dblclick();
+    assert.deepEqual(await ui.sent("play"), { command: "play", zone: "payon", launch: true });
+    assert.equal((await ui.commands()).filter((cmd) => cmd.command === "play").length, 1);
+  },
+
   "text from others is never markup": async (page) => {
     const ui = await toZones(page);
     const evil = '<img src=x onerror="window.pwned=1"><b>bold</b>';
@@ -370,11 +379,14 @@ const TESTS = {
     }
     await ui.emit(
       world.gameExited(1, 3),
-      world.problem("game-failed", "warp-practice"),
+      world.problem("game-failed", "warp-practice", "cannot open data.grf\nassertion failed"),
     );
     assert.equal(await page.getByTestId("game-1").count(), 0);
     assert.match(await ui.text("ended-1"), /^Game 1 failed with exit code 3[\s\S]*process 4242$/);
-    assert.equal(await page.getByTestId("notice").getAttribute("data-code"), "game-failed");
+    const notice = page.getByTestId("notice");
+    assert.equal(await notice.getAttribute("data-code"), "game-failed");
+    await notice.getByText("Details").first().click();
+    assert.match(await notice.innerText(), /cannot open data\.grf\nassertion failed/, "line by line");
     await ui.at("stop").click();
     await ui.sent("stop");
     await ui.emit({ event: "stopped" });

@@ -361,6 +361,13 @@ export function pageTests(tools) {
       await asked({ ask: "zone-status", zone: "morocc", status: "enabled" });
       await ui.at("p2p-practice").uncheck();
       await asked({ ask: "zone-p2p", zone: "practice", on: false });
+      // What was refused does not look done; what was done does.
+      await ui.emit(staff.answered({ ask: "zone-status", zone: "morocc", status: "enabled" }, { answer: "done" }));
+      assert.equal(await ui.at("status-morocc").inputValue(), "enabled");
+      await ui.emit(staff.refusedAsk({ ask: "zone-p2p", zone: "practice", on: false }, "forbidden", "for operators"));
+      assert.equal(await ui.at("p2p-practice").isChecked(), true);
+      await ui.emit(world.zonesEvent);
+      assert.equal(await ui.at("status-morocc").inputValue(), "maintenance", "as the list has it");
 
       await ui.at("staff-tab-bans").click();
       await ui.emit(staff.bans(staff.ban(7)));
