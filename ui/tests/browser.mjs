@@ -1145,6 +1145,14 @@ const TESTS = {
           await at("sign-in");
           await toZones(page);
           await at("zones");
+          await ui.at("settings-toggle").click();
+          await ui.at("update-ask").click();
+          await ui.at("settings-close").click();
+          for (const update of world.UPDATES) {
+            await page.evaluate((update) => window.engine.tell({ told: "update", update }), update);
+            await at(`update, ${update.state}`);
+          }
+          await ui.at("update-later").click();
           for (const drawer of ["diagnostics", "hosting", "settings", "console"]) {
             await ui.at(`${drawer}-toggle`).click();
             if (drawer === "diagnostics") await ui.emit(world.diagnosed);
@@ -1237,6 +1245,10 @@ const PICTURES = {
   settings: async (page) => {
     const ui = await toZones(page);
     await ui.at("settings-toggle").click();
+  },
+  updates: async (page) => {
+    await toZones(page);
+    await page.evaluate((update) => window.engine.tell({ told: "update", update }), world.UPDATES[0]);
   },
   notices: async (page) => {
     const ui = await toZones(page);

@@ -89,6 +89,68 @@ async function everyPage(page, { ids, toZones, history }, at) {
   await at("playing, crowded");
 }
 
+/** What is seldom seen: updates, sign-ins that wait, a host at work, refusals, and no engine. */
+async function everyTrouble(page, { ids, toZones }, at) {
+  const ui = ids(page);
+  const away = world.problem("coordinator-unreachable", "http://127.0.0.1:8001");
+  await page.emulateMedia({ reducedMotion: "reduce" });
+  await ui.at("submit").waitFor();
+  await page.evaluate(() => localStorage.setItem("warp.user", "poring"));
+  await page.reload();
+  await ui.at("resuming").waitFor();
+  await at("resuming");
+  await ui.emit(away);
+  await ui.at("retry-in").waitFor();
+  await at("sign-in, tried again");
+  await ui.at("user").fill("poring");
+  await ui.at("server-choice").locator("summary").click();
+  for (const [choice, code] of [
+    ["profile", "profile-invalid"],
+    ["game", "game-missing"],
+  ]) {
+    await page.evaluate((code) => (window.engine.refuse = { code, subject: "/opt/x" }), code);
+    await ui.at(`server-${choice}`).click();
+    await ui.at("server-problem").waitFor();
+    await at(`server-choice, ${code}`);
+  }
+  await page.evaluate(() => {
+    window.engine.about.max_games = 0;
+    window.engine.applied = { name: "Prontera", news_url: null, accent: null, game: null };
+    localStorage.clear();
+  });
+  await ui.at("server-profile").click();
+  await ui.at("notice-choose-game").waitFor();
+  await toZones(page);
+  await at("zones, without a game");
+  await ui.at("dismiss").click();
+  await ui.at("settings-toggle").click();
+  await ui.at("update-ask").click();
+  await ui.at("settings-close").click();
+  for (const update of world.UPDATES) {
+    await page.evaluate((update) => window.engine.tell({ told: "update", update }), update);
+    for (const id of ["update-notes", "update-details"]) if (await ui.at(id).count()) await ui.at(id).click();
+    await at(`update, ${update.state}`);
+  }
+  await ui.at("update-later").click();
+  await ui.at("hosting-toggle").click();
+  await ui.emit({ event: "host-state", host: world.host });
+  await ui.at("hosting-list").waitFor();
+  await at("hosting, at work");
+  await ui.at("hosting-close").click();
+  await ui.emit({ event: "ended" });
+  await ui.at("ended").waitFor();
+  await at("ended");
+  const problem = { code: "config-value", subject: "bridge.login_listen", detail: "host:port is allowed" };
+  await page.addInitScript((problem) => (window.engine.startProblem = problem), problem);
+  await page.reload();
+  await ui.at("boot-problem").waitFor();
+  await at("boot failed");
+  await page.evaluate((log) => (window.engine.log = log), [world.startLine]);
+  await ui.at("boot-help").click();
+  await page.getByTestId("log-line").waitFor();
+  await at("boot failed, diagnostics");
+}
+
 /** The tabs of the game master's panel, full. */
 export async function staffPages(page, ui, at) {
   await ui.emit(staff.admin);
@@ -760,6 +822,26 @@ export function pageTests(tools) {
       assert.ok(faults.length > 0, "the browser has told of each");
       faults.length = 0;
     },
+
+    ...Object.fromEntries(
+      [
+        [1024, 640],
+        [1280, 800],
+      ].map(([width, height]) => [
+        `axe finds nothing where something is wrong or under way, ${width} by ${height}`,
+        async (page) => {
+          await page.setViewportSize({ width, height });
+          await everyTrouble(page, tools, async (where) => {
+            for (const colorScheme of ["light", "dark"]) {
+              await page.emulateMedia({ colorScheme });
+              await settled(page);
+              await holds(page, `${where}, ${colorScheme}`);
+              assert.deepEqual(await violations(page), [], `${where}, ${colorScheme}`);
+            }
+          });
+        },
+      ]),
+    ),
 
     ...Object.fromEntries(
       [
