@@ -6,8 +6,8 @@
 
 use std::{
     path::{Path, PathBuf},
-    sync::Mutex,
-    time::Duration,
+    sync::{Arc, Mutex},
+    time::{Duration, Instant},
 };
 
 use serde::Serialize;
@@ -19,11 +19,15 @@ use tauri::{
 };
 use tauri_plugin_dialog::{DialogExt as _, MessageDialogButtons, MessageDialogResult};
 use tokio::sync::{oneshot, watch};
-use warp_engine_core::{command::Command, event::Event};
+use warp_engine_core::{
+    command::Command,
+    event::Event,
+    view::{LinkState, SwitchReason},
+};
 use warp_protocol::Problem;
 
 use crate::{
-    face::Face,
+    face::{Face, Words},
     house::House,
     profile::Applied,
     updates::{UpdateState, Updates},
@@ -33,6 +37,8 @@ use crate::{
 const READY_WITHIN: Duration = Duration::from_secs(10);
 /// What is told before the page listens waits for it, so many of them.
 const MOST_WAITING: usize = 8;
+/// Time between two notifications of failovers at least: a bad line fails over often.
+const FAILOVERS_TOLD: Duration = Duration::from_secs(60);
 /// Label of the one window.
 pub(crate) const WINDOW: &str = "main";
 
@@ -50,8 +56,8 @@ pub(crate) enum Told {
     Problem { problem: Problem },
 }
 
-/// Sets the text of an item of the tray's menu.
-type SetText = Box<dyn Fn(&str) + Send>;
+/// Sets the texts of the tray's menu: in these words, for a connection in this state.
+type SetWords = Arc<dyn Fn(&Words, &str) + Send + Sync>;
 
 /// The state of it all.
 pub(crate) struct Desktop {
@@ -59,7 +65,10 @@ pub(crate) struct Desktop {
     folder: PathBuf,
     ready: watch::Sender<bool>,
     page: Mutex<Page>,
-    state_item: Mutex<Option<SetText>>,
+    tray: Mutex<Option<SetWords>>,
+    /// Stable code of the connection's state.
+    state: Mutex<String>,
+    failover_told: Mutex<Option<Instant>>,
 }
 
 #[derive(Default)]
@@ -78,7 +87,9 @@ impl Desktop {
             folder,
             ready: watch::channel(false).0,
             page: Mutex::default(),
-            state_item: Mutex::default(),
+            tray: Mutex::default(),
+            state: Mutex::new(code_of(LinkState::Disconnected)),
+            failover_told: Mutex::default(),
         }
     }
 
@@ -104,6 +115,7 @@ impl Desktop {
         let face = face.bounded();
         face.keep(&self.folder);
         *lock(&self.face) = face;
+        self.word_tray();
         let mut page = lock(&self.page);
         for told in page.waiting.drain(..) {
             // A page that is gone already is not waited for.
@@ -112,6 +124,30 @@ impl Desktop {
         page.channel = Some(channel);
         drop(page);
         self.ready.send_replace(true);
+    }
+
+    /// The tray, where there is one, says what is so in the page's language.
+    fn word_tray(&self) {
+        let (words, state) = (self.face().words, lock(&self.state).clone());
+        // It waits for the main thread, which may wait for a lock meanwhile: none is held.
+        let set = lock(&self.tray).clone();
+        if let Some(set) = set {
+            set(&words, &state);
+        }
+    }
+
+    /// Whether the person is to be told now that the connection failed over.
+    fn tells_failover(&self, reason: SwitchReason, now: Instant) -> bool {
+        use SwitchReason as R;
+        // A better path that takes over is no failure, nor is a move that somebody asked for.
+        let failed = matches!(reason, R::Silence | R::CarrierClosed | R::Tampering);
+        let mut told = lock(&self.failover_told);
+        let lately = |at: Instant| now.saturating_duration_since(at) < FAILOVERS_TOLD;
+        if !failed || !self.face().notify_failover || told.is_some_and(lately) {
+            return false;
+        }
+        *told = Some(now);
+        true
     }
 
     /// The window was opened, and loads the page from here.
@@ -128,6 +164,12 @@ impl Desktop {
     pub(crate) fn page_is_there(&self) -> watch::Receiver<bool> {
         self.ready.subscribe()
     }
+}
+
+/// As it is written in events.
+fn code_of(state: LinkState) -> String {
+    let code = serde_json::to_value(state).unwrap_or_default();
+    code.as_str().unwrap_or_default().to_owned()
 }
 
 /// A poisoned lock guards nothing that could be half done here.
@@ -209,6 +251,15 @@ pub(crate) fn ask_before_window<R: Runtime>(
             app.exit(1);
         }
     });
+}
+
+/// The process that draws the page has ended. One that had come is loaded anew; the other case is
+/// [`watch_page`]'s.
+pub(crate) fn painter_ended<R: Runtime>(app: &AppHandle<R>) {
+    tracing::warn!("the process that draws the page has ended");
+    if *app.state::<Desktop>().page_is_there().borrow() {
+        reload(app);
+    }
 }
 
 /// Says so when the page does not come, and what can be done.
@@ -300,20 +351,11 @@ pub(crate) fn engine_told<R: Runtime>(app: &AppHandle<R>, events: &[Event]) {
     for event in events {
         match event {
             Event::State { state, .. } => {
-                let code = serde_json::to_value(state).unwrap_or_default();
-                let name = code.as_str().and_then(|code| {
-                    let words = lock(&desktop.face);
-                    words.words.state.get(code).cloned()
-                });
-                if let (Some(name), Some(item)) = (name, &*lock(&desktop.state_item)) {
-                    item(&name);
-                }
+                *lock(&desktop.state) = code_of(*state);
+                desktop.word_tray();
             }
-            Event::Moved { .. } => {
-                let face = desktop.face();
-                if face.notify_failover {
-                    notify(app, face.words.moved);
-                }
+            Event::Moved { reason, .. } if desktop.tells_failover(*reason, Instant::now()) => {
+                notify(app, desktop.face().words.moved);
             }
             _ => {}
         }
@@ -401,13 +443,14 @@ pub(crate) fn tray<R: Runtime>(app: &AppHandle<R>) -> tauri::Result<()> {
         tracing::info!("no tray: libayatana-appindicator3 is not installed");
         return Ok(());
     }
-    let words = app.state::<Desktop>().face().words;
-    let first = words.state.get("disconnected").cloned().unwrap_or_default();
-    let state = MenuItem::with_id(app, "state", first, false, None::<&str>)?;
+    let item = |id: &str, enabled| MenuItem::with_id(app, id, id, enabled, None::<&str>);
+    let state = item("state", false)?;
     let line = PredefinedMenuItem::separator(app)?;
-    let open = MenuItem::with_id(app, "open", &words.open, true, None::<&str>)?;
-    let fail_over = MenuItem::with_id(app, "fail-over", &words.fail_over, true, None::<&str>)?;
-    let quit_item = MenuItem::with_id(app, "quit", &words.quit, true, None::<&str>)?;
+    let (open, fail_over, quit_item) = (
+        item("open", true)?,
+        item("fail-over", true)?,
+        item("quit", true)?,
+    );
     let menu = Menu::with_items(app, &[&state, &line, &open, &fail_over, &quit_item])?;
     let mut tray = TrayIconBuilder::with_id("tray")
         .menu(&menu)
@@ -422,10 +465,19 @@ pub(crate) fn tray<R: Runtime>(app: &AppHandle<R>) -> tauri::Result<()> {
         tray = tray.icon(icon.clone());
     }
     tray.build(app)?;
-    *lock(&app.state::<Desktop>().state_item) = Some(Box::new(move |name| {
-        // The tray may be gone; then nobody reads it.
-        let _ = state.set_text(name);
+    let desktop = app.state::<Desktop>();
+    *lock(&desktop.tray) = Some(Arc::new(move |words, code| {
+        let name = words.state.get(code).map_or(code, String::as_str);
+        let texts = [name, &words.open, &words.fail_over, &words.quit];
+        for (item, text) in [&state, &open, &fail_over, &quit_item]
+            .into_iter()
+            .zip(texts)
+        {
+            // The tray may be gone; then nobody reads it.
+            let _ = item.set_text(text);
+        }
     }));
+    desktop.word_tray();
     Ok(())
 }
 
@@ -480,6 +532,22 @@ mod tests {
         ] {
             assert!(!is_profile(other), "{other}");
         }
+    }
+
+    #[test]
+    fn failures_are_notified_and_not_every_one_of_a_bad_line() {
+        let folder = tempfile::tempdir().unwrap();
+        let desktop = Desktop::new(folder.path().to_owned());
+        let now = Instant::now();
+        use SwitchReason as R;
+        for no_failure in [R::First, R::Better, R::Asked, R::Measured, R::Withdrawn] {
+            assert!(!desktop.tells_failover(no_failure, now), "{no_failure:?}");
+        }
+        assert!(desktop.tells_failover(R::Silence, now));
+        assert!(!desktop.tells_failover(R::CarrierClosed, now + Duration::from_secs(59)));
+        assert!(desktop.tells_failover(R::Tampering, now + FAILOVERS_TOLD));
+        lock(&desktop.face).notify_failover = false;
+        assert!(!desktop.tells_failover(R::Silence, now + FAILOVERS_TOLD * 2));
     }
 
     #[test]

@@ -198,6 +198,8 @@ fn open_window(app: &AppHandle) -> tauri::Result<()> {
             .on_new_window(|_, _| tauri::webview::NewWindowResponse::Deny)
             .build()?;
         app.state::<Desktop>().page_is_at(window.url()?);
+        let app = app.clone();
+        system::when_painter_ends(&window, move || desktop::painter_ended(&app))?;
     }
     desktop::watch_page(app.clone());
     Ok(())

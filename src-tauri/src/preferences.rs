@@ -23,6 +23,11 @@ const BY_HAND: &[&str] = &[
     "hosting.only_on_network",
 ];
 
+/// Which server it is.
+const SERVER: &str = "coordinator.rest_api_url";
+/// Keys that go with the server.
+const OF_THE_SERVER: [&str; 2] = ["coordinator.public_key", "coordinator.websocket_url"];
+
 /// Keys that the page may see and change.
 fn editable() -> impl Iterator<Item = &'static str> {
     IMPORTABLE.iter().chain(BY_HAND).copied()
@@ -91,6 +96,9 @@ pub(crate) fn write(file: &Path, changes: Vec<Change>) -> Result<Shown, Problem>
     let mut json: Value = serde_json::from_str(&text_of(file)?).map_err(|error| {
         Problem::new(ProblemCode::ConfigUnreadable, name.as_str()).with_detail(error.to_string())
     })?;
+    let server = |json: &Value| json.pointer(&pointer(SERVER)).cloned();
+    let before = server(&json);
+    let given: Vec<String> = changes.iter().map(|change| change.key.clone()).collect();
     for Change { key, value } in changes {
         if !editable().any(|known| known == key) {
             return Err(Problem::new(ProblemCode::ConfigValue, key)
@@ -104,12 +112,25 @@ pub(crate) fn write(file: &Path, changes: Vec<Change>) -> Result<Shown, Problem>
         }
         import::set(&mut json, &key, value);
     }
+    let other = server(&json) != before;
+    if other {
+        // Of the server of before: its key would refuse the other one, and its socket get that one's tokens.
+        for key in OF_THE_SERVER
+            .iter()
+            .filter(|key| !given.iter().any(|one| one == *key))
+        {
+            import::set(&mut json, key, None);
+        }
+    }
     let mut text =
         serde_json::to_string_pretty(&json).map_err(|error| internal(&name, &error.to_string()))?;
     text.push('\n');
     // Keys may be allowed each by itself and not together.
     config::parse(&name, &text)?;
     replace(file, &text).map_err(|error| internal(&name, &error.to_string()))?;
+    if other {
+        crate::profile::forget_look(file);
+    }
     read(file)
 }
 
@@ -192,6 +213,40 @@ mod tests {
         assert_eq!(json["coordinator"]["proxy_password"], "hush");
         let seen = serde_json::to_string(&shown).unwrap();
         assert!(!seen.contains("hush") && !seen.contains("executable"));
+    }
+
+    #[test]
+    fn another_server_has_neither_the_key_nor_the_socket_of_the_one_before() {
+        let folder = tempfile::tempdir().unwrap();
+        let file = folder.path().join("p2p_config.json");
+        let (old, new) = ("a".repeat(64), "b".repeat(64));
+        let before = json!({"coordinator": {
+            "rest_api_url": "https://a.example/api/v1",
+            "public_key": old,
+            "websocket_url": "wss://a.example/ws",
+            "timeout_seconds": 5,
+        }});
+        let url = |host: &str| {
+            let url = format!("https://{host}.example/api/v1");
+            change(SERVER, Some(json!(url)))
+        };
+        let key = change("coordinator.public_key", Some(json!(new)));
+        let cases = [
+            (vec![url("a")], Some(&old), true),
+            (vec![url("b")], None, false),
+            (vec![url("b"), key], Some(&new), false),
+        ];
+        for (changes, key, socket) in cases {
+            std::fs::write(&file, before.to_string()).unwrap();
+            write(&file, changes).unwrap();
+            let text = std::fs::read_to_string(&file).unwrap();
+            let written: Value = serde_json::from_str(&text).unwrap();
+            let coordinator = &written["coordinator"];
+            let has = coordinator["public_key"].as_str();
+            assert_eq!(has, key.map(String::as_str), "{text}");
+            assert_eq!(coordinator["websocket_url"].is_string(), socket, "{text}");
+            assert_eq!(coordinator["timeout_seconds"], 5);
+        }
     }
 
     #[test]

@@ -57,12 +57,19 @@ pub(crate) fn apply(profile: &Profile, file: &Path) -> Result<Applied, Problem> 
         coordinator.remove("websocket_url");
     });
     let game = find_game(&profile.game);
-    if let Some(program) = &game {
-        edit(&mut config, "game", |game| {
-            let named = game.get("executable").and_then(Value::as_str);
-            if named.is_none_or(str::is_empty) {
-                game.insert("executable".into(), json!(program));
-            }
+    edit(&mut config, "game", |section| {
+        let named = section.get("executable").and_then(Value::as_str);
+        if let Some(program) = &game
+            && named.is_none_or(str::is_empty)
+        {
+            section.insert("executable".into(), json!(program));
+            starts(section, program);
+        }
+        point(section, profile);
+    });
+    if let Some(port) = profile.game.login_port {
+        edit(&mut config, "bridge", |bridge| {
+            bridge.insert("login_listen".into(), json!(format!("127.0.0.1:{port}")));
         });
     }
     write_config(file, &config)?;
@@ -104,7 +111,7 @@ pub(crate) fn apply_address(url: &str, file: &Path) -> Result<(), Problem> {
         coordinator.insert("rest_api_url".into(), json!(url));
     });
     write_config(file, &config)?;
-    let _ = std::fs::remove_file(look_file(file));
+    forget_look(file);
     Ok(())
 }
 
@@ -122,8 +129,57 @@ pub(crate) fn apply_game(program: &Path, file: &Path) -> Result<(), Problem> {
     let mut config = read_config(file)?;
     edit(&mut config, "game", |game| {
         game.insert("executable".into(), json!(program));
+        starts(game, program);
     });
     write_config(file, &config)
+}
+
+/// Completes what starts a program that was found or chosen: without being told where the launcher is, a
+/// game's client would go past it; and on Linux a Windows program needs Wine. What is there stays.
+fn starts(game: &mut Map<String, Value>, program: &Path) {
+    let windows = program
+        .extension()
+        .is_some_and(|end| end.eq_ignore_ascii_case("exe"));
+    if !windows {
+        return;
+    }
+    if ["arguments", "clientinfo", "practice"]
+        .iter()
+        .all(|key| !game.contains_key(*key))
+    {
+        game.insert("clientinfo".into(), json!({}));
+        game.insert("arguments".into(), json!(["/account:{clientinfo}"]));
+    }
+    if cfg!(target_os = "linux") && !game.contains_key("runner") && is_in_path("wine") {
+        game.insert("runner".into(), json!("wine"));
+    }
+}
+
+fn is_in_path(program: &str) -> bool {
+    let path = std::env::var_os("PATH").unwrap_or_default();
+    std::env::split_paths(&path).any(|folder| folder.join(program).is_file())
+}
+
+/// What the operator says of how the game finds the launcher takes the place of what was there.
+fn point(game: &mut Map<String, Value>, profile: &Profile) {
+    let hints = &profile.game;
+    if hints.arguments.is_empty() && hints.clientinfo.is_none() {
+        return;
+    }
+    game.insert("arguments".into(), json!(hints.arguments));
+    game.remove("clientinfo");
+    if let Some(clientinfo) = &hints.clientinfo {
+        let mut section = json!({ "display": profile.name });
+        for (key, number) in [
+            ("version", clientinfo.version),
+            ("langtype", clientinfo.langtype),
+        ] {
+            if let Some(number) = number {
+                section[key] = json!(number);
+            }
+        }
+        game.insert("clientinfo".into(), section);
+    }
 }
 
 /// How the server of the configuration looks; `None`: it came without a profile.
@@ -141,6 +197,12 @@ pub(crate) fn news_url(config: Option<&Path>) -> Option<String> {
 
 fn look_file(config: &Path) -> PathBuf {
     config.with_file_name("server_look.json")
+}
+
+/// The server of the configuration is another one, of which no profile is known.
+pub(crate) fn forget_look(config: &Path) {
+    // Mostly there is none.
+    let _ = std::fs::remove_file(look_file(config));
 }
 
 fn keep_look(profile: &Profile, config: &Path) {
@@ -166,7 +228,8 @@ fn find_game(hints: &GameHints) -> Option<PathBuf> {
 fn expand(folder: &str) -> Option<PathBuf> {
     let variable = |name: &str| std::env::var_os(name).map(PathBuf::from);
     if let Some(rest) = folder.strip_prefix('~') {
-        return Some(variable("HOME")?.join(rest.trim_start_matches(['/', '\\'])));
+        let home = if cfg!(windows) { "USERPROFILE" } else { "HOME" };
+        return Some(variable(home)?.join(rest.trim_start_matches(['/', '\\'])));
     }
     if let Some(rest) = folder.strip_prefix('%') {
         let (name, rest) = rest.split_once('%')?;
@@ -225,7 +288,7 @@ fn write_config(file: &Path, config: &Map<String, Value>) -> Result<(), Problem>
 #[cfg(test)]
 mod tests {
     use super::*;
-    use warp_protocol::identity::PublicKey;
+    use warp_protocol::{identity::PublicKey, profile::ClientInfoHints};
 
     fn profile(folder: &Path) -> Profile {
         Profile {
@@ -237,6 +300,7 @@ mod tests {
             game: GameHints {
                 executable: Some("ragexe".into()),
                 folders: vec!["/nowhere".into(), folder.display().to_string()],
+                ..GameHints::default()
             },
         }
     }
@@ -270,6 +334,40 @@ mod tests {
         });
         assert_eq!(written, expected);
         assert_eq!(look(Some(&file)).unwrap()["accent"], "#3366cc");
+    }
+
+    #[test]
+    fn a_client_is_told_where_the_launcher_is() {
+        let folder = tempfile::tempdir().unwrap();
+        let file = folder.path().join("p2p_config.json");
+        let program = folder.path().join("Ragexe.EXE");
+        std::fs::write(&program, "").unwrap();
+        let game = || config(&file)["game"].clone();
+        apply_game(&program, &file).unwrap();
+        assert_eq!(game()["arguments"], json!(["/account:{clientinfo}"]));
+        assert_eq!(game()["clientinfo"], json!({}));
+        // The operator knows better, and what a person wrote is better than our guess.
+        let mut profile = profile(folder.path());
+        profile.game = GameHints {
+            arguments: vec!["-1rag1".into(), "/account:{clientinfo}".into()],
+            clientinfo: Some(ClientInfoHints {
+                version: Some(46),
+                langtype: None,
+            }),
+            login_port: Some(6950),
+            ..GameHints::default()
+        };
+        profile.check().unwrap();
+        apply(&profile, &file).unwrap();
+        assert_eq!(game()["arguments"], json!(profile.game.arguments));
+        let expected = json!({ "display": "Prontera Online", "version": 46 });
+        assert_eq!(game()["clientinfo"], expected);
+        assert_eq!(config(&file)["bridge"]["login_listen"], "127.0.0.1:6950");
+        apply_game(&program, &file).unwrap();
+        assert_eq!(game()["arguments"], json!(profile.game.arguments));
+        // All of it is what the engine takes.
+        let text = std::fs::read_to_string(&file).unwrap();
+        warp_engine_core::config::parse("test", &text).unwrap();
     }
 
     #[test]

@@ -104,6 +104,27 @@ async fn a_page_that_does_not_come_is_told_and_loaded_anew() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_page_whose_process_dies_is_loaded_anew() {
+    if let Some(why) = no_window() {
+        return println!("SKIPPED: {why}");
+    }
+    let alone = Alone::start(Home::new(&json!({})), &program("warp-launcher"));
+    let pages = || {
+        let lines = alone.launcher.lines();
+        let pages = lines
+            .iter()
+            .filter(|line| line.text.contains("the page is there"));
+        pages.count()
+    };
+    until("the page", || pages() == 1).await;
+    for pid in alone.painters() {
+        signal(pid, "KILL");
+    }
+    until("the page anew", || pages() == 2).await;
+    alone.display.windows("warp-launcher", 1).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_version_that_has_failed_to_start_is_gone_back_from_without_its_window() {
     if let Some(why) = no_window() {
         return println!("SKIPPED: {why}");

@@ -18,7 +18,17 @@ async fn from_the_first_start_with_a_profile_to_playing() {
     home.install(&program("warp-keeper"));
     let game = home.path("game/ragexe");
     fs::create_dir(home.path("game")).unwrap();
-    fs::write(&game, "#!/bin/sh\nexec sleep 600\n").unwrap();
+    // A client that knows of its server only what a client information file says.
+    let practice = program("warp-practice").display().to_string();
+    let client = format!(
+        r#"#!/bin/sh
+file="$(dirname "$0")/${{1#/account:}}"
+value() {{ sed -n "s:.*<$1>\(.*\)</$1>.*:\1:p" "$file"; }}
+echo test1 | exec '{practice}' client --user test1 --password-stdin \
+    --login "$(value address):$(value port)" --seconds 600
+"#
+    );
+    fs::write(&game, client).unwrap();
     fs::set_permissions(&game, fs::Permissions::from_mode(0o755)).unwrap();
     // What an operator ships beside the launcher.
     fs::remove_file(home.path("p2p_config.json")).unwrap();
@@ -37,6 +47,9 @@ async fn from_the_first_start_with_a_profile_to_playing() {
         "/nowhere",
         "--game-folder",
         &folder,
+        "--game-argument",
+        "/account:{clientinfo}",
+        "--clientinfo",
     ]);
     fs::write(home.path("server.warp"), profile).unwrap();
 
@@ -61,7 +74,9 @@ async fn from_the_first_start_with_a_profile_to_playing() {
         .shows(r#"[data-testid="live"][data-state="connected"]"#)
         .await;
     window.shows(r#"[data-testid="bridge"]"#).await;
-    step("playing: connected, the game was started");
+    step("connected, the game was started");
+    window.shows(r#"[data-testid="stream-list"] li"#).await;
+    step("playing: the game has found the launcher");
     let file = home.path("config/io.warplauncher.desktop/p2p_config.json");
     let config: Value = serde_json::from_str(&fs::read_to_string(file).unwrap()).unwrap();
     assert_eq!(config["game"]["executable"], game.display().to_string());

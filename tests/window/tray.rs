@@ -4,7 +4,8 @@ use std::fs;
 
 use serde_json::json;
 use warp_tests::{
-    house::{House, merge, program},
+    hosted::{Hosted, plan},
+    house::{here, merge, program},
     window::{Bus, Display, Home, Tray, Window, no_window},
 };
 
@@ -26,12 +27,13 @@ async fn the_tray_shows_the_state_fails_over_and_quits_but_asks_while_a_game_run
     if let Some(why) = no_window() {
         return println!("SKIPPED: {why}");
     }
-    let house = tokio::task::spawn_blocking(House::new).await.unwrap();
-    let mut config = house.node_config();
-    let own = json!({
-        "p2p": { "paths": ["direct", "wss"] },
-        "game": { "practice": { "seconds": 600 } },
-    });
+    // Two volunteers carry the game over WebRTC; the WebSocket stands by.
+    let paths = ["host", "wss"];
+    let mut all = tokio::task::spawn_blocking(move || Hosted::new(plan(), here(), 0, &paths))
+        .await
+        .unwrap();
+    let mut config = all.house.node_config();
+    let own = json!({ "p2p": { "paths": paths }, "game": { "practice": { "seconds": 600 } } });
     merge(&mut config, &own);
     let home = Home::new(&config);
     let (bus, display) = (Bus::start(), Display::start());
@@ -47,22 +49,28 @@ async fn the_tray_shows_the_state_fails_over_and_quits_but_asks_while_a_game_run
     );
     window.sign_in().await;
     window.press(r#"[data-testid="play"]"#).await;
-    let live =
-        |path: &str| format!(r#"[data-testid="live"][data-state="connected"][data-path="{path}"]"#);
-    window.shows(&live("direct")).await;
+    let live = r#"[data-testid="live"]"#;
+    let on = |path: &str| format!(r#"{live}[data-state="connected"][data-path{path}]"#);
+    window.shows(&on(r#"^="host""#)).await;
+    let standby = r#"[data-testid^="path-host"][data-phase="standby"]"#;
+    window.shows(standby).await;
     tray.shows("Connected").await;
     // Who looks at the window is not notified.
     display.leave();
-    let told = tray.notifications().len();
+    let before = window.attribute(live, "data-path").await;
     tray.choose("Fail over").await;
-    window.shows(&live("wss")).await;
+    window
+        .shows(&format!(r#"{live}:not([data-path="{before}"])"#))
+        .await;
+    window.shows(&on(r#"^="host""#)).await;
+    for host in &mut all.hosts {
+        host.kill();
+    }
+    window.shows(&on(r#"="wss""#)).await;
+    until("a notification", || !tray.notifications().is_empty()).await;
+    // Of the failure, and not of what was asked for.
     let moved = "The connection has moved to another path.";
-    let notified = || {
-        tray.notifications()[told..]
-            .iter()
-            .any(|text| text == moved)
-    };
-    until("a notification", notified).await;
+    assert_eq!(tray.notifications(), [moved]);
     window.shows(r#"[data-testid="stream-list"] li"#).await;
 
     tray.choose("Quit").await;
@@ -79,7 +87,7 @@ async fn the_tray_shows_the_state_fails_over_and_quits_but_asks_while_a_game_run
     display.windows("warp-launcher", 0).await;
     until("the game's end", || !plays(&home)).await;
     window.close().await;
-    tokio::task::spawn_blocking(move || drop(house))
+    tokio::task::spawn_blocking(move || drop(all))
         .await
         .unwrap();
 }

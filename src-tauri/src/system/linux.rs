@@ -48,6 +48,21 @@ pub(crate) fn can_have_tray() -> bool {
     folders.iter().any(has)
 }
 
+/// Calls `ended` whenever the process that draws the window's page has ended: the window stays empty then.
+pub(crate) fn when_painter_ends(
+    window: &tauri::WebviewWindow,
+    ended: impl Fn() + Send + Sync + 'static,
+) -> tauri::Result<()> {
+    use glib::prelude::ObjectExt as _;
+    window.with_webview(move |webview| {
+        let view = webview.inner();
+        view.connect("web-process-terminated", false, move |_| {
+            ended();
+            None
+        });
+    })
+}
+
 fn no_display() -> bool {
     let unset = |name| std::env::var_os(name).is_none_or(|value| value.is_empty());
     unset("WAYLAND_DISPLAY") && unset("DISPLAY")

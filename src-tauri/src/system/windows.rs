@@ -32,6 +32,14 @@ pub(crate) fn sign(notification: &mut notify_rust::Notification, identifier: &st
     }
 }
 
+/// Nothing: WebView2 puts a page of its own into the window then, which offers to load anew.
+pub(crate) fn when_painter_ends(
+    _: &tauri::WebviewWindow,
+    _: impl Fn() + Send + Sync + 'static,
+) -> tauri::Result<()> {
+    Ok(())
+}
+
 /// Whether the web view asks for the launcher's own pages like this: the scheme is taken, so it is a host.
 pub(crate) fn serves_pages_at(url: &tauri::Url) -> bool {
     url.host_str() == Some("tauri.localhost")

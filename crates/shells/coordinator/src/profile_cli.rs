@@ -5,7 +5,7 @@ use std::{io::Write as _, path::PathBuf};
 use clap::Args;
 use warp_protocol::{
     ProblemCode,
-    profile::{GameHints, Profile},
+    profile::{ClientInfoHints, GameHints, Profile},
 };
 
 use crate::{Failure, Place, configuration};
@@ -30,6 +30,22 @@ pub(crate) struct ProfileArgs {
     /// A folder where the game may be; may be given several times, best first.
     #[arg(long, value_name = "DIR")]
     game_folder: Vec<String>,
+    /// What the game's program is started with; may be given several times. `{clientinfo}` becomes the
+    /// name of the file that `--clientinfo` asks for, `{login}` the address to connect to.
+    #[arg(long, value_name = "TEXT", allow_hyphen_values = true)]
+    game_argument: Vec<String>,
+    /// Have the launcher write a client information file with its own address beside the program.
+    #[arg(long)]
+    clientinfo: bool,
+    /// `<version>` in that file.
+    #[arg(long, value_name = "NUMBER", requires = "clientinfo")]
+    clientinfo_version: Option<u32>,
+    /// `<langtype>` in that file.
+    #[arg(long, value_name = "NUMBER", requires = "clientinfo")]
+    clientinfo_langtype: Option<u32>,
+    /// Port of 127.0.0.1 at which the program looks for its login server, where that is built into it.
+    #[arg(long, value_name = "PORT", value_parser = clap::value_parser!(u16).range(1..))]
+    login_port: Option<u16>,
     /// The file to write; without it, standard output.
     #[arg(long, value_name = "FILE")]
     out: Option<PathBuf>,
@@ -50,6 +66,12 @@ pub(crate) fn run(arguments: ProfileArgs) -> Result<(), Failure> {
         game: GameHints {
             executable: arguments.executable,
             folders: arguments.game_folder,
+            arguments: arguments.game_argument,
+            clientinfo: arguments.clientinfo.then_some(ClientInfoHints {
+                version: arguments.clientinfo_version,
+                langtype: arguments.clientinfo_langtype,
+            }),
+            login_port: arguments.login_port,
         },
     };
     profile

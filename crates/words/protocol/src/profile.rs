@@ -18,6 +18,8 @@ const MAX_URL: usize = 512;
 /// Most hints for folders, and longest of them, bytes.
 const MAX_FOLDERS: usize = 16;
 const MAX_PATH: usize = 260;
+/// Most arguments of the game.
+const MAX_ARGUMENTS: usize = 16;
 
 /// What the file holds.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -55,9 +57,31 @@ pub struct GameHints {
     /// File name of the program that is started, such as `Ragexe.exe`.
     #[serde(default)]
     pub executable: Option<String>,
-    /// Folders to look in, best first.
+    /// Folders to look in, best first: whole paths, or such as begin with `~`, `%NAME%` or `$NAME`.
     #[serde(default)]
     pub folders: Vec<String>,
+    /// What the program is started with; `{clientinfo}` becomes the name of the file below, `{login}`
+    /// the address that the game has to connect to.
+    #[serde(default)]
+    pub arguments: Vec<String>,
+    /// The file that points the program at the launcher, where it reads one.
+    #[serde(default)]
+    pub clientinfo: Option<ClientInfoHints>,
+    /// Port of 127.0.0.1 at which the program looks for its login server, where that is built into it;
+    /// none: the launcher's default, 6900.
+    #[serde(default)]
+    pub login_port: Option<u16>,
+}
+
+/// What a client information file says beside the launcher's address.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ClientInfoHints {
+    /// `<version>`, as the login server wants it; none: the launcher's default.
+    #[serde(default)]
+    pub version: Option<u32>,
+    /// `<langtype>`; none: the launcher's default.
+    #[serde(default)]
+    pub langtype: Option<u32>,
 }
 
 impl Profile {
@@ -113,12 +137,32 @@ impl Profile {
         {
             return Err("game.executable: the name of a file, without its folder".to_owned());
         }
-        let folder = |path: &String| path.len() <= MAX_PATH && !path.contains(char::is_control);
+        let folder = |path: &String| path.len() <= MAX_PATH && is_local(path);
         if self.game.folders.len() > MAX_FOLDERS || !self.game.folders.iter().all(folder) {
-            return Err(format!("game.folders: at most {MAX_FOLDERS} paths"));
+            return Err(format!(
+                "game.folders: at most {MAX_FOLDERS} whole paths on the player's own machine"
+            ));
+        }
+        let argument = |text: &String| text.len() <= MAX_PATH && !text.contains(char::is_control);
+        if self.game.arguments.len() > MAX_ARGUMENTS || !self.game.arguments.iter().all(argument) {
+            return Err(format!("game.arguments: at most {MAX_ARGUMENTS}"));
+        }
+        let asks = |text: &String| text.contains("{clientinfo}");
+        if self.game.clientinfo.is_none() && self.game.arguments.iter().any(asks) {
+            return Err("game.arguments: {clientinfo} needs game.clientinfo".to_owned());
         }
         Ok(())
     }
+}
+
+/// A whole path of this machine, of whichever system, or one that begins with a place of the player's.
+/// Another machine's share is none: looking there tells it who the player is.
+fn is_local(path: &str) -> bool {
+    let share = |c: char| c == '/' || c == '\\';
+    let whole = path.starts_with(['/', '~', '%', '$'])
+        || matches!(path.as_bytes(), [drive, b':', b'/' | b'\\', ..] if drive.is_ascii_alphabetic());
+    let twice = path.chars().take(2).filter(|c| share(*c)).count() == 2;
+    whole && !twice && !path.contains(char::is_control)
 }
 
 /// What is signed: a context of its own, then the profile's text.
@@ -139,7 +183,18 @@ mod tests {
             accent: Some("#3366cc".into()),
             game: GameHints {
                 executable: Some("Ragexe.exe".into()),
-                folders: vec!["C:\\Games\\Prontera".into()],
+                folders: vec![
+                    "C:\\Games\\Prontera".into(),
+                    "%ProgramFiles%\\Prontera".into(),
+                    "~/Games/Prontera".into(),
+                    "/opt/prontera".into(),
+                ],
+                arguments: vec!["/account:{clientinfo}".into(), "-1rag1".into()],
+                clientinfo: Some(ClientInfoHints {
+                    version: Some(46),
+                    langtype: None,
+                }),
+                login_port: Some(6901),
             },
         }
     }
@@ -166,6 +221,27 @@ mod tests {
         assert!(wrong(|p| p.news_url = Some("javascript:alert(1)".into())).starts_with("news_url"));
         assert!(wrong(|p| p.accent = Some("url(x)".into())).starts_with("accent"));
         assert!(wrong(|p| p.game.executable = Some("../sh".into())).starts_with("game.executable"));
-        assert!(wrong(|p| p.game.folders = vec![String::new(); 17]).starts_with("game.folders"));
+        assert!(wrong(|p| p.game.folders = vec!["/a".into(); 17]).starts_with("game.folders"));
+        assert!(wrong(|p| p.game.clientinfo = None).starts_with("game.arguments"));
+        assert!(wrong(|p| p.game.arguments = vec!["a\nb".into()]).starts_with("game.arguments"));
+    }
+
+    #[test]
+    fn no_other_machine_is_asked_for_the_game() {
+        for bad in [
+            "",
+            "Games",
+            "..\\Games",
+            "C:Games",
+            "\\\\evil\\share",
+            "//evil/share",
+            "\\/evil/share",
+            "/a\nb",
+        ] {
+            let mut profile = profile();
+            profile.game.folders = vec![bad.into()];
+            let why = profile.check().unwrap_err();
+            assert!(why.starts_with("game.folders"), "{bad:?}: {why}");
+        }
     }
 }
