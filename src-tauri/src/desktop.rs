@@ -156,7 +156,7 @@ impl Desktop {
     }
 
     /// The page is loaded anew: it is waited for again.
-    fn forget_page(&self) {
+    pub(crate) fn forget_page(&self) {
         lock(&self.page).channel = None;
         self.ready.send_replace(false);
     }

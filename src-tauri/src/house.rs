@@ -29,7 +29,7 @@ use crate::{
 pub(crate) type OnStart = Box<dyn Fn(&Running) + Send + Sync>;
 
 /// Time that the engine has to close game, bridge and link before the program ends anyway.
-const END_WITHIN: Duration = Duration::from_secs(2);
+const END_WITHIN: Duration = Duration::from_secs(4);
 
 /// The state of the window.
 pub(crate) struct House {

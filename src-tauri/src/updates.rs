@@ -122,6 +122,15 @@ struct Inner {
     checked: Option<Checked>,
 }
 
+/// An update ends the engine, and every game with it.
+async fn no_game<R: Runtime>(app: &AppHandle<R>) -> Result<(), Problem> {
+    match app.state::<House>().games().await {
+        0 => Ok(()),
+        _ => Err(Problem::new(ProblemCode::BadCommand, "update")
+            .with_detail("a game is running; it would end")),
+    }
+}
+
 impl Updates {
     /// Keeps what it keeps in `folder`. Counts this start, if this version is on trial.
     pub(crate) fn new(folder: PathBuf, current: Version, env: &tauri::Env) -> Self {
@@ -328,9 +337,7 @@ impl Updates {
 
     async fn install<R: Runtime>(&self, app: &AppHandle<R>) {
         let _busy = self.busy.lock().await;
-        if app.state::<House>().games().await > 0 {
-            let problem = Problem::new(ProblemCode::BadCommand, "update")
-                .with_detail("a game is running; it would end");
+        if let Err(problem) = no_game(app).await {
             return app.state::<Desktop>().tell(Told::Problem { problem });
         }
         let (offer, checked) = {
@@ -347,10 +354,20 @@ impl Updates {
                 version: version.clone(),
             },
         );
-        if let Err(problem) = self.keep().await {
-            // Without it there is no way back; the person may still want the new version, but then by
-            // hand and knowingly.
-            return self.failed(app, problem);
+        // Without the one before there is no way back; the person may still want the new version, but then
+        // by hand and knowingly. And keeping it may have taken long enough for a game to be started.
+        let ready = match self.keep().await {
+            Ok(()) => no_game(app).await,
+            Err(problem) => Err(problem),
+        };
+        if let Err(problem) = ready {
+            // What was downloaded is not thrown away for that.
+            {
+                let mut inner = self.inner();
+                (inner.offer, inner.checked) = (Some(offer), Some(checked));
+            }
+            self.set(app, UpdateState::Ready { version });
+            return app.state::<Desktop>().tell(Told::Problem { problem });
         }
         let installed = match self.asker() {
             Ok(asker) => {
@@ -566,9 +583,7 @@ impl Updates {
         let Some(kept) = self.store.kept() else {
             return false;
         };
-        if app.state::<House>().games().await > 0 {
-            let problem = Problem::new(ProblemCode::BadCommand, "update")
-                .with_detail("a game is running; it would end");
+        if let Err(problem) = no_game(app).await {
             app.state::<Desktop>().tell(Told::Problem { problem });
             return false;
         }
@@ -602,7 +617,10 @@ impl Updates {
         if let Err(problem) = put_back.await {
             tracing::warn!(code = ?problem.code, subject = problem.subject, detail = problem.detail, "going back");
             self.set(app, before);
-            app.state::<Desktop>().tell(Told::Problem { problem });
+            // Told to the page that comes, not to the one that goes.
+            let desktop = app.state::<Desktop>();
+            desktop.forget_page();
+            desktop.tell(Told::Problem { problem });
             desktop::reload(app);
             return false;
         }

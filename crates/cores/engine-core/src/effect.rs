@@ -119,6 +119,17 @@ pub struct Asked {
     pub by: Asker,
 }
 
+/// How being a host ends.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum HostEnd {
+    /// When all players have been moved away.
+    Drained,
+    /// The launcher ends: the players are moved away as far as that is done in a moment.
+    Soon,
+    /// At once.
+    Now,
+}
+
 /// Something for the shell to do. Each is answered by the [`Outcome`] named in its text.
 #[derive(Debug, Clone, PartialEq)]
 pub enum Effect {
@@ -162,8 +173,8 @@ pub enum Effect {
     },
     /// Be a host no longer.
     StopHost {
-        /// Have the players moved away first; false: at once.
-        drain: bool,
+        /// How much of a farewell there is.
+        how: HostEnd,
     },
     /// Ask for a session, with the device key and its certificate: [`Outcome::Joined`] or
     /// [`Outcome::LinkFailed`].

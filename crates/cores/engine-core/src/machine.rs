@@ -37,7 +37,7 @@ use crate::snapshot::Snapshot;
 use crate::text;
 use crate::view::{LinkState, SwitchReason};
 
-pub use crate::effect::{Asked, Asker, Effect, LinkId, MapStream, Outcome, Routes, Way};
+pub use crate::effect::{Asked, Asker, Effect, HostEnd, LinkId, MapStream, Outcome, Routes, Way};
 
 mod console;
 mod hosting;
@@ -365,7 +365,7 @@ impl Machine {
             }
             Command::Quit => {
                 self.ending = Some(now + GAMES_END);
-                self.end_host();
+                self.end_host(HostEnd::Soon);
                 self.unprepare();
                 if self.play != Play::Idle {
                     self.stop_play();
@@ -393,7 +393,7 @@ impl Machine {
             self.stop_play();
         }
         self.unprepare();
-        self.end_host();
+        self.end_host(HostEnd::Now);
         self.inspect(false);
         if self.account != Account::Out {
             self.account = Account::Out;
@@ -478,7 +478,7 @@ impl Machine {
             }
             Outcome::SignedOut(problem) => {
                 self.account = Account::Out;
-                self.end_host();
+                self.end_host(HostEnd::Now);
                 self.unprepare();
                 self.inspect(false);
                 self.problem(problem);

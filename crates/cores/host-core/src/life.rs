@@ -58,6 +58,8 @@ pub struct Life {
     due: Option<(Instant, Act)>,
     /// When the last heartbeat left: the next is due by that, however long its answer takes.
     beaten: Instant,
+    /// When it got its place.
+    registered: Instant,
     /// By when draining ends in any case.
     drained_by: Option<Instant>,
     failures: u32,
@@ -74,6 +76,7 @@ impl Life {
             drain_limit,
             due: Some((now, Act::Register)),
             beaten: now,
+            registered: now,
             drained_by: None,
             failures: 0,
             members: 0,
@@ -116,8 +119,8 @@ impl Life {
             return;
         }
         self.phase = Phase::Serving;
+        self.registered = now;
         self.problem = None;
-        self.failures = 0;
         self.heartbeat_every = heartbeat_every.max(Duration::from_secs(1));
         self.due = Some((now + self.heartbeat_every, Act::Heartbeat));
     }
@@ -163,12 +166,20 @@ impl Life {
         }
     }
 
-    /// The room that goes with the place is gone: register anew.
-    pub fn on_place_lost(&mut self, now: Instant) {
-        if self.phase == Phase::Serving {
-            self.phase = Phase::Registering;
-            self.due = Some((now, Act::Register));
+    /// The room that goes with the place is gone: register anew, with growing waits where it goes again
+    /// before the first heartbeat, as when the endpoint has no room for another host. `chance` is 0 to 1.
+    pub fn on_place_lost(&mut self, now: Instant, chance: f64) {
+        if self.phase != Phase::Serving {
+            return;
         }
+        self.phase = Phase::Registering;
+        let held = now.saturating_duration_since(self.registered);
+        let at = if held < self.heartbeat_every {
+            now + self.wait(chance)
+        } else {
+            now
+        };
+        self.due = Some((at, Act::Register));
     }
 
     /// Something changed that the coordinator should hear of now.
@@ -308,8 +319,28 @@ mod tests {
         assert_eq!(life.poll(now + BEAT), Some(Act::Register));
         life.on_registered(now + BEAT, BEAT);
         assert_eq!((life.phase(), life.problem()), (Phase::Serving, None));
-        life.on_place_lost(now + BEAT);
-        assert_eq!(life.poll(now + BEAT), Some(Act::Register));
+        life.on_place_lost(now + BEAT * 2, 0.0);
+        assert_eq!(life.poll(now + BEAT * 2), Some(Act::Register));
+    }
+
+    #[test]
+    fn a_place_that_is_lost_at_once_each_time_is_asked_for_ever_less_often() {
+        let (mut life, mut at) = serving();
+        let mut waits = Vec::new();
+        for _ in 0..4 {
+            life.on_place_lost(at, 0.0);
+            let next = life.next_time().unwrap();
+            waits.push((next - at).as_secs());
+            assert_eq!(life.poll(next), Some(Act::Register));
+            life.on_registered(next, BEAT);
+            at = next;
+        }
+        assert_eq!(waits, [1, 2, 4, 8]);
+        // One heartbeat that arrives, and it begins anew.
+        assert_eq!(life.poll(at + BEAT), Some(Act::Heartbeat));
+        life.on_heartbeat(at + BEAT, Ok(()), 0.0);
+        life.on_place_lost(at + BEAT, 0.0);
+        assert_eq!(life.next_time(), Some(at + BEAT));
     }
 
     #[test]

@@ -1,13 +1,17 @@
 //! A whole house on this machine: coordinator with its endpoint, one zone, and the practice game.
 //!
 //! What a launcher starts when it was given no coordinator, so that Play works before anybody has
-//! set anything up. Everything listens on the loopback, on free ports.
+//! set anything up. Everything listens on the loopback, on free ports;
+//! the coordinator on the one of last time.
 
 use std::path::Path;
 
 use warp_coordinator::{Coordinator, CoordinatorConfig, Running};
 use warp_practice::server::{Server, ServerConfig};
 use warp_protocol::zone::{GameServer, ZoneFile};
+
+/// File of the data folder with the port of last time.
+const PORT_FILE: &str = "port";
 
 /// Id of the one zone.
 pub const ZONE_ID: &str = "practice";
@@ -41,12 +45,25 @@ impl Embedded {
         let practice = Server::start(ServerConfig::loopback())
             .await
             .map_err(EmbeddedError::Practice)?;
-        let config = CoordinatorConfig {
-            listen: ([127, 0, 0, 1], 0).into(),
+        let config = |port| CoordinatorConfig {
+            listen: ([127, 0, 0, 1], port).into(),
             data_dir: data_dir.to_owned(),
             ..CoordinatorConfig::default()
         };
-        let running = Coordinator::start(config).await?;
+        // Kept sign-ins are filed under its address: it is the one of last time, where that is free.
+        let file = data_dir.join(PORT_FILE);
+        let last = std::fs::read_to_string(&file).unwrap_or_default();
+        let last = last.trim().parse().unwrap_or(0);
+        let running = match Coordinator::start(config(last)).await {
+            Err(error) if last != 0 => {
+                tracing::info!(port = last, %error, "the embedded coordinator takes another port");
+                Coordinator::start(config(0)).await?
+            }
+            started => started?,
+        };
+        if let Err(error) = std::fs::write(&file, running.addr.port().to_string()) {
+            tracing::warn!(file = %file.display(), %error, "the port is not kept");
+        }
         running.put_zone(&zone(&practice)).await?;
         Ok(Self { running, practice })
     }
@@ -106,12 +123,19 @@ mod tests {
     use super::*;
 
     #[tokio::test]
-    async fn it_opens_twice_in_the_same_folder_one_after_the_other() {
+    async fn it_keeps_its_address_from_start_to_start_where_that_is_free() {
         let folder = tempfile::tempdir().unwrap();
+        let mut addresses = Vec::new();
         for _ in 0..2 {
             let house = Embedded::start(folder.path()).await.unwrap();
             assert!(house.rest_api_url().starts_with("http://127.0.0.1:"));
+            addresses.push(house.running.addr);
             house.shutdown().await;
         }
+        assert_eq!(addresses[0], addresses[1]);
+        let _taken = std::net::TcpListener::bind(addresses[0]).unwrap();
+        let house = Embedded::start(folder.path()).await.unwrap();
+        assert_ne!(house.running.addr, addresses[0]);
+        house.shutdown().await;
     }
 }

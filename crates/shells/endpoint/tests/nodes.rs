@@ -81,6 +81,7 @@ impl Node<'_> {
             certificate,
             require_certificates: false,
             key_rotation_seconds: 3600,
+            capacity: None,
             policy: None,
             fence: Some(fence),
             silent_after_ms,

@@ -27,6 +27,8 @@ use crate::handle::AlterHeartbeat;
 use crate::network;
 use crate::outbox::Outbox;
 
+/// How long a host whose launcher ends waits for its members to be moved away.
+const FAREWELL: Duration = Duration::from_secs(2);
 /// Digits of the device key in a host's id.
 const ID_DIGITS: usize = 16;
 
@@ -213,16 +215,33 @@ impl Hosting {
         }
     }
 
-    /// Ends it, with or without having its members moved away first.
-    pub(crate) fn stop(&mut self, drain: bool) {
+    /// Ends it, when all its members have been moved away.
+    pub(crate) fn drain(&mut self) {
         self.endpoint = None;
-        if drain {
-            if let Some((host, _)) = &self.running {
-                host.drain();
+        if let Some((host, _)) = &self.running {
+            host.drain();
+        }
+    }
+
+    /// Ends it at once. Its end is still told.
+    pub(crate) fn end(&mut self) {
+        self.endpoint = None;
+        self.running = None;
+    }
+
+    /// Ends it soon: its members are moved away as far as that is done in [`FAREWELL`]. What is given back
+    /// is done then. Its end is still told.
+    pub(crate) fn leave(&mut self) -> impl Future<Output = ()> + Send + 'static {
+        self.endpoint = None;
+        let running = self.running.take();
+        async move {
+            let Some((host, _)) = running else {
+                return;
+            };
+            host.drain();
+            if tokio::time::timeout(FAREWELL, host.gone()).await.is_err() {
+                tracing::info!("the host goes before all of its members have gone");
             }
-        } else {
-            // Its end is still told.
-            self.running = None;
         }
     }
 }

@@ -12,7 +12,9 @@ use warp_bridge::{Bridge, PacketTable};
 use warp_engine_core::command::Command;
 use warp_engine_core::config::Config;
 use warp_engine_core::event::{ConsoleAnswer, Event};
-use warp_engine_core::machine::{Asked, Effect, LinkId, MEASURE_EVERY, Machine, Outcome, Settings};
+use warp_engine_core::machine::{
+    Asked, Effect, HostEnd, LinkId, MEASURE_EVERY, Machine, Outcome, Settings,
+};
 use warp_engine_core::snapshot::Snapshot;
 use warp_engine_core::view::{Metrics, SwitchReason};
 use warp_link_core::LinkEvent;
@@ -33,8 +35,8 @@ use crate::{packets, play, staff, tables, tokens};
 
 /// Outcomes that may wait; senders wait too when it is full.
 const OUTCOMES: usize = 512;
-/// How long closing the bridge, and giving sessions back at the end, may hold the loop.
-const CLOSE_LIMIT: Duration = Duration::from_secs(1);
+/// How long closing the bridge, giving sessions back and leaving as a host may hold the end.
+const CLOSE_LIMIT: Duration = Duration::from_millis(2500);
 
 /// Everything of one play that has to be closed.
 struct Held {
@@ -374,7 +376,13 @@ impl Engine {
                 }
             }
             Effect::PauseHost { on } => self.hosting.pause(on),
-            Effect::StopHost { drain } => self.hosting.stop(drain),
+            Effect::StopHost {
+                how: HostEnd::Drained,
+            } => self.hosting.drain(),
+            Effect::StopHost { how: HostEnd::Soon } => {
+                self.closing.spawn(self.hosting.leave());
+            }
+            Effect::StopHost { how: HostEnd::Now } => self.hosting.end(),
             Effect::Diagnose => {
                 let config = self.config.clone();
                 let programs = self.programs.clone();

@@ -434,7 +434,7 @@ impl Host {
     fn on_event(&mut self, event: SeatEvent) {
         let now = Instant::now();
         let signal = match event {
-            SeatEvent::Lost => return self.life.on_place_lost(now),
+            SeatEvent::Lost => return self.life.on_place_lost(now, chance()),
             SeatEvent::Signal(signal) => signal,
         };
         let access = Arc::clone(&self.access);
@@ -473,7 +473,7 @@ impl Host {
             }
             ServerSignal::SessionEnded { code, .. } => {
                 tracing::info!(?code, "the place ended");
-                self.life.on_place_lost(now);
+                self.life.on_place_lost(now, chance());
             }
             ServerSignal::SessionJoined { .. }
             | ServerSignal::PeerJoined { .. }

@@ -194,6 +194,15 @@ pub struct HostTraffic {
     pub malformed: u64,
 }
 
+/// What the coordinator grants at most at once.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct EndpointCapacity {
+    /// Sessions.
+    pub sessions: u32,
+    /// Hosts.
+    pub hosts: u32,
+}
+
 /// What the coordinator says.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(tag = "type", rename_all = "kebab-case")]
@@ -213,6 +222,9 @@ pub enum ToEndpoint {
         require_certificates: bool,
         /// The keys of a session link are renewed after so long, seconds.
         key_rotation_seconds: u64,
+        /// How much it may be asked for at once; none: as much as it is made for by itself.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        capacity: Option<EndpointCapacity>,
         /// To the endpoint of a hosted zone: what it may dial.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         policy: Option<SignedPolicy>,

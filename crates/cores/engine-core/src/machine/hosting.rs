@@ -5,7 +5,7 @@ use std::net::SocketAddr;
 use warp_host_core::{HostState, HostStatusView};
 use warp_protocol::{Problem, ProblemCode};
 
-use super::{Account, Effect, Machine};
+use super::{Account, Effect, HostEnd, Machine};
 use crate::event::Event;
 
 /// What the configuration says of hosting.
@@ -110,15 +110,17 @@ impl Machine {
             return self.refuse("host-stop", "this launcher is no host");
         }
         self.hosting.stage = Stage::Ending;
-        self.effects.push_back(Effect::StopHost { drain: true });
+        let how = HostEnd::Drained;
+        self.effects.push_back(Effect::StopHost { how });
     }
 
-    /// Nobody is signed in any more, or the engine ends.
-    pub(super) fn end_host(&mut self) {
+    /// Nobody is signed in any more ([`HostEnd::Now`]: nothing can be asked of the coordinator), or the
+    /// engine ends.
+    pub(super) fn end_host(&mut self, how: HostEnd) {
         self.hosting.waiting = false;
         if self.hosting.stage != Stage::Off {
             self.hosting.stage = Stage::Ending;
-            self.effects.push_back(Effect::StopHost { drain: false });
+            self.effects.push_back(Effect::StopHost { how });
         }
     }
 

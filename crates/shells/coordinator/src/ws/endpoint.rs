@@ -23,8 +23,8 @@ use warp_endpoint::control::{Frame, Outbound};
 use warp_protocol::{
     ProblemCode,
     endpoint::{
-        ALIVE_EVERY, FromEndpoint, HeldSession, HostedClaim, MAX_CONTROL, MAX_HELD, SILENT_AFTER,
-        STEP_TIME, ToEndpoint, VERSION, read,
+        ALIVE_EVERY, EndpointCapacity, FromEndpoint, HeldSession, HostedClaim, MAX_CONTROL,
+        MAX_HELD, SILENT_AFTER, STEP_TIME, ToEndpoint, VERSION, read,
     },
     hosting::SignedPolicy,
     identity::PublicKey,
@@ -247,6 +247,10 @@ impl Conversation<'_> {
                 certificate,
                 require_certificates: self.app.authority.required,
                 key_rotation_seconds: config.key_rotation_interval.as_secs(),
+                capacity: Some(EndpointCapacity {
+                    sessions: u32::try_from(config.capacity.sessions).unwrap_or(u32::MAX),
+                    hosts: u32::try_from(config.capacity.hosts).unwrap_or(u32::MAX),
+                }),
                 policy: self.policy(proven),
                 fence: self.app.tenure.fence(),
                 silent_after_ms: self

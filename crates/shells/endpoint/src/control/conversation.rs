@@ -112,12 +112,13 @@ impl Remote {
         let key = self.check_coordinator(&proof, &nonce)?;
         let hello = self.hello(&key, &ask, claim)?;
         send(&mut sink, Message::text(hello)).await?;
-        let (certificate, required, rotation, policy, fence, silence) =
+        let (certificate, required, rotation, capacity, policy, fence, silence) =
             match next_control(&mut stream, STEP_TIME).await? {
                 ToEndpoint::Welcome {
                     certificate,
                     require_certificates,
                     key_rotation_seconds,
+                    capacity,
                     policy,
                     fence,
                     silent_after_ms,
@@ -125,6 +126,7 @@ impl Remote {
                     certificate,
                     require_certificates,
                     key_rotation_seconds,
+                    capacity,
                     policy,
                     fence.unwrap_or(0),
                     silent_after_ms.map_or(SILENT_AFTER, Duration::from_millis),
@@ -145,7 +147,9 @@ impl Remote {
         proven(&key);
         self.take_policy(&key, policy.as_ref())?;
         let rotation = Duration::from_secs(rotation.clamp(60, 86_400));
-        let endpoint = self.endpoint(required, rotation).ok_or(Broken::Local)?;
+        let endpoint = self
+            .endpoint(required, rotation, capacity)
+            .ok_or(Broken::Local)?;
         // Whatever an earlier run of the coordinator routed is void: epochs and slots begin anew there,
         // and no datagram of a lease of before may find a route of now.
         endpoint.end_hosts();

@@ -28,7 +28,9 @@ use tokio_util::sync::CancellationToken;
 use warp_link::websocket::{ConnectError, WsTarget, ws_url};
 use warp_link_core::Trust;
 use warp_protocol::Secret;
-use warp_protocol::endpoint::{FromEndpoint, HostSpec, SessionHolder, SessionSpec};
+use warp_protocol::endpoint::{
+    EndpointCapacity, FromEndpoint, HostSpec, SessionHolder, SessionSpec,
+};
 use warp_protocol::hosting::ZonePolicy;
 use warp_protocol::identity::PublicKey;
 use warp_protocol::signal::ServerSignal;
@@ -199,12 +201,21 @@ impl Remote {
     }
 
     /// The endpoint; made with these settings if there is none yet.
-    fn endpoint(&self, require_certificates: bool, key_rotation: Duration) -> Option<&Endpoint> {
+    fn endpoint(
+        &self,
+        require_certificates: bool,
+        key_rotation: Duration,
+        capacity: Option<EndpointCapacity>,
+    ) -> Option<&Endpoint> {
         let inner = &self.inner;
         let trust = Trust::new(*inner.coordinator.get()?);
         let endpoint = inner.endpoint.get_or_init(|| {
             let mut limits = EndpointLimits::default();
             limits.link.key_interval = key_rotation;
+            if let Some(EndpointCapacity { sessions, hosts }) = capacity {
+                limits.sessions = usize::try_from(sessions).unwrap_or(usize::MAX);
+                limits.hosts = usize::try_from(hosts).unwrap_or(usize::MAX);
+            }
             Endpoint::start(EndpointConfig {
                 identity: inner.config.identity.clone(),
                 trust: Some(EndpointTrust {

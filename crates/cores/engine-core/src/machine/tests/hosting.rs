@@ -63,7 +63,9 @@ fn hosting_starts_once_stops_when_asked_and_may_start_again() {
     machine.on_command(NOW, Command::HostStop);
     assert_eq!(
         hosting(&drain(&mut machine)),
-        [Effect::StopHost { drain: true }]
+        [Effect::StopHost {
+            how: HostEnd::Drained
+        }]
     );
     tell(&mut machine, HostState::Stopped);
     machine.on_command(NOW, Command::HostStop);
@@ -79,7 +81,14 @@ fn hosting_starts_once_stops_when_asked_and_may_start_again() {
     machine.on_command(NOW, Command::SignOut);
     assert_eq!(
         hosting(&drain(&mut machine)),
-        [Effect::StopHost { drain: false }]
+        [Effect::StopHost { how: HostEnd::Now }]
+    );
+    let mut machine = signed_in_with(&Config::default());
+    ask(&mut machine, &["geffen"]);
+    machine.on_command(NOW, Command::Quit);
+    assert_eq!(
+        hosting(&drain(&mut machine)),
+        [Effect::StopHost { how: HostEnd::Soon }]
     );
 }
 
