@@ -433,6 +433,9 @@ const TESTS = {
     assert.equal(await ui.at("launch-game").isDisabled(), true);
     assert.match(await ui.text("no-launch"), /^3 games run, and no more may/);
     assert.equal(await ui.at("launch-game").getAttribute("aria-describedby"), "no-launch");
+    assert.match(await ui.text("game-unheard"), /^No game has connected to the launcher so far/);
+    await ui.emit({ event: "stream-opened", stream: 1, role: "login", target: "10.0.0.5:6900" });
+    assert.equal(await ui.at("game-unheard").count(), 0);
     await tabTo(page, ui, "stop-game-2");
     assert.equal(await ui.at("stop-game-2").getAttribute("aria-label"), "Stop game 2");
     await page.keyboard.press("Enter");

@@ -309,6 +309,7 @@ export const en: Texts = {
     name: (game) => `Game ${game}`,
     process: (program, pid) => `${program}, process ${pid}`,
     practice: "It has no window: it walks and talks by itself.",
+    unheard: "No game has connected to the launcher so far. If that lasts, it does not know the launcher's address; ask the server's staff what it needs.",
     processOnly: (pid) => `Process ${pid}`,
     since: "running for",
     stop: "Stop",

@@ -312,6 +312,7 @@ export const es: Texts = {
     name: (game) => `Juego ${game}`,
     process: (program, pid) => `${program}, proceso ${pid}`,
     practice: "No tiene ventana: camina y habla por sí solo.",
+    unheard: "Ningún juego se ha conectado al launcher todavía. Si sigue así, no conoce la dirección del launcher; pregunta al operador qué necesita.",
     processOnly: (pid) => `proceso ${pid}`,
     since: "activo desde hace",
     stop: "Detener",

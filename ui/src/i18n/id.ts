@@ -311,6 +311,7 @@ export const id: Texts = {
     name: (game) => `Game ${game}`,
     process: (program, pid) => `${program}, proses ${pid}`,
     practice: "Tidak punya jendela: ia berjalan dan berbicara sendiri.",
+    unheard: "Belum ada game yang terhubung ke launcher. Jika terus begitu, game tidak tahu alamat launcher; tanyakan kepada operator apa yang diperlukannya.",
     processOnly: (pid) => `proses ${pid}`,
     since: "berjalan selama",
     stop: "Berhenti",

@@ -313,6 +313,7 @@ export const ptBR: Texts = {
     name: (game) => `Jogo ${game}`,
     process: (program, pid) => `${program}, processo ${pid}`,
     practice: "Não tem janela: anda e conversa sozinho.",
+    unheard: "Nenhum jogo se conectou ao launcher até agora. Se continuar assim, ele não conhece o endereço do launcher; pergunte ao operador do que ele precisa.",
     processOnly: (pid) => `processo ${pid}`,
     since: "rodando há",
     stop: "Parar",

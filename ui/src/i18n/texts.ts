@@ -264,6 +264,7 @@ export interface Texts {
     name: (game: number) => string;
     process: (program: string, pid: number) => string;
     practice: string;
+    unheard: string;
     processOnly: (pid: number) => string;
     since: string;
     stop: string;
