@@ -27,6 +27,7 @@ fn main() {
         "restart",
         "log_lines",
         "save_report",
+        "save_packets",
         "news",
         "open_news",
     ]);

@@ -10,6 +10,8 @@ use warp_protocol::{Problem, ProblemCode};
 
 /// Longest diagnosis that is taken into a report, bytes.
 const MAX_DIAGNOSIS: usize = 1024 * 1024;
+/// Longest list of packets that is saved, bytes.
+const MAX_PACKETS: usize = 32 * 1024 * 1024;
 /// Lines that the page gets at once.
 const AT_ONCE: usize = 1000;
 /// Shortest name of a person that is taken out of texts: a shorter one would take words apart.
@@ -76,15 +78,32 @@ pub(crate) fn save(folder: &Path, recent: &Recent, diagnosis: &str) -> Result<Pa
         "report": diagnosis,
         "log": log,
     });
+    write(folder, "report", "json", &format!("{report:#}\n"))
+}
+
+/// Writes packets, one JSON object a line, into `folder`, and gives the file.
+///
+/// # Errors
+/// They are too many, or the file cannot be written.
+pub(crate) fn save_packets(folder: &Path, packets: &str) -> Result<PathBuf, Problem> {
+    if packets.len() > MAX_PACKETS {
+        return Err(
+            Problem::new(ProblemCode::BadRequest, "packets").with_detail("longer than 32 MiB")
+        );
+    }
+    write(folder, "packets", "ndjson", packets)
+}
+
+fn write(folder: &Path, what: &str, ending: &str, text: &str) -> Result<PathBuf, Problem> {
     let now = SystemTime::now().duration_since(UNIX_EPOCH);
     let seconds = now.map_or(0, |now| now.as_secs());
-    let file = folder.join(format!("warp-report-{seconds}.json"));
+    let file = folder.join(format!("warp-{what}-{seconds}.{ending}"));
     let failed = |error: std::io::Error| {
         Problem::new(ProblemCode::Internal, file.display().to_string())
             .with_detail(error.to_string())
     };
     std::fs::create_dir_all(folder).map_err(failed)?;
-    std::fs::write(&file, format!("{report:#}\n")).map_err(failed)?;
+    std::fs::write(&file, text).map_err(failed)?;
     Ok(file)
 }
 
@@ -138,5 +157,9 @@ mod tests {
         );
         let long = "x".repeat(MAX_DIAGNOSIS + 1);
         assert!(save(folder.path(), &Recent::default(), &long).is_err());
+        let packets = "{\"id\":\"0085\"}\n";
+        let file = save_packets(folder.path(), packets).unwrap();
+        assert_eq!(std::fs::read_to_string(file).unwrap(), packets);
+        assert!(save_packets(folder.path(), &" ".repeat(MAX_PACKETS + 1)).is_err());
     }
 }

@@ -1,7 +1,7 @@
 //! What stands behind the page's commands: the engine that runs, and who listens to it.
 
 use std::{
-    path::Path,
+    path::{Path, PathBuf},
     sync::{Arc, Mutex as StdMutex, OnceLock, PoisonError},
     time::Duration,
 };
@@ -195,6 +195,7 @@ pub(crate) fn commands<R: tauri::Runtime>() -> impl Fn(Invoke<R>) -> bool + Send
         restart,
         log_lines,
         save_report,
+        save_packets,
         crate::news::news,
         crate::news::open_news,
     ]
@@ -278,11 +279,26 @@ async fn save_report<R: tauri::Runtime>(
     recent: State<'_, Recent>,
     diagnosis: String,
 ) -> Result<String, Problem> {
+    let file = help::save(&downloads(&app, &house), &recent, &diagnosis)?;
+    Ok(file.display().to_string())
+}
+
+/// The packets that staff looked at, one JSON object a line; to where reports go.
+#[tauri::command]
+async fn save_packets<R: tauri::Runtime>(
+    app: AppHandle<R>,
+    house: State<'_, House>,
+    packets: String,
+) -> Result<String, Problem> {
+    let file = help::save_packets(&downloads(&app, &house), &packets)?;
+    Ok(file.display().to_string())
+}
+
+fn downloads<R: tauri::Runtime>(app: &AppHandle<R>, house: &House) -> PathBuf {
     let own = house.places().write;
     let folder = app.path().download_dir().ok();
-    let folder = folder.or_else(|| own.parent().map(std::path::Path::to_path_buf));
-    let file = help::save(&folder.unwrap_or_default(), &recent, &diagnosis)?;
-    Ok(file.display().to_string())
+    let folder = folder.or_else(|| own.parent().map(Path::to_path_buf));
+    folder.unwrap_or_default()
 }
 
 #[cfg(test)]
@@ -506,6 +522,7 @@ mod tests {
             "restart",
             "log-lines",
             "save-report",
+            "save-packets",
             "news",
             "open-news",
         ]

@@ -150,6 +150,10 @@ class Engine {
         this.#mayRefuse();
         this.opened.push(payload.link as string);
         return null;
+      case "save_packets":
+        this.#mayRefuse();
+        this.reports.push(payload.packets as string);
+        return "/home/poring/Downloads/warp-packets-1.ndjson";
       case "save_report":
         this.#mayRefuse();
         this.reports.push(payload.diagnosis as string);

@@ -362,9 +362,10 @@ export function pageTests(tools) {
       await ui.at("packets-pause").click();
       assert.match(await ui.text("packets-shown"), /^20 of 20/);
       await ui.at("packets-path").selectOption("wss");
-      const download = page.waitForEvent("download");
       await ui.at("packets-save").click();
-      const lines = readFileSync(await (await download).path(), "utf8").trim().split("\n").map((line) => JSON.parse(line));
+      assert.match(await ui.text("packets-saved"), /^Saved: \/home\/poring\/Downloads\/warp-packets-1\.ndjson$/);
+      const saved = await page.evaluate(() => window.engine.reports.at(-1));
+      const lines = saved.trim().split("\n").map((line) => JSON.parse(line));
       assert.deepEqual(lines.map(({ n }) => n), [0, 3, 6, 9, 12, 15, 18]);
       await ui.at("debug-timed").click();
       assert.equal((await ui.sent("console")).line, "/p2p debug on 10");

@@ -90,6 +90,7 @@ export interface LogLine {
 export const logLines = (after: number): Promise<LogLine[]> => invoke("log_lines", { after });
 
 /** Writes diagnosis and log into a file without secrets, and gives its path. */
+export const savePackets = (packets: string): Promise<string> => invoke("save_packets", { packets });
 export const saveReport = (diagnosis: string): Promise<string> => invoke("save_report", { diagnosis });
 
 /** What a rejected command tells, whatever it rejected with. */
