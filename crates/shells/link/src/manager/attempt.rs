@@ -59,7 +59,7 @@ pub(super) async fn run(
 ) {
     let made = tokio::select! {
         made = Box::pin(make(begin, config)) => made,
-        // Dropping what is half made closes it.
+        // What is half made goes with its future, wherever that stands; see `Offerer::new`.
         () = stop.cancelled() => return,
     };
     let (side, description, candidates) = match made {

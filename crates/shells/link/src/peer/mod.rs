@@ -23,7 +23,8 @@
 //! - What goes first, how much, and in what form is decided by [`warp_peer_core`].
 //! - All channels are read at once and all the time: the library stops all of them when one is full.
 //! - A peer connection lives until [`Peer::close`], until its [`Peer`] *or* its [`Carrier`] is
-//!   dropped, until the other side breaks the protocol, until the other side closes it, or until ICE gives it up. Then its tasks and sockets go.
+//!   dropped, until the other side breaks the protocol, until the other side closes it, or until ICE
+//!   gives it up. Then its tasks and sockets go, as they do when making it is cancelled.
 //! - A session description and candidates come from the other side: they are limited in size and
 //!   number, and cannot make us open TCP connections.
 //! - Behind this interface stands the crate `webrtc`; none of its types is part of the interface.
@@ -92,7 +93,7 @@ pub struct Offerer {
 }
 
 impl Offerer {
-    /// Binds sockets and prepares the data channel. Nothing is sent yet.
+    /// Binds sockets and prepares the data channel. Nothing is sent yet. Safe to cancel.
     ///
     /// # Errors
     /// [`PeerError::NoLocalAddress`] or [`PeerError::Setup`].
@@ -142,7 +143,7 @@ pub struct Answerer {
 }
 
 impl Answerer {
-    /// Takes an offer and makes the answer. Candidates are looked for from now on.
+    /// Takes an offer and makes the answer. Candidates are looked for from now on. Safe to cancel.
     ///
     /// # Errors
     /// The offer cannot be used, or as [`Offerer::new`]. Nothing is left behind.
@@ -233,6 +234,8 @@ impl Peer {
     async fn new(config: PeerConfig) -> Result<(Self, LocalCandidates), PeerError> {
         let addresses = config.local_addresses()?;
         let runtime = CarrierRuntime::new();
+        // This future may be dropped at each of its awaits; the pump takes over at the end.
+        let unattended = runtime.abandon_on_drop();
         let (candidates, rx) = mpsc::channel(LOCAL_CANDIDATES);
         let (state, state_rx) = watch::channel(PeerState::New);
         let (found, found_rx) = watch::channel(0);
@@ -289,8 +292,9 @@ impl Peer {
         };
         let (pumped, freed) = (core.clone(), gone.clone().drop_guard());
         tokio::spawn(async move {
-            // The guard goes last, also when the pump panics.
+            // The guards go last, the upper one at the very end, also when the pump panics.
             let _freed = freed;
+            let _unattended = unattended;
             pump.run(pumped).await;
         });
         let peer = Self {

@@ -1,4 +1,4 @@
-//! The host runtime of one peer connection: tokio, with four differences.
+//! The host runtime of one peer connection: tokio, with five differences.
 //!
 //! - **Flush.** The library's driver sends what it has produced, *then* handles events and messages,
 //!   then sleeps. What the handling produced (the first SCTP packet after the DTLS handshake, say)
@@ -9,6 +9,8 @@
 //! - **Sockets** without what the batched ones ask for, as Wine's, move one datagram at a time.
 //! - **Tasks are counted**, so that closing can wait until they are gone, and the end of the driver
 //!   is noticed even when it panicked.
+//! - **Tasks can be ended**: the library's driver outlives the connection that is dropped and not
+//!   closed, and with it the sockets.
 
 use std::future::Future;
 use std::io;
@@ -18,7 +20,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
-use tokio_util::sync::CancellationToken;
+use tokio_util::sync::{CancellationToken, DropGuard};
 use tokio_util::task::TaskTracker;
 use webrtc::runtime::{
     AsyncInterval, AsyncTcpListener, AsyncTcpStream, AsyncUdpSocket, JoinHandle, Runtime,
@@ -43,6 +45,8 @@ pub(super) struct CarrierRuntime {
     pub(super) driver_gone: CancellationToken,
     /// Every task of the library.
     pub(super) tasks: TaskTracker,
+    /// Ends all of them once it is cancelled, wherever they are.
+    abandoned: CancellationToken,
 }
 
 impl CarrierRuntime {
@@ -57,7 +61,13 @@ impl CarrierRuntime {
             driver_started: AtomicBool::new(false),
             driver_gone: CancellationToken::new(),
             tasks,
+            abandoned: CancellationToken::new(),
         })
+    }
+
+    /// Whoever holds it cleans up; when it is dropped, what tasks there still are end.
+    pub(super) fn abandon_on_drop(&self) -> DropGuard {
+        self.abandoned.clone().drop_guard()
     }
 
     /// From now on sleeps are what they say.
@@ -70,7 +80,10 @@ type BoxFuture<'a, T> = Pin<Box<dyn Future<Output = T> + Send + 'a>>;
 
 impl Runtime for CarrierRuntime {
     fn spawn(&self, future: BoxFuture<'static, ()>) -> Box<dyn JoinHandle> {
-        let tracked = self.tasks.track_future(future);
+        let abandoned = self.abandoned.clone();
+        let tracked = self.tasks.track_future(async move {
+            abandoned.run_until_cancelled_owned(future).await;
+        });
         if self.driver_started.swap(true, Ordering::Relaxed) {
             return self.tokio.spawn(Box::pin(tracked));
         }
