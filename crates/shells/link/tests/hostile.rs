@@ -7,7 +7,7 @@ mod support;
 use std::net::Ipv4Addr;
 use std::time::Duration;
 
-use bytes::Bytes;
+use bytes::{Bytes, BytesMut};
 use support::raw::Stranger;
 use support::{Pair, address_of, config, connect, trickle};
 use tokio::net::UdpSocket;
@@ -153,6 +153,26 @@ async fn garbage_on_a_channel_ends_that_connection_and_no_other() {
         stranger.answerer.close().await;
         let _ = stranger.pc.close().await;
     }
+    assert!(bystanders.stop().await > 0);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_channel_that_nobody_agreed_on_ends_that_connection_and_no_other() {
+    let bystanders = Bystanders::start().await;
+    let stranger = Stranger::connect().await;
+    let work = async {
+        for number in 0..100 {
+            let label = format!("another {number}");
+            let Ok(channel) = stranger.pc.create_data_channel(&label, None).await else {
+                break;
+            };
+            // Kept by nobody, and never read.
+            let _ = channel.send(BytesMut::from(&[7; 60_000][..])).await;
+        }
+    };
+    let (reason, ()) = in_time(async { tokio::join!(stranger.ours.tx.closed(), work) }).await;
+    assert_eq!(reason, CloseReason::Violation);
+    stranger.answerer.close().await;
     assert!(bystanders.stop().await > 0);
 }
 

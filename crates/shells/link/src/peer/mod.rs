@@ -22,6 +22,7 @@
 //!   made its own: hello until something is heard, and "heard" in answer to it.
 //! - What goes first, how much, and in what form is decided by [`warp_peer_core`].
 //! - All channels are read at once and all the time: the library stops all of them when one is full.
+//! - There are four channels. One that the other side opens beside them breaks the protocol.
 //! - A peer connection lives until [`Peer::close`], until its [`Peer`] *or* its [`Carrier`] is
 //!   dropped, until the other side breaks the protocol, until the other side closes it, or until ICE
 //!   gives it up. Then its tasks and sockets go, as they do when making it is cancelled.
@@ -244,6 +245,7 @@ impl Peer {
             candidates: Mutex::new(Some(candidates)),
             found,
             state,
+            uninvited: CancellationToken::new(),
         });
         let setup = |error: webrtc::error::Error| PeerError::Setup {
             cause: error.to_string(),

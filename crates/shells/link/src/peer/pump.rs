@@ -80,6 +80,10 @@ impl Pump {
         let reason = tokio::select! {
             () = core.stop.cancelled() => CloseReason::Local,
             reason = Box::pin(self.work(core)) => reason,
+            () = self.handler.uninvited.cancelled() => {
+                tracing::info!("the peer opened a channel that is none of the four");
+                CloseReason::Violation
+            }
             () = self.runtime.driver_gone.cancelled() => CloseReason::Broken,
             _ = state.wait_for(|state| *state == PeerState::Failed) => CloseReason::Unreachable,
         };
@@ -327,6 +331,9 @@ pub(super) struct Handler {
     pub(super) candidates: Mutex<Option<mpsc::Sender<Value>>>,
     pub(super) found: watch::Sender<usize>,
     pub(super) state: watch::Sender<PeerState>,
+    /// Cancelled when the other side opens a channel of its own. The library would keep what comes on
+    /// it, of each channel 256 messages of any length, for a reader that there is not.
+    pub(super) uninvited: CancellationToken,
 }
 
 impl Handler {
@@ -359,5 +366,12 @@ impl PeerConnectionEventHandler for Handler {
 
     async fn on_connection_state_change(&self, state: RTCPeerConnectionState) {
         self.state.send_replace(PeerState::from_rtc(state));
+    }
+
+    async fn on_data_channel(&self, channel: Arc<dyn DataChannel>) {
+        // One of the four comes here when it opens in the moment before it is registered.
+        if !matches!(channel.negotiated().await, Ok(true)) {
+            self.uninvited.cancel();
+        }
     }
 }
