@@ -8,8 +8,8 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use warp_sealing_core::{
-    CONFIRM_LEN, DeviceKey, FRAME_OVERHEAD, HANDOVER_LEN, Lane, LaneConfig, MAX_FRAME, Member,
-    MemberId, Refusal, Roster, Zone,
+    CONFIRM_LEN, DeviceKey, FRAME_OVERHEAD, HANDOVER_LEN, Lane, LaneConfig, MAX_FRAME, MemberId,
+    Refusal, Roster, Zone,
 };
 
 use crate::input::Input;
@@ -39,12 +39,7 @@ impl Pair {
             let lane = Lane::new(config, zone, MemberId(id), device(id as u8), [id as u8; 32]);
             lane.expect("the usual numbers")
         });
-        let members = lanes.iter().zip([1, 2]).map(|(lane, id)| Member {
-            id: MemberId(id),
-            joined: 1,
-            device: device(id as u8).public(),
-            session: lane.session_key(),
-        });
+        let members = lanes.iter().map(|lane| lane.member(1));
         let roster = Roster {
             zone_epoch: 1,
             revision: 1,

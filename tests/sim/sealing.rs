@@ -18,9 +18,7 @@ use std::time::{Duration, Instant};
 use rand::rngs::StdRng;
 use rand::{Rng, SeedableRng};
 use ring::signature::Ed25519KeyPair;
-use warp_sealing_core::{
-    DeviceKey, Lane, LaneConfig, MAX_KEYS, Member, MemberId, Refusal, Roster, Zone,
-};
+use warp_sealing_core::{DeviceKey, Lane, LaneConfig, MAX_KEYS, MemberId, Refusal, Roster, Zone};
 
 const MEMBERS: u32 = 50;
 /// Somebody on the wire who was never in the zone.
@@ -170,12 +168,7 @@ impl World {
     fn join(&mut self, id: u32) -> Who {
         let party = self.party(id);
         let joined = self.roster.revision;
-        self.roster.members.push(Member {
-            id: MemberId(id),
-            joined,
-            device: self.devices[id as usize % self.devices.len()].public(),
-            session: party.lane.session_key(),
-        });
+        self.roster.members.push(party.lane.member(joined));
         self.parties.insert((MemberId(id), joined), party);
         (MemberId(id), joined)
     }

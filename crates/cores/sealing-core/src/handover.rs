@@ -16,7 +16,7 @@ use zeroize::Zeroizing;
 use crate::refusal::Refusal;
 use crate::roster::{Member, Zone};
 use crate::seed::Seed;
-use crate::wire::{CONFIRM_LEN, Common, HANDOVER_LEN, Kind, Message, SEALED_KEY, TAG};
+use crate::wire::{CONFIRM_LEN, Common, HANDOVER_LEN, Kind, Message, SEALED_KEY, SIGNATURE, TAG};
 
 type Private = <X25519HkdfSha256 as Kem>::PrivateKey;
 type Public = <X25519HkdfSha256 as Kem>::PublicKey;
@@ -47,6 +47,12 @@ impl DeviceKey {
         let mut public = [0; 32];
         public.copy_from_slice(self.0.public_key().as_ref());
         public
+    }
+
+    pub(crate) fn sign(&self, text: &[u8]) -> [u8; SIGNATURE] {
+        let mut signature = [0; SIGNATURE];
+        signature.copy_from_slice(self.0.sign(text).as_ref());
+        signature
     }
 }
 
@@ -109,7 +115,7 @@ pub(crate) struct Route<'a> {
 impl Route<'_> {
     fn sign(&self, kind: Kind, device: &DeviceKey, out: &mut Vec<u8>) {
         let text = signed_text(kind, self.zone, self.from, self.to, out);
-        out.extend_from_slice(device.0.sign(&text).as_ref());
+        out.extend_from_slice(&device.sign(&text));
     }
 
     /// Did the sender's device sign this?

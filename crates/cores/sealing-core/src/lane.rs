@@ -84,7 +84,7 @@ pub struct Lane {
 
 impl Lane {
     /// A lane for one membership, which begins with the first [`Lane::set_roster`] that names `id`
-    /// with this device and [`Lane::session_key`]. `seed` is random.
+    /// with this device and this lane's session key, see [`Lane::member`]. `seed` is random.
     ///
     /// # Errors
     /// A number in the configuration is out of range.
@@ -118,10 +118,16 @@ impl Lane {
         })
     }
 
-    /// The public key that the others hand their keys over to: X25519, 32 bytes. The coordinator
-    /// passes it on in the roster, vouched for by the member's certificate.
-    pub fn session_key(&self) -> [u8; 32] {
-        self.session.public
+    /// This member as it is to stand in rosters, with the public key that the others hand their keys
+    /// over to, signed by its device. `joined` is the coordinator's to say.
+    pub fn member(&self, joined: u64) -> Member {
+        Member::vouched(
+            &self.zone,
+            self.id,
+            joined,
+            self.session.public,
+            &self.device,
+        )
     }
 
     // ---- members
@@ -131,6 +137,8 @@ impl Lane {
     /// Whoever is gone, or has another session key, device or time of joining than before, is
     /// forgotten; a new sender key is used from the next frame on. For those who have joined there
     /// is a new one after [`LaneConfig::gather`]. A roster without this member wipes everything.
+    /// A member whose device did not sign its session key is taken for one who is not there, and
+    /// counted as [`Refusal::Unvouched`]: nobody can hold up a roster with it.
     ///
     /// # Errors
     /// The roster is not newer, too large, or names somebody twice; the lane stays as it was.
@@ -172,10 +180,15 @@ impl Lane {
         }
         let mut joined = Vec::new();
         for (id, member) in named {
-            if id != self.id && !self.peers.contains_key(&id) {
-                self.peers.insert(id, Peer::new(*member));
-                joined.push(id);
+            if id == self.id || self.peers.contains_key(&id) {
+                continue;
             }
+            if !member.is_vouched(&self.zone) {
+                self.refusals.count(Refusal::Unvouched);
+                continue;
+            }
+            self.peers.insert(id, Peer::new(*member));
+            joined.push(id);
         }
         self.due.retain(|id| self.peers.contains_key(id));
         if self.sending.newest().is_none() {

@@ -38,6 +38,10 @@
 //! revision of joining, the device key and the session key; then the signed texts have all bytes
 //! before the signature.
 //!
+//! **In a roster** each member stands with a voucher, 64 bytes: the signature of its device over
+//! `warp sealing session key 1`, zone digest, member id, revision of joining and session key. A member
+//! without a good one is not taken for a member, see [`Refusal::Unvouched`].
+//!
 //! # When keys change
 //! 1. **Somebody left** (or the zone epoch has risen): at once. The next frame is sealed with a new
 //!    key. Members who have not got it yet miss that frame, which a lane without delivery may do;
@@ -63,7 +67,8 @@
 //! # Refusals
 //! [`Refusal`] is closed, has stable codes, and each is counted. The checks come in this order: length,
 //! version and suite, kind, zone, zone epoch, reflection, (recipient,) sender, key epoch, replay,
-//! authenticity. Only what is authentic moves a replay window or takes a key's place.
+//! authenticity. Only what is authentic moves a replay window or takes a key's place. Rosters are the
+//! coordinator's and have errors of their own; of their members only the voucher is checked.
 //!
 //! # Numbers
 //! | what | value | source |
@@ -88,7 +93,7 @@
 //! * It does not limit how many messages a member sends; one costs a signature check, a handover an
 //!   HPKE opening too. That is for the carrier, like the rate of frames.
 //! * It believes the roster: who is in it is the coordinator's word, whose device is whose is proven
-//!   by certificates before it gets here.
+//!   by certificates before it gets here. Whose session key is whose it proves itself.
 
 mod config;
 mod handover;

@@ -1,8 +1,8 @@
-//! Why something from another member is not taken.
+//! Why something of another member is not taken.
 
 use serde::{Deserialize, Serialize};
 
-/// Why a frame or a message is refused. Codes are only ever added.
+/// Why a frame, a message or a member is refused. Codes are only ever added.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Refusal {
@@ -32,11 +32,13 @@ pub enum Refusal {
     Replayed,
     /// Not what the sender sealed or signed.
     Tampered,
+    /// A member of a roster whose session key its device did not sign. It is not taken for a member.
+    Unvouched,
 }
 
 impl Refusal {
     /// Every refusal, in the order of [`Refusals`].
-    pub const ALL: [Self; 13] = [
+    pub const ALL: [Self; 14] = [
         Self::Malformed,
         Self::Oversize,
         Self::Downgraded,
@@ -50,6 +52,7 @@ impl Refusal {
         Self::TooOld,
         Self::Replayed,
         Self::Tampered,
+        Self::Unvouched,
     ];
 
     /// The stable code.
@@ -68,6 +71,7 @@ impl Refusal {
             Self::TooOld => "too-old",
             Self::Replayed => "replayed",
             Self::Tampered => "tampered",
+            Self::Unvouched => "unvouched",
         }
     }
 }

@@ -1,6 +1,10 @@
 //! Who is in a zone, as the coordinator says.
 
 use ring::digest::{Context, SHA256};
+use ring::signature::{ED25519, UnparsedPublicKey};
+
+use crate::handover::DeviceKey;
+use crate::wire::SIGNATURE;
 
 /// A member of a zone, as the coordinator numbers them.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -41,6 +45,47 @@ pub struct Member {
     pub device: [u8; 32],
     /// X25519 public key of its lane, see [`Lane::session_key`](crate::Lane::session_key).
     pub session: [u8; 32],
+    /// Ed25519 signature of the device, which says that the session key is this membership's. So
+    /// whoever carries a roster cannot put in a key of its own.
+    pub voucher: [u8; SIGNATURE],
+}
+
+impl Member {
+    /// A member as its device signs it.
+    pub fn vouched(
+        zone: &Zone,
+        id: MemberId,
+        joined: u64,
+        session: [u8; 32],
+        device: &DeviceKey,
+    ) -> Self {
+        Self {
+            id,
+            joined,
+            device: device.public(),
+            session,
+            voucher: device.sign(&vouched_text(zone, id, joined, &session)),
+        }
+    }
+
+    /// Whether its device signed it, for this zone.
+    pub(crate) fn is_vouched(&self, zone: &Zone) -> bool {
+        let text = vouched_text(zone, self.id, self.joined, &self.session);
+        UnparsedPublicKey::new(&ED25519, &self.device)
+            .verify(&text, &self.voucher)
+            .is_ok()
+    }
+}
+
+fn vouched_text(zone: &Zone, id: MemberId, joined: u64, session: &[u8; 32]) -> Vec<u8> {
+    [
+        &b"warp sealing session key 1"[..],
+        zone.digest(),
+        &id.0.to_be_bytes(),
+        &joined.to_be_bytes(),
+        session,
+    ]
+    .concat()
 }
 
 /// All members of a zone.

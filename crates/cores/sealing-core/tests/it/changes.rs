@@ -307,7 +307,8 @@ fn whoever_comes_back_under_the_same_number_is_somebody_else() {
         .members
         .iter()
         .position(|m| m.id == MemberId(1));
-    party.roster.members[place.unwrap()].joined = party.roster.revision + 2;
+    let joined = party.roster.revision + 2;
+    party.roster.members[place.unwrap()] = party.lane(1).member(joined);
     party.tell();
     assert_eq!(party.open(2, &old), Err(Refusal::UnknownEpoch));
     for (to, message) in &handovers {
@@ -327,14 +328,10 @@ fn whoever_comes_back_under_the_same_number_is_somebody_else() {
 #[test]
 fn a_session_key_that_nothing_can_be_sealed_to_holds_nobody_up() {
     let mut party = Party::new(2, config());
-    let revision = party.roster.revision + 1;
-    party.roster.members.push(Member {
-        id: MemberId(9),
-        joined: revision,
-        device: device().public(),
-        // The point of order 1: every exchange with it ends in the same secret.
-        session: [0; 32],
-    });
+    // The point of order 1: every exchange with it ends in the same secret.
+    let (session, revision) = ([0; 32], party.roster.revision + 1);
+    let member = Member::vouched(&party.zone, MemberId(9), revision, session, &device());
+    party.roster.members.push(member);
     party.tell();
     let frame = party.seal(1, b"hello");
     party.settle();

@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use ring::signature::Ed25519KeyPair;
-use warp_sealing_core::{DeviceKey, Lane, LaneConfig, Member, MemberId, Roster, Zone};
+use warp_sealing_core::{DeviceKey, Lane, LaneConfig, MemberId, Roster, Zone};
 
 pub(crate) struct Party {
     pub(crate) now: Instant,
@@ -44,21 +44,21 @@ impl Party {
 
     /// Puts somebody in the roster, untold.
     pub(crate) fn add(&mut self, id: u32) {
-        let device = device();
+        self.add_device(id, device());
+    }
+
+    /// The same with a device that is known.
+    pub(crate) fn add_device(&mut self, id: u32, device: Arc<DeviceKey>) {
         let lane = Lane::new(
             self.config.clone(),
             self.zone,
             MemberId(id),
-            Arc::clone(&device),
+            device,
             [id as u8; 32],
         )
         .unwrap();
-        self.roster.members.push(Member {
-            id: MemberId(id),
-            joined: self.roster.revision + 1,
-            device: device.public(),
-            session: lane.session_key(),
-        });
+        let member = lane.member(self.roster.revision + 1);
+        self.roster.members.push(member);
         self.lanes.push((MemberId(id), lane));
     }
 

@@ -1,7 +1,12 @@
 //! What somebody in between, or another member, can try.
 
+use std::sync::Arc;
+use std::time::Duration;
+
 use proptest::prelude::*;
-use warp_sealing_core::{LaneConfig, MAX_FRAME, MemberId, Refusal, WINDOW, Zone};
+use warp_sealing_core::{
+    Lane, LaneConfig, MAX_FRAME, Member, MemberId, Refusal, Roster, WINDOW, Zone,
+};
 
 use crate::party::{Party, device};
 
@@ -10,6 +15,16 @@ fn pair() -> Party {
     party.seal(1, b"makes the key");
     party.settle();
     party
+}
+
+impl Party {
+    /// The next roster, with somebody else in one place.
+    fn told(&mut self, place: usize, member: Member) -> Roster {
+        self.roster.revision += 1;
+        let mut roster = self.roster.clone();
+        roster.members[place] = member;
+        roster
+    }
 }
 
 #[test]
@@ -162,13 +177,126 @@ fn a_member_cannot_hand_over_or_confirm_in_anothers_name() {
 
 #[test]
 fn a_signaling_server_that_swaps_a_session_key_gets_no_key_that_others_use() {
-    // The roster that lane 1 is told has the thief's session key for lane 2; what is sealed to it
-    // is of no use to lane 2, and lane 2 never confirms it.
+    let mut party = Party::new(2, LaneConfig::default());
+    let (now, zone, id) = (party.now, party.zone, MemberId(3));
+    let device_of_three = device();
+    party.add_device(3, Arc::clone(&device_of_three));
+    party.tell();
+    party.seal(1, b"makes the key");
+    party.settle();
+    let genuine = party.roster.members[2];
+    // The best thief there can be: with that device it is told a roster in which it stands itself,
+    // and so it opens whatever is sealed to its session key.
+    let mut thief = Lane::new(LaneConfig::default(), zone, id, device_of_three, [77; 32]).unwrap();
+    let vouched = thief.member(genuine.joined);
+    let session = vouched.session;
+    let by_another = Member::vouched(&zone, id, genuine.joined, session, &device());
+    // With the signature of the member's own key, and with one of the thief's device.
+    let swapped = [genuine.voucher, by_another.voucher];
+    for (number, voucher) in swapped.into_iter().enumerate() {
+        let told = |party: &mut Party, voucher| {
+            party.told(
+                2,
+                Member {
+                    session,
+                    voucher,
+                    ..genuine
+                },
+            )
+        };
+        let roster = told(&mut party, vouched.voucher);
+        thief.set_roster(&roster, now).unwrap();
+        assert!(thief.is_member());
+        let roster = told(&mut party, voucher);
+        party.lane(1).set_roster(&roster, now).unwrap();
+        let unvouched = party.lane(1).refusals().of(Refusal::Unvouched);
+        assert_eq!(unvouched, 1 + number as u64);
+        // Not now, and not with the next key or when it is sent again.
+        party.lane(1).rotate(now);
+        let mut messages = party.messages(1);
+        let later = now + Duration::from_secs(60);
+        party.lane(1).handle_timeout(later);
+        while let Some(message) = party.lane(1).poll_message(later) {
+            messages.push(message);
+        }
+        assert!(!messages.is_empty());
+        for (to, message) in messages {
+            assert_eq!(to, MemberId(2), "nobody else is handed a key");
+            assert_eq!(
+                thief.handle_message(&message, now),
+                Err(Refusal::Misdirected)
+            );
+        }
+        let frame = party.seal(1, b"not for thieves");
+        assert_eq!(thief.open(&frame, now).unwrap_err(), Refusal::UnknownEpoch);
+    }
+    // The right key makes it a member again.
+    party.tell();
+    party.pass(Duration::from_secs(5));
+    let frame = party.seal(1, b"hello");
+    assert_eq!(party.open(3, &frame).unwrap(), b"hello");
+}
+
+#[test]
+fn a_voucher_is_good_for_one_membership_of_one_member_in_one_zone() {
     let mut party = pair();
     let now = party.now;
-    let mut swapped = party.roster.clone();
-    swapped.revision += 1;
-    swapped.members[1].device = device().public();
+    let genuine = party.roster.members[1];
+    let elsewhere = Zone::new(b"coordinator", "payon");
+    let lane = Lane::new(
+        LaneConfig::default(),
+        elsewhere,
+        MemberId(2),
+        device(),
+        [2; 32],
+    );
+    let mut forged = genuine;
+    forged.voucher[0] ^= 1;
+    for (number, member) in [
+        Member {
+            joined: genuine.joined + 1,
+            ..genuine
+        },
+        Member {
+            id: MemberId(4),
+            ..genuine
+        },
+        lane.unwrap().member(genuine.joined),
+        forged,
+    ]
+    .into_iter()
+    .enumerate()
+    {
+        let roster = party.told(1, member);
+        party.lane(1).set_roster(&roster, now).unwrap();
+        assert_eq!(
+            party.lane(1).refusals().of(Refusal::Unvouched),
+            1 + number as u64
+        );
+        // The others are there as before.
+        let frame = party.seal(1, b"hello");
+        for (to, message) in party.messages(1) {
+            assert_eq!(to, MemberId(3));
+            party.lane(3).handle_message(&message, now).unwrap();
+        }
+        assert_eq!(party.open(3, &frame).unwrap(), b"hello");
+    }
+}
+
+#[test]
+fn a_handover_to_a_device_that_is_not_the_members_is_of_no_use_to_the_member() {
+    // Certificates keep such a roster out; what is sealed because of it is refused all the same.
+    let mut party = pair();
+    let now = party.now;
+    let genuine = party.roster.members[1];
+    let stranger = Member::vouched(
+        &party.zone,
+        MemberId(2),
+        genuine.joined,
+        genuine.session,
+        &device(),
+    );
+    let swapped = party.told(1, stranger);
     party.lane(1).set_roster(&swapped, now).unwrap();
     let messages = party.messages(1);
     let (_, message) = messages.iter().find(|(to, _)| *to == MemberId(2)).unwrap();
