@@ -7,7 +7,8 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use support::hub::{Hub, Node, config};
-use warp_link::manager::ManagerError;
+use tokio::sync::mpsc;
+use warp_link::manager::{ManagerError, NamedSignal, PeerEvent, PeerManager};
 use warp_link::peer::Channels;
 use warp_peer_core::{AttemptId, Channel, GaveUp, PeerState, RefusalCode, Signal};
 
@@ -179,4 +180,99 @@ async fn a_strangers_signals_that_are_no_offer_make_no_peer() {
     .await;
     assert_eq!(anna.manager.count(), 1);
     close(&[&anna]).await;
+}
+
+/// What a manager says to signaling is taken by nobody until it is full.
+struct Stuck {
+    manager: PeerManager,
+    events: mpsc::Receiver<PeerEvent>,
+    inbound: mpsc::Sender<NamedSignal>,
+    outbound: mpsc::Sender<NamedSignal>,
+    outbox: mpsc::Receiver<NamedSignal>,
+    offers: u32,
+}
+
+impl Stuck {
+    /// Has a task of a peer that waits for signaling, with as many signals as may wait for it.
+    async fn flood(&mut self) {
+        while self.outbound.capacity() > 0 {
+            tokio::task::yield_now().await;
+        }
+        for _ in 0..400 {
+            self.offers += 1;
+            let id = AttemptId {
+                incarnation: 1,
+                number: self.offers,
+                greater: false,
+            };
+            // Each is answered by our own offer, which wins.
+            let sdp = String::new();
+            let offer = ("anna".to_owned(), Signal::Offer { id, sdp });
+            self.inbound.send(offer).await.unwrap();
+        }
+        while self.inbound.capacity() < self.inbound.max_capacity() {
+            tokio::task::yield_now().await;
+        }
+    }
+
+    /// Returns when all commands before have come to the peers.
+    async fn commanded(&self) {
+        let ourselves = self.manager.connect("berta").await;
+        assert_eq!(ourselves, Err(ManagerError::Ourselves));
+    }
+}
+
+#[tokio::test]
+async fn commands_reach_a_peer_that_is_flooded_with_signals() {
+    let (outbound, outbox) = mpsc::channel(1);
+    let (inbound, signals) = mpsc::channel(1024);
+    let mut config = config("berta", 1);
+    // Nothing is tried again by itself meanwhile.
+    config.machine.connect_timeout = 2 * PATIENCE;
+    let (manager, events) = PeerManager::start(config, signals, outbound.clone());
+    let mut stuck = Stuck {
+        manager,
+        events,
+        inbound,
+        outbound,
+        outbox,
+        offers: 0,
+    };
+    stuck.manager.connect("anna").await.unwrap();
+    in_time(stuck.flood()).await;
+    stuck.manager.network_changed().await.unwrap();
+    stuck.commanded().await;
+    // The connection is offered anew.
+    in_time(async {
+        while !matches!(
+            stuck.outbox.recv().await.unwrap().1,
+            Signal::Offer { id, .. } if id.number == 2
+        ) {}
+    })
+    .await;
+    in_time(stuck.flood()).await;
+    stuck.manager.disconnect("anna").await.unwrap();
+    stuck.manager.connect("anna").await.unwrap();
+    stuck.commanded().await;
+    let taken = async { while stuck.outbox.recv().await.is_some() {} };
+    let changed = async {
+        let mut states = Vec::new();
+        while let Some(event) = stuck.events.recv().await {
+            if let PeerEvent::State { state, .. } = event {
+                states.push(state);
+                if states.ends_with(&[PeerState::Closed(GaveUp::Local), PeerState::Offering]) {
+                    break;
+                }
+            }
+        }
+    };
+    in_time(async {
+        tokio::select! {
+            () = taken => unreachable!("the manager runs"),
+            () = changed => {}
+        }
+    })
+    .await;
+    assert_eq!(stuck.manager.count(), 1);
+    in_time(stuck.manager.close()).await;
 }

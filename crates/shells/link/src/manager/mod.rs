@@ -5,6 +5,8 @@
 //!   doubled and reordered.
 //! - **At most [`ManagerConfig::max_peers`]**, those included that are being connected. An offer beyond
 //!   is refused with a code, and costs nothing but the answer.
+//! - **Commands are not lost**, however much a peer has to do: a peer that is closed and connected
+//!   again before its task gets to it is closed, and then connected.
 //! - **A lost connection is made anew** by the schedule of the core, under the same name. So it is when
 //!   the network has changed ([`PeerManager::network_changed`]): the crate `webrtc` can restart ICE,
 //!   but only by another round of offer and answer, and a new connection costs the same.
@@ -27,13 +29,13 @@ use tokio_util::task::TaskTracker;
 use warp_peer_core::{Machine, MachineConfig, PeerState, RefusalCode, Signal};
 
 use crate::peer::{Channels, PeerConfig};
-use worker::{Note, Worker};
+use worker::{Order, Orders, Worker};
 
 /// How many peers by default.
 pub const MAX_PEERS: usize = 50;
 
-/// How many signals and commands wait for one peer. Full: signals are dropped, commands wait.
-const NOTES: usize = 128;
+/// How many signals wait for one peer. Full: further ones are dropped. Commands are not among them.
+const SIGNALS: usize = 128;
 
 /// How many commands wait for the manager; more wait at the caller.
 const COMMANDS: usize = 64;
@@ -228,11 +230,17 @@ fn incarnation() -> u64 {
     since.map_or(0, |since| u64::try_from(since.as_millis()).unwrap_or(0))
 }
 
+/// The task of a peer.
+struct Handle {
+    signals: mpsc::Sender<Signal>,
+    orders: Arc<Orders>,
+}
+
 struct Run {
     config: Arc<ManagerConfig>,
     outbound: mpsc::Sender<NamedSignal>,
     events: mpsc::Sender<PeerEvent>,
-    peers: HashMap<String, mpsc::Sender<Note>>,
+    peers: HashMap<String, Handle>,
     workers: JoinSet<String>,
     count: Arc<AtomicUsize>,
     stop: CancellationToken,
@@ -250,7 +258,7 @@ impl Run {
             tokio::select! {
                 () = self.stop.cancelled() => break,
                 Some(gone) = self.workers.join_next() => self.on_gone(gone),
-                Some(command) = commands.recv() => self.on_command(command).await,
+                Some(command) = commands.recv() => self.on_command(command),
                 signal = inbound.recv() => match signal {
                     Some((from, signal)) => self.on_signal(from, signal),
                     None => break,
@@ -264,33 +272,37 @@ impl Run {
     }
 
     fn on_gone(&mut self, gone: Result<String, tokio::task::JoinError>) {
-        match gone {
-            Ok(name) => {
-                self.peers.remove(&name);
-            }
+        let gone: Vec<(String, Handle)> = match gone {
+            Ok(name) => self.peers.remove_entry(&name).into_iter().collect(),
             Err(error) => {
                 tracing::warn!(%error, "the task of a peer failed");
-                self.peers.retain(|_, notes| !notes.is_closed());
+                let gone = |_: &String, handle: &mut Handle| handle.signals.is_closed();
+                self.peers.extract_if(gone).collect()
+            }
+        };
+        self.count.store(self.peers.len(), Ordering::Relaxed);
+        for (name, handle) in gone {
+            // Ordered while the task was about to end, and promised.
+            if handle.orders.wants_connection() && self.peer(&name).is_ok() {
+                self.order(&name, Order::Connect);
             }
         }
-        self.count.store(self.peers.len(), Ordering::Relaxed);
     }
 
-    async fn on_command(&mut self, command: Command) {
+    fn on_command(&mut self, command: Command) {
         match command {
             Command::Connect(peer, answer) => {
                 let outcome = self.peer(&peer);
                 if outcome.is_ok() {
-                    self.note(&peer, Note::Connect);
+                    self.order(&peer, Order::Connect);
                 }
                 // Nobody may be waiting any more.
                 let _ = answer.send(outcome);
             }
-            Command::Disconnect(peer) => self.note(&peer, Note::Close),
+            Command::Disconnect(peer) => self.order(&peer, Order::Close),
             Command::NetworkChanged => {
-                let peers: Vec<String> = self.peers.keys().cloned().collect();
-                for peer in peers {
-                    self.note(&peer, Note::NetworkChanged);
+                for handle in self.peers.values() {
+                    handle.orders.put(Order::NetworkChanged);
                 }
             }
         }
@@ -311,14 +323,16 @@ impl Run {
                 return;
             }
         }
-        self.note(&from, Note::Signal(signal));
+        if let Some(handle) = self.peers.get(&from)
+            && handle.signals.try_send(signal).is_err()
+        {
+            tracing::debug!(from, "a peer takes no more signals, one was dropped");
+        }
     }
 
-    fn note(&self, peer: &str, note: Note) {
-        if let Some(notes) = self.peers.get(peer)
-            && notes.try_send(note).is_err()
-        {
-            tracing::debug!(peer, "a peer takes no more signals, one was dropped");
+    fn order(&self, peer: &str, order: Order) {
+        if let Some(handle) = self.peers.get(peer) {
+            handle.orders.put(order);
         }
     }
 
@@ -334,7 +348,8 @@ impl Run {
         if self.peers.len() >= limit {
             return Err(ManagerError::Full { limit });
         }
-        let (notes, rx) = mpsc::channel(NOTES);
+        let (signals, rx) = mpsc::channel(SIGNALS);
+        let orders: Arc<Orders> = Arc::default();
         let (config, name) = (&self.config, peer.to_owned());
         let seed = RandomState::new().build_hasher().finish();
         let machine = Machine::new(config.machine, &config.local, peer, self.incarnation, seed);
@@ -349,8 +364,8 @@ impl Run {
             },
         );
         let stop = self.stop.clone();
-        self.workers.spawn(worker.run(rx, stop));
-        self.peers.insert(name, notes);
+        self.workers.spawn(worker.run(rx, orders.clone(), stop));
+        self.peers.insert(name, Handle { signals, orders });
         self.count.store(self.peers.len(), Ordering::Relaxed);
         Ok(())
     }

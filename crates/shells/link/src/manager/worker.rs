@@ -3,7 +3,8 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use tokio::sync::mpsc;
+use parking_lot::Mutex;
+use tokio::sync::{Notify, mpsc};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 use warp_peer_core::{Action, AttemptId, Machine, PeerState, Signal};
@@ -18,12 +19,75 @@ const QUEUE: usize = 128;
 /// How long the last signals may take when everything is closed.
 const GOODBYE: Duration = Duration::from_millis(200);
 
-/// What the manager tells a peer's task.
-pub(super) enum Note {
+/// What the application wants of a peer.
+#[derive(Debug, Clone, Copy)]
+pub(super) enum Order {
     Connect,
     Close,
     NetworkChanged,
-    Signal(Signal),
+}
+
+/// The orders that a peer's task has not taken yet. Of each kind one is as good as many, so they take
+/// no more than their place, and none is lost.
+#[derive(Debug, Default)]
+pub(super) struct Orders {
+    pending: Mutex<Pending>,
+    more: Notify,
+}
+
+#[derive(Debug, Default)]
+struct Pending {
+    /// Comes first: what was ordered before it has no meaning any more.
+    close: bool,
+    network_changed: bool,
+    connect: bool,
+}
+
+impl Orders {
+    pub(super) fn put(&self, order: Order) {
+        let mut pending = self.pending.lock();
+        match order {
+            Order::Connect => pending.connect = true,
+            Order::NetworkChanged => pending.network_changed = true,
+            Order::Close => {
+                *pending = Pending {
+                    close: true,
+                    ..Pending::default()
+                };
+            }
+        }
+        self.more.notify_one();
+    }
+
+    /// Whether a connection was ordered after all that was taken. A task that has closed its peer
+    /// leaves that to the next one.
+    pub(super) fn wants_connection(&self) -> bool {
+        self.pending.lock().connect
+    }
+
+    /// Waits for an order. Safe to cancel.
+    async fn next(&self) -> Order {
+        loop {
+            if let Some(order) = self.take() {
+                return order;
+            }
+            self.more.notified().await;
+        }
+    }
+
+    fn take(&self) -> Option<Order> {
+        let pending = &mut *self.pending.lock();
+        for (wanted, order) in [
+            (&mut pending.close, Order::Close),
+            (&mut pending.network_changed, Order::NetworkChanged),
+            (&mut pending.connect, Order::Connect),
+        ] {
+            if std::mem::take(wanted) {
+                return Some(order);
+            }
+        }
+        None
+    }
 }
 
 /// What a peer's task shares with the manager.
@@ -67,7 +131,8 @@ impl Worker {
     /// Runs until the peer is closed; returns its name.
     pub(super) async fn run(
         mut self,
-        mut notes: mpsc::Receiver<Note>,
+        mut signals: mpsc::Receiver<Signal>,
+        orders: Arc<Orders>,
         stop: CancellationToken,
     ) -> String {
         while !matches!(self.machine.state(), PeerState::Closed(_)) {
@@ -81,8 +146,9 @@ impl Worker {
             tokio::select! {
                 () = stop.cancelled() => break,
                 () = sleep => self.machine.handle_timeout(Instant::now()),
-                note = notes.recv() => match note {
-                    Some(note) => self.on_note(note).await,
+                order = orders.next() => self.on_order(order),
+                signal = signals.recv() => match signal {
+                    Some(signal) => self.on_signal(signal).await,
                     None => self.machine.close(),
                 },
                 Some((id, report)) = self.reports.recv() => self.on_report(id, report).await,
@@ -98,22 +164,24 @@ impl Worker {
         self.name
     }
 
-    async fn on_note(&mut self, note: Note) {
+    fn on_order(&mut self, order: Order) {
         let now = Instant::now();
-        match note {
-            Note::Connect => self.machine.connect(now),
-            Note::Close => self.machine.close(),
-            Note::NetworkChanged => self.machine.network_changed(now),
-            Note::Signal(signal) => {
-                if let Signal::Refuse { id, code } = signal
-                    && self.machine.current() == Some(id)
-                {
-                    let peer = self.name.clone();
-                    self.event(PeerEvent::Refused { peer, code }).await;
-                }
-                self.machine.handle_signal(signal, now);
-            }
+        match order {
+            Order::Connect => self.machine.connect(now),
+            Order::Close => self.machine.close(),
+            Order::NetworkChanged => self.machine.network_changed(now),
         }
+    }
+
+    async fn on_signal(&mut self, signal: Signal) {
+        let now = Instant::now();
+        if let Signal::Refuse { id, code } = signal
+            && self.machine.current() == Some(id)
+        {
+            let peer = self.name.clone();
+            self.event(PeerEvent::Refused { peer, code }).await;
+        }
+        self.machine.handle_signal(signal, now);
     }
 
     async fn on_report(&mut self, id: AttemptId, report: Report) {
