@@ -43,6 +43,8 @@ impl Stranger {
             .with_setting_engine(settings)
             .with_handler(Arc::new(Gathered(done)))
             .with_runtime(Arc::new(TokioRuntime))
+            // What it floods us with is not to lie in the memory of the same process.
+            .with_data_channel_send_buffer_limit(1024 * 1024)
             .with_udp_addrs(vec!["127.0.0.1:0"]);
         let pc: Arc<dyn PeerConnection> = Arc::new(Box::pin(pc.build()).await.unwrap());
         let mut channels: Vec<Arc<dyn DataChannel>> = Vec::new();
