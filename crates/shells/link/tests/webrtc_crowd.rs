@@ -1,5 +1,6 @@
-//! A node with 50 and with 200 peers: all connect, all messages arrive, one more is refused. A program
-//! of its own, because it prints the memory of the process.
+//! A node with 50 and with 200 peers, and with 50 over ways that lose datagrams: all connect, all
+//! messages arrive by the rules of their channels, one more is refused. A program of its own, because it
+//! prints the memory of the process.
 #![allow(
     clippy::unwrap_used,
     clippy::expect_used,
@@ -9,9 +10,11 @@
 
 mod support;
 
+use std::collections::HashSet;
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
+use futures_util::FutureExt;
 use sha2::{Digest, Sha256};
 use support::hub::{Hub, Node, config};
 use warp_link::manager::ManagerConfig;
@@ -31,24 +34,28 @@ fn resident() -> u64 {
         .unwrap_or(0)
 }
 
-/// What a peer sends on each reliable channel, and its digest.
+/// What a peer sends on each channel.
 const FRAMES: usize = 20;
 
+/// Those of the unreliable channel are shorter: it has no longer ones than a datagram.
 fn frame(name: &str, channel: Channel, number: usize) -> Bytes {
     let seed = Sha256::digest(format!("{name} {} {number}", channel.label()));
-    Bytes::from(seed.repeat(1 + number * 3))
+    let longer = if channel.is_reliable() { 3 } else { 1 };
+    Bytes::from(seed.repeat(1 + number * longer))
 }
 
 async fn send_all(name: String, channels: &Channels) {
     for number in 0..FRAMES {
-        for channel in [Channel::Control, Channel::Reliable, Channel::File] {
+        for channel in Channel::ALL {
             let frame = frame(&name, channel, number);
             channels.tx.send(channel, frame).await.unwrap();
         }
     }
 }
 
-async fn receive_all(name: String, mut channels: Channels) -> Channels {
+/// The reliable channels bring all, in order. Returns how many frames the unreliable one brought, each
+/// of them whole, as it was sent, and once.
+async fn receive_all(name: String, mut channels: Channels) -> (Channels, usize) {
     let rx = &mut channels.rx;
     for (channel, rx) in [
         (Channel::Control, &mut rx.control),
@@ -70,7 +77,17 @@ async fn receive_all(name: String, mut channels: Channels) -> Channels {
             channel.label()
         );
     }
-    channels
+    let unreliable = |number| frame(&name, Channel::Unreliable, number);
+    let mut sent: HashSet<Bytes> = (0..FRAMES).map(unreliable).collect();
+    // What has not come before all the rest is not waited for.
+    while let Some(Some(got)) = rx.unreliable.recv().now_or_never() {
+        assert!(
+            sent.remove(&got),
+            "{name}: {} bytes, never sent or twice",
+            got.len()
+        );
+    }
+    (channels, FRAMES - sent.len())
 }
 
 /// How many arrive at the same moment.
@@ -85,8 +102,8 @@ fn patient(name: &str, max_peers: usize) -> ManagerConfig {
     config
 }
 
-async fn crowd(count: usize) {
-    let hub = Hub::default();
+/// Of a thousand datagrams `loss` are lost once all are connected.
+async fn crowd(count: usize, hub: Hub, loss: u64) {
     let mut host = hub.node(patient("host", count));
     let before = (resident(), Instant::now());
     // Events are taken all the time: a node waits for who does not take them.
@@ -120,6 +137,7 @@ async fn crowd(count: usize) {
     let refused = in_time(one_more.refused()).await;
     assert_eq!(refused, ("host".to_owned(), RefusalCode::Full));
 
+    hub.lose(loss).await;
     let mut tasks = tokio::task::JoinSet::new();
     for (name, channels) in ours {
         tasks.spawn(async move {
@@ -136,6 +154,13 @@ async fn crowd(count: usize) {
     }
     let held = in_time(tasks.join_all()).await;
     assert_eq!(held.len(), 2 * count);
+    let unreliable: usize = held.iter().map(|(_, unreliable)| unreliable).sum();
+    println!(
+        "{unreliable} of {} unreliable frames, {} datagrams lost",
+        2 * count * FRAMES,
+        hub.lost().await
+    );
+    assert!(unreliable > 0);
     let per_peer = resident().saturating_sub(before.0) / (2 * count as u64);
     println!("{count} peers after their messages: {per_peer} KiB per end");
     in_time(host.manager.close()).await;
@@ -152,6 +177,20 @@ fn fifty_and_two_hundred_peers_connect_and_one_more_is_refused() {
             .enable_all()
             .build()
             .unwrap();
-        runtime.block_on(crowd(count));
+        runtime.block_on(crowd(count, Hub::default(), 0));
     }
+}
+
+#[test]
+fn fifty_peers_lose_five_in_a_hundred_datagrams_and_no_reliable_frame() {
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .worker_threads(2)
+        .enable_all()
+        .build()
+        .unwrap();
+    let hub = Hub::relayed();
+    runtime.block_on(async {
+        crowd(50, hub.clone(), 50).await;
+        assert!(hub.lost().await > 0);
+    });
 }

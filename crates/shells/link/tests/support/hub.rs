@@ -1,19 +1,34 @@
-//! Peer managers in one process, with signaling by queues.
+//! Peer managers in one process, with signaling by queues; with a relay between each two of them where
+//! that is wanted.
 
 use std::collections::HashMap;
 use std::net::Ipv4Addr;
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 
 use parking_lot::Mutex;
+use serde_json::Value;
 use tokio::sync::mpsc;
 use warp_link::manager::{ManagerConfig, NamedSignal, PeerEvent, PeerManager};
 use warp_link::peer::{Channels, PeerConfig};
-use warp_peer_core::{PeerState, RefusalCode, Signal};
+use warp_peer_core::{AttemptId, PeerState, RefusalCode, Signal};
+
+use super::{Relay, address_of, without_candidates};
 
 /// Carries signals between managers by their names.
 #[derive(Clone, Default)]
 pub struct Hub {
     inboxes: Arc<Mutex<HashMap<String, mpsc::Sender<NamedSignal>>>>,
+    relayed: bool,
+    between: Arc<tokio::sync::Mutex<HashMap<(String, AttemptId), Between>>>,
+}
+
+/// The two sides of an attempt.
+#[derive(Default)]
+struct Between {
+    /// The first candidate of each, by name.
+    candidates: Vec<(String, Value)>,
+    relay: Option<Relay>,
 }
 
 /// A manager with its events.
@@ -37,6 +52,73 @@ pub fn config(name: &str, max_peers: usize) -> ManagerConfig {
 }
 
 impl Hub {
+    /// With relays.
+    pub fn relayed() -> Self {
+        Self {
+            relayed: true,
+            ..Self::default()
+        }
+    }
+
+    /// From now on the relays lose so many of a thousand datagrams.
+    pub async fn lose(&self, loss: u64) {
+        let between = self.between.lock().await;
+        for relay in between.values().filter_map(|one| one.relay.as_ref()) {
+            relay.loss.store(loss, Ordering::Relaxed);
+        }
+    }
+
+    /// How many datagrams the relays have lost.
+    pub async fn lost(&self) -> u64 {
+        let between = self.between.lock().await;
+        let relays = between
+            .values()
+            .filter_map(|between| between.relay.as_ref());
+        relays
+            .flat_map(|relay| [&relay.from_near, &relay.from_far])
+            .map(|direction| direction.lost.load(Ordering::Relaxed))
+            .sum()
+    }
+
+    /// Carries a signal, by way of a relay where there are relays.
+    async fn carry(&self, from: &str, to: &str, signal: Signal) {
+        if !self.relayed {
+            return self.deliver(from, to, signal);
+        }
+        match signal {
+            Signal::Offer { id, sdp } => {
+                let sdp = without_candidates(&sdp);
+                self.deliver(from, to, Signal::Offer { id, sdp });
+            }
+            Signal::Answer { id, newest, sdp } => {
+                let sdp = without_candidates(&sdp);
+                self.deliver(from, to, Signal::Answer { id, newest, sdp });
+            }
+            Signal::Candidate { id, candidate } => {
+                let mut all = self.between.lock().await;
+                let seed = all.len() as u64 + 1;
+                // Attempts of different pairs may have one id.
+                let pair = format!("{} {}", from.min(to), from.max(to));
+                let between = all.entry((pair, id)).or_default();
+                let candidate = serde_json::from_str(&candidate).unwrap();
+                between.candidates.push((from.to_owned(), candidate));
+                let [(near, of_near), (far, of_far)] = &between.candidates[..] else {
+                    return;
+                };
+                assert!(*near != *far, "loopback is one address");
+                let (near_at, far_at) = (address_of(of_near), address_of(of_far));
+                let relay = Relay::seeded(near_at, far_at, seed).await;
+                let (for_far, for_near) = relay.candidates(of_near, of_far);
+                for (from, to, candidate) in [(near, far, for_far), (far, near, for_near)] {
+                    let candidate = candidate.to_string();
+                    self.deliver(from, to, Signal::Candidate { id, candidate });
+                }
+                between.relay = Some(relay);
+            }
+            Signal::Refuse { .. } => self.deliver(from, to, signal),
+        }
+    }
+
     /// A manager that the others can reach; one of the same name before is reached no more.
     pub fn node(&self, config: ManagerConfig) -> Node {
         let name = config.local.clone();
@@ -47,7 +129,7 @@ impl Hub {
         let (hub, from) = (self.clone(), name.clone());
         tokio::spawn(async move {
             while let Some((to, signal)) = outbox.recv().await {
-                hub.deliver(&from, &to, signal);
+                hub.carry(&from, &to, signal).await;
             }
         });
         Node {

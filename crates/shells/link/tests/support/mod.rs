@@ -104,6 +104,8 @@ pub struct Direction {
     pub large: AtomicU64,
     /// Those of them that were dropped.
     pub dropped: AtomicU64,
+    /// Datagrams of any length that were dropped.
+    pub lost: AtomicU64,
     /// The longest datagram, bytes.
     pub longest: AtomicU64,
 }
@@ -123,9 +125,27 @@ pub struct Relay {
     _stop: DropGuard,
 }
 
+/// The candidate, which leads to a socket of a relay instead.
+fn leading_to(candidate: &Value, socket: &UdpSocket) -> Value {
+    with_port(candidate, socket.local_addr().unwrap().port())
+}
+
 impl Relay {
+    /// Where each peer is told that the other one is, given their candidates: for far, and for near.
+    pub fn candidates(&self, near: &Value, far: &Value) -> (Value, Value) {
+        (
+            leading_to(near, &self.facing_far),
+            leading_to(far, &self.facing_near),
+        )
+    }
+
     /// `near` and `far` are the addresses of the peers.
     pub async fn start(near: SocketAddr, far: SocketAddr) -> Self {
+        Self::seeded(near, far, 1).await
+    }
+
+    /// The same; relays of different seeds lose different datagrams.
+    pub async fn seeded(near: SocketAddr, far: SocketAddr, seed: u64) -> Self {
         let bind = || UdpSocket::bind((Ipv4Addr::LOCALHOST, 0));
         let stop = CancellationToken::new();
         let relay = Self {
@@ -139,22 +159,23 @@ impl Relay {
             _stop: stop.clone().drop_guard(),
         };
         let (a, b) = (relay.facing_near.clone(), relay.facing_far.clone());
-        relay.forward(a.clone(), b.clone(), far, relay.from_near.clone(), &stop);
-        relay.forward(b, a, near, relay.from_far.clone(), &stop);
+        let (there, back) = (relay.from_near.clone(), relay.from_far.clone());
+        relay.forward((a.clone(), b.clone()), far, there, seed, &stop);
+        relay.forward((b, a), near, back, seed, &stop);
         relay
     }
 
     fn forward(
         &self,
-        from: Arc<UdpSocket>,
-        through: Arc<UdpSocket>,
+        (from, through): (Arc<UdpSocket>, Arc<UdpSocket>),
         to: SocketAddr,
         seen: Arc<Direction>,
+        seed: u64,
         stop: &CancellationToken,
     ) {
         let (drop_every, dark) = (self.drop_every.clone(), self.dark.clone());
         let loss = self.loss.clone();
-        let mut random = 1_u64;
+        let mut random = seed;
         let work = async move {
             let mut buffer = vec![0; 65536];
             loop {
@@ -180,6 +201,8 @@ impl Relay {
                 }
                 if keep {
                     let _ = through.send_to(&buffer[..len], to).await;
+                } else {
+                    seen.lost.fetch_add(1, Ordering::Relaxed);
                 }
             }
         };
@@ -200,15 +223,9 @@ pub async fn connect_through_relay() -> (Pair, Relay) {
     let near = near_candidates.next().await.unwrap();
     let far = far_candidates.next().await.unwrap();
     let relay = Relay::start(address_of(&near), address_of(&far)).await;
-    let port = |socket: &UdpSocket| socket.local_addr().unwrap().port();
-    answerer
-        .add_remote_candidate(&with_port(&near, port(&relay.facing_far)))
-        .await
-        .unwrap();
-    offerer
-        .add_remote_candidate(&with_port(&far, port(&relay.facing_near)))
-        .await
-        .unwrap();
+    let (for_far, for_near) = relay.candidates(&near, &far);
+    answerer.add_remote_candidate(&for_far).await.unwrap();
+    offerer.add_remote_candidate(&for_near).await.unwrap();
     let (near, far) = tokio::join!(offerer.opened(), answerer.opened());
     let pair = Pair {
         near: near.unwrap(),
