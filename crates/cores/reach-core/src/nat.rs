@@ -212,8 +212,10 @@ pub fn may_follow(server: SocketAddr, other: SocketAddr) -> bool {
         && (!other.ip().is_loopback() || server.ip().is_loopback())
 }
 
-/// An address that one host has.
-fn is_host(ip: IpAddr) -> bool {
+/// An address that one host has, and that means the same to whoever hears of it: not unspecified,
+/// multicast or broadcast, not `0/8` and no IPv4 address in IPv6 clothes, and not link-local, which
+/// IPv6 sockets reach with a scope only. Loopback counts as one.
+pub fn is_host(ip: IpAddr) -> bool {
     let special = match ip {
         IpAddr::V4(ip) => ip.is_broadcast() || ip.is_link_local() || ip.octets()[0] == 0,
         IpAddr::V6(ip) => ip.is_unicast_link_local() || ip.to_ipv4_mapped().is_some(),

@@ -11,8 +11,9 @@ use bytes::Bytes;
 use proptest::prelude::*;
 use serde_json::json;
 use support::{config, connect, connect_through_relay, trickle, without_candidates};
+use tokio::net::UdpSocket;
 use tokio::sync::Semaphore;
-use warp_link::peer::{Answerer, Offerer, PeerConfig, PeerState};
+use warp_link::peer::{Answerer, MAX_REMOTE_CANDIDATES, Offerer, PeerConfig, PeerState};
 use warp_link::{CarrierReceiver, CarrierSender, CloseReason, MAX_DATAGRAM};
 
 /// Datagram `number`: its number and a filling that depends on it. Lengths run from 4 to 1210.
@@ -276,7 +277,7 @@ async fn a_bad_answer_or_candidate_is_an_error_and_no_more() {
     let bad = json!({"candidate": "candidate:1 1 udp notanumber 127.0.0.1 9 typ host"});
     let error = answerer.add_remote_candidate(&bad).await.unwrap_err();
     assert_eq!(error.code(), "p2p-bad-candidate");
-    for port in 1_u16..64 {
+    for port in 1_u16..16 {
         let candidate =
             json!({"candidate": format!("candidate:1 1 udp 1 192.0.2.1 {port} typ host")});
         answerer.add_remote_candidate(&candidate).await.unwrap();
@@ -289,6 +290,47 @@ async fn a_bad_answer_or_candidate_is_an_error_and_no_more() {
     let (near, far) = tokio::join!(offerer.opened(), answerer.opened());
     near.unwrap();
     far.unwrap();
+    tokio::join!(offerer.close(), answerer.close());
+}
+
+#[tokio::test]
+async fn early_candidates_and_those_of_the_description_count_together() {
+    let (offerer, _candidates) = Offerer::new(config()).await.unwrap();
+    let offer = offerer.create_offer().await.unwrap();
+    let (answerer, answer, _candidates) = Answerer::accept(config(), &offer).await.unwrap();
+    let mut sockets = Vec::new();
+    for _ in 0..=MAX_REMOTE_CANDIDATES {
+        sockets.push(UdpSocket::bind("127.0.0.1:0").await.unwrap());
+    }
+    let candidate = |socket: &UdpSocket| {
+        let port = socket.local_addr().unwrap().port();
+        json!({"candidate": format!("candidate:1 1 udp 1 127.0.0.1 {port} typ host")})
+    };
+    let (one_more, early) = sockets.split_last().unwrap();
+    for socket in early {
+        offerer
+            .add_remote_candidate(&candidate(socket))
+            .await
+            .unwrap();
+    }
+    for answered in [false, true] {
+        if answered {
+            // Its candidate is tried, and takes the place of the last early one.
+            offerer.accept_answer(&answer).await.unwrap();
+        }
+        let error = offerer.add_remote_candidate(&candidate(one_more)).await;
+        assert_eq!(error.unwrap_err().code(), "p2p-too-many-candidates");
+    }
+    for socket in &early[..MAX_REMOTE_CANDIDATES - 1] {
+        assert!(socket.recv(&mut [0; 1500]).await.unwrap() > 0);
+    }
+    let (near, far) = tokio::join!(offerer.opened(), answerer.opened());
+    near.unwrap();
+    far.unwrap();
+    for socket in &sockets[MAX_REMOTE_CANDIDATES - 1..] {
+        let nothing = socket.try_recv(&mut [0; 1500]).unwrap_err();
+        assert_eq!(nothing.kind(), std::io::ErrorKind::WouldBlock);
+    }
     tokio::join!(offerer.close(), answerer.close());
 }
 

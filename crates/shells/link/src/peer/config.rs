@@ -12,6 +12,7 @@ use webrtc::peer_connection::{
 };
 
 use super::error::PeerError;
+use super::signaling::MAX_REMOTE_CANDIDATES;
 use crate::carrier::MAX_DATAGRAM;
 
 /// SCTP packet size: a datagram of [`MAX_DATAGRAM`] bytes with the peer layer's header (1 byte), the
@@ -37,7 +38,8 @@ const RECEIVE_BUFFER: u32 = 8 * 1024 * 1024;
 /// Size asked for each UDP socket's kernel buffers, bytes; the kernel may grant less.
 pub(super) const SOCKET_BUFFER: usize = 2 * 1024 * 1024;
 
-/// Connectivity checks while connecting: how often each pair is tried, and how many times. The
+/// Connectivity checks while connecting: how often each pair is tried, and how many times. How many
+/// pairs there are is bounded by [`MAX_LOCAL_ADDRESSES`] and [`MAX_REMOTE_CANDIDATES`]. The
 /// library does not answer to events by itself here, so the interval bounds the set-up time; the
 /// product (3 s) bounds how late the other side may start to answer, for instance behind a NAT that
 /// only lets answers in.
@@ -61,7 +63,15 @@ const KEEPALIVE: Duration = Duration::from_secs(2);
 const GIVEN_UP_AFTER: Duration = Duration::from_secs(10);
 
 /// How many local addresses are used at most; each costs a socket and a candidate.
-const MAX_LOCAL_ADDRESSES: usize = 16;
+const MAX_LOCAL_ADDRESSES: usize = 10;
+
+/// How many of them are offered as a NAT shows them, and over how many relays, so that none of them
+/// is crowded out at the other side.
+pub(super) const MAX_REFLEXIVE: usize = 3;
+pub(super) const MAX_RELAYED: usize = 2;
+
+/// One more is a port that was mapped at the router.
+const _: () = assert!(MAX_LOCAL_ADDRESSES + MAX_REFLEXIVE + MAX_RELAYED < MAX_REMOTE_CANDIDATES);
 
 /// What a peer connection is made with.
 #[derive(Debug, Clone)]

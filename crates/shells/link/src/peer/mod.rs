@@ -27,7 +27,8 @@
 //!   dropped, until the other side breaks the protocol, until the other side closes it, or until ICE
 //!   gives it up. Then its tasks and sockets go, as they do when making it is cancelled.
 //! - A session description and candidates come from the other side: they are limited in size and
-//!   number, and cannot make us open TCP connections.
+//!   number, cannot make us open TCP connections, and have us send to addresses of single hosts only.
+//!   We offer no more candidates than are taken.
 //! - Behind this interface stands the crate `webrtc`; none of its types is part of the interface.
 
 mod channels;
@@ -40,6 +41,7 @@ mod signaling;
 mod stats;
 
 use std::collections::HashSet;
+use std::net::SocketAddr;
 use std::ops::Deref;
 use std::sync::Arc;
 use std::time::Duration;
@@ -123,8 +125,7 @@ impl Offerer {
     /// Takes the other side's answer.
     ///
     /// # Errors
-    /// [`PeerError::BadDescription`] or [`PeerError::TooManyCandidates`]; the connection cannot open
-    /// then and should be closed.
+    /// [`PeerError::BadDescription`]; the connection cannot open then and should be closed.
     pub async fn accept_answer(&self, sdp: &str) -> Result<(), PeerError> {
         self.peer.accept_remote(Kind::Answer, sdp).await
     }
@@ -153,7 +154,7 @@ impl Answerer {
         offer: &str,
     ) -> Result<(Self, String, LocalCandidates), PeerError> {
         // Before sockets are bound: most bad offers are noticed here.
-        signaling::description(Kind::Offer, offer)?;
+        signaling::description(Kind::Offer, offer, config.include_loopback)?;
         let (peer, candidates) = Peer::new(config).await?;
         let answerer = Self { peer };
         match answerer.answer(offer).await {
@@ -189,9 +190,9 @@ impl Deref for Answerer {
 #[derive(Debug, Default)]
 struct Remote {
     described: bool,
-    /// At most [`MAX_REMOTE_CANDIDATES`], each at most as long as a candidate.
-    addresses: HashSet<String>,
-    early: Vec<RTCIceCandidateInit>,
+    /// With `early` at most [`MAX_REMOTE_CANDIDATES`].
+    addresses: HashSet<SocketAddr>,
+    early: Vec<(SocketAddr, RTCIceCandidateInit)>,
 }
 
 /// What both sides can do.
@@ -204,6 +205,8 @@ pub struct Peer {
     /// Cancelled when the channels are handed out.
     attended: CancellationToken,
     remote: tokio::sync::Mutex<Remote>,
+    /// Whether candidates on the loopback are taken.
+    loopback: bool,
     state: watch::Receiver<PeerState>,
     /// How many local candidates were found so far.
     found: watch::Receiver<usize>,
@@ -244,6 +247,7 @@ impl Peer {
         let handler = Arc::new(Handler {
             candidates: Mutex::new(Some(candidates)),
             found,
+            quota: Mutex::default(),
             state,
             uninvited: CancellationToken::new(),
         });
@@ -307,6 +311,7 @@ impl Peer {
             channels: Mutex::new(Some(channels)),
             attended,
             remote: tokio::sync::Mutex::default(),
+            loopback: config.include_loopback,
             state: state_rx,
             found: found_rx,
             own_addresses,
@@ -324,25 +329,27 @@ impl Peer {
     /// The candidate was not taken: [`PeerError::BadCandidate`],
     /// [`PeerError::TooManyCandidates`]. The connection goes on with the others.
     pub async fn add_remote_candidate(&self, candidate: &Value) -> Result<(), PeerError> {
-        let Some((address, candidate)) = signaling::remote_candidate(candidate)? else {
+        let Some((address, candidate)) = signaling::remote_candidate(candidate, self.loopback)?
+        else {
             return Ok(());
         };
         let mut remote = self.remote.lock().await;
-        if remote.addresses.contains(&address) {
+        let mut early = remote.early.iter();
+        if remote.addresses.contains(&address) || early.any(|(known, _)| *known == address) {
             // It stood in the description already.
             return Ok(());
         }
-        if remote.addresses.len() >= MAX_REMOTE_CANDIDATES {
+        if remote.addresses.len() + remote.early.len() >= MAX_REMOTE_CANDIDATES {
             return Err(PeerError::TooManyCandidates {
                 limit: MAX_REMOTE_CANDIDATES,
             });
         }
         if remote.described {
             self.add_to_library(candidate).await?;
+            remote.addresses.insert(address);
         } else {
-            remote.early.push(candidate);
+            remote.early.push((address, candidate));
         }
-        remote.addresses.insert(address);
         Ok(())
     }
 
@@ -412,7 +419,7 @@ impl Peer {
     }
 
     async fn accept_remote(&self, kind: Kind, sdp: &str) -> Result<(), PeerError> {
-        let (description, addresses) = signaling::description(kind, sdp)?;
+        let (description, addresses) = signaling::description(kind, sdp, self.loopback)?;
         let mut remote = self.remote.lock().await;
         self.pc
             .set_remote_description(description)
@@ -422,7 +429,11 @@ impl Peer {
             })?;
         remote.described = true;
         remote.addresses.extend(addresses);
-        for candidate in std::mem::take(&mut remote.early) {
+        for (address, candidate) in std::mem::take(&mut remote.early) {
+            if remote.addresses.len() >= MAX_REMOTE_CANDIDATES || !remote.addresses.insert(address)
+            {
+                continue;
+            }
             if let Err(error) = self.add_to_library(candidate).await {
                 tracing::debug!(%error, "an early candidate was not taken");
             }

@@ -10,8 +10,8 @@ use tokio_util::sync::CancellationToken;
 use warp_peer_core::{Channel, Control, Outgoing, wire};
 use webrtc::data_channel::{DataChannel, DataChannelEvent};
 use webrtc::peer_connection::{
-    PeerConnection, PeerConnectionEventHandler, RTCIceGatheringState, RTCPeerConnectionIceEvent,
-    RTCPeerConnectionState,
+    PeerConnection, PeerConnectionEventHandler, RTCIceCandidateType, RTCIceGatheringState,
+    RTCPeerConnectionIceEvent, RTCPeerConnectionState,
 };
 
 use super::channels::{EndOnDrop, Traffic};
@@ -326,10 +326,40 @@ fn ends(event: &DataChannelEvent) -> bool {
     )
 }
 
+/// How many candidates may still be offered of the kinds of which a socket may have several.
+pub(super) struct Quota {
+    reflexive: usize,
+    relayed: usize,
+}
+
+impl Default for Quota {
+    fn default() -> Self {
+        Self {
+            reflexive: config::MAX_REFLEXIVE,
+            relayed: config::MAX_RELAYED,
+        }
+    }
+}
+
+impl Quota {
+    fn take(&mut self, kind: RTCIceCandidateType) -> bool {
+        let left = match kind {
+            RTCIceCandidateType::Srflx | RTCIceCandidateType::Prflx => &mut self.reflexive,
+            RTCIceCandidateType::Relay => &mut self.relayed,
+            // Bounded by the sockets.
+            _ => return true,
+        };
+        let granted = *left > 0;
+        *left = left.saturating_sub(1);
+        granted
+    }
+}
+
 /// Takes the library's events. Runs on the driver's task, so it must not wait.
 pub(super) struct Handler {
     pub(super) candidates: Mutex<Option<mpsc::Sender<Value>>>,
     pub(super) found: watch::Sender<usize>,
+    pub(super) quota: Mutex<Quota>,
     pub(super) state: watch::Sender<PeerState>,
     /// Cancelled when the other side opens a channel of its own. The library would keep what comes on
     /// it, of each channel 256 messages of any length, for a reader that there is not.
@@ -348,6 +378,10 @@ impl PeerConnectionEventHandler for Handler {
     async fn on_ice_candidate(&self, event: RTCPeerConnectionIceEvent) {
         self.found
             .send_modify(|found| *found = found.saturating_add(1));
+        if !self.quota.lock().take(event.candidate.typ) {
+            tracing::debug!(kind = %event.candidate.typ, "a local candidate too many is not offered");
+            return;
+        }
         let Some(candidate) = signaling::local_candidate(&event.candidate) else {
             return;
         };
