@@ -17,6 +17,8 @@ use tokio::time::{sleep, timeout};
 const SEARCH: Duration = Duration::from_millis(1600);
 /// How long a UPnP device may take to answer.
 const UPNP_ANSWER: Duration = Duration::from_millis(1000);
+/// And how long it is listened to after that, to give back what it opened too late.
+const UPNP_LATE: Duration = Duration::from_secs(30);
 /// PCP and NAT-PMP: first wait, and how often it is asked again after the double.
 const PMP: TimeoutConfig = TimeoutConfig {
     initial_timeout: Duration::from_millis(200),
@@ -32,7 +34,7 @@ const GIVE_BACK: Duration = Duration::from_millis(1500);
 const DESCRIPTION: &str = "Warp Launcher";
 
 /// What the router next to this machine speaks.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub struct Router {
     gateway: Option<Ipv4Addr>,
     upnp: Option<Gateway<Tokio>>,
@@ -93,8 +95,21 @@ impl Router {
         self.address
     }
 
-    /// Has the router forward a UDP port to `port` of this machine, whose address is `local`.
+    /// Has the router forward a UDP port to `port` of this machine, whose address is `local`. When this is
+    /// cancelled, what the router opens all the same is given back.
     pub async fn open(&mut self, local: Ipv4Addr, port: NonZeroU16) -> Option<OpenPort> {
+        let mut asking = self.clone();
+        // A task of its own hears the answer in any case; a port that nobody takes is dropped.
+        let asked = tokio::spawn(async move {
+            let opened = asking.request(local, port).await;
+            (opened, asking.pcp)
+        });
+        let (opened, pcp) = asked.await.ok()?;
+        self.pcp = pcp;
+        opened
+    }
+
+    async fn request(&mut self, local: Ipv4Addr, port: NonZeroU16) -> Option<OpenPort> {
         let options = PortMappingOptions {
             external_port: Some(port),
             lifetime_seconds: Some(LIFETIME),
@@ -111,22 +126,26 @@ impl Router {
         }
         let gateway = self.upnp.clone()?;
         let local = SocketAddr::from((local, port.get()));
-        let protocol = PortMappingProtocol::UDP;
-        let asked = gateway.get_any_address(protocol, local, LIFETIME, DESCRIPTION);
-        match timeout(UPNP_ANSWER, asked).await {
-            Ok(Ok(outside)) => Some(OpenPort::hold(
-                outside,
-                Lease::Upnp {
-                    gateway,
-                    outside: outside.port(),
-                    local,
-                },
-            )),
-            Ok(Err(error)) => {
-                tracing::debug!(%error, "no port by UPnP");
+        let mut asked = Box::pin(async move {
+            let protocol = PortMappingProtocol::UDP;
+            let asked = gateway.get_any_address(protocol, local, LIFETIME, DESCRIPTION);
+            let outside = asked
+                .await
+                .inspect_err(|error| tracing::debug!(%error, "no port by UPnP"))
+                .ok()?;
+            let lease = Lease::Upnp {
+                gateway,
+                outside: outside.port(),
+                local,
+            };
+            Some(OpenPort::hold(outside, lease))
+        });
+        match timeout(UPNP_ANSWER, &mut asked).await {
+            Ok(opened) => opened,
+            Err(_elapsed) => {
+                tokio::spawn(timeout(UPNP_LATE, asked));
                 None
             }
-            Err(_elapsed) => None,
         }
     }
 
@@ -137,8 +156,14 @@ impl Router {
             crab_nat::PortMappingType::NatPmp => self.address,
         };
         self.pcp = Some(by_pcp);
-        let outside = SocketAddr::new(address?, lease.external_port().get());
-        Some(OpenPort::hold(outside, Lease::Pmp(lease)))
+        let port = lease.external_port().get();
+        let lease = Lease::Pmp(lease);
+        let Some(address) = address else {
+            // Nobody could be told where it leads from.
+            tokio::spawn(lease.give_back());
+            return None;
+        };
+        Some(OpenPort::hold(SocketAddr::new(address, port), lease))
     }
 }
 
@@ -268,5 +293,103 @@ async fn pmp(gateway: Ipv4Addr) -> (Option<bool>, Option<bool>, Option<IpAddr>) 
             tracing::debug!(%error, "no NAT-PMP");
             (Some(false), Some(false), None)
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::net::UdpSocket as StdSocket;
+
+    use tokio::net::UdpSocket;
+
+    use super::*;
+
+    /// An address of this machine where no router answers.
+    const GATEWAY: Ipv4Addr = Ipv4Addr::new(127, 0, 0, 53);
+    const PORT: NonZeroU16 = NonZeroU16::new(4004).unwrap();
+    /// RFC 6886, section 1.1: where it is asked.
+    const ASKED_AT: u16 = 5351;
+
+    /// A router that speaks NAT-PMP (RFC 6886, sections 3.3 to 3.5).
+    struct Fake(UdpSocket);
+
+    /// A request for a port: the port inside, the lifetime in seconds, and who asks.
+    struct Asked {
+        inside: u16,
+        lifetime: u32,
+        request: [u8; 12],
+        by: SocketAddr,
+    }
+
+    impl Fake {
+        /// Refuses PCP, as a router without it does.
+        async fn asked(&self) -> Asked {
+            let mut bytes = [0; 1100];
+            loop {
+                let (length, by) = self.0.recv_from(&mut bytes).await.unwrap();
+                if bytes[0] != 0 {
+                    let version = [0, 128, 0, 1, 0, 0, 0, 1];
+                    self.0.send_to(&version, by).await.unwrap();
+                    continue;
+                }
+                let request: [u8; 12] = bytes[..length].try_into().unwrap();
+                return Asked {
+                    inside: u16::from_be_bytes([request[4], request[5]]),
+                    lifetime: u32::from_be_bytes(request[8..].try_into().unwrap()),
+                    request,
+                    by,
+                };
+            }
+        }
+
+        async fn grant(&self, asked: &Asked) {
+            let mut answer = vec![0, 128 + asked.request[1], 0, 0, 0, 0, 0, 1];
+            answer.extend_from_slice(&asked.request[4..]);
+            self.0.send_to(&answer, asked.by).await.unwrap();
+        }
+    }
+
+    async fn cancelled(address: Option<IpAddr>, drop_it: bool) -> Asked {
+        let socket = StdSocket::bind((GATEWAY, ASKED_AT)).unwrap();
+        socket.set_nonblocking(true).unwrap();
+        let fake = Fake(UdpSocket::from_std(socket).unwrap());
+        let mut router = Router {
+            gateway: Some(GATEWAY),
+            upnp: None,
+            nat_pmp: Some(true),
+            pcp: None,
+            address,
+        };
+        let mut open = Box::pin(router.open(Ipv4Addr::LOCALHOST, PORT));
+        let asked = tokio::select! {
+            _ = &mut open => panic!("nothing was granted yet"),
+            asked = fake.asked() => asked,
+        };
+        assert_eq!((asked.inside, asked.lifetime), (PORT.get(), LIFETIME));
+        if drop_it {
+            drop(open);
+            fake.grant(&asked).await;
+        } else {
+            fake.grant(&asked).await;
+            assert!(open.await.is_none());
+        }
+        loop {
+            let next = timeout(Duration::from_secs(20), fake.asked())
+                .await
+                .unwrap();
+            // The same may have been asked twice, on a busy machine.
+            if next.lifetime == 0 {
+                return next;
+            }
+            fake.grant(&next).await;
+        }
+    }
+
+    #[tokio::test]
+    async fn a_port_that_nobody_waits_for_any_more_is_given_back() {
+        let address = Some(IpAddr::from([198, 51, 100, 7]));
+        assert_eq!(cancelled(address, true).await.inside, PORT.get());
+        // One whose place outside is not known is of no use either.
+        assert_eq!(cancelled(None, false).await.inside, PORT.get());
     }
 }
