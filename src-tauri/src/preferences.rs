@@ -219,7 +219,8 @@ mod tests {
     fn another_server_has_neither_the_key_nor_the_socket_of_the_one_before() {
         let folder = tempfile::tempdir().unwrap();
         let file = folder.path().join("p2p_config.json");
-        let (old, new) = ("a".repeat(64), "b".repeat(64));
+        let key = |byte| warp_protocol::identity::PublicKey::from_raw([byte; 32]).to_string();
+        let (old, new) = (key(1), key(2));
         let before = json!({"coordinator": {
             "rest_api_url": "https://a.example/api/v1",
             "public_key": old,

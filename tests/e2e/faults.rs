@@ -130,7 +130,7 @@ fn the_coordinator_is_killed_in_play() {
     let mut house = House::new();
     let (mut node, login) = house.playing(&NodePlan {
         // Without re-entry: what it does is in reentry.rs.
-        config: json!({"p2p": {"hold_seconds": 5}, "bridge": {"reentry": false}}),
+        config: json!({"p2p": {"hold_seconds": 5}, "bridge": {"reentry": false, "reentry_timeout_ms": 5000}}),
         ..NodePlan::default()
     });
     let mut client = house.client(
@@ -358,7 +358,7 @@ fn configuration_errors() {
     assert!(subject.ends_with(": p2p.heartbeat_ms"), "{problem}");
     let detail = problem["detail"].as_str().unwrap();
     assert!(
-        detail.contains('1') && detail.contains("50 to 5000"),
+        detail.contains('1') && detail.contains("200 to 1000"),
         "{problem}"
     );
 

@@ -278,9 +278,10 @@ fn packets_that_overtake_each_other_are_late_and_not_lost() {
 }
 
 #[test]
-fn the_endpoint_knows_what_comes_and_not_what_it_sends() {
+fn the_endpoint_knows_both_directions_as_the_engine_does() {
+    let lossy = line(15, 0, 0.1);
     let clean = line(15, 0, 0.0);
-    let (mut world, id) = world(11, Redundancy::Auto, clean, clean);
+    let (mut world, id) = world(11, Redundancy::Off, lossy, clean);
     play(
         &mut world,
         id,
@@ -288,8 +289,19 @@ fn the_endpoint_knows_what_comes_and_not_what_it_sends() {
         Duration::from_millis(20),
     );
     let now = world.now;
-    let path = world.endpoint.paths(now).remove(0);
-    assert_eq!(path.to_endpoint.loss_percent, Some(0.0));
-    assert_eq!(path.to_player.loss_percent, None);
-    assert_eq!(path.quality, None);
+    let [here, there] =
+        [&mut world.engine, &mut world.endpoint].map(|link| link.paths(now).remove(0));
+    let [up, down] = [&there.to_endpoint, &there.to_player].map(|one| one.loss_percent.unwrap());
+    assert!((5.0..15.0).contains(&up), "{up} up, {down} down");
+    assert!(down < 0.5, "{up} up, {down} down");
+    // What each knows of the other's hearing is a second old at most.
+    assert!(
+        (here.to_endpoint.loss_percent.unwrap() - up).abs() < 3.0,
+        "{here:?}"
+    );
+    assert!(
+        (here.to_player.loss_percent.unwrap() - down).abs() < 3.0,
+        "{here:?}"
+    );
+    assert!(there.quality.is_some());
 }

@@ -135,8 +135,10 @@ pub enum HostEnd {
 pub enum Effect {
     /// Tell everybody.
     Emit(Event),
-    /// Sign in or register: [`Outcome::SignedIn`] or [`Outcome::SignInFailed`].
+    /// Sign in or register: [`Outcome::SignedIn`] or [`Outcome::SignInFailed`]. Attempts of before are over.
     SignIn {
+        /// Number of the attempt, which the outcome bears.
+        attempt: u64,
         /// Account name.
         user: String,
         /// Password.
@@ -148,6 +150,8 @@ pub enum Effect {
     },
     /// Sign in with the kept refresh token: same outcomes.
     Resume {
+        /// Number of the attempt, which the outcome bears.
+        attempt: u64,
         /// Account name.
         user: String,
     },
@@ -325,6 +329,8 @@ pub enum Effect {
 pub enum Outcome {
     /// Signed in.
     SignedIn {
+        /// Of which attempt.
+        attempt: u64,
         /// Who.
         account: AccountView,
         /// Where the refresh token is.
@@ -333,7 +339,12 @@ pub enum Outcome {
         device: Option<(String, TokenStore)>,
     },
     /// Not signed in.
-    SignInFailed(Problem),
+    SignInFailed {
+        /// By which attempt.
+        attempt: u64,
+        /// Why.
+        problem: Problem,
+    },
     /// The tokens were refused meanwhile.
     SignedOut(Problem),
     /// The zones.

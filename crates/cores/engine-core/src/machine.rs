@@ -138,6 +138,8 @@ type Status = (LinkState, Option<PathKind>, Option<SwitchReason>);
 #[derive(Debug)]
 pub struct Machine {
     account: Account,
+    /// Number of the newest sign-in.
+    attempt: u64,
     play: Play,
     /// When the bridge began to listen.
     played_since: Duration,
@@ -180,6 +182,7 @@ impl Machine {
     pub fn new(settings: Settings) -> Self {
         Self {
             account: Account::Out,
+            attempt: 0,
             play: Play::Idle,
             played_since: Duration::ZERO,
             login: None,
@@ -298,8 +301,8 @@ impl Machine {
             } => self.sign_in(user, password, remember, false),
             Command::Resume { user } => {
                 if self.account == Account::Out {
-                    self.account = Account::SigningIn;
-                    self.effects.push_back(Effect::Resume { user });
+                    let attempt = self.begin_sign_in();
+                    self.effects.push_back(Effect::Resume { attempt, user });
                 } else {
                     self.refuse("resume", "somebody is signed in already");
                 }
@@ -379,13 +382,21 @@ impl Machine {
         if self.account != Account::Out {
             return self.refuse("sign-in", "somebody is signed in already");
         }
-        self.account = Account::SigningIn;
+        let attempt = self.begin_sign_in();
         self.effects.push_back(Effect::SignIn {
+            attempt,
             user,
             password,
             remember,
             register,
         });
+    }
+
+    /// What comes of an attempt of before counts no more.
+    fn begin_sign_in(&mut self) -> u64 {
+        self.account = Account::SigningIn;
+        self.attempt += 1;
+        self.attempt
     }
 
     fn sign_out(&mut self, how: Effect) {
@@ -456,23 +467,27 @@ impl Machine {
     /// An effect is done, or something happened.
     pub fn on_outcome(&mut self, now: Duration, outcome: Outcome) {
         match outcome {
+            Outcome::SignedIn { attempt, .. } | Outcome::SignInFailed { attempt, .. }
+                if self.account != Account::SigningIn || attempt != self.attempt =>
+            {
+                // It was given up meanwhile.
+            }
             Outcome::SignedIn {
                 account,
                 kept,
                 device,
+                ..
             } => {
-                if self.account == Account::SigningIn {
-                    self.account = Account::In;
-                    self.emit(Event::SignedIn { account, kept });
-                    if let Some((key, kept)) = device {
-                        self.emit(Event::Device { key, kept });
-                    }
-                    self.plain.list_asked();
-                    self.effects.push_back(Effect::FetchZones);
-                    self.host_by_itself();
+                self.account = Account::In;
+                self.emit(Event::SignedIn { account, kept });
+                if let Some((key, kept)) = device {
+                    self.emit(Event::Device { key, kept });
                 }
+                self.plain.list_asked();
+                self.effects.push_back(Effect::FetchZones);
+                self.host_by_itself();
             }
-            Outcome::SignInFailed(problem) => {
+            Outcome::SignInFailed { problem, .. } => {
                 self.account = Account::Out;
                 self.problem(problem);
             }

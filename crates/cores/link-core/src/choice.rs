@@ -17,7 +17,7 @@
 //!
 //! # Choice
 //! The path in use stays until another costs less by a margin (`margin_ms`) in each of
-//! `WINDOWS` windows of a second, one after the other, or by [`SLIGHT_MS`] in each of
+//! `WINDOWS` windows of a second, one after the other, or by `SLIGHT_MS` in each of
 //! `PATIENT_WINDOWS`: in the long run nobody is worse off than that.
 
 use std::collections::BTreeMap;

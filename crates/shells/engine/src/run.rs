@@ -22,7 +22,7 @@ use warp_protocol::Problem;
 use warp_protocol::rest::SessionGrant;
 use warp_protocol::zone::ZoneView;
 
-use crate::account::{SignIn, signed_out_or};
+use crate::account::{Attempts, SignIn, signed_out_or};
 use crate::coordinator::Coordinator;
 use crate::doctor::{InPlay, doctor, export};
 use crate::handle::{EngineOptions, Keeping};
@@ -70,6 +70,7 @@ pub(crate) struct Engine {
     /// Packets of the game are shown.
     inspecting: bool,
     signed_in_as: Option<String>,
+    attempts: Attempts,
     /// Sessions that are being given back; the engine does not end before them.
     closing: TaskTracker,
 }
@@ -124,6 +125,7 @@ impl Engine {
             hosting,
             inspecting: false,
             signed_in_as: None,
+            attempts: Attempts::default(),
             closing: TaskTracker::new(),
         })
     }
@@ -203,7 +205,11 @@ impl Engine {
                     },
                 ..
             } => self.held.failovers += 1,
-            Outcome::SignedIn { account, .. } => self.signed_in_as = Some(account.name.clone()),
+            Outcome::SignedIn {
+                attempt, account, ..
+            } if self.attempts.is_newest(*attempt) => {
+                self.signed_in_as = Some(account.name.clone());
+            }
             Outcome::GameExited { game, .. }
             | Outcome::GameFailed { game, .. }
             | Outcome::NoGame { game } => self.games.forget(*game),
@@ -308,22 +314,24 @@ impl Engine {
     fn start(&mut self, effect: Effect) {
         match effect {
             Effect::SignIn {
+                attempt,
                 user,
                 password,
                 remember,
                 register,
             } => {
-                let sign_in = self.sign_in(remember);
+                let sign_in = self.sign_in(attempt, remember);
                 self.spawn(0, sign_in.with_password(user, password, register));
             }
-            Effect::Resume { user } => {
-                let sign_in = self.sign_in(true);
+            Effect::Resume { attempt, user } => {
+                let sign_in = self.sign_in(attempt, true);
                 self.spawn(0, sign_in.with_kept_token(user));
             }
             Effect::SignOut => self.sign_out(false),
             Effect::SignOutEverywhere => self.sign_out(true),
             Effect::LeaveAccount => {
                 self.signed_in_as = None;
+                self.attempts.give_up();
                 self.coordinator.leave_account();
             }
             Effect::FetchZones => {
@@ -457,8 +465,11 @@ impl Engine {
         }
     }
 
-    fn sign_in(&self, remember: bool) -> SignIn {
+    fn sign_in(&self, attempt: u64, remember: bool) -> SignIn {
+        self.attempts.begin(attempt);
         SignIn {
+            attempt,
+            attempts: self.attempts.clone(),
             coordinator: self.coordinator.clone(),
             server: self.config.coordinator.rest_api_url.clone(),
             keyring: self.keeping.keyring && remember,
@@ -470,6 +481,7 @@ impl Engine {
         let outbox = self.outbox(0);
         let coordinator = self.coordinator.clone();
         let user = self.signed_in_as.take();
+        self.attempts.give_up();
         let server = self.config.coordinator.rest_api_url.clone();
         let keyring = self.keeping.keyring;
         tokio::spawn(async move {

@@ -104,6 +104,7 @@ fn signed_in_with(config: &Config) -> Machine {
     machine.on_outcome(
         NOW,
         Outcome::SignedIn {
+            attempt: 1,
             account: AccountView {
                 name: "poring".into(),
                 role: AccountRole::Player,
@@ -118,6 +119,43 @@ fn signed_in_with(config: &Config) -> Machine {
     };
     assert!(drain(&mut machine).contains(&Effect::Emit(device)));
     machine
+}
+
+#[test]
+fn what_comes_of_a_sign_in_that_was_given_up_counts_for_nobody() {
+    let came = |attempt, name: &str| Outcome::SignedIn {
+        attempt,
+        account: AccountView {
+            name: name.into(),
+            role: AccountRole::Player,
+        },
+        kept: TokenStore::Keyring,
+        device: None,
+    };
+    let failed = |attempt| Outcome::SignInFailed {
+        attempt,
+        problem: Problem::new(ProblemCode::CoordinatorUnreachable, "coordinator"),
+    };
+    let mut machine = Machine::new(Settings::of(&Config::default()));
+    machine.on_command(NOW, Command::Resume { user: "ann".into() });
+    machine.on_command(NOW, Command::LeaveAccount);
+    machine.on_command(NOW, Command::Resume { user: "bob".into() });
+    let effects = drain(&mut machine);
+    assert!(matches!(effects[0], Effect::Resume { attempt: 1, .. }));
+    assert!(matches!(
+        effects.last(),
+        Some(Effect::Resume { attempt: 2, .. })
+    ));
+    for late in [failed(1), came(1, "ann")] {
+        machine.on_outcome(NOW, late);
+        assert_eq!(drain(&mut machine), []);
+    }
+    machine.on_outcome(NOW, came(2, "bob"));
+    let signed_in = |effect: &Effect| matches!(effect, Effect::Emit(Event::SignedIn { account, .. }) if account.name == "bob");
+    assert!(drain(&mut machine).iter().any(signed_in));
+    // Nor does one that fails late end a session.
+    machine.on_outcome(NOW, failed(1));
+    assert_eq!(drain(&mut machine), []);
 }
 
 fn playing() -> Machine {

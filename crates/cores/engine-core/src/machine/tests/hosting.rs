@@ -106,6 +106,7 @@ fn by_itself_it_hosts_the_configured_zones_or_the_one_that_is_played() {
     machine.on_outcome(
         NOW,
         Outcome::SignedIn {
+            attempt: 1,
             account: AccountView {
                 name: "poring".into(),
                 role: AccountRole::Host,
