@@ -279,7 +279,7 @@ fn packets_that_overtake_each_other_are_late_and_not_lost() {
 
 #[test]
 fn the_endpoint_knows_both_directions_as_the_engine_does() {
-    let lossy = line(15, 0, 0.1);
+    let lossy = line(15, 0, 10.0);
     let clean = line(15, 0, 0.0);
     let (mut world, id) = world(11, Redundancy::Off, lossy, clean);
     play(
