@@ -19,7 +19,12 @@ mod updates;
 
 use std::time::{Duration, Instant};
 
-use warp_tests::window::PATIENCE;
+use serde_json::json;
+use warp_tests::{
+    hosted::{Hosted, plan},
+    house::{here, merge},
+    window::{Home, PATIENCE},
+};
 
 /// Waits for what is not of the page.
 async fn until(what: &str, test: impl Fn() -> bool) {
@@ -28,4 +33,17 @@ async fn until(what: &str, test: impl Fn() -> bool) {
         assert!(Instant::now() < end, "waited in vain for {what}");
         tokio::time::sleep(Duration::from_millis(10)).await;
     }
+}
+
+/// A house whose game two volunteers carry over WebRTC, the WebSocket standing by, and the home of a player
+/// with the practice game.
+async fn with_two_hosts() -> (Hosted, Home) {
+    let paths = ["host", "wss"];
+    let all = tokio::task::spawn_blocking(move || Hosted::new(plan(), here(), 0, &paths));
+    let all = all.await.unwrap();
+    let mut config = all.house.node_config();
+    let own = json!({ "p2p": { "paths": paths }, "game": { "practice": { "seconds": 600 } } });
+    merge(&mut config, &own);
+    let home = Home::new(&config);
+    (all, home)
 }

@@ -1,27 +1,18 @@
 //! A whole session in the window.
 
-use serde_json::json;
 use warp_tests::{
-    hosted::{Hosted, plan},
-    house::{ZONE, here, merge, program},
+    house::{ZONE, program},
+    window::{Window, no_window},
 };
 
-use warp_tests::window::{Home, Window, no_window};
+use crate::with_two_hosts;
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_player_signs_in_plays_over_webrtc_and_the_window_follows_a_killed_path() {
     if let Some(why) = no_window() {
         return println!("SKIPPED: {why}");
     }
-    // Two volunteers carry the game over WebRTC; the WebSocket stands by.
-    let paths = ["host", "wss"];
-    let mut all = tokio::task::spawn_blocking(move || Hosted::new(plan(), here(), 0, &paths))
-        .await
-        .unwrap();
-    let mut config = all.house.node_config();
-    let own = json!({ "p2p": { "paths": paths }, "game": { "practice": { "seconds": 600 } } });
-    merge(&mut config, &own);
-    let home = Home::new(&config);
+    let (mut all, home) = with_two_hosts().await;
     let link = format!("warp://zone/{ZONE}");
     let window = Window::open(&home, &program("warp-launcher"), &[&link]).await;
     window.sign_in().await;

@@ -2,14 +2,12 @@
 
 use std::fs;
 
-use serde_json::json;
 use warp_tests::{
-    hosted::{Hosted, plan},
-    house::{here, merge, program},
+    house::program,
     window::{Bus, Display, Home, Tray, Window, no_window},
 };
 
-use crate::until;
+use crate::{until, with_two_hosts};
 
 /// Whether a practice game runs that was started in this home.
 fn plays(home: &Home) -> bool {
@@ -27,15 +25,7 @@ async fn the_tray_shows_the_state_fails_over_and_quits_but_asks_while_a_game_run
     if let Some(why) = no_window() {
         return println!("SKIPPED: {why}");
     }
-    // Two volunteers carry the game over WebRTC; the WebSocket stands by.
-    let paths = ["host", "wss"];
-    let mut all = tokio::task::spawn_blocking(move || Hosted::new(plan(), here(), 0, &paths))
-        .await
-        .unwrap();
-    let mut config = all.house.node_config();
-    let own = json!({ "p2p": { "paths": paths }, "game": { "practice": { "seconds": 600 } } });
-    merge(&mut config, &own);
-    let home = Home::new(&config);
+    let (mut all, home) = with_two_hosts().await;
     let (bus, display) = (Bus::start(), Display::start());
     let tray = Tray::start(&bus).await;
     let file = home.path("p2p_config.json").display().to_string();

@@ -247,7 +247,8 @@ impl Book {
             .is_done(now)
     }
 
-    /// It promised too much, or is about to be withdrawn; see also `Policy::benched`.
+    /// It promised too much, what came over it was altered, or it is about to be withdrawn; see also
+    /// `Policy::benched`.
     pub(crate) fn is_benched(&self, now: Instant) -> bool {
         self.benched_until.is_some_and(|until| now < until)
     }

@@ -249,7 +249,11 @@ impl Links {
 
 fn add((refused, duplicated): (u64, u64), link: &LinkHandle) -> (u64, u64) {
     let counters = link.counters();
-    (refused + counters.refused, duplicated + counters.duplicated)
+    // Of the second a part is the other side's word.
+    (
+        refused + counters.refused,
+        duplicated.saturating_add(counters.duplicated),
+    )
 }
 
 /// A problem of joining is about the zone, unless it names something closer.
