@@ -43,7 +43,7 @@ pub struct Member {
     pub joined: u64,
     /// Ed25519 public key of its device, from its certificate.
     pub device: [u8; 32],
-    /// X25519 public key of its lane, see [`Lane::session_key`](crate::Lane::session_key).
+    /// X25519 public key of its lane, see [`Lane::member`](crate::Lane::member).
     pub session: [u8; 32],
     /// Ed25519 signature of the device, which says that the session key is this membership's. So
     /// whoever carries a roster cannot put in a key of its own.
