@@ -252,25 +252,24 @@ impl World {
         self.undo(Fault::Coordinator(second));
     }
 
-    /// Notes which players have no way at all just now: that time is not counted as a gap.
+    /// Notes which players have no way at all just now.
     fn look_at_ways(&mut self) {
-        let now = self.now;
-        let hosts = &self.hosts;
-        for player in &mut self.players {
-            let open = |kind: PathKind| player.weather[&kind].cut == [false; 2];
-            let carries = |host: usize| {
-                let host = &hosts[host];
-                host.alive && !host.frozen && !host.half_open
-            };
-            let direct = player.has_direct && !player.udp_cut && open(PathKind::Direct);
-            let over_hosts = !player.udp_cut && player.hosts().any(carries);
-            let none = !open(PathKind::Wss) && !direct && !over_hosts;
-            match (none, player.cut_since) {
-                (true, None) => player.cut_since = Some(now),
-                // What was held comes late; the next arrival ends the time that is not counted.
-                (false, Some(since)) if now - since > Duration::ZERO => player.cut_since = None,
-                _ => {}
-            }
+        for n in 0..self.players.len() {
+            self.look_at_ways_of(n);
         }
+    }
+
+    /// The time without any way is not counted as a pause; what follows it is, from its end.
+    pub(super) fn look_at_ways_of(&mut self, n: usize) {
+        let hosts = &self.hosts;
+        let player = &mut self.players[n];
+        let open = |kind: PathKind| player.weather[&kind].cut == [false; 2];
+        let carries = |host: usize| {
+            let host = &hosts[host];
+            host.alive && !host.frozen && !host.half_open
+        };
+        let direct = player.has_direct && !player.udp_cut && open(PathKind::Direct);
+        let over_hosts = !player.udp_cut && player.hosts().any(carries);
+        player.has_a_way(open(PathKind::Wss) || direct || over_hosts, self.now);
     }
 }

@@ -18,7 +18,7 @@ use warp_coordinator_core::fleet::{
     Fleet, FleetEvent, FleetLimits, FleetOutput, HostMinimum, HostRecord, Report, Routed,
     SessionRef, ZoneRules,
 };
-use warp_host_core::{Forwarder, ForwarderConfig};
+use warp_host_core::{Forwarder, ForwarderConfig, Routes};
 use warp_link_core::Identity;
 use warp_protocol::carrier::PathKind;
 use warp_protocol::hosting::{HostHardware, HostHeartbeat, HostOffer};
@@ -44,6 +44,10 @@ const HEARTBEAT: Duration = Duration::from_secs(5);
 /// The longest pause once all is well: three heartbeats of silence, and the round trip that tells the
 /// other path's state.
 const HICCUP: Duration = Duration::from_secs(1);
+
+/// The longest pause in the troubles, while some way is open: a hiccup, the time between two packets
+/// of the game, and the wait until a WebSocket that was cut is opened again.
+const PAUSE: Duration = Duration::from_millis(1500);
 
 /// What it takes from the moment that a host is given to members again until all have it: the round in
 /// which the coordinator looks at all places, and the set-up.
@@ -109,7 +113,7 @@ struct Host {
 }
 
 /// A slot of a host's room.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
 struct Place {
     room: usize,
     slot: u32,
@@ -120,7 +124,6 @@ struct Place {
 struct Route {
     player: usize,
     way: PathKind,
-    epoch: u32,
 }
 
 /// What a run came to.
@@ -169,8 +172,8 @@ pub struct World {
     fleet_start: Instant,
     /// The coordinator's clock is ahead by this much.
     skew: Duration,
-    /// The endpoint's routes.
-    routes: HashMap<Place, Route>,
+    /// The endpoint's routes, by room.
+    routes: HashMap<usize, Routes<Route>>,
     /// The route that each way of a session goes out by.
     outward: HashMap<(usize, PathKind), Place>,
     refused_routes: u64,
@@ -190,7 +193,7 @@ impl World {
         let now = Instant::now();
         let hosts: Vec<Host> = (0..plan.hosts).map(|n| Host::new(n, now)).collect();
         let players: Vec<Player> = (0..plan.players)
-            .map(|n| Player::new(n, &keys[n % keys.len()], now, &mut rng))
+            .map(|n| Player::new(n, &keys[n % keys.len()], &mut rng))
             .collect();
         let mut world = Self {
             now,
@@ -441,9 +444,13 @@ impl World {
             let now = self.now;
             self.players[n].link(false).carrier_up(route.way, now);
         }
-        let (way, epoch) = (route.way, route.epoch);
-        let player = n;
-        self.routes.insert(at, Route { player, way, epoch });
+        let to = Route {
+            player: n,
+            way: route.way,
+        };
+        let routes = self.routes.entry(at.room).or_default();
+        let taken = routes.put(at.slot, route.epoch, to);
+        taken.expect("the coordinator keeps to the host's capacity");
         n
     }
 
@@ -456,7 +463,9 @@ impl World {
 
     fn unroute(&mut self, route: &Routed) -> usize {
         let at = self.place(route);
-        self.routes.remove(&at);
+        if let Some(routes) = self.routes.get_mut(&at.room) {
+            routes.remove(at.slot);
+        }
         let n = self.by_session[&route.session_id];
         if self.outward.get(&(n, route.way)) == Some(&at) {
             self.outward.remove(&(n, route.way));
@@ -608,7 +617,8 @@ impl World {
     /// Runs the whole seed.
     ///
     /// # Panics
-    /// An invariant is broken: a byte lost, doubled or out of order, a link that ended.
+    /// An invariant is broken: a byte lost, doubled or out of order, a link that ended, a pause longer
+    /// than failing over takes.
     pub fn run(mut self, faults: &[(Duration, Fault)]) -> Outcome {
         for (at, fault) in faults {
             self.at(*at, What::Fault(*fault));
@@ -701,6 +711,9 @@ impl World {
         outcome.converged_ms = converged.as_secs_f64() * 1000.0;
         for player in &mut self.players {
             player.check_all_arrived();
+            let longest = player.longest_gap;
+            let condition = || player.condition();
+            assert!(longest < PAUSE, "paused for {longest:?}: {}", condition());
             outcome.bytes += player.arrived();
             outcome.moves += player.moves;
             outcome

@@ -7,13 +7,14 @@ use std::time::{Duration, Instant};
 use bytes::Bytes;
 use rand::Rng;
 use warp_coordinator_core::fleet::Report;
+use warp_host_core::Unrouted;
 use warp_link_core::Outgoing;
 use warp_protocol::carrier::PathKind;
 use warp_protocol::hosting::Forwarded;
 use warp_protocol::signal::ServerSignal;
 
 use super::faults::Fault;
-use super::{Place, World};
+use super::{Route, World};
 
 /// How one line treats datagrams.
 #[derive(Debug, Clone, Copy)]
@@ -225,6 +226,7 @@ impl World {
             let now = self.now;
             let [engine, endpoint] = std::mem::take(&mut self.players[n].touched);
             if !engine && !endpoint {
+                self.look_at_ways_of(n);
                 self.deadlines[n] = self.deadline_of(n);
                 return;
             }
@@ -311,11 +313,12 @@ impl World {
             let Some(place) = self.outward.get(&(n, kind)).copied() else {
                 return;
             };
-            let Some(route) = self.routes.get(&place) else {
+            let routes = self.routes.get(&place.room);
+            let Some((epoch, _)) = routes.and_then(|routes| routes.get(place.slot)) else {
                 return;
             };
             let head = Forwarded {
-                epoch: route.epoch,
+                epoch,
                 slot: place.slot,
             };
             let mut framed = head.to_bytes().to_vec();
@@ -529,23 +532,22 @@ impl World {
 
     fn at_endpoint(&mut self, host: usize, framed: &Bytes) {
         let now = self.now;
-        let Some((head, inner)) = Forwarded::split(framed) else {
-            panic!("a forwarder made what is no forwarded datagram");
-        };
         // The room that the host is in now: its connection to the endpoint is of that.
-        let slot = head.slot;
-        let mut routes = self.hosts[host]
-            .rooms
-            .iter()
-            .rev()
-            .filter_map(|room| self.routes.get(&Place { room: *room, slot }));
-        let Some(route) = routes.next().filter(|route| route.epoch == head.epoch) else {
-            self.refused_routes += 1;
-            return;
+        let room = self.hosts[host].rooms.last();
+        let routes = room.and_then(|room| self.routes.get(room));
+        let found = routes.map_or(Err(Unrouted::Nobody), |routes| routes.find(framed));
+        let (Route { player, way }, inner) = match found {
+            Ok((route, inner)) => (*route, inner),
+            Err(Unrouted::Malformed) => panic!("a forwarder made what is no forwarded datagram"),
+            Err(Unrouted::Nobody | Unrouted::Stale) => {
+                self.refused_routes += 1;
+                return;
+            }
         };
-        let (n, way) = (route.player, route.way);
-        self.players[n].link(false).handle_datagram(way, inner, now);
-        self.heard.push(n);
+        self.players[player]
+            .link(false)
+            .handle_datagram(way, inner, now);
+        self.heard.push(player);
     }
 
     fn at_host_down(&mut self, host: usize, life: u32, framed: &Bytes) {

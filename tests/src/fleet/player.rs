@@ -63,9 +63,11 @@ pub(super) struct Player {
     endpoint_open: bool,
     up: Flow,
     down: Flow,
+    /// When something came last, or a way was open again; `None` before the first: the link is set up
+    /// meanwhile.
     last_arrival: Option<Instant>,
-    /// Since when no way was open at all; that time is nobody's fault.
-    pub(super) cut_since: Option<Instant>,
+    /// No way is open at all; that time is nobody's fault.
+    cut_off: bool,
     pub(super) longest_gap: Duration,
     /// Not connected since then, though it was when all was well.
     pub(super) ill_since: Option<Instant>,
@@ -82,12 +84,7 @@ pub(super) struct Player {
 }
 
 impl Player {
-    pub(super) fn new(
-        n: usize,
-        keys: &(Identity, Identity),
-        now: Instant,
-        rng: &mut StdRng,
-    ) -> Self {
+    pub(super) fn new(n: usize, keys: &(Identity, Identity), rng: &mut StdRng) -> Self {
         let config = LinkConfig::default();
         let engine = Link::client(config.clone(), &keys.0, keys.1.public_key(), rng.random())
             .expect("a configuration that is allowed");
@@ -119,8 +116,8 @@ impl Player {
             endpoint_open: false,
             up: Flow::default(),
             down: Flow::default(),
-            last_arrival: Some(now),
-            cut_since: None,
+            last_arrival: None,
+            cut_off: false,
             longest_gap: Duration::ZERO,
             ill_since: None,
             moves: 0,
@@ -269,12 +266,25 @@ impl Player {
     }
 
     fn arrived_at(&mut self, now: Instant) {
-        let since = self.last_arrival.replace(now);
-        // A time without any way does not count, nor what came of it.
-        if let Some(since) = since
-            && self.cut_since.is_none()
+        self.note_pause(now);
+        self.last_arrival = Some(now);
+    }
+
+    /// How long nothing has come, if something could.
+    fn note_pause(&mut self, now: Instant) {
+        if let Some(since) = self.last_arrival
+            && !self.cut_off
         {
             self.longest_gap = self.longest_gap.max(now - since);
+        }
+    }
+
+    /// Whether some way is open just now.
+    pub(super) fn has_a_way(&mut self, open: bool, now: Instant) {
+        if open == self.cut_off {
+            self.note_pause(now);
+            self.last_arrival = self.last_arrival.map(|_| now);
+            self.cut_off = !open;
         }
     }
 

@@ -22,6 +22,7 @@ use parking_lot::Mutex;
 use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
+use warp_host_core::{Routes, Unrouted};
 use warp_link::peer::PeerConfig;
 use warp_link::{Carrier, CarrierFeed, CarrierReceiver, CarrierSender, CloseReason, SendRefused};
 use warp_link_core::Holder;
@@ -36,10 +37,6 @@ use warp_protocol::signal::{ClientSignal, ServerSignal};
 use crate::config::{AttachRefused, CertifiedDevice, GrantRefused, SIGNALS, SignalPort};
 use crate::endpoint::{Endpoint, Shared, unix_now};
 use crate::session::Session;
-
-/// Routes of one host at most; as many members as a host may offer to carry, twice, because an old
-/// route may stay a moment beside the new one.
-const MAX_ROUTES: usize = 2 * warp_protocol::hosting::MAX_MEMBERS as usize;
 
 /// Datagrams of a host that are sorted with one look at its routes.
 const BATCH: usize = 32;
@@ -159,7 +156,7 @@ pub(crate) struct Host {
     stop: CancellationToken,
     owner: Arc<Shared>,
     uplink: Arc<Uplink>,
-    routes: Mutex<HashMap<u32, Routed>>,
+    routes: Mutex<Routes<Routed>>,
     /// Carriers so far; numbers them.
     carriers: AtomicU64,
     brought: Brought,
@@ -182,7 +179,7 @@ impl Hosts {
         let hosts: Vec<Arc<Host>> = self.by_room.lock().values().cloned().collect();
         for host in hosts {
             let mut routes = host.routes.lock();
-            routes.retain(|_, routed| routed.route.session_id != session_id);
+            routes.retain(|routed| routed.route.session_id != session_id);
         }
     }
 }
@@ -224,7 +221,7 @@ impl Host {
         if let Some((_, older)) = older {
             older.close();
         }
-        for routed in self.routes.lock().values_mut() {
+        for routed in self.routes.lock().iter_mut() {
             routed.connect(&self.uplink);
         }
         tracing::info!(host = self.id, "host connected");
@@ -254,26 +251,27 @@ impl Host {
     }
 
     /// Gives one datagram to the link that it is for.
-    fn sort(&self, routes: &HashMap<u32, Routed>, datagram: Bytes) {
+    fn sort(&self, routes: &Routes<Routed>, datagram: Bytes) {
         let brought = &self.brought;
-        let counter = match Forwarded::split(&datagram) {
-            None => &brought.malformed,
-            Some((head, inner)) => match routes.get(&head.slot) {
-                Some(routed) if routed.route.epoch != head.epoch => &brought.stale,
-                Some(Routed {
+        let counter = match routes.find(&datagram) {
+            Err(Unrouted::Malformed) => &brought.malformed,
+            Err(Unrouted::Stale) => &brought.stale,
+            Ok((
+                Routed {
                     feed: Some(feed), ..
-                }) => {
-                    let bytes = inner.len() as u64;
-                    if feed.deliver(datagram.slice(FORWARD_LEN..)) {
-                        brought.up_bytes.fetch_add(bytes, Ordering::Relaxed);
-                        &brought.up
-                    } else {
-                        // Another host has taken over that way of the session.
-                        &brought.unrouted
-                    }
+                },
+                inner,
+            )) => {
+                let bytes = inner.len() as u64;
+                if feed.deliver(datagram.slice(FORWARD_LEN..)) {
+                    brought.up_bytes.fetch_add(bytes, Ordering::Relaxed);
+                    &brought.up
+                } else {
+                    // Another host has taken over that way of the session.
+                    &brought.unrouted
                 }
-                _ => &brought.unrouted,
-            },
+            }
+            Ok(_) | Err(Unrouted::Nobody) => &brought.unrouted,
         };
         counter.fetch_add(1, Ordering::Relaxed);
     }
@@ -289,7 +287,7 @@ impl Host {
             *carrier = None;
         }
         let reason = reason.unwrap_or(CloseReason::Remote);
-        for routed in routes.values_mut() {
+        for routed in routes.iter_mut() {
             if let Some(feed) = routed.feed.take() {
                 feed.end(reason);
             }
@@ -448,12 +446,11 @@ impl Endpoint {
         // any more.
         let session = shared.sessions.lock().get(&route.session_id).cloned();
         let session = session.ok_or(RouteRefused::UnknownSession)?;
-        if routes.len() >= MAX_ROUTES && !routes.contains_key(&route.slot) {
-            return Err(RouteRefused::TooManyRoutes);
-        }
         let slot = route.slot;
         let epoch = route.epoch;
-        let routed = match routes.remove(&slot) {
+        let full = |_| RouteRefused::TooManyRoutes;
+        routes.admit(slot).map_err(full)?;
+        let routed = match routes.remove(slot) {
             Some(older)
                 if Arc::ptr_eq(&older.session, &session) && older.route.way == route.way =>
             {
@@ -467,7 +464,7 @@ impl Endpoint {
                 feed: None,
             },
         };
-        let routed = routes.entry(slot).insert_entry(routed).into_mut();
+        let routed = routes.put(slot, epoch, routed).map_err(full)?;
         if host.is_connected() {
             routed.connect(&host.uplink);
         }
@@ -477,7 +474,7 @@ impl Endpoint {
     /// Takes a route away: what still comes is refused, and its carrier ends.
     pub fn unroute(&self, host: &str, slot: u32) {
         if let Some(host) = self.shared().hosts.get(host) {
-            host.routes.lock().remove(&slot);
+            host.routes.lock().remove(slot);
         }
     }
 

@@ -9,7 +9,7 @@ use warp_engine_core::config::{Config, RedundantSending};
 use warp_engine_core::event::ConsoleAnswer;
 use warp_engine_core::machine::{LinkId, Outcome};
 use warp_link::WrapCarrier;
-use warp_link_driver::LinkHandle;
+use warp_link_driver::{LinkCounters, LinkHandle};
 use warp_protocol::carrier::PathKind;
 use warp_protocol::rest::{IceServer, SessionGrant};
 use warp_protocol::zone::ZoneView;
@@ -135,7 +135,7 @@ impl Links {
         let (coordinator, outbox) = (self.coordinator.clone(), self.outbox.clone());
         match (held.session, held.granted) {
             (Some(session), _) => {
-                self.ended = add(self.ended, session.link());
+                self.ended = add(self.ended, &session.link().counters());
                 closing.spawn(async move {
                     session.close().await;
                     outbox.send(Outcome::LinkLeft { link }).await;
@@ -166,7 +166,9 @@ impl Links {
     /// Datagrams that were refused, and sent twice, over all links of this play.
     pub(crate) fn counted(&self) -> (u64, u64) {
         let sessions = self.held.values().filter_map(|held| held.session.as_ref());
-        sessions.fold(self.ended, |sum, session| add(sum, session.link()))
+        sessions.fold(self.ended, |sum, session| {
+            add(sum, &session.link().counters())
+        })
     }
 
     /// Moves the game to the standby on these links; tells of the first that moved.
@@ -247,8 +249,7 @@ impl Links {
     }
 }
 
-fn add((refused, duplicated): (u64, u64), link: &LinkHandle) -> (u64, u64) {
-    let counters = link.counters();
+fn add((refused, duplicated): (u64, u64), counters: &LinkCounters) -> (u64, u64) {
     // Of the second a part is the other side's word.
     (
         refused + counters.refused,
@@ -266,4 +267,19 @@ fn about(mut problem: Problem, zone: String) -> Problem {
         problem.subject = zone;
     }
     problem
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_count_that_the_other_side_made_up_does_not_run_over() {
+        let lie = LinkCounters {
+            refused: 2,
+            duplicated: u64::MAX,
+            ..LinkCounters::default()
+        };
+        assert_eq!(add((1, 5), &lie), (3, u64::MAX));
+    }
 }
