@@ -15,7 +15,7 @@ use std::time::Instant;
 
 use serde_json::{Value, json};
 use warp_lab::{LinkEmulator, Namespace, Profile};
-use warp_tests::digests::compare_all;
+use warp_tests::digests::{compare_all, compare_ends_before_map};
 use warp_tests::house::{House, NodePlan, Place, Plan, on_map};
 use warp_tests::process::{PATIENCE, Process};
 use warp_tests::watch::{
@@ -89,16 +89,19 @@ impl Lab {
     }
 }
 
-/// Waits until the client that lost its server at `lost` is on the map again. Its own connection was never
-/// closed: it would have had to make another one.
-fn back(node: &Process, client: &mut Process, from: usize, lost: Instant, what: &str) {
-    client.event_from(0, "reentered", LONG, |_| true);
-    let took = lost.elapsed().as_millis();
-    node.event_from(from, "reentry-done", LONG, |_| true);
-    println!("{what}: back on the map {took} ms after it");
-    ends_well_after(client, 1);
-    assert_eq!(node.events("reentry-failed"), Vec::<Value>::new());
-    assert_eq!(node.events("stopped"), Vec::<Value>::new());
+impl Lab {
+    /// Waits until the client that lost its server at `lost` is on the map again. Its own connection was
+    /// never closed: it would have had to make another one.
+    fn back(&self, node: &Process, client: &mut Process, from: usize, lost: Instant, what: &str) {
+        client.event_from(0, "reentered", LONG, |_| true);
+        let took = lost.elapsed().as_millis();
+        node.event_from(from, "reentry-done", LONG, |_| true);
+        println!("{what}: back on the map {took} ms after it");
+        ends_well_after(client, 1);
+        compare_ends_before_map(&[&*client], &self.house.server);
+        assert_eq!(node.events("reentry-failed"), Vec::<Value>::new());
+        assert_eq!(node.events("stopped"), Vec::<Value>::new());
+    }
 }
 
 #[test]
@@ -148,7 +151,7 @@ fn the_endpoint_is_killed_and_the_player_is_on_the_map_again() {
     endpoint.kill();
     endpoint.exit(PATIENCE);
     lab.house.start_endpoint();
-    back(
+    lab.back(
         &node,
         &mut client,
         from,
@@ -179,7 +182,7 @@ fn the_host_of_a_zone_dies(server: &[&str], more: &[&str], before: &str, what: &
     let (from, lost) = (node.mark(), Instant::now());
     host.kill();
     host.exit(PATIENCE);
-    back(&node, &mut client, from, lost, what);
+    lab.back(&node, &mut client, from, lost, what);
 }
 
 #[test]
