@@ -31,6 +31,7 @@
 //!   We offer no more candidates than are taken.
 //! - Behind this interface stands the crate `webrtc`; none of its types is part of the interface.
 
+mod again;
 mod channels;
 mod config;
 mod error;

@@ -1,4 +1,4 @@
-//! The host runtime of one peer connection: tokio, with five differences.
+//! The host runtime of one peer connection: tokio, with six differences.
 //!
 //! - **Flush.** The library's driver sends what it has produced, *then* handles events and messages,
 //!   then sleeps. What the handling produced (the first SCTP packet after the DTLS handshake, say)
@@ -7,6 +7,7 @@
 //!   [`NUDGE`].
 //! - **Socket buffers** are larger than the default, so that a burst does not overflow them.
 //! - **Sockets** without what the batched ones ask for, as Wine's, move one datagram at a time.
+//! - **What sets a connection up is sent more than once**, see [`super::again`].
 //! - **Tasks are counted**, so that closing can wait until they are gone, and the end of the driver
 //!   is noticed even when it panicked.
 //! - **Tasks can be ended**: the library's driver outlives the connection that is dropped and not
@@ -20,6 +21,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
+use parking_lot::Mutex;
 use tokio_util::sync::{CancellationToken, DropGuard};
 use tokio_util::task::TaskTracker;
 use webrtc::runtime::{
@@ -27,6 +29,7 @@ use webrtc::runtime::{
     TokioRuntime, UdpSockRef, UdpSocketState,
 };
 
+use super::again::Again;
 use super::config::SOCKET_BUFFER;
 use super::plain::Plain;
 
@@ -37,7 +40,9 @@ const NUDGE: Duration = Duration::from_millis(3);
 #[derive(Debug)]
 pub(super) struct CarrierRuntime {
     tokio: TokioRuntime,
-    settled: AtomicBool,
+    settled: Arc<AtomicBool>,
+    /// The UDP sockets, to send again what sets the connection up.
+    copies: Mutex<Vec<Arc<std::net::UdpSocket>>>,
     /// Whether the driver has had its extra round since it last slept.
     went_round: AtomicBool,
     driver_started: AtomicBool,
@@ -56,7 +61,8 @@ impl CarrierRuntime {
         tasks.close();
         Arc::new(Self {
             tokio: TokioRuntime,
-            settled: AtomicBool::new(false),
+            settled: Arc::default(),
+            copies: Mutex::default(),
             went_round: AtomicBool::new(false),
             driver_started: AtomicBool::new(false),
             driver_gone: CancellationToken::new(),
@@ -70,9 +76,28 @@ impl CarrierRuntime {
         self.abandoned.clone().drop_guard()
     }
 
-    /// From now on sleeps are what they say.
+    /// The channel is open: from now on sleeps are what they say, and nothing is sent again.
     pub(super) fn settle(&self) {
         self.settled.store(true, Ordering::Relaxed);
+        self.copies.lock().clear();
+    }
+
+    fn wrap_batched(&self, socket: std::net::UdpSocket) -> io::Result<Arc<dyn AsyncUdpSocket>> {
+        let state = match UdpSocketState::new(UdpSockRef::from(&socket)) {
+            Ok(state) => state,
+            Err(error) => {
+                tracing::debug!(%error, "the UDP socket moves one datagram at a time");
+                return Plain::wrap(socket);
+            }
+        };
+        // The kernel grants what it is allowed to; less is slower, not wrong.
+        let sizes = state
+            .set_recv_buffer_size(UdpSockRef::from(&socket), SOCKET_BUFFER)
+            .and_then(|()| state.set_send_buffer_size(UdpSockRef::from(&socket), SOCKET_BUFFER));
+        if let Err(error) = sizes {
+            tracing::debug!(%error, "the UDP socket keeps its default buffers");
+        }
+        self.tokio.wrap_udp_socket(socket)
     }
 }
 
@@ -96,21 +121,12 @@ impl Runtime for CarrierRuntime {
     }
 
     fn wrap_udp_socket(&self, socket: std::net::UdpSocket) -> io::Result<Arc<dyn AsyncUdpSocket>> {
-        let state = match UdpSocketState::new(UdpSockRef::from(&socket)) {
-            Ok(state) => state,
-            Err(error) => {
-                tracing::debug!(%error, "the UDP socket moves one datagram at a time");
-                return Plain::wrap(socket);
-            }
-        };
-        // The kernel grants what it is allowed to; less is slower, not wrong.
-        let sizes = state
-            .set_recv_buffer_size(UdpSockRef::from(&socket), SOCKET_BUFFER)
-            .and_then(|()| state.set_send_buffer_size(UdpSockRef::from(&socket), SOCKET_BUFFER));
-        if let Err(error) = sizes {
-            tracing::debug!(%error, "the UDP socket keeps its default buffers");
-        }
-        self.tokio.wrap_udp_socket(socket)
+        let copy = Arc::new(socket.try_clone()?);
+        let batched = self.wrap_batched(socket)?;
+        let (settled, ended) = (Arc::clone(&self.settled), self.abandoned.clone());
+        let again = Again::wrap(batched, &copy, settled, ended);
+        self.copies.lock().push(copy);
+        Ok(again)
     }
 
     fn wrap_tcp_listener(
