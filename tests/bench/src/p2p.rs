@@ -14,7 +14,7 @@ mod show;
 
 use std::time::{Duration, Instant};
 
-use anyhow::{Context as _, Result};
+use anyhow::{Context as _, Result, bail};
 use rustix::time::{ClockId, clock_gettime};
 use serde::Serialize;
 use tokio::runtime::Handle;
@@ -46,6 +46,9 @@ pub(crate) struct Args {
     /// For the program itself: memory per end of a stack with so many peers, in a process of its own.
     #[arg(long, hide = true, value_names = ["STACK", "PEERS"], num_args = 2)]
     memory_of: Option<Vec<String>>,
+    /// For the program itself: milliseconds of so many set-ups of a stack, in a process of its own.
+    #[arg(long, hide = true, value_names = ["STACK", "SET-UPS"], num_args = 2)]
+    set_ups_of: Option<Vec<String>>,
 }
 
 /// What can be measured by itself.
@@ -65,6 +68,8 @@ pub(crate) struct Outcome {
     seconds_per_figure: u64,
     rounds: u64,
     set_up: Vec<Times>,
+    /// The same while one datagram in twenty is lost, each way.
+    set_up_under_loss: Vec<Times>,
     round_trips: Vec<RoundTrips>,
     short_messages: Vec<Flood>,
     bulk: Vec<Bulk>,
@@ -145,6 +150,19 @@ pub(crate) fn run(args: &Args) -> Result<Outcome> {
         println!("{kib}");
         return Ok(Outcome::default());
     }
+    if let Some([stack, times]) = args.set_ups_of.as_deref() {
+        let times = times.parse()?;
+        let taken = runtime.block_on(async {
+            match stack.as_str() {
+                Rival::NAME => times_of_set_ups::<Rival>(times).await,
+                _ => times_of_set_ups::<Ours>(times).await,
+            }
+        })?;
+        for time in taken {
+            println!("{}", time.as_micros());
+        }
+        return Ok(Outcome::default());
+    }
     let outcome = runtime.block_on(Box::pin(measure(args)))?;
     show::show(&outcome);
     Ok(outcome)
@@ -169,6 +187,15 @@ async fn measure(args: &Args) -> Result<Outcome> {
             set_ups::<Rival>(setups).await?,
             set_ups::<Ours>(setups).await?,
         ];
+        match warp_lab::available() {
+            Ok(()) => {
+                for over in [Rival::NAME, Ours::NAME] {
+                    let times = set_ups_under_loss(over, setups * 5)?;
+                    outcome.set_up_under_loss.push(times);
+                }
+            }
+            Err(why) => println!("SKIPPED: set-up under loss: {why}"),
+        }
     }
     if wanted(Part::RoundTrips) {
         for hertz in [50, 1000] {
@@ -202,6 +229,14 @@ async fn measure(args: &Args) -> Result<Outcome> {
 
 /// From the first socket of the offerer to open channels on both sides.
 async fn set_ups<S: Stack>(times: usize) -> Result<Times> {
+    let taken = times_of_set_ups::<S>(times).await?;
+    Ok(Times {
+        over: S::NAME,
+        ms: Spread::of(&taken),
+    })
+}
+
+async fn times_of_set_ups<S: Stack>(times: usize) -> Result<Vec<Duration>> {
     let mut taken = Vec::new();
     for _ in 0..times {
         let begun = Instant::now();
@@ -209,8 +244,31 @@ async fn set_ups<S: Stack>(times: usize) -> Result<Times> {
         taken.push(begun.elapsed());
         stack.close().await;
     }
+    Ok(taken)
+}
+
+/// In a network namespace whose loopback loses datagrams, by a process of its own.
+fn set_ups_under_loss(over: &'static str, times: usize) -> Result<Times> {
+    let namespace = warp_lab::Namespace::new("lossy")?;
+    let _lossy = namespace.drop_incoming("meta l4proto udp numgen random mod 100 < 5")?;
+    let asked = namespace
+        .command(std::env::current_exe()?)
+        .args(["p2p", "--set-ups-of", over, &times.to_string()])
+        .output()?;
+    let said = String::from_utf8(asked.stdout)?;
+    let taken: Vec<Duration> = said
+        .lines()
+        .filter_map(|line| line.parse().ok().map(Duration::from_micros))
+        .collect();
+    if taken.len() != times {
+        let why = String::from_utf8_lossy(&asked.stderr);
+        bail!(
+            "{over} set up {} connections of {times}: {why}",
+            taken.len()
+        );
+    }
     Ok(Times {
-        over: S::NAME,
+        over,
         ms: Spread::of(&taken),
     })
 }

@@ -16,6 +16,9 @@ pub(super) fn show(outcome: &Outcome) {
     for times in &outcome.set_up {
         row(&format!("set-up, {}", times.over), &times.ms);
     }
+    for times in &outcome.set_up_under_loss {
+        row(&format!("set-up, 5 % lost, {}", times.over), &times.ms);
+    }
     for trips in &outcome.round_trips {
         row(&format!("{} at {} Hz", trips.over, trips.hertz), &trips.ms);
     }
