@@ -21,6 +21,7 @@ const BY_HAND: &[&str] = &[
     "coordinator.proxy",
     "hosting.upload_mbps",
     "hosting.only_on_network",
+    "updates.channel",
 ];
 
 /// Which server it is.

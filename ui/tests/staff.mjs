@@ -134,6 +134,7 @@ const DEFAULTS = {
   "hosting.upload_mbps": 10,
   "hosting.not_while_playing": false,
   "hosting.only_on_network": "",
+  "updates.channel": "stable",
   "logging.level": "warn",
   "p2p.metrics_interval_ms": 5000,
 };

@@ -53,6 +53,9 @@ export const GROUPS = {
     "hosting.not_while_playing": flag,
     "hosting.only_on_network": { kind: "text", empty: true },
   },
+  updates: {
+    "updates.channel": { kind: "choice", choices: ["stable", "canary"] },
+  },
   log: {
     "logging.level": { kind: "choice", choices: ["error", "warn", "info", "debug", "trace"] },
     "p2p.metrics_interval_ms": number(1000, 60_000, "ms"),

@@ -175,7 +175,7 @@ export const pages: PageTexts = {
   },
   settings: {
     file: "Kept in",
-    groups: { server: "Server", paths: "Paths", game: "Game", hosting: "Hosting", log: "Log" },
+    groups: { server: "Server", paths: "Paths", game: "Game", hosting: "Hosting", updates: "Updates", log: "Log" },
     keys: {
       "coordinator.rest_api_url": { name: "Server address", hint: "As your server's operator gives it, https://host/api/v1." },
       "coordinator.proxy": { name: "Proxy", hint: "system, none, or http://host:port." },
@@ -202,10 +202,13 @@ export const pages: PageTexts = {
       "hosting.upload_mbps": { name: "Upload to give", hint: "Less than your line has." },
       "hosting.not_while_playing": { name: "No new players while you play", hint: "Those that are there stay." },
       "hosting.only_on_network": { name: "Only on this network", hint: "For instance 192.168.1.0/24; empty: anywhere." },
+      "updates.channel": { name: "Versions", hint: "The early ones come first, and may have more faults." },
       "logging.level": { name: "Log from", hint: "Less is quieter, more helps to find a fault." },
       "p2p.metrics_interval_ms": { name: "Numbers while nobody looks", hint: "Time between two tellings in the background." },
     },
     choices: {
+      stable: "For everybody",
+      canary: "Early",
       auto: "When packets are lost",
       always: "Always",
       off: "Never",

@@ -175,7 +175,7 @@ export const pages: PageTexts = {
   },
   settings: {
     file: "Guardado en",
-    groups: { server: "Servidor", paths: "Caminos", game: "Juego", hosting: "Alojamiento", log: "Registro" },
+    groups: { server: "Servidor", paths: "Caminos", game: "Juego", hosting: "Alojamiento", updates: "Actualizaciones", log: "Registro" },
     keys: {
       "coordinator.rest_api_url": { name: "Dirección del servidor", hint: "Como la da el operador del servidor, https://host/api/v1." },
       "coordinator.proxy": { name: "Proxy", hint: "system, none o http://host:puerto." },
@@ -202,10 +202,13 @@ export const pages: PageTexts = {
       "hosting.upload_mbps": { name: "Subida que cedes", hint: "Menos de la que tiene tu línea." },
       "hosting.not_while_playing": { name: "Sin jugadores nuevos mientras juegas", hint: "Los que están se quedan." },
       "hosting.only_on_network": { name: "Solo en esta red", hint: "Por ejemplo 192.168.1.0/24; vacío: en cualquiera." },
+      "updates.channel": { name: "Versiones", hint: "Las tempranas llegan antes y pueden tener más fallos." },
       "logging.level": { name: "Registrar desde", hint: "Menos es más tranquilo, más ayuda a hallar un fallo." },
       "p2p.metrics_interval_ms": { name: "Números sin nadie mirando", hint: "Tiempo entre dos avisos en segundo plano." },
     },
     choices: {
+      stable: "Para todos",
+      canary: "Tempranas",
       auto: "Cuando hay pérdida",
       always: "Siempre",
       off: "Nunca",

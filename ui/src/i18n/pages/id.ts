@@ -170,7 +170,7 @@ export const pages: PageTexts = {
   },
   settings: {
     file: "Disimpan di",
-    groups: { server: "Server", paths: "Jalur", game: "Permainan", hosting: "Hosting", log: "Log" },
+    groups: { server: "Server", paths: "Jalur", game: "Permainan", hosting: "Hosting", updates: "Pembaruan", log: "Log" },
     keys: {
       "coordinator.rest_api_url": { name: "Alamat server", hint: "Seperti diberikan operator server, https://host/api/v1." },
       "coordinator.proxy": { name: "Proxy", hint: "system, none, atau http://host:port." },
@@ -197,10 +197,13 @@ export const pages: PageTexts = {
       "hosting.upload_mbps": { name: "Unggahan yang diberikan", hint: "Kurang dari yang dimiliki jalur Anda." },
       "hosting.not_while_playing": { name: "Tanpa pemain baru saat Anda bermain", hint: "Yang sudah ada tetap." },
       "hosting.only_on_network": { name: "Hanya di jaringan ini", hint: "Misalnya 192.168.1.0/24; kosong: di mana saja." },
+      "updates.channel": { name: "Versi", hint: "Versi awal datang lebih dulu, dan bisa lebih banyak masalah." },
       "logging.level": { name: "Catat mulai", hint: "Sedikit lebih tenang, banyak membantu menemukan masalah." },
       "p2p.metrics_interval_ms": { name: "Angka saat tidak dilihat", hint: "Waktu antara dua laporan di latar belakang." },
     },
     choices: {
+      stable: "Untuk semua",
+      canary: "Awal",
       auto: "Saat paket hilang",
       always: "Selalu",
       off: "Tidak pernah",

@@ -175,7 +175,7 @@ export const pages: PageTexts = {
   },
   settings: {
     file: "Guardado em",
-    groups: { server: "Servidor", paths: "Caminhos", game: "Jogo", hosting: "Hospedagem", log: "Registro" },
+    groups: { server: "Servidor", paths: "Caminhos", game: "Jogo", hosting: "Hospedagem", updates: "Atualizações", log: "Registro" },
     keys: {
       "coordinator.rest_api_url": { name: "Endereço do servidor", hint: "Como o operador do servidor informa, https://host/api/v1." },
       "coordinator.proxy": { name: "Proxy", hint: "system, none ou http://host:porta." },
@@ -202,10 +202,13 @@ export const pages: PageTexts = {
       "hosting.upload_mbps": { name: "Envio a ceder", hint: "Menos do que a sua linha tem." },
       "hosting.not_while_playing": { name: "Sem novos jogadores enquanto você joga", hint: "Os que estão lá ficam." },
       "hosting.only_on_network": { name: "Só nesta rede", hint: "Por exemplo 192.168.1.0/24; vazio: em qualquer uma." },
+      "updates.channel": { name: "Versões", hint: "As antecipadas chegam antes e podem ter mais falhas." },
       "logging.level": { name: "Registrar a partir de", hint: "Menos é mais quieto, mais ajuda a achar uma falha." },
       "p2p.metrics_interval_ms": { name: "Números sem ninguém olhando", hint: "Tempo entre dois avisos em segundo plano." },
     },
     choices: {
+      stable: "Para todos",
+      canary: "Antecipadas",
       auto: "Quando há perda",
       always: "Sempre",
       off: "Nunca",

@@ -170,7 +170,7 @@ export const pages: PageTexts = {
   },
   settings: {
     file: "เก็บใน",
-    groups: { server: "เซิร์ฟเวอร์", paths: "เส้นทาง", game: "เกม", hosting: "การโฮสต์", log: "บันทึก" },
+    groups: { server: "เซิร์ฟเวอร์", paths: "เส้นทาง", game: "เกม", hosting: "การโฮสต์", updates: "การอัปเดต", log: "บันทึก" },
     keys: {
       "coordinator.rest_api_url": { name: "ที่อยู่เซิร์ฟเวอร์", hint: "ตามที่ผู้ดูแลเซิร์ฟเวอร์ให้ https://host/api/v1" },
       "coordinator.proxy": { name: "พร็อกซี", hint: "system, none หรือ http://host:port" },
@@ -197,10 +197,13 @@ export const pages: PageTexts = {
       "hosting.upload_mbps": { name: "อัปโหลดที่ให้", hint: "น้อยกว่าที่สายของคุณมี" },
       "hosting.not_while_playing": { name: "ไม่รับผู้เล่นใหม่ขณะคุณเล่น", hint: "ผู้ที่อยู่แล้วยังอยู่" },
       "hosting.only_on_network": { name: "เฉพาะเครือข่ายนี้", hint: "เช่น 192.168.1.0/24 ว่าง: ที่ใดก็ได้" },
+      "updates.channel": { name: "รุ่น", hint: "รุ่นล่วงหน้ามาก่อน และอาจมีข้อผิดพลาดมากกว่า" },
       "logging.level": { name: "บันทึกตั้งแต่", hint: "น้อยเงียบกว่า มากช่วยหาข้อผิดพลาด" },
       "p2p.metrics_interval_ms": { name: "ตัวเลขเมื่อไม่มีใครดู", hint: "เวลาระหว่างการแจ้งสองครั้งในพื้นหลัง" },
     },
     choices: {
+      stable: "สำหรับทุกคน",
+      canary: "ล่วงหน้า",
       auto: "เมื่อมีการสูญหาย",
       always: "เสมอ",
       off: "ไม่เลย",
