@@ -216,7 +216,6 @@ impl Book {
 
     pub(crate) fn on_heard(&mut self, now: Instant) {
         self.heard = Some(now);
-        self.unanswered = None;
         self.leaving = None;
         if self.steady_since.is_none() {
             self.steady_since = Some(now);
@@ -234,6 +233,12 @@ impl Book {
         if self.unanswered.is_none() {
             self.unanswered = Some(now);
         }
+    }
+
+    /// The other side has heard something on this path's own carrier that was sent lately. That it is
+    /// heard itself is no answer: the path may be dead in this direction alone.
+    pub(crate) fn on_answered(&mut self) {
+        self.unanswered = None;
     }
 
     /// For a path that is lost and out of use: can it be closed without leaving data in flight?
@@ -379,7 +384,7 @@ mod tests {
     }
 
     #[test]
-    fn an_answer_that_is_overdue_makes_a_path_suspect_until_it_is_heard() {
+    fn an_answer_that_is_overdue_makes_a_path_suspect_until_it_comes() {
         let start = Instant::now();
         let label = PathLabel {
             kind: warp_protocol::carrier::PathKind::Direct,
@@ -395,6 +400,11 @@ mod tests {
         book.on_asked(start + Duration::from_millis(200));
         assert!(book.suspect(start + Duration::from_millis(300)));
         book.on_heard(start + Duration::from_millis(301));
+        assert!(
+            book.suspect(start + Duration::from_millis(302)),
+            "heard, and not answered"
+        );
+        book.on_answered();
         assert!(!book.suspect(start + Duration::from_millis(400)));
     }
 }

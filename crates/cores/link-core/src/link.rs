@@ -112,6 +112,8 @@ pub struct Outgoing {
 pub(crate) struct Carrier {
     pub(crate) up: bool,
     pub(crate) generation: u8,
+    /// The endpoint's side: the generation was heard over this carrier, and not over the one before.
+    learnt: bool,
 }
 
 /// A datagram whose label is written when it leaves: the packet, behind room for it.
@@ -198,6 +200,8 @@ impl Link {
         let mut server = ServerConfig::with_crypto(tls);
         server.transport_config(Arc::new(transport(&config, true, keys.told())?));
         server.max_incoming(1);
+        // A path's address is its label, which stays; a host could write another.
+        server.migration(false);
         let endpoint = Endpoint::new(
             Arc::new(endpoint_config(seed)?),
             Some(Arc::new(server)),
@@ -256,6 +260,8 @@ impl Link {
         }
         let carrier = self.carriers.or_default(kind);
         carrier.up = true;
+        // Labels are not sealed: what the host of before made up ends with its carrier.
+        carrier.learnt = false;
         if self.client.is_some() {
             carrier.generation = carrier.generation.wrapping_add(1);
             self.flow(kind).reopen();
@@ -370,7 +376,11 @@ impl Link {
         if self.client.is_none() && carrier == label.kind {
             // The endpoint's side learns the generation from what it hears.
             let known = self.carriers.or_default(label.kind);
-            let newest = known_or_newer(known.generation, label.generation);
+            let newest = if std::mem::replace(&mut known.learnt, true) {
+                known_or_newer(known.generation, label.generation)
+            } else {
+                label.generation
+            };
             if std::mem::replace(&mut known.generation, newest) != newest {
                 self.flow(label.kind).reopen();
             }

@@ -43,7 +43,17 @@ impl Link {
     /// A datagram of `len` bytes came over `carrier`.
     pub(crate) fn measure(&mut self, carrier: PathKind, label: Label, len: usize, now: Instant) {
         let clock = self.clock_us(now);
-        self.flow(carrier).hear(label.stamp, now, clock, len);
+        let flow = self.flow(carrier);
+        flow.hear(label.stamp, now, clock, len);
+        if flow.answered() != Some(now) {
+            return;
+        }
+        let generation = self.carriers.get(carrier).map(|known| known.generation);
+        for book in self.books.values_mut() {
+            if book.label.kind == carrier && Some(book.label.generation) == generation {
+                book.on_answered();
+            }
+        }
     }
 
     /// What is measured of a carrier.

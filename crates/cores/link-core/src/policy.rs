@@ -6,7 +6,8 @@
 //! 1. A path whose carrier is up, that QUIC has validated and that was heard lately is *usable*.
 //! 2. The first usable path takes the game at once (reason `first`).
 //! 3. When the path in use loses its carrier, or is silent for three heartbeats, or the other side
-//!    says that it hears nothing on it, the best usable path takes over. Without one the game
+//!    says that it hears nothing on it, or has not shown for three heartbeats that it does, the best
+//!    usable path takes over. Without one the game
 //!    stays where it is, the state is Reconnecting, and the streams are held.
 //! 4. A path that is better by preference takes over when it has been heard without a suspicion
 //!    for the proving time (reason `better`), unless it is measured to be worse, the path in use
@@ -197,6 +198,20 @@ impl Link {
         now.saturating_duration_since(answered.max(book.opened))
     }
 
+    /// The other side has not shown for three heartbeats that it hears us over this path.
+    fn is_unheard(&self, book: &Book, now: Instant) -> bool {
+        self.unanswered_for(book, now) >= self.config.silence()
+    }
+
+    /// That, while it hears us over another: where it hears nothing at all, no other path is better.
+    fn is_unheard_beside_another(&self, current: &Book, now: Instant) -> bool {
+        self.is_unheard(current, now)
+            && self
+                .best_other(Some(current.id), now)
+                .and_then(|id| self.books.get(&id))
+                .is_some_and(|other| !self.is_unheard(other, now))
+    }
+
     /// How long it has been dead in one direction at least.
     fn dead_for(&self, book: &Book, now: Instant) -> Duration {
         book.silent_for(now).max(self.unanswered_for(book, now))
@@ -218,7 +233,7 @@ impl Link {
             .filter(|book| Some(book.id) != except && self.usable(book, now))
             .min_by_key(|book| {
                 let kind = book.label.kind;
-                let dead = self.unanswered_for(book, now) >= self.config.silence() * 2;
+                let dead = self.is_unheard(book, now);
                 let slow = !self.is_quick_enough(kind, now);
                 let benched = self.is_benched(book, now);
                 (benched, dead, slow, book.suspect(now), self.rank(kind))
@@ -275,9 +290,10 @@ impl Link {
             return;
         };
         let deaf = self.peer_is_deaf(current, now);
+        let silent = current.silent_for(now) >= self.config.silence() || deaf;
         let reason = if !self.carrier_of(current) {
             Some(SwitchReason::CarrierClosed)
-        } else if current.silent_for(now) >= self.config.silence() || deaf {
+        } else if silent || self.is_unheard_beside_another(current, now) {
             Some(SwitchReason::Silence)
         } else {
             None
@@ -455,7 +471,11 @@ impl Link {
                 SwitchReason::Asked => {
                     self.policy.benched.insert(book.label.kind, now + bench);
                 }
-                SwitchReason::Withdrawn => book.benched_until = Some(now + bench),
+                SwitchReason::Withdrawn => {
+                    book.benched_until = Some(now + bench);
+                    // The endpoint may have let go of it already.
+                    book.reroute_until = Some(Self::reroute_after(now));
+                }
                 _ => book.reroute_until = Some(Self::reroute_after(now)),
             }
         }
