@@ -7,7 +7,7 @@ use warp_protocol::hosting::{HostView, HostsReason};
 
 use super::leases::Change;
 use super::model::{SessionRef, WAY, ZoneRules};
-use super::score::{Scored, median};
+use super::score::{Scored, lower_median};
 use super::{Fleet, FleetLimits, Host, Quality};
 
 /// Hosts within so many points of the best one are as good, when many sessions look for one.
@@ -15,6 +15,9 @@ const BAND: f64 = 20.0;
 
 /// A host over which more is lost is not chosen, percent. A game stutters well before.
 pub const MAX_LOSS: f64 = 10.0;
+
+/// Accounts that have to have measured a host before what they found counts for others.
+const VOICES: usize = 2;
 
 /// How it is chosen.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -54,9 +57,13 @@ impl Host {
     }
 
     pub(super) fn scored(&self, further: u32) -> Scored {
+        self.scored_as(&self.quality, further)
+    }
+
+    fn scored_as(&self, quality: &Quality, further: u32) -> Scored {
         Scored {
-            latency_ms: self.quality.latency_ms,
-            loss_percent: self.quality.loss_percent,
+            latency_ms: quality.latency_ms,
+            loss_percent: quality.loss_percent,
             members: self.load().saturating_add(further),
             places: self.record.max_players,
             said: self.doubts.believed().then_some(self.record.hardware),
@@ -71,19 +78,17 @@ impl Host {
         self.is_paused() || self.load() >= self.record.max_players
     }
 
-    fn is_lossy(&self) -> bool {
-        self.quality
-            .loss_percent
-            .is_some_and(|loss| loss > MAX_LOSS)
-    }
-
     /// Whether the zone's rules let it carry anybody.
     pub(super) fn is_good_for(&self, rules: &ZoneRules) -> bool {
+        self.is_good_as(&self.quality, rules)
+    }
+
+    fn is_good_as(&self, quality: &Quality, rules: &ZoneRules) -> bool {
         let slow = |ms: f64| ms > f64::from(rules.max_latency_ms);
-        !self.is_lossy()
-            && self.scored(0).points() >= rules.min_score
+        !is_lossy(quality)
+            && self.scored_as(quality, 0).points() >= rules.min_score
             && self.record.hardware.network_speed_mbps >= rules.min_bandwidth_mbps
-            && !self.quality.latency_ms.is_some_and(slow)
+            && !quality.latency_ms.is_some_and(slow)
     }
 
     /// Whether it can take one more of this account in the zone. `second`: the session has a host.
@@ -320,8 +325,12 @@ impl Fleet {
         let place = session.ways.get(way)?.as_ref()?;
         let host = self.hosts.get(&place.host_id)?;
         let rules = self.rules(&session.who.zone_id)?;
-        let fit = host.is_good_for(rules);
-        let points = host.scored(0).points();
+        // What one account alone measured counts for that account's sessions.
+        let own = (place.sample).filter(|sample| sample.at + self.limits.measured > now);
+        let own = own.filter(|_| host.voices < VOICES);
+        let quality = own.map_or(host.quality, |sample| sample.quality.or(host.quality));
+        let fit = host.is_good_as(&quality, rules);
+        let points = host.scored_as(&quality, 0).points();
         let believed = host.doubts.believed();
         let enough = points + self.limits.margin;
         let stays = fit
@@ -343,7 +352,7 @@ impl Fleet {
         Some(Looked {
             host_id: place.host_id.clone(),
             // Better a bad host than none, where nothing else may carry.
-            lossy: host.is_lossy() && (rules.fallback || better.is_some()),
+            lossy: is_lossy(&quality) && (rules.fallback || better.is_some()),
             better,
         })
     }
@@ -358,15 +367,26 @@ impl Fleet {
             let place = session.ways.iter().flatten();
             let place = place.into_iter().find(|place| place.host_id == host_id)?;
             let sample = place.sample?;
-            (sample.at + limits.measured > now).then_some(sample.quality)
+            let fresh = sample.at + limits.measured > now;
+            fresh.then_some((session.who.account, sample.quality))
         });
-        let samples: Vec<Quality> = samples.collect();
-        let measured =
-            |of: fn(&Quality) -> Option<f64>| median(samples.iter().filter_map(of).collect());
+        let mut voices: BTreeMap<i64, Vec<Quality>> = BTreeMap::new();
+        for (account, quality) in samples {
+            voices.entry(account).or_default().push(quality);
+        }
+        // However many sessions an account has, it has one voice, and one account alone says nothing of a
+        // host to others.
+        let several = voices.len() >= VOICES;
+        let measured = |of: fn(&Quality) -> Option<f64>| {
+            let of_one = |own: &Vec<Quality>| lower_median(own.iter().filter_map(of).collect());
+            let known: Vec<f64> = voices.values().filter_map(of_one).collect();
+            lower_median(known).filter(|_| several)
+        };
         let latency_ms = measured(|quality| quality.latency_ms);
         let loss_percent = measured(|quality| quality.loss_percent);
         if let Some(host) = self.hosts.get_mut(host_id) {
             host.doubts.pass(now);
+            host.voices = voices.len();
             let found = &mut host.found;
             found.latency_ms = latency_ms.or(found.latency_ms);
             found.loss_percent = loss_percent.or(found.loss_percent);
@@ -385,6 +405,10 @@ impl Fleet {
             };
         }
     }
+}
+
+fn is_lossy(quality: &Quality) -> bool {
+    quality.loss_percent.is_some_and(|loss| loss > MAX_LOSS)
 }
 
 /// As it would be with one more member.

@@ -184,14 +184,17 @@ fn against(said: f64, found: Option<(f64, Duration)>, margin: f64, span: Duratio
     }
 }
 
-/// The lowest that anybody measured, and when two accounts had: the time of the last measurement but
-/// one. None where fewer than two measured.
+/// The lowest that anybody measured, of three accounts and more the lowest but one, so that one alone
+/// cannot vouch for a host; and when two accounts had: the time of the last measurement but one. None
+/// where fewer than two measured.
 fn best_of(measured: &[Sample], of: fn(&Quality) -> Option<f64>) -> Option<(f64, Duration)> {
     let known = || {
         let known = measured.iter();
         known.filter_map(|sample| Some((of(&sample.quality)?, sample.at)))
     };
-    let lowest = known().map(|(found, _)| found).min_by(f64::total_cmp)?;
+    let mut found: Vec<f64> = known().map(|(found, _)| found).collect();
+    found.sort_by(f64::total_cmp);
+    let lowest = *found.get(usize::from(found.len() >= 3))?;
     let times = newest_first(known().map(|(_, at)| at));
     Some((lowest, *times.get(1)?))
 }

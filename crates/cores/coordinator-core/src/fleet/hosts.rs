@@ -43,6 +43,7 @@ impl Host {
             tampered: false,
             forgiven: None,
             quality: Quality::default(),
+            voices: 0,
             measured: BTreeMap::new(),
             found: Quality::default(),
             doubts: Doubts::default(),

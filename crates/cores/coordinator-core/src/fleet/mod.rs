@@ -109,6 +109,8 @@ struct Host {
     /// When a new start last ended its being shunned.
     forgiven: Option<Duration>,
     quality: Quality,
+    /// Accounts whose members measured it of late.
+    voices: usize,
     /// What each account's members measured of late.
     measured: BTreeMap<i64, Sample>,
     /// What members measured last, the middle of it.
@@ -121,6 +123,16 @@ struct Host {
 struct Quality {
     latency_ms: Option<f64>,
     loss_percent: Option<f64>,
+}
+
+impl Quality {
+    /// What is not known of it is as in `other`.
+    fn or(self, other: Self) -> Self {
+        Self {
+            latency_ms: self.latency_ms.or(other.latency_ms),
+            loss_percent: self.loss_percent.or(other.loss_percent),
+        }
+    }
 }
 
 #[derive(Debug)]

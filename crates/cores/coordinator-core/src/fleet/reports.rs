@@ -46,12 +46,12 @@ impl Fleet {
             }
             HostVerdict::Unreachable | HostVerdict::Silent | HostVerdict::Tampering => {
                 let again = std::mem::replace(&mut place.bad, true);
-                if report.verdict == HostVerdict::Tampering
-                    && let Some(host) = self.hosts.get_mut(&report.host_id)
-                {
-                    host.tampered = true;
-                }
                 if again || self.may_report(now, account) {
+                    if report.verdict == HostVerdict::Tampering
+                        && let Some(host) = self.hosts.get_mut(&report.host_id)
+                    {
+                        host.tampered = true;
+                    }
                     self.found_bad(now, session_id, account, &report.host_id);
                 } else {
                     // Not heard, so that it is asked again when the account may report again.

@@ -68,6 +68,12 @@ impl Scored {
     }
 }
 
+/// The middle of some numbers, of an even count the lower one: of two, the one that is no worse.
+pub(super) fn lower_median(mut numbers: Vec<f64>) -> Option<f64> {
+    numbers.sort_by(f64::total_cmp);
+    numbers.get(numbers.len().checked_sub(1)? / 2).copied()
+}
+
 /// The middle of some numbers.
 pub(super) fn median(mut numbers: Vec<f64>) -> Option<f64> {
     numbers.sort_by(f64::total_cmp);

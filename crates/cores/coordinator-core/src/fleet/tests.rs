@@ -971,3 +971,65 @@ fn a_host_that_tampered_is_not_forgiven_for_a_new_start() {
     fleet.handle_timeout(at(2.0));
     assert!(fleet.available().iter().all(|host| host.host_id != "a"));
 }
+
+#[test]
+fn one_account_has_one_voice_and_none_alone() {
+    let mut fleet = fleet(&[("a", 10.0, 20), ("b", 20.0, 20)]);
+    let good = |fleet: &mut Fleet, name: &str, loss: f64| {
+        let offers = fleet.assigned(name);
+        let offer = offers.iter().find(|offer| offer.host_id == "a");
+        let report = Report {
+            host_id: "a".into(),
+            epoch: offer.unwrap().epoch,
+            verdict: HostVerdict::Good,
+            rtt_ms: Some(12.0),
+            loss_percent: Some(loss),
+        };
+        fleet.report(at(2.0), name, &report);
+    };
+    for number in 0..5 {
+        let name = format!("liar{number}");
+        fleet.join(at(1.0), session(&name, 10));
+        good(&mut fleet, &name, 100.0);
+    }
+    assert_eq!(
+        fleet.best(ZONE, 12).unwrap().host_id,
+        "a",
+        "nobody else says so"
+    );
+    fleet.join(at(1.0), session("s", 11));
+    good(&mut fleet, "s", 0.0);
+    let view = fleet.host("a").unwrap();
+    assert_eq!(view.packet_loss_percent, Some(0.0), "word against word");
+    assert_eq!(fleet.best(ZONE, 12).unwrap().host_id, "a");
+    // A third one who finds the same as the liar decides it.
+    fleet.join(at(1.0), session("t", 12));
+    good(&mut fleet, "t", 60.0);
+    assert_eq!(fleet.best(ZONE, 13).unwrap().host_id, "b");
+}
+
+#[test]
+fn who_alone_finds_a_host_lossy_is_moved_and_nobody_else() {
+    let mut fleet = fleet(&[("a", 10.0, 20), ("b", 20.0, 20)]);
+    for (name, account) in [("s", 9), ("quiet", 10)] {
+        fleet.join(at(1.0), session(name, account));
+    }
+    for step in 1..=5 {
+        let now = 5.0 * f64::from(step);
+        let offers = fleet.assigned("s");
+        let Some(offer) = offers.iter().find(|offer| offer.host_id == "a") else {
+            break;
+        };
+        let report = Report {
+            host_id: "a".into(),
+            epoch: offer.epoch,
+            verdict: HostVerdict::Good,
+            rtt_ms: Some(12.0),
+            loss_percent: Some(40.0),
+        };
+        fleet.report(at(now), "s", &report);
+        pass(&mut fleet, now, now + 5.0, &[("a", 10.0), ("b", 20.0)]);
+    }
+    assert_eq!(names(&fleet, "s"), ["b"]);
+    assert_eq!(names(&fleet, "quiet"), ["a", "b"]);
+}
