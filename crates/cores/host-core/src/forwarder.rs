@@ -15,7 +15,7 @@
 //! may be used. The buckets hold a quarter of a second, and at least two of the largest datagrams for
 //! each member.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, VecDeque};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -35,6 +35,10 @@ const MAX_WIRE: f64 = (MAX_FORWARDED + WIRE_OVERHEAD) as f64;
 const UPLOAD_DEPTH: f64 = 0.25;
 /// A member is reported at most this often.
 pub const REPORT_EVERY: Duration = Duration::from_secs(5);
+
+/// How long the coordinator has to name the members of a host whose signaling socket was opened: it does
+/// so at once.
+pub const RECOUNT: Duration = Duration::from_secs(5);
 
 /// Limits of a forwarder.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -119,6 +123,8 @@ struct Served {
     epoch: u32,
     slot: u32,
     zone: String,
+    /// The coordinator has named it since the signaling socket was opened.
+    named: bool,
     datagrams: Bucket,
     bytes: Bucket,
     /// Its share of the upload.
@@ -138,6 +144,10 @@ pub struct Forwarder {
     slots: HashMap<u32, Arc<str>>,
     upload: Bucket,
     totals: Totals,
+    /// When those go that have not been named again.
+    recount: Option<Instant>,
+    /// Went without a word; as many as there were members.
+    gone: VecDeque<Arc<str>>,
 }
 
 impl Forwarder {
@@ -150,6 +160,8 @@ impl Forwarder {
             members: HashMap::new(),
             slots: HashMap::new(),
             totals: Totals::default(),
+            recount: None,
+            gone: VecDeque::new(),
         }
     }
 
@@ -164,12 +176,14 @@ impl Forwarder {
     /// [`ServeRefused`]; nothing has changed then.
     pub fn serve(&mut self, now: Instant, member: &Member) -> Result<(), ServeRefused> {
         let peer_id: Arc<str> = member.peer_id.as_str().into();
-        if let Some(holder) = self.slots.get(&member.slot)
-            && *holder != peer_id
+        if let Some(holder) = self.slots.get(&member.slot).cloned()
+            && holder != peer_id
+            && !self.let_go(now, |other| *other == holder)
         {
             return Err(ServeRefused::SlotTaken);
         }
         if let Some(served) = self.members.get_mut(&peer_id) {
+            served.named = true;
             self.slots.remove(&served.slot);
             served.epoch = member.epoch;
             served.slot = member.slot;
@@ -177,7 +191,7 @@ impl Forwarder {
             self.slots.insert(member.slot, peer_id);
             return Ok(());
         }
-        if self.members.len() >= self.config.max_members {
+        if self.members.len() >= self.config.max_members && !self.let_go(now, |_| true) {
             return Err(ServeRefused::Full);
         }
         let per_second = |rate: u32| Bucket::full(rate.into(), rate.into(), now);
@@ -185,6 +199,7 @@ impl Forwarder {
             epoch: member.epoch,
             slot: member.slot,
             zone: member.zone_id.clone(),
+            named: true,
             datagrams: per_second(self.config.datagrams_per_second),
             bytes: per_second(self.config.bytes_per_second),
             share: Bucket::empty(0.0, 0.0, now),
@@ -206,6 +221,41 @@ impl Forwarder {
         };
         self.slots.remove(&served.slot);
         self.divide(now);
+        true
+    }
+
+    /// The signaling socket is open again: the coordinator names all members now. What it said while
+    /// there was none, or one that was dead, was not heard, and whoever went meanwhile would keep its
+    /// place for ever.
+    pub fn on_signaling(&mut self, now: Instant) {
+        for served in self.members.values_mut() {
+            served.named = false;
+        }
+        self.recount = Some(now + RECOUNT);
+    }
+
+    /// Somebody who is carried no longer, because it was not named again in time or another needs its
+    /// place.
+    pub fn poll_gone(&mut self, now: Instant) -> Option<Arc<str>> {
+        if self.recount.is_some_and(|at| now >= at) {
+            while self.let_go(now, |_| true) {}
+            self.recount = None;
+        }
+        self.gone.pop_front()
+    }
+
+    /// Lets go of one that `which` fits and that was not named again; false: there is none.
+    fn let_go(&mut self, now: Instant, which: impl Fn(&Arc<str>) -> bool) -> bool {
+        if self.recount.is_none() {
+            return false;
+        }
+        let mut members = self.members.iter();
+        let found = members.find(|(peer_id, served)| !served.named && which(peer_id));
+        let Some(peer_id) = found.map(|(peer_id, _)| Arc::clone(peer_id)) else {
+            return false;
+        };
+        self.unserve(now, &peer_id);
+        self.gone.push_back(peer_id);
         true
     }
 

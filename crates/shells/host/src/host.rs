@@ -435,6 +435,12 @@ impl Host {
         let now = Instant::now();
         let signal = match event {
             SeatEvent::Lost => return self.life.on_place_lost(now, chance()),
+            SeatEvent::Open => {
+                if let Some(place) = &mut self.place {
+                    place.members.on_signaling();
+                }
+                return;
+            }
             SeatEvent::Signal(signal) => signal,
         };
         let access = Arc::clone(&self.access);
@@ -515,6 +521,9 @@ impl Host {
                 // Full: the next report tells of the next five seconds.
                 let _ = place.seat.outbox.try_send(report);
             }
+        }
+        if let Some(place) = &mut self.place {
+            place.members.look();
         }
         let allowed = self.keep_to_policies();
         let mut view = self.told.borrow().clone();

@@ -80,9 +80,26 @@ impl Members {
         }
     }
 
+    /// The signaling socket is open again, and the coordinator names all members now.
+    pub(crate) fn on_signaling(&mut self) {
+        self.plane.on_signaling();
+    }
+
+    /// Ends those whom the plane let go.
+    pub(crate) fn look(&mut self) {
+        while let Some(peer_id) = self.plane.poll_gone() {
+            tracing::debug!(peer = &*peer_id, "a member went unheard");
+            if let Some(served) = self.served.remove(&*peer_id) {
+                served.stop.cancel();
+            }
+        }
+    }
+
     /// Carries a member from now on, or under another epoch.
     pub(crate) fn serve(&mut self, member: Member, outbox: mpsc::Sender<ClientSignal>) {
-        if let Err(refused) = self.plane.serve(&member) {
+        let taken = self.plane.serve(&member);
+        self.look();
+        if let Err(refused) = taken {
             tracing::warn!(session = member.session_id, %refused, "a member was not taken");
             return;
         }

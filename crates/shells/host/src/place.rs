@@ -94,8 +94,8 @@ pub(crate) fn read_policy(trust: &Trust, signed: &SignedPolicy) -> Result<ZonePo
 /// Checks a grant's policies and endpoint; gives the policies.
 ///
 /// # Errors
-/// A policy or the endpoint's certificate is not believed, or no policy lets this host forward to that
-/// endpoint.
+/// A policy or the endpoint's certificate is not believed, or no policy names that endpoint. That P2P is
+/// switched off just now is none: the place stays, nobody is carried, and the next policy may allow it.
 pub(crate) fn check_grant(trust: &Trust, grant: &HostGrant, now: u64) -> Result<Policies, Problem> {
     let refused = |reason: RefusedReason| {
         Problem::new(reason.problem(), "endpoint").with_detail(reason.name())
@@ -110,7 +110,7 @@ pub(crate) fn check_grant(trust: &Trust, grant: &HostGrant, now: u64) -> Result<
         policies.take(read_policy(trust, signed)?);
     }
     match policies.refusal(&grant.endpoint_key, now) {
-        None => Ok(policies),
+        None | Some(PolicyRefused::NoPeers) => Ok(policies),
         Some(refused) => Err(not_allowed(refused)),
     }
 }
@@ -242,7 +242,7 @@ mod tests {
         assert_eq!(elsewhere.detail.as_deref(), Some("policy-other-endpoint"));
         let closed = vec![policy(&coordinator, key, false)];
         let closed = grant(&coordinator, &endpoint, closed);
-        assert_eq!(code(&closed), ProblemCode::ZoneClosed);
+        assert_eq!(check(&closed), Ok(()), "it may be switched on again");
         let none = grant(&coordinator, &endpoint, Vec::new());
         assert_eq!(code(&none), ProblemCode::UnknownZone);
         let late = check_grant(&trust, &grant(&coordinator, &endpoint, good), NOW + 100);

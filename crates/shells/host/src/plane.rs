@@ -93,6 +93,21 @@ impl Plane {
         inner.forwarder.serve(Instant::now(), member)
     }
 
+    /// The signaling socket is open again, see [`warp_host_core::Forwarder::on_signaling`].
+    pub(crate) fn on_signaling(&self) {
+        self.inner.lock().forwarder.on_signaling(Instant::now());
+    }
+
+    /// Somebody who is carried no longer; its carrier is closed.
+    pub(crate) fn poll_gone(&self) -> Option<Arc<str>> {
+        let mut inner = self.inner.lock();
+        let peer_id = inner.forwarder.poll_gone(Instant::now())?;
+        if let Some((_, carrier)) = inner.members.remove(&*peer_id) {
+            carrier.close();
+        }
+        Some(peer_id)
+    }
+
     /// Carries a member no longer, and closes its carrier.
     pub fn unserve(&self, peer_id: &str) {
         let mut inner = self.inner.lock();

@@ -32,6 +32,8 @@ const QUIET: Duration = Duration::from_secs(45);
 /// What a seat tells.
 #[derive(Debug)]
 pub(crate) enum SeatEvent {
+    /// The signaling socket is open, again perhaps; what comes now is of it.
+    Open,
     /// A message.
     Signal(ServerSignal),
     /// The coordinator does not know the place any more.
@@ -94,6 +96,9 @@ impl Work {
                     wait = FIRST_WAIT;
                     while self.said.try_recv().is_ok() {}
                     self.open.send_replace(true);
+                    if self.events.send(SeatEvent::Open).await.is_err() {
+                        return;
+                    }
                     let why = tokio::select! {
                         why = self.sit(&mut socket) => why,
                         () = changed(&mut network) => "the network is another one",

@@ -244,3 +244,36 @@ proptest! {
         prop_assert_eq!(counted + others, given);
     }
 }
+
+#[test]
+fn who_is_not_named_again_after_a_break_goes_and_makes_room() {
+    let (mut forwarder, start) = forwarder(ForwarderConfig {
+        max_members: 2,
+        ..ForwarderConfig::default()
+    });
+    for (number, name) in ["anna", "bert"].into_iter().enumerate() {
+        let member = member(name, 1, number as u32);
+        forwarder.serve(start, &member).unwrap();
+    }
+    let full = forwarder.serve(start, &member("cora", 1, 7));
+    assert_eq!(full, Err(ServeRefused::Full));
+    forwarder.on_signaling(start);
+    forwarder.serve(start, &member("anna", 1, 0)).unwrap();
+    // Bert went while nobody could tell: its place is needed.
+    forwarder.serve(start, &member("cora", 1, 7)).unwrap();
+    assert_eq!(forwarder.poll_gone(start).as_deref(), Some("bert"));
+    assert_eq!(forwarder.poll_gone(start), None);
+    let full = forwarder.serve(start, &member("dora", 1, 8));
+    assert_eq!(full, Err(ServeRefused::Full), "both are named");
+
+    forwarder.on_signaling(start);
+    forwarder.serve(start, &member("cora", 1, 7)).unwrap();
+    assert_eq!(forwarder.poll_gone(start + RECOUNT / 2), None);
+    assert_eq!(forwarder.len(), 2, "there is time");
+    assert_eq!(
+        forwarder.poll_gone(start + RECOUNT).as_deref(),
+        Some("anna")
+    );
+    assert_eq!(forwarder.poll_gone(start + RECOUNT), None);
+    assert_eq!(forwarder.len(), 1);
+}
