@@ -151,14 +151,15 @@ pub(crate) async fn join(
             "only players' computers carry this zone, and none can just now; try again later";
         return Err(Refused::new(ProblemCode::NoHost, text).retry_after(10));
     }
-    // With the switch of all zones: what this session may use.
-    zone.p2p_enabled = hosting.is_p2p(&zone_id);
     let session_id = format!("session-{}", random_hex::<8>()?);
     let peer_id = peer_id_of(&caller.name, &random_hex::<4>()?);
     let now = SystemTime::now();
     // Each end has credentials of its own, so that a TURN server's log tells who relayed.
     let for_endpoint = ice_servers(&app, &zone, &format!("endpoint-{session_id}"), now);
     let ice_servers = ice_servers(&app, &zone, &peer_id, now);
+    // The switch of all zones may be on again while the session lasts: the endpoint answers offers then,
+    // and there is something to gather candidates with. Until then the launcher makes none.
+    let p2p = hosting.is_p2p(&zone_id);
     let new = NewSession {
         session_id: session_id.clone(),
         peer_id: peer_id.clone(),
@@ -191,6 +192,7 @@ pub(crate) async fn join(
             .end(&session_id, "its account or device was banned");
         return Err(refused);
     }
+    zone.p2p_enabled = p2p;
     let grant = SessionGrant {
         session_id,
         peer_id,
