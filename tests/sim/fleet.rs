@@ -97,6 +97,39 @@ fn a_host_that_alters_is_left_and_reported() {
     World::new(3, Plan::default(), &keys()).run(&alter);
 }
 
+/// Labels are not sealed, and what it makes up harms nobody: nor the hosts that carry its members later.
+#[test]
+fn a_host_that_relabels_has_no_host_given_up() {
+    let second = Duration::from_secs(1);
+    let relabel = [(3 * second, Fault::Relabel(0, 3 * second))];
+    let plan = Plan {
+        end: 20 * second,
+        ..Plan::default()
+    };
+    let outcome = World::new(6, plan, &keys()).run(&relabel);
+    assert_eq!(outcome.given_up, Duration::ZERO, "a host was given up");
+    let worst = outcome.gaps_ms.iter().copied().fold(0.0, f64::max);
+    assert!(worst < 1000.0, "{worst} ms");
+    assert!(
+        outcome.available + 1 >= plan.hosts,
+        "{} hosts",
+        outcome.available
+    );
+}
+
+/// The engine hears the endpoint all the time, and is not heard itself.
+#[test]
+fn a_way_that_is_dead_in_one_direction_costs_less_than_a_silent_one() {
+    let second = Duration::from_secs(1);
+    let faults: Vec<(Duration, Fault)> = (0..50)
+        .map(|player| (3 * second, Fault::OneWay(player, true, 3 * second)))
+        .collect();
+    let outcome = World::new(5, Plan::default(), &keys()).run(&faults);
+    let worst = outcome.gaps_ms.iter().copied().fold(0.0, f64::max);
+    // A packet every 200 to 300 ms, and what it takes until its answer is overdue.
+    assert!(worst < 600.0, "{worst} ms");
+}
+
 /// A quarter of the storm, on one thread: quarters run side by side.
 fn storm(quarter: u64) {
     let seeds = from_environment("WARP_SIM_SEEDS", SEEDS);
@@ -105,11 +138,17 @@ fn storm(quarter: u64) {
     let keys = keys();
     let mut outcomes: Vec<Outcome> = Vec::new();
     let mut failed: Vec<(u64, String)> = Vec::new();
+    let mut slowest = first;
     for seed in first..first + seeds {
         let faults = Fault::all(seed, &plan);
         let run = || World::new(seed, plan, &keys).run(&faults);
         match catch_unwind(AssertUnwindSafe(run)) {
-            Ok(outcome) => outcomes.push(outcome),
+            Ok(outcome) => {
+                if outcomes.iter().all(|one| one.converged_ms < outcome.converged_ms) {
+                    slowest = seed;
+                }
+                outcomes.push(outcome);
+            }
             Err(why) => {
                 let why = why.downcast_ref::<String>().cloned();
                 let why = why.unwrap_or_else(|| "a panic without words".to_owned());
@@ -134,7 +173,7 @@ fn storm(quarter: u64) {
     spread("longest pause of each player's game", gaps.collect());
     let converged = outcomes.iter().map(|one| one.converged_ms);
     spread(
-        "from the end of the troubles until all is well",
+        &format!("from the end of the troubles until all is well, the slowest seed {slowest}"),
         converged.collect(),
     );
     assert!(

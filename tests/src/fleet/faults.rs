@@ -25,6 +25,8 @@ pub enum Fault {
     Drain(usize),
     /// A host alters one datagram in four.
     Alter(usize, Duration),
+    /// A host writes another number of the opening into the label of one datagram in four; not drawn.
+    Relabel(usize, Duration),
     /// A host keeps every datagram for 80 ms, each way.
     Delay(usize, Duration),
     /// No UDP passes to or from a player.
@@ -125,6 +127,10 @@ impl World {
                 (self.hosts[n].alters, self.hosts[n].meddled) = (4, true);
                 Some(span)
             }
+            Fault::Relabel(n, span) => {
+                (self.hosts[n].relabels, self.hosts[n].meddled) = (4, true);
+                Some(span)
+            }
             Fault::Delay(n, span) => {
                 self.hosts[n].delays = Duration::from_millis(80);
                 self.hosts[n].meddled = true;
@@ -190,7 +196,11 @@ impl World {
             }
             Fault::Freeze(n, _) => self.hosts[n].frozen = false,
             Fault::HalfOpen(n, _) => self.hosts[n].half_open = false,
-            Fault::Partition(n, _) => self.hosts[n].cut_off = false,
+            Fault::Partition(n, _) => {
+                if std::mem::take(&mut self.hosts[n].cut_off) {
+                    self.reattach(n);
+                }
+            }
             // It has started anew meanwhile: drained twice, or crashed.
             Fault::Drain(n) if !self.hosts[n].draining => {}
             Fault::Drain(n) => {
@@ -202,6 +212,7 @@ impl World {
                 self.at(Duration::ZERO, What::Beat { host: n, life });
             }
             Fault::Alter(n, _) => self.hosts[n].alters = 0,
+            Fault::Relabel(n, _) => self.hosts[n].relabels = 0,
             Fault::Delay(n, _) => self.hosts[n].delays = Duration::ZERO,
             Fault::NoUdp(n, _) => self.players[n].udp_cut = false,
             Fault::CutDirect(n, _) | Fault::OneWay(n, ..) => {
@@ -234,6 +245,7 @@ impl World {
                 Fault::HalfOpen(n, second),
                 Fault::Partition(n, second),
                 Fault::Alter(n, second),
+                Fault::Relabel(n, second),
                 Fault::Delay(n, second),
             ] {
                 self.undo(fault);

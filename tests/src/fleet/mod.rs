@@ -104,6 +104,8 @@ struct Host {
     cut_off: bool,
     /// What it passes on is altered, one in so many; 0: never.
     alters: u32,
+    /// Gets another opening's number in its label, one in so many; 0: never.
+    relabels: u32,
     /// Every datagram waits here for so long.
     delays: Duration,
     /// What goes from it to members vanishes: it looks alive to everybody but them.
@@ -148,6 +150,8 @@ pub struct Outcome {
     pub converged_ms: f64,
     /// Players that played over a host at some time.
     pub hosted: usize,
+    /// When a player gave a host up last, since the start.
+    pub given_up: Duration,
 }
 
 /// The world.
@@ -345,9 +349,6 @@ impl World {
                     rooms.push(n);
                     rooms.len() - 1
                 });
-                if !host.rooms.contains(&at) {
-                    host.rooms.push(at);
-                }
                 host.draining = false;
                 let record = HostRecord {
                     host_id: host.id.clone(),
@@ -368,8 +369,12 @@ impl World {
                     peer_id: format!("host-peer-{n}-{generation}"),
                     hosted: None,
                 };
-                // A new place: what was carried under the old one is not any more.
-                host.forwarder = Forwarder::new(ForwarderConfig::default(), self.now);
+                if host.rooms.last() != Some(&at) {
+                    host.rooms.push(at);
+                    // A new place: what was carried under the old one is not any more.
+                    host.forwarder = Forwarder::new(ForwarderConfig::default(), self.now);
+                }
+                host.forwarder.on_signaling(self.now);
                 fleet.register(now, record).expect("a host that fits");
                 fleet.attached(now, &host.id);
                 host.attached = true;
@@ -382,8 +387,29 @@ impl World {
             }
             self.carry_out();
         }
+        self.let_go(n);
         let life = self.hosts[n].life;
         self.at(HEARTBEAT, What::Beat { host: n, life });
+    }
+
+    /// The host reaches the coordinator again, with all that it carried.
+    fn reattach(&mut self, n: usize) {
+        let now = self.fleet_now();
+        let host = &mut self.hosts[n];
+        if let Some(fleet) = self.fleet.as_mut().filter(|_| host.alive && host.attached) {
+            fleet.detached(now, &host.id);
+            fleet.attached(now, &host.id);
+            host.forwarder.on_signaling(self.now);
+        }
+        self.carry_out();
+    }
+
+    /// The host closes its connections to those whom it does not carry any more.
+    fn let_go(&mut self, n: usize) {
+        while let Some(peer_id) = self.hosts[n].forwarder.poll_gone(self.now) {
+            let player = self.by_peer[&*peer_id];
+            self.close_lines_to(player, n);
+        }
     }
 
     /// Does what the fleet wants done; messages arrive a little later, in order.
@@ -483,6 +509,7 @@ impl World {
             ServerSignal::Serve { member } => {
                 let taken = self.hosts[n].forwarder.serve(now, &member);
                 taken.expect("the coordinator keeps to the host's capacity");
+                self.let_go(n);
             }
             ServerSignal::Unserve { peer_id, .. } => {
                 self.hosts[n].forwarder.unserve(now, &peer_id);
@@ -720,6 +747,7 @@ impl World {
                 .gaps_ms
                 .push(player.longest_gap.as_secs_f64() * 1000.0);
             outcome.hosted += usize::from(player.used_host);
+            outcome.given_up = outcome.given_up.max(player.given_up);
         }
         for host in &self.hosts {
             assert!(
@@ -746,6 +774,7 @@ impl Host {
             rooms: Vec::new(),
             cut_off: false,
             alters: 0,
+            relabels: 0,
             delays: Duration::ZERO,
             half_open: false,
             meddled: false,

@@ -515,12 +515,16 @@ impl World {
         let current = player.lines.get(&kind).map(|line| line.opening) == Some(opening);
         let alters = self.hosts[host].alters;
         let altered = alters > 0 && self.rng.random_ratio(1, alters);
+        let relabels = self.hosts[host].relabels;
+        let relabelled = relabels > 0 && self.rng.random_ratio(1, relabels);
         let node = &mut self.hosts[host];
         if !current || !node.alive || node.frozen || node.life != life {
             return;
         }
         let datagram = if altered {
             flipped(datagram)
+        } else if relabelled {
+            relabelled_one(datagram)
         } else {
             datagram.clone()
         };
@@ -533,9 +537,15 @@ impl World {
     fn at_endpoint(&mut self, host: usize, framed: &Bytes) {
         let now = self.now;
         // The room that the host is in now: its connection to the endpoint is of that.
-        let room = self.hosts[host].rooms.last();
-        let routes = room.and_then(|room| self.routes.get(room));
+        let room = self.hosts[host].rooms.last().copied();
+        let routes = room.and_then(|room| self.routes.get(&room));
         let found = routes.map_or(Err(Unrouted::Nobody), |routes| routes.find(framed));
+        // Another host may have taken over that way of the session.
+        let found = found.and_then(|(route, inner)| {
+            let newest = self.outward.get(&(route.player, route.way));
+            let here = newest.is_some_and(|newest| Some(newest.room) == room);
+            here.then_some((route, inner)).ok_or(Unrouted::Nobody)
+        });
         let (Route { player, way }, inner) = match found {
             Ok((route, inner)) => (*route, inner),
             Err(Unrouted::Malformed) => panic!("a forwarder made what is no forwarded datagram"),
@@ -589,6 +599,15 @@ impl World {
             );
         }
     }
+}
+
+/// The same as of a much later opening of its carrier, which is in the label and not sealed.
+fn relabelled_one(datagram: &Bytes) -> Bytes {
+    let mut bytes = datagram.to_vec();
+    if let Some(opening) = bytes.get_mut(1) {
+        *opening = opening.wrapping_add(100);
+    }
+    bytes.into()
 }
 
 /// The same with one bit of its sealed part turned.

@@ -73,6 +73,8 @@ pub(super) struct Player {
     pub(super) ill_since: Option<Instant>,
     pub(super) moves: u64,
     pub(super) used_host: bool,
+    /// When a host was given up last, since the start.
+    pub(super) given_up: Duration,
     closed: Option<CloseReason>,
     /// What its link told last, for a failure's message.
     diary: VecDeque<(Duration, LinkEvent)>,
@@ -122,6 +124,7 @@ impl Player {
             ill_since: None,
             moves: 0,
             used_host: false,
+            given_up: Duration::ZERO,
             closed: None,
             diary: VecDeque::new(),
             touched: [true; 2],
@@ -238,6 +241,7 @@ impl Player {
                 self.used_host |= to.is_host();
             }
             LinkEvent::GivenUp(kind) if kind.is_host() => {
+                self.given_up = now;
                 let others = self.others_carry();
                 self.way(kind).lost(now, others);
             }
