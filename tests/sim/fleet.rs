@@ -144,7 +144,10 @@ fn storm(quarter: u64) {
         let run = || World::new(seed, plan, &keys).run(&faults);
         match catch_unwind(AssertUnwindSafe(run)) {
             Ok(outcome) => {
-                if outcomes.iter().all(|one| one.converged_ms < outcome.converged_ms) {
+                if outcomes
+                    .iter()
+                    .all(|one| one.converged_ms < outcome.converged_ms)
+                {
                     slowest = seed;
                 }
                 outcomes.push(outcome);
