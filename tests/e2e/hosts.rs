@@ -13,7 +13,7 @@ use warp_tests::hosted::{
     Hosted, LONG, ask, goes_on, host_id, later, plan, until_gone, until_left, until_ready,
     until_told,
 };
-use warp_tests::house::here;
+use warp_tests::house::{NodePlan, here};
 
 /// Play without the direct way, so that a host carries it.
 const NOT_DIRECT: [&str; 2] = ["host", "wss"];
@@ -112,7 +112,15 @@ fn the_operators_switch_takes_hosts_and_webrtc_away_and_gives_them_back() {
         let at = until_gone(node, *from, &["direct", "host", "host-2"]);
         off.push(goes_on(node, at, |path| path == "wss"));
     }
+    // Who joins now has the direct way later too.
+    all.house.add_user("late");
+    let (late, _) = all.house.playing(&NodePlan {
+        user: "late",
+        ..NodePlan::default()
+    });
+    let joined = until_ready(&late, 0, &["wss"]);
     println!("{}", all.house.admin(&["p2p", "on"]));
+    until_ready(&late, joined, &["direct"]);
     for (node, from) in all.nodes.iter().zip(&off) {
         let at = until_ready(node, *from, &all.kinds);
         goes_on(node, at, |path| path != "wss");

@@ -13,6 +13,8 @@ use crate::process::{PATIENCE, Process, Source, is};
 
 /// How long something may take that waits for reports, leases and new connections.
 pub const LONG: Duration = Duration::from_secs(90);
+/// When every launcher keeps to a policy that was changed.
+pub const POLICY: Duration = Duration::from_secs(60);
 /// Accounts of hosts, in the order in which they are started.
 const HOSTS: [&str; 3] = ["carol", "dave", "erin"];
 /// Accounts of players.
@@ -242,9 +244,9 @@ pub fn until_ready(node: &Process, from: usize, kinds: &[&str]) -> usize {
     at
 }
 
-/// Waits until the launcher has none of these paths.
+/// Waits until the launcher has none of these paths, as long as a policy may take to be in force.
 pub fn until_gone(node: &Process, from: usize, kinds: &[&str]) -> usize {
-    let (at, _) = node.event_from(from, "metrics", LONG, |event| {
+    let (at, _) = node.event_from(from, "metrics", POLICY, |event| {
         let gone = |kind: &&str| matches!(phase(event, kind), "none" | "down");
         kinds.iter().all(gone)
     });
