@@ -560,6 +560,19 @@ const TESTS = {
     assert.match(await notice.innerText(), /details name the reason/i);
   },
 
+  "connections come with the numbers of their second, or a second later": async (page) => {
+    const ui = await toPlay(page);
+    await history(page, ui);
+    const rows = ui.at("stream-list").locator("li");
+    const before = await rows.count();
+    const opened = (stream) => ({ event: "stream-opened", stream, role: "map", target: "127.0.0.1:45121" });
+    await ui.emit(opened(40));
+    assert.equal(await rows.count(), before);
+    await ui.emit(world.lossy);
+    assert.equal(await rows.count(), before + 1);
+    await ui.emit(opened(41));
+    await rows.nth(before + 1).waitFor();
+  },
   "what comes twice stops nothing: a path kind while it is opened anew, a zone, a connection": async (page) => {
     const ui = await toZones(page);
     await ui.emit(world.zonesTwice);

@@ -12,6 +12,14 @@ const USERS_KEY = "warp.users";
 
 type Boot = "starting" | "failed" | "ready";
 
+/**
+ * What a game that changes maps brings about every few seconds. It is shown with the next
+ * numbers: every change of the page is a frame of its own to paint.
+ */
+const PASSING: ReadonlySet<Event["event"]> = new Set<Event["event"]>(["stream-opened", "stream-closed", "map-changed"]);
+/** The longest that it waits for them, ms. */
+const HOLD_MS = 1000;
+
 class Launcher {
   model = $state.raw(INITIAL);
   about = $state.raw<ipc.WindowAbout | null>(null);
@@ -62,6 +70,11 @@ class Launcher {
   #early: Event[] | null = null;
   /** Counts the engines that were opened. */
   #opened = 0;
+  /** Somebody looks at the numbers. */
+  #watched = false;
+  /** What waits for the next numbers, and what ends the wait if none come. */
+  #held: Event[] = [];
+  #hold: ReturnType<typeof setTimeout> | undefined;
 
   constructor(now: () => number) {
     this.#now = now;
@@ -199,6 +212,7 @@ class Launcher {
   }
 
   #forgetEngine(): void {
+    this.#release();
     this.model = INITIAL;
     this.stopping = this.launching = this.diagnosing = this.zonesPending = this.#quiet = this.#givenUp = false;
     this.playPending = this.zonesStaleSince = this.#zonesCame = this.buttonAnswer = this.diagnosis = null;
@@ -257,6 +271,7 @@ class Launcher {
 
   /** Somebody looks at the numbers, or nobody does. */
   watch(on: boolean): void {
+    this.#watched = on;
     // An engine that has ended has no numbers, and that is told elsewhere.
     ipc.command({ command: "watch", on }).catch(() => undefined);
   }
@@ -339,6 +354,24 @@ class Launcher {
       this.#early.push(...events);
       return;
     }
+    // The first connection is waited for.
+    const flows = this.#watched && this.model.snapshot.metrics !== null && this.model.streams.length > 0;
+    if (flows && events.every((event) => PASSING.has(event.event))) {
+      this.#held.push(...events);
+      this.#hold ??= setTimeout(() => this.#fold(this.#release()), HOLD_MS);
+      return;
+    }
+    this.#fold([...this.#release(), ...events]);
+  }
+
+  /** What was held, which is held no longer. */
+  #release(): Event[] {
+    clearTimeout(this.#hold);
+    this.#hold = undefined;
+    return this.#held.splice(0);
+  }
+
+  #fold(events: readonly Event[]): void {
     let model = this.model;
     for (const event of events) {
       if (this.#givenUp && event.event === "problem" && model.snapshot.account === null) {
