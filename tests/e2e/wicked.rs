@@ -13,57 +13,103 @@ use warp_tests::hosted::{
     Hosted, LONG, goes_on, host_id, later, plan, told_hosts, until_left, until_ready, until_told,
 };
 use warp_tests::house::{NODE, NodePlan, here};
+use warp_tests::process::Process;
 use warp_tests::relay::http;
 
 /// Keeps to the rules until it is told otherwise.
 const WICKED: &str = "warp-wicked";
 
-/// The host in use begins to do `what`: the game leaves its path and loses nothing. `banned`: the
-/// coordinator names the host to nobody any more.
-fn host_that(what: &str, banned: bool) {
+/// What the coordinator does about a host.
+#[derive(Clone, Copy, PartialEq)]
+enum Then {
+    /// Its players are given others by what they measure, and so is who comes.
+    Avoided,
+    /// It is named to nobody any more.
+    Banned,
+}
+
+/// The host in use begins to do `what`: the game leaves its path and loses nothing, its players are
+/// told other hosts, and a path that is not over it is not found wanting by anybody.
+fn host_that(what: &str, then: Then) {
     let mut all = Hosted::with_programs(plan(), here(), &[NODE; 2], WICKED, &["host", "wss"]);
+    if then == Then::Avoided {
+        // Somewhere to be sent to.
+        all.add_host();
+    }
     let (path, victim) = all.host_in_use(&all.nodes[0]);
     let id = host_id(&all.hosts[victim]);
     let marks: Vec<usize> = all.nodes.iter().map(|node| node.mark()).collect();
+    // Both players have both hosts; each may play over either.
+    let over = |node: &Process| {
+        let ids = told_hosts(node, 0).pop().expect("hosts were told").1;
+        let at = ids.iter().position(|one| *one == id).expect("it has it");
+        ["host", "host-2"][at]
+    };
+    let over: Vec<&str> = all.nodes.iter().map(over).collect();
     all.hosts[victim].line(what);
     let (at, _) = until_left(&all.nodes[0], marks[0], &path);
-    goes_on(&all.nodes[0], at, |now| now != path);
-    if banned {
-        for (node, from) in all.nodes.iter().zip(&marks) {
-            until_told(node, *from, |ids| !ids.contains(&id));
-        }
+    for (node, from) in all.nodes.iter().zip(&marks) {
+        until_told(node, *from, |ids| !ids.is_empty() && !ids.contains(&id));
+    }
+    goes_on(&all.nodes[0], at, |now| {
+        now != path || then == Then::Avoided
+    });
+    for ((node, from), bad) in all.nodes.iter().zip(&marks).zip(over) {
+        let faults = ["silence", "carrier-closed", "tampering"];
+        let mut moves = later(node, *from, "moved");
+        moves.retain(|moved| {
+            moved["from"] != bad && faults.contains(&moved["reason"].as_str().unwrap())
+        });
+        assert_eq!(
+            moves,
+            Vec::<Value>::new(),
+            "a path that was not over it was affected"
+        );
+    }
+    // Who comes now is not sent to it.
+    all.house.add_user("frank");
+    let newcomer = all.house.node(&NodePlan {
+        user: "frank",
+        config: json!({"p2p": {"paths": ["host", "wss"]}}),
+        ..NodePlan::default()
+    });
+    until_ready(&newcomer, 0, &["host", "wss"]);
+    let told = told_hosts(&newcomer, 0);
+    assert!(!told.is_empty());
+    for (_, ids, line) in told {
+        assert!(!ids.contains(&id), "{line}");
     }
     all.finish(&format!("a host that does {what}"));
 }
 
 #[test]
-fn a_host_that_drops_is_left() {
-    host_that("drop", false);
+fn a_host_that_drops_is_left_and_given_to_nobody_new() {
+    host_that("drop", Then::Avoided);
 }
 
 #[test]
-fn a_host_that_delays_is_left() {
-    host_that("delay", false);
+fn a_host_that_delays_is_left_and_given_to_nobody_new() {
+    host_that("delay", Then::Avoided);
 }
 
 #[test]
-fn a_host_that_reorders_is_left() {
-    host_that("reorder", false);
+fn a_host_that_reorders_is_left_and_given_to_nobody_new() {
+    host_that("reorder", Then::Avoided);
 }
 
 #[test]
 fn a_host_that_replays_is_left_and_named_to_nobody_any_more() {
-    host_that("replay", true);
+    host_that("replay", Then::Banned);
 }
 
 #[test]
 fn a_host_that_alters_is_left_and_named_to_nobody_any_more() {
-    host_that("alter", true);
+    host_that("alter", Then::Banned);
 }
 
 #[test]
 fn a_host_that_floods_is_left_and_named_to_nobody_any_more() {
-    host_that("flood", true);
+    host_that("flood", Then::Banned);
 }
 
 /// It keeps its players waiting and tells the coordinator that it is idle and quick. They and the

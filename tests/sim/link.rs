@@ -174,6 +174,30 @@ fn a_carrier_that_is_opened_anew_changes_nothing_about_what_was_chosen_by_hand()
     assert!(world.run(world.elapsed() + secs(10.0), on_direct));
 }
 
+/// A path is withdrawn because it ends: what was just sent over it is not waited for until it is asked
+/// for once more over the same path.
+#[test]
+fn what_was_on_its_way_over_a_withdrawn_path_comes_over_the_other() {
+    let mut world = two_paths(17);
+    assert!(world.run(secs(5.0), on_direct));
+    let id = world.open_stream();
+    let start = world.elapsed().as_secs_f64();
+    play(&mut world, id, start + 2.0);
+    assert!(world.run(world.elapsed() + secs(1.0), World::all_arrived));
+    world.cut(Direct, true);
+    world.say(Side::Engine, id, 20);
+    // It is sent, and lost.
+    world.run(world.elapsed() + secs(0.001), |_| false);
+    let now = world.now;
+    assert_eq!(world.engine.withdraw(now), Some((Direct, Wss)));
+    let withdrawn = world.elapsed();
+    assert!(world.run(withdrawn + secs(5.0), World::all_arrived));
+    // The probe timeout of the path, and the other's 15 ms; by its own probes alone nothing would
+    // come before it is given up.
+    let after = world.elapsed() - withdrawn;
+    assert!(after < secs(0.2), "{after:?}");
+}
+
 #[test]
 fn a_path_left_by_choice_still_saves_the_game_when_the_other_fails() {
     let mut world = two_paths(12);

@@ -85,7 +85,7 @@ fn run(cli: &Cli) -> Result<bool> {
         Bench::Paths(args) => {
             let result = paths::run(args)?;
             write(json, "paths", &machine, &result)?;
-            Ok(true)
+            Ok(result.holds())
         }
         Bench::Bridge(args) => {
             let result = bridge::run(args)?;

@@ -2,9 +2,9 @@
 //!
 //! Seven connections to the same echo server send side by side in the same seconds: direct TCP, and
 //! through a launcher each over WebRTC straight to the endpoint, over a host, and over wss, each
-//! with `p2p.redundant_sending` `off` and `always`. A launcher may use its one path alone
-//! (`p2p.paths`), so no other helps out. The setting is about what the launcher sends; the endpoint
-//! sends its packets twice while some are lost, whatever a launcher does.
+//! with `p2p.redundant_sending` `off` and `always`, which the endpoint follows for what it sends. A
+//! launcher may use its one path alone (`p2p.paths`), so no other helps out. Where nothing is lost no
+//! path may cost more than 2 ms beside direct TCP.
 //!
 //! Players are in one network namespace; coordinator, endpoint, echo server and the host are in
 //! another, with the emulated link between. The host stands beside the endpoint, so its path has
@@ -38,6 +38,8 @@ const SLOT: Duration = Duration::from_micros(2_800);
 const JITTER: Duration = Duration::from_millis(2);
 /// From when the connections are made until the first packet: under loss that takes seconds.
 const CONNECT: Duration = Duration::from_secs(4);
+/// What a path may cost beside direct TCP where nothing is lost, milliseconds.
+const BOUND_MS: f64 = 2.0;
 
 /// One of the paths.
 #[derive(Clone, Copy, PartialEq, Eq, ValueEnum)]
@@ -91,6 +93,15 @@ pub(crate) struct Outcome {
     warm_up_seconds: u64,
     host_stands: &'static str,
     conditions: Vec<Condition>,
+    /// What costs more than the bound where nothing is lost; `None`: the run was too short to judge.
+    above_bound: Option<Vec<String>>,
+}
+
+impl Outcome {
+    /// No path was seen to cost more than the bound.
+    pub(crate) fn holds(&self) -> bool {
+        self.above_bound.as_ref().is_none_or(Vec::is_empty)
+    }
 }
 
 /// What was measured under one condition.
@@ -160,6 +171,17 @@ pub(crate) fn run(args: &Args) -> Result<Outcome> {
         let measured = plan.with_delay(delay);
         conditions.extend(measured.with_context(|| format!("{delay} ms one way"))?);
     }
+    let above_bound = (!args.quick).then(|| above(&conditions));
+    match &above_bound {
+        None => println!("\nToo short to judge."),
+        Some(above) if above.is_empty() => println!(
+            "\nHolds: without loss no path costs more than {BOUND_MS} ms at the p50 or the p99."
+        ),
+        Some(above) => println!(
+            "\nDoes not hold: without loss no path may cost more than {BOUND_MS} ms.\n{}",
+            above.join("\n")
+        ),
+    }
     Ok(Outcome {
         bytes_per_packet: crate::packet::SIZE,
         packets_per_second: 1.0 / PERIOD.as_secs_f64(),
@@ -167,7 +189,27 @@ pub(crate) fn run(args: &Args) -> Result<Outcome> {
         warm_up_seconds: warm_up,
         host_stands: "beside the endpoint",
         conditions,
+        above_bound,
     })
+}
+
+/// What costs more than [`BOUND_MS`] where nothing is lost, in words.
+fn above(conditions: &[Condition]) -> Vec<String> {
+    let lossless = conditions.iter().filter(|one| one.loss_percent == 0.0);
+    let figures = lossless.flat_map(|one| {
+        let ways = one.ways.iter();
+        ways.flat_map(|way| {
+            let (p50, p99) = (way.p50_above_tcp_ms, way.p99_above_tcp_ms);
+            [("p50", p50), ("p99", p99)]
+                .map(|(which, above)| (one.one_way_ms, &way.name, which, above))
+        })
+    });
+    figures
+        .filter(|(.., above)| *above > BOUND_MS)
+        .map(|(one_way, name, which, above)| {
+            format!("{name}, {one_way} ms one way: {which} {above:+.2} ms")
+        })
+        .collect()
 }
 
 /// The arguments as they are used.

@@ -145,6 +145,23 @@ fn one_account_alone_contradicts_nobody() {
     assert_eq!(fleet.counters().contradicted, [0; 3]);
 }
 
+/// The host's own second account, say, which finds it excellent.
+#[test]
+fn one_accomplice_does_not_vouch_for_a_host() {
+    let mut fleet = scene();
+    let lies = carries(0.0, 3);
+    fleet.join(at(0.0), session("accomplice", 102));
+    assert_eq!(names(&fleet, "accomplice"), ["liar", "honest"]);
+    drain(&mut fleet);
+    let mut said = Vec::new();
+    for second in 0..40 {
+        let now = f64::from(second);
+        measures(&mut fleet, now, "accomplice", "liar", 0.1, 0.0);
+        said.extend(told(&mut fleet, now, 1, lies, [(250.0, 0.0), (180.0, 0.0)]));
+    }
+    assert_eq!(said, [(Claim::Latency, 0.0, 180.0)]);
+}
+
 #[test]
 fn what_is_not_so_for_a_moment_is_held_against_nobody() {
     let mut fleet = scene();
