@@ -13,7 +13,8 @@ use warp_tests::hosted::{
     Hosted, LONG, ask, goes_on, host_id, later, plan, until_gone, until_left, until_ready,
     until_told,
 };
-use warp_tests::house::{NodePlan, here};
+use warp_tests::house::{House, NodePlan, good_end, here, on_map};
+use warp_tests::process::PATIENCE;
 
 /// Play without the direct way, so that a host carries it.
 const NOT_DIRECT: [&str; 2] = ["host", "wss"];
@@ -131,6 +132,35 @@ fn the_operators_switch_takes_hosts_and_webrtc_away_and_gives_them_back() {
         }
     }
     all.finish("p2p off and on");
+}
+
+#[test]
+fn a_zones_own_switch_counts_for_who_is_in_play_whatever_it_was_when_they_came() {
+    let mut plan = plan();
+    plan.zone["p2p_enabled"] = false.into();
+    let house = House::with(plan);
+    let (node, login) = house.playing(&NodePlan::default());
+    let arguments = ["--rate", "20", "--change-every", "0", "--seconds", "0"];
+    let mut client = house.client(login, "test1", &arguments);
+    on_map(&client);
+    let joined = until_ready(&node, 0, &["wss"]);
+    let mut zone = house.zone();
+    for _ in 0..2 {
+        zone["p2p_enabled"] = true.into();
+        let mark = node.mark();
+        house.put_zone(&zone, None);
+        let on = until_ready(&node, mark, &["direct", "wss"]);
+        goes_on(&node, on, |path| path == "direct");
+        zone["p2p_enabled"] = false.into();
+        house.put_zone(&zone, None);
+        let off = until_gone(&node, on, &["direct"]);
+        goes_on(&node, off, |path| path == "wss");
+    }
+    for moved in later(&node, joined, "moved") {
+        assert_ne!(moved["reason"], "silence", "{moved}");
+    }
+    client.terminate();
+    good_end(&mut client, PATIENCE);
 }
 
 #[cfg(target_os = "linux")]

@@ -16,6 +16,7 @@ use std::time::Instant;
 use serde_json::{Value, json};
 use warp_lab::{LinkEmulator, Namespace, Profile};
 use warp_tests::digests::{compare_all, compare_ends_before_map};
+use warp_tests::hosted;
 use warp_tests::house::{House, NodePlan, Place, Plan, on_map};
 use warp_tests::process::{PATIENCE, Process};
 use warp_tests::watch::{
@@ -134,6 +135,61 @@ fn the_coordinator_is_killed_and_the_game_goes_on() {
     assert_eq!(node.events("stopped"), Vec::<Value>::new());
     println!(
         "kill -9 of the coordinator: largest gap {:.1} ms",
+        summary["largest_gap_ms"].as_f64().unwrap()
+    );
+}
+
+/// The direct path is not used; a volunteer's host carries the game, which needs the coordinator for its
+/// lease.
+#[test]
+fn the_coordinator_is_killed_while_a_host_carries_the_game() {
+    let plan = Plan {
+        coordinator: json!({"endpoint": {"mode": "remote"}}),
+        ..hosted::plan()
+    };
+    let Some(mut lab) = Lab::new(plan) else {
+        return;
+    };
+    lab.house.add_user("bob");
+    let host = lab.house.host_with("bob", &[]);
+    hosts_the_zone(&host, 0);
+    let (node, login) = lab.house.playing(&NodePlan {
+        config: json!({"p2p": {"paths": ["host", "wss"]}}),
+        ..NodePlan::default()
+    });
+    let mut client = lab.client(login, &["--seconds", "0"]);
+    let at = goes_on_over(&node, 0, "host");
+    until_standby(&node, at, "wss");
+    let closed = lab.closed();
+    let killed = node.mark();
+    lab.house.coordinator.kill();
+    lab.house.coordinator.exit(PATIENCE);
+    goes_on_over(&node, node.mark(), "host");
+    let told = host.mark();
+    lab.house.restart_coordinator();
+    assert_eq!(lab.house.endpoint_serves(0), (1, 0));
+    logged(&lab.house.coordinator, 0, "signaling socket open");
+    host.event_from(told, "host-state", LONG, |event| {
+        event["host"]["state"] == "serving" && event["host"]["signaling"] == true
+    });
+    // Leases begin anew, and with them what the endpoint takes from the host: the one move there and back.
+    let (at, _) = node.event_from(killed, "moved", LONG, |moved| moved["to"] == "host");
+    goes_on_over(&node, at, "host");
+    until_standby(&node, at, "wss");
+    for moved in hosted::later(&node, killed, "moved") {
+        assert_ne!(moved["reason"], "silence", "{moved}");
+    }
+    assert_eq!(
+        lab.closed(),
+        closed,
+        "a socket of the game server was closed"
+    );
+    let summary = ends_well_after(&mut client, 0);
+    let endpoint = lab.house.endpoint.as_ref().unwrap();
+    compare_all(&[&client], &[&node], &lab.house.server, endpoint);
+    assert_eq!(node.events("stopped"), Vec::<Value>::new());
+    println!(
+        "kill -9 of the coordinator beside a host: largest gap {:.1} ms",
         summary["largest_gap_ms"].as_f64().unwrap()
     );
 }

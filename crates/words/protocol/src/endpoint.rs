@@ -115,7 +115,8 @@ pub struct SessionSpec {
     pub who: SessionHolder,
     /// The servers that may be dialled.
     pub game: GameServer,
-    /// May WebRTC be used.
+    /// Are offers of WebRTC answered. A coordinator whose switches may change while the session lasts
+    /// says yes, and passes no offer on while one is off.
     pub p2p_enabled: bool,
     /// STUN and TURN servers.
     pub ice_servers: Vec<IceServer>,

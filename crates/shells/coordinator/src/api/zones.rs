@@ -155,10 +155,10 @@ pub(crate) async fn join(
     let peer_id = peer_id_of(&caller.name, &random_hex::<4>()?);
     let now = SystemTime::now();
     // Each end has credentials of its own, so that a TURN server's log tells who relayed.
-    let for_endpoint = ice_servers(&app, &zone, &format!("endpoint-{session_id}"), now);
-    let ice_servers = ice_servers(&app, &zone, &peer_id, now);
-    // The switch of all zones may be on again while the session lasts: the endpoint answers offers then,
-    // and there is something to gather candidates with. Until then the launcher makes none.
+    let for_endpoint = ice_servers(&app, &format!("endpoint-{session_id}"), now);
+    let ice_servers = ice_servers(&app, &peer_id, now);
+    // Either switch may be on while the session lasts: there is something to gather candidates with
+    // then. Until then the launcher makes no offer, and none would be passed on.
     let p2p = hosting.is_p2p(&zone_id);
     let new = NewSession {
         session_id: session_id.clone(),
@@ -250,11 +250,7 @@ pub(crate) async fn find(app: &App, zone_id: &str) -> Result<(ZoneFile, ZoneStat
 }
 
 /// STUN and TURN servers for one end of a session, with credentials where the server is ours.
-fn ice_servers(app: &App, zone: &ZoneFile, whose: &str, now: SystemTime) -> Vec<IceServer> {
-    if !zone.p2p_enabled {
-        // Without P2P there is nothing to gather candidates for.
-        return Vec::new();
-    }
+fn ice_servers(app: &App, whose: &str, now: SystemTime) -> Vec<IceServer> {
     let turn = app.config.turn.as_ref();
     let turn = turn.map(|turn| turn.server_for(whose, now));
     app.config.ice_servers.iter().cloned().chain(turn).collect()

@@ -183,6 +183,11 @@ impl Who {
             (Self::Host { .. }, ClientSignal::HostReport { .. }) => {
                 return Some(bad_request("only a launcher reports hosts"));
             }
+            (Self::Launcher { zone_id, .. }, ClientSignal::Offer { .. })
+                if hosting.knows_zone(zone_id) && !hosting.is_p2p(zone_id) =>
+            {
+                return Some(error(ProblemCode::Forbidden, "P2P is off in this zone"));
+            }
             (Self::Host { host_id, .. }, signal) => {
                 if let Some(signal) = hosting.relay(host_id, signal) {
                     seat.handle(signal);

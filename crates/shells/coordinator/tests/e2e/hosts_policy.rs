@@ -83,10 +83,7 @@ impl Meeting {
         assert_eq!(told["peer_id"], self.grant["peer_id"]);
         let to_host = json!({"type": "offer", "to": self.alice.grant["peer_id"], "sdp": "x"});
         send(&mut self.bob, to_host).await;
-        assert_eq!(
-            next_of(&mut self.bob, "error").await["code"],
-            "peer-unreachable"
-        );
+        assert_eq!(next_of(&mut self.bob, "error").await["code"], "forbidden");
         assert!(client.link(&self.grant, &self.token).await.is_ok());
         let guest = json!({"peer_id": "player-x"});
         let path = format!("links/{}/guests", text(&self.grant["session_id"]));
