@@ -54,7 +54,9 @@ fn main() -> Result<ExitCode, Box<dyn Error>> {
         [flag] if flag == "--check" => true,
         _ => return Err("usage: bindings [--check]".into()),
     };
-    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../../ui/src/generated");
+    // At run time: several clones may share one build directory.
+    let package = std::env::var_os("CARGO_MANIFEST_DIR").ok_or("start it with `cargo run`")?;
+    let folder = Path::new(&package).join("../../../ui/src/generated");
     let files = [
         (folder.join("bindings.ts"), bindings()?),
         (folder.join("fold.json"), recording()?),

@@ -1,7 +1,7 @@
 //! Running the command, and the recordings it is run on.
 
 use std::ffi::OsStr;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::process::Command;
 
 use warp_ro_packet::recording::{Recording, parse};
@@ -51,7 +51,8 @@ impl Ran {
 }
 
 pub(crate) fn fixtures() -> PathBuf {
-    Path::new(env!("CARGO_MANIFEST_DIR")).join("../../../tests/fixtures")
+    // At run time: several clones may share one build directory.
+    PathBuf::from(std::env::var_os("CARGO_MANIFEST_DIR").unwrap()).join("../../../tests/fixtures")
 }
 
 pub(crate) fn fixture(name: &str) -> PathBuf {

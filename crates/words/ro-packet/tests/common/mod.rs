@@ -22,7 +22,9 @@ pub(crate) fn table() -> Arc<PacketTable> {
 
 /// Every recording, by file name.
 pub(crate) fn recordings() -> Vec<Recording> {
-    let folder = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("../../../tests/fixtures/captures");
+    // At run time: several clones may share one build directory.
+    let package = PathBuf::from(std::env::var_os("CARGO_MANIFEST_DIR").unwrap());
+    let folder = package.join("../../../tests/fixtures/captures");
     let mut all: Vec<Recording> = std::fs::read_dir(folder)
         .unwrap()
         .map(|entry| entry.unwrap().path())
