@@ -51,6 +51,7 @@ fn host_that(what: &str, then: Then) {
     for (node, from) in all.nodes.iter().zip(&marks) {
         until_told(node, *from, |ids| !ids.is_empty() && !ids.contains(&id));
     }
+    // Where another host has come in its place, that one's path has its name.
     goes_on(&all.nodes[0], at, |now| {
         now != path || then == Then::Avoided
     });
