@@ -184,7 +184,7 @@ pub(crate) async fn run(session: &Arc<Session>, owner: &Arc<Shared>, parts: Part
     };
     let mut answering = Answering::new(Arc::new(room), tasks.clone(), outbox, peer_config);
     let unused_at = Instant::now() + session.limits.unused;
-    let (mut used, mut unproven) = (false, false);
+    let mut used = false;
     let mut signaling = true;
     let why = loop {
         tokio::select! {
@@ -195,12 +195,8 @@ pub(crate) async fn run(session: &Arc<Session>, owner: &Arc<Shared>, parts: Part
                 break "ended with a code";
             }
             notice = notices.recv() => match notice {
-                Some(LinkNotice::Closed(end)) => {
-                    unproven = end == LinkEnd::Closed(CloseReason::Untrusted);
-                    break end.code();
-                }
+                Some(LinkNotice::Closed(_)) | None => break session.link.closed().await.code(),
                 Some(notice) => used |= note(session, &notice),
-                None => break "link-closed",
             },
             stream = incoming.recv() => match stream {
                 Some(stream) => {
@@ -218,6 +214,8 @@ pub(crate) async fn run(session: &Arc<Session>, owner: &Arc<Shared>, parts: Part
         }
     };
     let refused = session.link.counters().refused;
+    // Notices and streams both tell of the link's end, and either may be the first.
+    let unproven = session.link.end() == Some(LinkEnd::Closed(CloseReason::Untrusted));
     // A launcher of another protocol or cipher comes to no handshake: its first datagram is refused.
     if unproven || (!used && refused > 0) {
         owner.refuse(session.id(), RefusedReason::LinkUnproven);
