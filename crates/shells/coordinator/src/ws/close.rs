@@ -1,5 +1,7 @@
 //! Close codes of all sockets. Those below 4000 are RFC 6455's, the others ours.
 
+use crate::app::App;
+
 /// The client has closed, or the session has no more use for the socket.
 pub const NORMAL: u16 = 1000;
 /// A message was larger than allowed.
@@ -16,6 +18,15 @@ pub const TOO_SLOW: u16 = 4002;
 pub const SESSION_ENDED: u16 = 4003;
 /// The account or the device was banned; signing in says why and until when.
 pub const BANNED: u16 = 4004;
+
+/// What a socket is closed with whose session, host or room is not there any more. At its own end the
+/// coordinator ends them all, which is not what the other side is to be told: they may go on.
+pub(crate) fn gone(app: &App) -> u16 {
+    match app.stop.is_cancelled() {
+        true => RESTART,
+        false => SESSION_ENDED,
+    }
+}
 
 /// Text beside the code.
 pub(crate) fn reason(code: u16) -> &'static str {

@@ -99,7 +99,7 @@ async fn run(app: App, socket: WebSocket, session_id: String) {
                 why = refused.detail(),
                 "link socket refused"
             );
-            stop.stop(close_code(&refused));
+            stop.stop(close_code(&app, &refused));
         }
     }
     tokio::select! {
@@ -125,7 +125,7 @@ async fn run_host(app: App, socket: WebSocket, room: String) {
         Ok(()) => tracing::info!(room, "a host's link socket attached"),
         Err(refused) => {
             tracing::info!(room, why = refused.detail(), "a host's link socket refused");
-            stop.stop(close_code(&refused));
+            stop.stop(close_code(&app, &refused));
         }
     }
     tokio::select! {
@@ -140,10 +140,10 @@ async fn run_host(app: App, socket: WebSocket, room: String) {
 }
 
 /// What a carrier that was refused is closed with.
-fn close_code(refused: &Refused) -> u16 {
+fn close_code(app: &App, refused: &Refused) -> u16 {
     match refused.code() {
         ProblemCode::EndpointUnreachable => close::RESTART,
-        _ => close::SESSION_ENDED,
+        _ => close::gone(app),
     }
 }
 

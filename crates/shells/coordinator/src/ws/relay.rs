@@ -110,7 +110,7 @@ async fn run(app: App, socket: WebSocket, way: Way, holder: Holder) {
         }
         // The session has ended since the handshake.
         Ok(()) => {
-            stop.stop(close::SESSION_ENDED);
+            stop.stop(close::gone(&app));
             Tally::default()
         }
         Err(refused) => {

@@ -312,7 +312,7 @@ async fn talk(
                     return Some(close::BANNED);
                 }
                 if Who::of(app, peer_id, account).is_none() {
-                    return Some(close::SESSION_ENDED);
+                    return Some(close::gone(app));
                 }
                 Message::Ping(Vec::new().into())
             }
