@@ -13,13 +13,10 @@ use warp_engine_core::{
 };
 use warp_protocol::{Problem, ProblemCode};
 
-use crate::{batch, options::Places, settings};
+use crate::{batch, logs::Logs, options::Places, settings};
 
 /// Takes a batch of events; false: nobody listens any more.
 pub(crate) type Sink = Box<dyn Fn(Vec<Event>) -> bool + Send + Sync>;
-
-/// Switches debug logging, as `/p2p debug` asks.
-pub(crate) type DebugSwitch = Arc<dyn Fn(bool) + Send + Sync>;
 
 /// An engine, as the window sees it.
 pub(crate) trait Engine: Send + Sync {
@@ -71,7 +68,7 @@ pub(crate) struct Server {
 /// # Errors
 /// The configuration is not readable or not allowed, the embedded coordinator could not be opened,
 /// or the engine refused the configuration.
-pub(crate) async fn start(places: &Places, debug: DebugSwitch) -> Result<Running, Problem> {
+pub(crate) async fn start(places: &Places, logs: &Logs) -> Result<Running, Problem> {
     let settings = settings::load(places.config.as_deref())?;
     for warning in &settings.warnings {
         tracing::warn!(%warning, "configuration");
@@ -88,7 +85,7 @@ pub(crate) async fn start(places: &Places, debug: DebugSwitch) -> Result<Running
     };
     let max_games = max_games(&config.game);
     let mut options = EngineOptions::new(config.clone());
-    options.set_debug = Box::new(move |on| debug(on));
+    options.set_debug = logs.debug_switch();
     // The embedded coordinator is met anew at another port each time; its key is configured.
     if embedded.is_none() {
         let folder = places.config.as_deref().and_then(Path::parent);
@@ -177,7 +174,7 @@ mod tests {
             write: folder.path().join("p2p_config.json"),
             data: folder.path().join("data"),
         };
-        let running = start(&places, Arc::new(|_| {})).await.unwrap();
+        let running = start(&places, &Logs::default()).await.unwrap();
         assert!(running.server.embedded);
         assert!(running.server.coordinator.starts_with("http://127.0.0.1:"));
         assert_eq!(running.engine.snapshot(), Snapshot::default());
@@ -201,7 +198,7 @@ mod tests {
             write: file,
             data: folder.path().join("data"),
         };
-        let running = start(&places, Arc::new(|_| {})).await.unwrap();
+        let running = start(&places, &Logs::default()).await.unwrap();
         assert_eq!(running.server.coordinator, url);
         assert!(!running.server.embedded);
         assert_eq!(running.max_games, 0, "nothing to start was written");

@@ -18,8 +18,9 @@ use warp_observe::Recent;
 use warp_protocol::{Problem, ProblemCode, profile::Profile};
 
 use crate::{
-    engine::{self, DebugSwitch, Engine, Running},
+    engine::{self, Engine, Running},
     help,
+    logs::Logs,
     options::Places,
     preferences::{self, Change, Shown},
     profile::{self, Applied},
@@ -34,7 +35,7 @@ const END_WITHIN: Duration = Duration::from_secs(4);
 /// The state of the window.
 pub(crate) struct House {
     places: StdMutex<Places>,
-    debug: DebugSwitch,
+    logs: Logs,
     on_start: OnceLock<OnStart>,
     running: Mutex<Option<Running>>,
     /// One listener at a time: a page that was loaded anew replaces the one before.
@@ -43,10 +44,10 @@ pub(crate) struct House {
 
 impl House {
     /// Nothing runs yet.
-    pub(crate) fn new(places: Places, debug: DebugSwitch) -> Self {
+    pub(crate) fn new(places: Places, logs: Logs) -> Self {
         Self {
             places: StdMutex::new(places),
-            debug,
+            logs,
             on_start: OnceLock::new(),
             running: Mutex::new(None),
             listener: Mutex::new(None),
@@ -89,10 +90,11 @@ impl House {
         Ok(applied)
     }
 
-    /// The configuration was written: the next start takes it.
+    /// The configuration was written: the log takes it at once, the engine at its next start.
     fn written(&self) {
         let mut places = self.places.lock().unwrap_or_else(PoisonError::into_inner);
         places.config = Some(places.write.clone());
+        self.logs.follow(&places);
     }
 
     /// The configuration is another one: the engine ends, and the page starts it anew.
@@ -117,7 +119,7 @@ impl House {
     async fn start(&self) -> Result<(), Problem> {
         let mut running = self.running.lock().await;
         if running.is_none() {
-            let started = engine::start(&self.places(), Arc::clone(&self.debug)).await?;
+            let started = engine::start(&self.places(), &self.logs).await?;
             if let Some(told) = self.on_start.get() {
                 told(&started);
             }
@@ -386,7 +388,23 @@ mod tests {
             write: "p2p_config.json".into(),
             data: "data".into(),
         };
-        House::new(nowhere, Arc::new(|_| {}))
+        House::new(nowhere, Logs::default())
+    }
+
+    #[test]
+    fn the_log_goes_by_the_level_that_was_just_saved() {
+        let folder = tempfile::tempdir().unwrap();
+        let places = Places {
+            config: None,
+            write: folder.path().join("p2p_config.json"),
+            data: folder.path().into(),
+        };
+        let logs = Logs::start(&places, folder.path());
+        let house = House::new(places, logs);
+        assert!(!tracing::enabled!(tracing::Level::TRACE));
+        let level = serde_json::json!({"changes": [{"key": "logging.level", "value": "trace"}]});
+        call(house, "settings_write", level).unwrap();
+        assert!(tracing::enabled!(tracing::Level::TRACE));
     }
 
     /// Calls a command as the page does, over the whole way from JSON to JSON.

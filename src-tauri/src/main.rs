@@ -34,6 +34,7 @@ mod engine;
 mod face;
 mod help;
 mod house;
+mod logs;
 mod news;
 mod options;
 mod preferences;
@@ -43,20 +44,18 @@ mod setup;
 mod system;
 mod updates;
 
-use std::{path::Path, process::ExitCode, sync::Arc};
+use std::{path::Path, process::ExitCode};
 
 use clap::Parser as _;
 use tauri::{AppHandle, Manager as _, Runtime, WindowEvent};
 use tauri_plugin_deep_link::DeepLinkExt as _;
 use tauri_plugin_window_state::StateFlags;
-use warp_engine_core::config::LogLevel;
-use warp_observe::{LogFile, ObserveConfig, Recent};
 use warp_protocol::Problem;
 
 use crate::{
     desktop::{Desktop, Told},
-    engine::DebugSwitch,
     house::House,
+    logs::Logs,
     options::{Options, Places},
     updates::Updates,
 };
@@ -66,9 +65,6 @@ pub(crate) const VERSION: &str = match option_env!("WARP_VERSION") {
     Some(version) => version,
     None => env!("CARGO_PKG_VERSION"),
 };
-
-/// Days of which the log is kept.
-const LOGS_KEPT: usize = 3;
 
 fn main() -> ExitCode {
     let options = Options::try_parse().unwrap_or_else(|error| {
@@ -140,14 +136,14 @@ fn run(options: Options) -> tauri::Result<()> {
 fn set_up(app: &AppHandle, options: &Options) -> tauri::Result<()> {
     let data = app.path().app_data_dir()?;
     let mut places = options.resolve(&data, &app.path().app_config_dir()?);
-    let (debug, recent) = logging(&places, &app.path().app_log_dir()?);
-    app.manage(recent);
+    let logs = Logs::start(&places, &app.path().app_log_dir()?);
+    app.manage(logs.recent());
     let shipped = take_shipped_profile(&mut places);
     let updates = data.join("updates");
     app.manage(Desktop::new(data));
     let version = app.package_info().version.clone();
     app.manage(Updates::new(updates, version, &app.env()));
-    let house = House::new(places, debug);
+    let house = House::new(places, logs);
     let handle = app.clone();
     house.on_start(Box::new(move |running| {
         handle.state::<Updates>().follow(&running.config);
@@ -186,6 +182,9 @@ fn set_up(app: &AppHandle, options: &Options) -> tauri::Result<()> {
 /// Opens the window, which shows the launcher's own pages and nothing else: a content policy does not
 /// keep a script from leading it somewhere, with what it knows in the address.
 fn open_window(app: &AppHandle) -> tauri::Result<()> {
+    if let Some(theme) = app.state::<Desktop>().face().theme {
+        app.set_theme(Some(theme));
+    }
     for window in &app.config().app.windows {
         let window = tauri::WebviewWindowBuilder::from_config(app, window)?
             .on_navigation(|url| {
@@ -225,49 +224,6 @@ fn take_shipped_profile(places: &mut Places) -> Result<(), Problem> {
     profile::apply(&profile::read(&file)?, &places.write)?;
     places.config = Some(places.write.clone());
     Ok(())
-}
-
-/// Logs as the configuration says; where it says nothing that can be read, as it does by default. Also
-/// to files in `folder`: who starts the program with a click has no terminal, and who has no page has
-/// nothing else. One line for each change of state at least: the log is looked at when something went
-/// wrong, and then it must have been kept. Gives the switch for debug logging, and the last lines.
-fn logging(places: &Places, folder: &Path) -> (DebugSwitch, Recent) {
-    let settings = settings::load(places.config.as_deref()).unwrap_or_default();
-    let config = |file| ObserveConfig {
-        default_filter: match settings.config.logging.level {
-            LogLevel::Error | LogLevel::Warn => LogLevel::Info,
-            level => level,
-        }
-        .name()
-        .into(),
-        file,
-        ..ObserveConfig::default()
-    };
-    // Names and addresses are in it. Where this fails, writing the log says why.
-    let mut private = std::fs::DirBuilder::new();
-    let _ = warp_platform::make_private_folder(private.recursive(true)).create(folder);
-    let file = LogFile {
-        path: folder.join("launcher.log"),
-        keep: LOGS_KEPT,
-    };
-    let observe = warp_observe::init(config(Some(file))).or_else(|error| {
-        let observe = warp_observe::init(config(None));
-        tracing::warn!(%error, "the log is not written to a file");
-        observe
-    });
-    match observe {
-        Ok(observe) => {
-            let recent = observe.recent().clone();
-            let switch = Arc::new(move |on| {
-                observe.set_debug(on);
-            });
-            (switch, recent)
-        }
-        Err(error) => {
-            eprintln!("warp-launcher: nothing will be logged: {error}");
-            (Arc::new(|_| {}), Recent::default())
-        }
-    }
 }
 
 /// Ends the engine, then the program.

@@ -180,6 +180,7 @@ export interface PageTexts {
     faulty: string;
     saved: string;
     savedPlaying: string;
+    savedNow: string;
     apply: string;
     import: string;
     importHint: string;

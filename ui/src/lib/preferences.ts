@@ -79,6 +79,12 @@ export function isSetting(key: string): key is SettingKey {
   return Object.hasOwn(RULES, key);
 }
 
+/** Whether a change of `key` counts without the engine being started anew. */
+export function atOnce(key: SettingKey, playing: boolean): boolean {
+  // The log follows the file; how packets are sent is told to the engine, which has a way to send them only in play.
+  return key === "logging.level" || (playing && key === "p2p.redundant_sending");
+}
+
 /** `chosen` with `choice` at its place in `order`: before the first one that comes behind it there. */
 export function placed(chosen: readonly string[], choice: string, order: readonly string[]): string[] {
   const behind = new Set(order.slice(order.indexOf(choice) + 1));

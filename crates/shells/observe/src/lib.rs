@@ -5,6 +5,7 @@
 //!   logs: a line that was logged is there after a crash.
 //! * The filter is the environment variable `WARP_LOG` where it is set, otherwise the caller's
 //!   default. Its syntax is that of `tracing_subscriber::EnvFilter`: `info,warp_link=trace`.
+//! * [`Observe::set_default_filter`] exchanges that default at run time.
 //! * [`Observe::set_debug`] raises our own crates (all targets that begin with `warp`) to `debug`
 //!   at run time and takes them back; what is already finer stays as it is.
 //! * The last lines are kept in memory too ([`Observe::recent`]), where what looks like a secret is
@@ -13,7 +14,7 @@
 
 use std::{
     path::{Path, PathBuf},
-    sync::atomic::{AtomicBool, Ordering},
+    sync::{Mutex, PoisonError},
 };
 
 use tracing_appender::rolling::{RollingFileAppender, Rotation};
@@ -98,10 +99,27 @@ pub enum ObserveError {
 /// Hold on the running set-up.
 #[derive(Debug)]
 pub struct Observe {
-    base: String,
     handle: reload::Handle<EnvFilter, Registry>,
-    debug: AtomicBool,
+    /// `WARP_LOG` is set: the caller's default does not count.
+    by_variable: bool,
+    filter: Mutex<Filter>,
     recent: Recent,
+}
+
+/// What is let through.
+#[derive(Debug, Clone, PartialEq, Eq)]
+struct Filter {
+    base: String,
+    debug: bool,
+}
+
+impl Filter {
+    fn text(&self) -> String {
+        match self.debug {
+            true => format!("{},{DEBUG_DIRECTIVE}", self.base),
+            false => self.base.clone(),
+        }
+    }
 }
 
 /// Sets up logging for the whole process.
@@ -109,10 +127,10 @@ pub struct Observe {
 /// # Errors
 /// A filter that is not well formed, a file that cannot be written, or a second call in one process.
 pub fn init(config: ObserveConfig) -> Result<Observe, ObserveError> {
-    let base = std::env::var(FILTER_VARIABLE)
-        .ok()
-        .filter(|f| !f.trim().is_empty())
-        .unwrap_or(config.default_filter);
+    let variable = std::env::var(FILTER_VARIABLE).ok();
+    let variable = variable.filter(|filter| !filter.trim().is_empty());
+    let by_variable = variable.is_some();
+    let base = variable.unwrap_or(config.default_filter);
     let (filter, handle) = reload::Layer::new(parse(&base)?);
     let json = config.json;
     let file = match &config.file {
@@ -130,9 +148,9 @@ pub fn init(config: ObserveConfig) -> Result<Observe, ObserveError> {
         .try_init()
         .map_err(|_| ObserveError::Twice)?;
     Ok(Observe {
-        base,
         handle,
-        debug: AtomicBool::new(false),
+        by_variable,
+        filter: Mutex::new(Filter { base, debug: false }),
         recent,
     })
 }
@@ -141,16 +159,36 @@ impl Observe {
     /// Switches debug logging of our own crates on or off. Gives the state that is now in force:
     /// the old one if the filter could not be exchanged.
     pub fn set_debug(&self, on: bool) -> bool {
-        let text = if on {
-            format!("{},{DEBUG_DIRECTIVE}", self.base)
-        } else {
-            self.base.clone()
-        };
-        let changed = parse(&text).is_ok_and(|filter| self.handle.reload(filter).is_ok());
-        if changed {
-            self.debug.store(on, Ordering::Relaxed);
+        if let Err(error) = self.exchange(|filter| filter.debug = on) {
+            tracing::warn!(%error, "debug logging");
         }
         self.debug()
+    }
+
+    /// Logs by this filter from now on; debug logging stays as it is. `WARP_LOG` wins where it is set.
+    ///
+    /// # Errors
+    /// A filter that is not well formed; the old one stays.
+    pub fn set_default_filter(&self, filter: &str) -> Result<(), ObserveError> {
+        if self.by_variable {
+            return Ok(());
+        }
+        self.exchange(|now| filter.clone_into(&mut now.base))
+    }
+
+    fn exchange(&self, change: impl FnOnce(&mut Filter)) -> Result<(), ObserveError> {
+        let mut now = self.filter.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut new = now.clone();
+        change(&mut new);
+        let text = new.text();
+        // It fails only where nothing logs any more.
+        let exchanged = self.handle.reload(parse(&text)?);
+        exchanged.map_err(|error| ObserveError::Filter {
+            filter: text,
+            why: error.to_string(),
+        })?;
+        *now = new;
+        Ok(())
     }
 
     /// The last lines of the log.
@@ -160,7 +198,8 @@ impl Observe {
 
     /// True while debug logging is switched on.
     pub fn debug(&self) -> bool {
-        self.debug.load(Ordering::Relaxed)
+        let filter = self.filter.lock().unwrap_or_else(PoisonError::into_inner);
+        filter.debug
     }
 }
 
@@ -251,6 +290,15 @@ mod tests {
         assert!(!observe.set_debug(false));
         assert!(!ours() && !theirs() && finer());
         assert!(!observe.debug());
+
+        observe.set_debug(true);
+        observe.set_default_filter("error").unwrap();
+        assert!(ours() && !theirs() && !finer());
+        observe.set_default_filter("loudest=x").unwrap_err();
+        observe.set_debug(false);
+        assert!(!ours() && !tracing::enabled!(tracing::Level::WARN));
+        observe.set_default_filter("debug").unwrap();
+        assert!(ours() && theirs());
 
         assert!(matches!(
             init(ObserveConfig::default()),

@@ -232,6 +232,7 @@ export const pages: PageTexts = {
     faulty: "A field is not right yet.",
     saved: "Saved. The launcher uses it from the next start on.",
     savedPlaying: "Saved. Stop playing to use it, or start the launcher anew.",
+    savedNow: "Saved, and in force.",
     apply: "Use it now",
     import: "Import a file",
     importHint: "p2p_config.json, config.ini or resourceinfo.ini of an older client",

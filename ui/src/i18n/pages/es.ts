@@ -232,6 +232,7 @@ export const pages: PageTexts = {
     faulty: "Un campo todavía no está bien.",
     saved: "Guardado. El launcher lo usa desde el próximo inicio.",
     savedPlaying: "Guardado. Deja de jugar para usarlo, o reinicia el launcher.",
+    savedNow: "Guardado, y ya en vigor.",
     apply: "Usar ahora",
     import: "Importar un archivo",
     importHint: "p2p_config.json, config.ini o resourceinfo.ini de un cliente antiguo",

@@ -227,6 +227,7 @@ export const pages: PageTexts = {
     faulty: "Ada isian yang belum benar.",
     saved: "Disimpan. Launcher memakainya mulai start berikutnya.",
     savedPlaying: "Disimpan. Berhenti bermain untuk memakainya, atau mulai ulang launcher.",
+    savedNow: "Disimpan, dan sudah berlaku.",
     apply: "Pakai sekarang",
     import: "Impor berkas",
     importHint: "p2p_config.json, config.ini, atau resourceinfo.ini klien lama",

@@ -232,6 +232,7 @@ export const pages: PageTexts = {
     faulty: "Um campo ainda não está certo.",
     saved: "Salvo. O launcher usa a partir do próximo início.",
     savedPlaying: "Salvo. Pare de jogar para usar, ou reinicie o launcher.",
+    savedNow: "Salvo, e já em vigor.",
     apply: "Usar agora",
     import: "Importar um arquivo",
     importHint: "p2p_config.json, config.ini ou resourceinfo.ini de um cliente antigo",

@@ -227,6 +227,7 @@ export const pages: PageTexts = {
     faulty: "มีช่องที่ยังไม่ถูกต้อง",
     saved: "บันทึกแล้ว ลอนเชอร์จะใช้ตั้งแต่เริ่มครั้งถัดไป",
     savedPlaying: "บันทึกแล้ว หยุดเล่นเพื่อใช้ หรือเริ่มลอนเชอร์ใหม่",
+    savedNow: "บันทึกแล้ว และมีผลแล้ว",
     apply: "ใช้เดี๋ยวนี้",
     import: "นำเข้าไฟล์",
     importHint: "p2p_config.json, config.ini หรือ resourceinfo.ini ของไคลเอนต์เก่า",
