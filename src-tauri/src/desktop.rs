@@ -187,12 +187,27 @@ pub(crate) fn desktop<R: Runtime>(app: AppHandle<R>, face: Face, channel: Channe
         // `cargo xtask bench launcher` waits for this line.
         tracing::info!("the page is there");
     }
+    let (before, now) = (desktop.face().theme, face.theme);
     desktop.listens(face, channel);
+    if now != before {
+        follow_theme(&app, now);
+    }
     let updates = app.state::<Updates>();
     updates.page_came(&app);
     desktop.tell(Told::Update {
         update: updates.state(),
     });
+}
+
+/// What the system draws for the page (lists, title bar, dialogs) has the page's theme.
+pub(crate) fn follow_theme<R: Runtime>(app: &AppHandle<R>, theme: Option<tauri::Theme>) {
+    // On Linux no theme would be the light one, whatever the system's is.
+    let system = || app.get_webview_window(WINDOW)?.theme().ok();
+    let theme = match cfg!(target_os = "linux") {
+        true => theme.or_else(system),
+        false => theme,
+    };
+    app.set_theme(theme);
 }
 
 /// Brings the window to the front.

@@ -17,6 +17,8 @@ const FILE: &str = "face.json";
 #[serde(default)]
 pub(crate) struct Face {
     pub(crate) words: Words,
+    /// The person's choice; none: the system's.
+    pub(crate) theme: Option<tauri::Theme>,
     /// Tell of failovers while the window has no focus.
     pub(crate) notify_failover: bool,
     /// Tell of a new version while the window has no focus.
@@ -27,6 +29,7 @@ impl Default for Face {
     fn default() -> Self {
         Self {
             words: Words::default(),
+            theme: None,
             notify_failover: true,
             notify_update: true,
         }
@@ -156,6 +159,7 @@ mod tests {
         face.words.open = String::new();
         face.words.blank = "x".repeat(MAX_TEXT + 1);
         face.words.state.clear();
+        face.theme = Some(tauri::Theme::Dark);
         face.notify_failover = false;
         face.keep(folder.path());
         let back = Face::load(folder.path());
@@ -163,6 +167,7 @@ mod tests {
         assert_eq!(back.words.open, "Open");
         assert_eq!(back.words.blank, Words::default().blank);
         assert_eq!(back.words.state, Words::default().state);
+        assert_eq!(back.theme, face.theme);
         assert!(!back.notify_failover);
         std::fs::write(folder.path().join(FILE), "{").unwrap();
         assert_eq!(Face::load(folder.path()), Face::default());

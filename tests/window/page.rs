@@ -77,6 +77,44 @@ async fn a_script_in_the_page_reaches_no_other_host_and_no_command_that_is_not_g
         .unwrap();
 }
 
+/// Lists and dialogs are drawn by the system's toolkit. The page hears which theme that has.
+#[tokio::test(flavor = "multi_thread")]
+async fn what_the_system_draws_has_the_theme_that_was_chosen_also_after_a_start() {
+    if let Some(why) = no_window() {
+        return println!("SKIPPED: {why}");
+    }
+    const DARK: &str = "const dark = matchMedia('(prefers-color-scheme: dark)'); \
+        return new Promise((there) => { \
+            if (dark.matches === arguments[0]) there(dark.matches); \
+            else dark.addEventListener('change', () => there(dark.matches), { once: true }); \
+        })";
+    let home = Home::new(&json!({}));
+    let program = warp_tests::house::program("warp-launcher");
+    let window = Window::open(&home, &program, &[]).await;
+    let open = async |window: &Window| {
+        window.shows(r#"[data-testid="submit"]"#).await;
+        window.press(r#"[data-testid="settings-toggle"]"#).await;
+        window.shows(r#"[data-testid="settings-theme-dark"]"#).await;
+    };
+    open(&window).await;
+    for (theme, dark) in [("dark", true), ("light", false), ("dark", true)] {
+        let choice = format!(r#"[data-testid="settings-theme-{theme}"]"#);
+        window.press(&choice).await;
+        let is = window.script(DARK, json!([dark])).await;
+        assert_eq!(is, Ok(json!(dark)), "{theme}");
+    }
+    window.close().await;
+    let window = Window::open(&home, &program, &[]).await;
+    open(&window).await;
+    assert_eq!(window.script(DARK, json!([true])).await, Ok(json!(true)));
+    window
+        .press(r#"[data-testid="settings-theme-system"]"#)
+        .await;
+    // There is no portal here that would say otherwise.
+    assert_eq!(window.script(DARK, json!([false])).await, Ok(json!(false)));
+    window.close().await;
+}
+
 /// What a game master may is decided at the coordinator: the panel of one who is none any more shows a
 /// refusal, although the page still believes.
 #[tokio::test(flavor = "multi_thread")]

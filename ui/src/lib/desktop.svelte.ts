@@ -6,6 +6,7 @@ import { Channel, invoke } from "@tauri-apps/api/core";
 import type { Problem } from "../generated/bindings";
 import { t } from "../i18n";
 import { toProblem } from "./ipc";
+import { settings } from "./settings.svelte";
 
 /** How updates are; the native side's own words. */
 export type UpdateState =
@@ -76,7 +77,7 @@ class Desktop {
   #asks = false;
   #hooks: Hooks = { reopen: () => undefined, problem: () => undefined };
 
-  /** Says that the page is there, in which language and with which choices; again after each change. */
+  /** Says that the page is there, in which language, theme and with which choices; again after each change. */
   async present(hooks: Hooks = this.#hooks): Promise<void> {
     this.#hooks = hooks;
     // A new one each time: the native side counts its messages from 0 for each call.
@@ -84,6 +85,7 @@ class Desktop {
     channel.onmessage = (told) => this.#told(told);
     const states = Object.entries(t.state).map(([code, { name }]) => [code, name]);
     const face = {
+      theme: settings.chosen.theme === "system" ? null : settings.chosen.theme,
       words: { ...t.desktop.words, state: Object.fromEntries(states) as Record<string, string> },
       notify_failover: this.notify.failover,
       notify_update: this.notify.update,
