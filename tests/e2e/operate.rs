@@ -362,6 +362,38 @@ fn a_banned_player_is_out_within_a_minute_told_why_and_others_play_on() {
 }
 
 #[test]
+fn what_a_session_carries_is_listed_wherever_its_endpoint_is() {
+    for endpoint in ["embedded", "remote"] {
+        let house = House::with(Plan {
+            coordinator: json!({"endpoint": {"mode": endpoint}}),
+            ..Plan::default()
+        });
+        let (node, login) = house.playing(&NodePlan::default());
+        let mut client = house.client(login, "test1", &["--seconds", "60"]);
+        on_map(&client);
+        let before = Instant::now();
+        let listed = loop {
+            let text = house.admin(&["session", "list", "--json"]);
+            let all: Vec<Value> = serde_json::from_str(&text).unwrap();
+            let link = &all[0]["link"];
+            if link["path"] == "direct" && link["streams"] == 1 {
+                break link.clone();
+            }
+            assert!(before.elapsed() < MINUTE, "{endpoint}: {text}");
+        };
+        println!("{endpoint}: {listed}");
+        for bytes in ["up_bytes", "down_bytes"] {
+            assert!(listed[bytes].as_u64().unwrap() > 100, "{listed}");
+        }
+        let line = house.admin(&["session", "list"]);
+        assert!(line.trim_end().ends_with("\tdirect"), "{line}");
+        client.kill();
+        client.exit(PATIENCE);
+        drop(node);
+    }
+}
+
+#[test]
 fn the_systemd_units_are_valid() {
     if Command::new("systemd-analyze")
         .arg("--version")

@@ -526,7 +526,8 @@ const TESTS = {
     assert.equal(await ui.at("class-list").isVisible(), false);
     await tabTo(page, ui, "packets-toggle");
     await page.keyboard.press("Enter");
-    assert.match(await ui.text("packets"), /No packet has been counted yet/);
+    // A list that opens tells so a moment after the key.
+    await ui.at("packets").getByText("No packet has been counted yet").waitFor();
     assert.match(await ui.text("version"), /Client version\s+20211103 \(set for the zone\)/);
     await history(page, ui);
     assert.match(await ui.text("version"), /20211103 \(found out\)$/);

@@ -393,6 +393,8 @@ export function pageTests(tools) {
       await ui.emit(staff.twoSessions);
       assert.match(await ui.text("session-s-1"), /alice[\s\S]*host-0011223344556677/);
       assert.match(await ui.text("session-s-2"), /bob[\s\S]*geffen\s+endpoint/);
+      assert.match(await ui.text("carries-s-1"), /Zone host, Connections: 1, 20\.5 kB up, 3\.1 MB down/);
+      assert.equal(await ui.at("carries-s-2").count(), 0, "nothing is known of it");
       await ui.at("session-search").fill("BOB");
       assert.equal(await ui.at("session-s-1").count(), 0);
       await ui.at("move-host-s-2").click();
@@ -502,6 +504,23 @@ export function pageTests(tools) {
       await page.waitForFunction(() => window.engine.restarts === 1);
       await ui.at("submit").waitFor();
       assert.equal(await page.getByTestId("ended").count(), 0, "the old engine's end is not the page's");
+    },
+
+    "what counts at once asks for no new start": async (page) => {
+      const ui = ids(page);
+      await ui.at("submit").waitFor();
+      await page.evaluate((settings) => (window.engine.settings = settings), staff.settings);
+      await ui.at("settings-toggle").click();
+      await ui.at("group-log").locator("summary").click();
+      await ui.at("set-logging.level").selectOption("trace");
+      await ui.at("settings-save").click();
+      await ui.at("settings-in-force").waitFor();
+      assert.equal(await ui.at("settings-apply").count(), 0);
+      await ui.at("set-logging.level").selectOption("debug");
+      await ui.at("set-p2p.metrics_interval_ms").fill("2000");
+      await ui.at("settings-save").click();
+      await ui.at("settings-saved").waitFor();
+      assert.equal(await ui.at("settings-in-force").count(), 0);
     },
 
     "an engine that does not start anew is a page of its own, and leaves nothing waiting": async (page) => {

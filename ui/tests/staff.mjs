@@ -19,7 +19,10 @@ export const session = (session_id, account, more = {}) => ({
 });
 export const sessions = (...list) => answered({ ask: "sessions" }, { answer: "sessions", sessions: list });
 export const twoSessions = sessions(
-  session("s-1", "alice", { hosts: ["host-0011223344556677"] }),
+  session("s-1", "alice", {
+    hosts: ["host-0011223344556677"],
+    link: { path: "host", streams: 1, up_bytes: 20480, down_bytes: 3_145_728 },
+  }),
   session("s-2", "bob", { zone_id: "geffen", live: false }),
 );
 

@@ -1164,6 +1164,27 @@ export type Level = "good" | "fair" | "poor";
 export const LEVEL_LIST = ["good", "fair", "poor"] as const satisfies readonly Level[];
 
 /**
+ * What a session's link carries, as its endpoint sees it.
+ */
+export type LinkFigures = { 
+/**
+ * The path that the endpoint sends on; none while none is open.
+ */
+path?: PathKind, 
+/**
+ * Connections to game servers that are open or being opened.
+ */
+streams: number, 
+/**
+ * Bytes from the client to game servers, since the session began.
+ */
+up_bytes: number, 
+/**
+ * Bytes from game servers to the client, since then.
+ */
+down_bytes: number, };
+
+/**
  * State of a session link.
  */
 export type LinkState = "disconnected" | "connecting" | "authenticating" | "connected" | "reconnecting" | "failing-over";
@@ -1802,7 +1823,11 @@ live: boolean,
 /**
  * The hosts that it may go over, the first way first. Empty: it goes to the endpoint.
  */
-hosts: Array<string>, };
+hosts: Array<string>, 
+/**
+ * What its link carries; none until its endpoint has said so, and for a session of another node.
+ */
+link?: LinkFigures, };
 
 /**
  * The present state, without its history. It never holds a secret.

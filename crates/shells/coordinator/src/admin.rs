@@ -196,6 +196,10 @@ async fn session_info(app: &App, session: Session) -> Result<SessionInfo, Refuse
     let device = PublicKey::from_spki(&grant.device_key);
     Ok(SessionInfo {
         hosts: app.live.hosting.hosts_of(&grant.session_id),
+        link: app
+            .live
+            .endpoint_of(&grant.session_id)
+            .link(&grant.session_id),
         session_id: grant.session_id,
         account: account.map_or_else(|| grant.account.to_string(), |account| account.name),
         zone_id: grant.zone_id,

@@ -8,6 +8,7 @@ use warp_coordinator::Offline;
 use warp_protocol::{
     ProblemCode,
     admin::{BanRequest, BanView, MoveRequest, MoveTo},
+    carrier::PathKind,
 };
 
 use crate::{Failure, Place, Role, open, tell_nodes};
@@ -202,7 +203,9 @@ pub(crate) async fn session(command: SessionCommand) -> Result<(), Failure> {
                 let state = if s.live { "live" } else { "waits" };
                 let hosts = s.hosts.join(",");
                 let (id, account, zone) = (&s.session_id, &s.account, &s.zone_id);
-                format!("{id}\t{account}\t{zone}\t{state}\t{hosts}\n")
+                let path = s.link.and_then(|link| link.path);
+                let path = path.map_or("", PathKind::name);
+                format!("{id}\t{account}\t{zone}\t{state}\t{hosts}\t{path}\n")
             })?;
         }
         SessionCommand::End { id, place } => {

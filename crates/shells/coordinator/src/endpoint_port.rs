@@ -12,7 +12,7 @@ use warp_link::Carrier;
 use warp_link_core::State;
 use warp_protocol::{
     ProblemCode,
-    endpoint::{GRANT_TIME, HostSpec, SessionHolder, SessionSpec},
+    endpoint::{GRANT_TIME, HostSpec, LinkFigures, SessionHolder, SessionSpec},
     identity::{PublicKey, RefusedReason},
     rest::IceServer,
     zone::ZoneFile,
@@ -149,6 +149,14 @@ impl EndpointPort {
         match self {
             Self::Embedded(endpoint) => endpoint.refusals(),
             Self::Remote(remote) => remote.refusals(),
+        }
+    }
+
+    /// What a session's link carries, as far as that is known here.
+    pub(crate) fn link(&self, session_id: &str) -> Option<LinkFigures> {
+        match self {
+            Self::Embedded(endpoint) => endpoint.session(session_id).map(|one| one.figures()),
+            Self::Remote(remote) => remote.link(session_id),
         }
     }
 
@@ -304,10 +312,9 @@ impl EndpointPort {
     /// True while the session has a link, over whichever carrier, or holds one that is coming back.
     pub(crate) fn is_linked(&self, session_id: &str) -> bool {
         match self {
-            Self::Embedded(endpoint) => endpoint
-                .sessions()
-                .iter()
-                .any(|s| s.session_id == session_id && is_up(s.state)),
+            Self::Embedded(endpoint) => {
+                (endpoint.session(session_id)).is_some_and(|session| is_up(session.state))
+            }
             Self::Remote(remote) => remote.is_linked(session_id),
         }
     }

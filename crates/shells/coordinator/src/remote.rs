@@ -28,7 +28,9 @@ use warp_endpoint::{HostRoute, HostTraffic, SIGNALS, SignalPort, control::Outbou
 use warp_link::{Carrier, CarrierSender};
 use warp_protocol::{
     ProblemCode,
-    endpoint::{FromEndpoint, HostSpec, RELAYED_LEN, SessionSpec, ToEndpoint, carrier_of},
+    endpoint::{
+        FromEndpoint, HostSpec, LinkFigures, RELAYED_LEN, SessionSpec, ToEndpoint, carrier_of,
+    },
     identity::{PublicKey, RefusedReason},
     signal::{ClientSignal, ServerSignal},
 };
@@ -105,6 +107,8 @@ struct Room {
     from_endpoint: mpsc::Sender<ClientSignal>,
     /// Waits for the answer to the grant.
     asked: Option<oneshot::Sender<Granted>>,
+    /// What the link of a session carries, since it was said last.
+    link: Option<LinkFigures>,
 }
 
 impl State {
@@ -126,6 +130,7 @@ impl State {
             host,
             from_endpoint: from,
             asked,
+            link: None,
         };
         self.rooms.insert(room.to_owned(), entry);
         let port = SignalPort {
@@ -230,6 +235,11 @@ impl Remote {
 
     pub(crate) fn refusals(&self) -> Vec<(RefusedReason, u64)> {
         self.state.lock().refusals.clone()
+    }
+
+    /// What a session's link carries, where the endpoint has said so.
+    pub(crate) fn link(&self, session_id: &str) -> Option<LinkFigures> {
+        self.state.lock().rooms.get(session_id)?.link
     }
 
     pub(crate) fn traffic(&self) -> Vec<(String, HostTraffic)> {
@@ -528,11 +538,19 @@ impl Remote {
                     tx.close();
                 }
             }
-            FromEndpoint::Link { session_id, up } => {
-                if !up {
-                    state.linked.remove(&session_id);
-                } else if state.rooms.contains_key(&session_id) {
+            FromEndpoint::Link {
+                session_id,
+                up,
+                figures,
+            } => {
+                let Some(room) = state.rooms.get_mut(&session_id) else {
+                    return Ok(());
+                };
+                room.link = figures;
+                if up {
                     state.linked.insert(session_id);
+                } else {
+                    state.linked.remove(&session_id);
                 }
             }
             FromEndpoint::Figures { refusals } => {

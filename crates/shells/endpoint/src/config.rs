@@ -7,6 +7,7 @@ use serde::Serialize;
 use tokio::sync::mpsc;
 use warp_link_core::{Identity, LinkConfig, State, Trust};
 use warp_protocol::carrier::PathKind;
+use warp_protocol::endpoint::LinkFigures;
 use warp_protocol::identity::RefusedReason;
 use warp_protocol::rest::IceServer;
 use warp_protocol::signal::{ClientSignal, ServerSignal};
@@ -195,4 +196,16 @@ pub struct SessionView {
     pub up_bytes: u64,
     /// Bytes from game servers to the client.
     pub down_bytes: u64,
+}
+
+impl SessionView {
+    /// The part that game masters see.
+    pub fn figures(&self) -> LinkFigures {
+        LinkFigures {
+            path: self.path,
+            streams: u32::try_from(self.streams).unwrap_or(u32::MAX),
+            up_bytes: self.up_bytes,
+            down_bytes: self.down_bytes,
+        }
+    }
 }

@@ -265,6 +265,12 @@ impl Endpoint {
         }
     }
 
+    /// One session, if there is such.
+    pub fn session(&self, session_id: &str) -> Option<SessionView> {
+        let sessions = self.shared.sessions.lock();
+        sessions.get(session_id).map(|session| session.view())
+    }
+
     /// The sessions, in no particular order.
     pub fn sessions(&self) -> Vec<SessionView> {
         let sessions = self.shared.sessions.lock();

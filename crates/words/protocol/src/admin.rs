@@ -18,6 +18,7 @@
 
 use serde::{Deserialize, Serialize};
 
+use crate::endpoint::LinkFigures;
 use crate::rest::AccountRole;
 
 /// Longest reason of a ban, bytes.
@@ -126,6 +127,10 @@ pub struct SessionInfo {
     pub live: bool,
     /// The hosts that it may go over, the first way first. Empty: it goes to the endpoint.
     pub hosts: Vec<String>,
+    /// What its link carries; none until its endpoint has said so, and for a session of another node.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[ts(optional)]
+    pub link: Option<LinkFigures>,
 }
 
 /// Where to move a session.

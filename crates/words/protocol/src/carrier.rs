@@ -33,6 +33,7 @@ pub const MAX_CARRIER_DATAGRAM: usize = LABEL_LEN + MAX_QUIC_PACKET;
 )]
 #[serde(rename_all = "kebab-case")]
 #[repr(u8)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 pub enum PathKind {
     /// WebRTC data channel straight to the endpoint.
     Direct = 1,

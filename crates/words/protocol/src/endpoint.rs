@@ -176,6 +176,24 @@ pub struct HostedClaim {
     pub upstreams: Vec<SocketAddr>,
 }
 
+/// What a session's link carries, as its endpoint sees it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize, ts_rs::TS)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
+pub struct LinkFigures {
+    /// The path that the endpoint sends on; none while none is open.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[ts(optional)]
+    pub path: Option<PathKind>,
+    /// Connections to game servers that are open or being opened.
+    pub streams: u32,
+    /// Bytes from the client to game servers, since the session began.
+    #[ts(type = "number")]
+    pub up_bytes: u64,
+    /// Bytes from game servers to the client, since then.
+    #[ts(type = "number")]
+    pub down_bytes: u64,
+}
+
 /// What a host has brought to the endpoint and taken, since it was granted.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
 pub struct HostTraffic {
@@ -389,12 +407,16 @@ pub enum FromEndpoint {
         /// Its number.
         carrier: u32,
     },
-    /// Whether the link of a session is up, since it was said last.
+    /// The link of a session: at once when it is up or is not any more, else every [`ALIVE_EVERY`] where
+    /// its figures have changed.
     Link {
         /// The session.
         session_id: String,
-        /// It is, or waits for a path to come back.
+        /// It is up, or waits for a path to come back.
         up: bool,
+        /// What it carries; none from an endpoint that does not say so.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        figures: Option<LinkFigures>,
     },
     /// Counts, every now and then.
     Figures {

@@ -16,15 +16,15 @@ use warp_link::{Carrier, CarrierFeed, CloseReason};
 use warp_link_core::{Holder, State, Trust, verify};
 use warp_protocol::ProblemCode;
 use warp_protocol::endpoint::{
-    ALIVE_EVERY, BadControl, FromEndpoint, HeldSession, HostedClaim, MAX_CONTROL, RELAYED_LEN,
-    SILENT_AFTER, STEP_TIME, ToEndpoint, VERSION, carrier_of, endpoint_message, read,
+    ALIVE_EVERY, BadControl, FromEndpoint, HeldSession, HostedClaim, LinkFigures, MAX_CONTROL,
+    RELAYED_LEN, SILENT_AFTER, STEP_TIME, ToEndpoint, VERSION, carrier_of, endpoint_message, read,
 };
 use warp_protocol::identity::{PublicKey, RefusedReason, SIGNATURE, identity_message};
 use warp_protocol::rest::{IdentityProof, RefusalCount};
 
 use super::{Frame, Outbound, Remote, random};
 use crate::endpoint::unix_now;
-use crate::{Endpoint, GrantRefused, HostRoute};
+use crate::{Endpoint, GrantRefused, HostRoute, SessionView};
 
 /// Longest that one frame may take to be written.
 const WRITE_TIME: Duration = Duration::from_secs(10);
@@ -161,7 +161,7 @@ impl Remote {
             key,
             silence: silence.clamp(SHORTEST_SILENCE, SILENT_AFTER),
             feeds: HashMap::new(),
-            up: HashMap::new(),
+            links: HashMap::new(),
         };
         tokio::select! {
             broken = write(&mut sink, &out) => Err(broken),
@@ -221,18 +221,21 @@ impl Remote {
     }
 
     /// Names all sessions, and from then on says on this socket what happens to them.
-    fn name_held(&self, endpoint: &Endpoint, out: &Arc<Outbound>) -> HashMap<String, bool> {
-        let up: HashMap<String, bool> = links(endpoint);
+    fn name_held(&self, endpoint: &Endpoint, out: &Arc<Outbound>) -> HashMap<String, Link> {
+        let mut links = links(endpoint);
         let mut rooms = self.inner.rooms.lock();
         for held in rooms.sessions.values() {
             let who = held.who.clone();
-            let up = up.get(&who.session_id).copied().unwrap_or(false);
+            let up = links.get(&who.session_id).is_some_and(|link| link.up);
             let session = HeldSession { who, up };
             out.say(&FromEndpoint::Held { session });
         }
         out.say(&FromEndpoint::Ready);
         rooms.out = Some(Arc::clone(out));
-        up
+        for link in links.values_mut() {
+            link.figures = None;
+        }
+        links
     }
 }
 
@@ -247,12 +250,19 @@ struct Serving<'a> {
     /// Relayed carriers; they end with the socket.
     feeds: HashMap<u32, CarrierFeed>,
     /// What was said of links.
-    up: HashMap<String, bool>,
+    links: HashMap<String, Link>,
+}
+
+/// What is said of a session's link.
+#[derive(Clone, Copy, PartialEq, Eq)]
+struct Link {
+    up: bool,
+    figures: Option<LinkFigures>,
 }
 
 impl Serving<'_> {
     async fn run(mut self, stream: &mut Stream, served: &mut bool) -> Broken {
-        self.up = self.remote.name_held(self.endpoint, self.out);
+        self.links = self.remote.name_held(self.endpoint, self.out);
         let mut look = tokio::time::interval(LOOK_EVERY);
         look.set_missed_tick_behavior(MissedTickBehavior::Delay);
         let mut alive = tokio::time::interval(ALIVE_EVERY.min(self.silence / 4));
@@ -261,7 +271,8 @@ impl Serving<'_> {
         loop {
             let message = tokio::select! {
                 _ = look.tick() => {
-                    self.say_links();
+                    self.say_links(false);
+                    self.end_feeds();
                     continue;
                 }
                 _ = alive.tick() => {
@@ -404,20 +415,28 @@ impl Serving<'_> {
         }
     }
 
-    /// Says which links are up that were not, and the other way; ends carriers that their links gave
-    /// up.
-    fn say_links(&mut self) {
-        let now = links(self.endpoint);
-        for (session_id, up) in &now {
-            if self.up.get(session_id) != Some(up) {
-                let session_id = session_id.clone();
-                self.out.say(&FromEndpoint::Link {
-                    session_id,
-                    up: *up,
-                });
+    /// Says which links are up that were not, and the other way; with `figures` also of which those
+    /// have changed.
+    fn say_links(&mut self, figures: bool) {
+        let mut now = links(self.endpoint);
+        for (session_id, link) in &mut now {
+            let said = self.links.get(session_id);
+            match said {
+                Some(said) if said == link => {}
+                // What was not said is still to be said.
+                Some(said) if said.up == link.up && !figures => *link = *said,
+                _ => self.out.say(&FromEndpoint::Link {
+                    session_id: session_id.clone(),
+                    up: link.up,
+                    figures: link.figures,
+                }),
             }
         }
-        self.up = now;
+        self.links = now;
+    }
+
+    /// Ends carriers that their links gave up.
+    fn end_feeds(&mut self) {
         let out = self.out;
         self.feeds.retain(|carrier, feed| {
             let ended = feed.is_ended();
@@ -428,8 +447,9 @@ impl Serving<'_> {
         });
     }
 
-    fn say_figures(&self) {
+    fn say_figures(&mut self) {
         self.out.say(&FromEndpoint::Alive);
+        self.say_links(true);
         let refusals = self.endpoint.refusals().into_iter();
         let refusals = refusals.map(|(reason, count)| RefusalCount { reason, count });
         let refusals = refusals.collect();
@@ -449,10 +469,14 @@ impl Drop for Serving<'_> {
 }
 
 /// Whether the link of each session is up, or waits for a path to come back.
-fn links(endpoint: &Endpoint) -> HashMap<String, bool> {
+fn links(endpoint: &Endpoint) -> HashMap<String, Link> {
+    let link = |session: &SessionView| Link {
+        up: is_up(session.state),
+        figures: Some(session.figures()),
+    };
     let sessions = endpoint.sessions().into_iter();
     sessions
-        .map(|session| (session.session_id, is_up(session.state)))
+        .map(|session| (session.session_id.clone(), link(&session)))
         .collect()
 }
 
