@@ -1,4 +1,5 @@
-//! What the launcher's window costs, beside a bare window of the same toolkit in the same run.
+//! What the launcher's window costs, beside a bare window of the same toolkit in the same run: as the
+//! toolkit makes it, and once more with the renderer that the launcher chooses.
 //!
 //! - start: from the start of the process until the page says that it is there. The launcher's page
 //!   says so when it is mounted and has spoken to the native side; the bare one when it is loaded.
@@ -29,6 +30,8 @@ const THERE: &str = "the page is there";
 const PATIENCE: Duration = Duration::from_secs(60);
 /// What showing figures once a second may cost, percent of a core.
 const MOST_DRAWING: f64 = 2.0;
+/// What the launcher's start and memory may be beside the bare window's.
+const MOST_BESIDE_BARE: f64 = 1.25;
 /// From the page to the first look at memory and processor: first paints and collections are over.
 const SETTLE: Duration = Duration::from_secs(5);
 
@@ -58,12 +61,44 @@ pub(crate) struct Figures {
 #[derive(Debug, Serialize)]
 pub(crate) struct Outcome {
     windows: Vec<Figures>,
-    /// The launcher's over the bare window's.
-    start_ratio: f64,
-    memory_ratio: f64,
+    ratios: Vec<Ratio>,
     program_mib: f64,
     updates: Updates,
     pub(crate) holds: bool,
+}
+
+/// The launcher's figures over those of a bare window.
+#[derive(Debug, Serialize)]
+struct Ratio {
+    beside: String,
+    start: f64,
+    memory: f64,
+}
+
+/// What is opened.
+struct Subject {
+    name: &'static str,
+    file: PathBuf,
+    renderer: Renderer,
+}
+
+impl Subject {
+    fn new(name: &'static str, file: &Path, renderer: Renderer) -> Self {
+        Self {
+            name,
+            file: file.to_owned(),
+            renderer,
+        }
+    }
+}
+
+/// How the page gets to the screen.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Renderer {
+    /// As the program chooses.
+    Own,
+    /// As the launcher does.
+    Shared,
 }
 
 /// What showing the figures of play costs, in percent of one core.
@@ -81,52 +116,64 @@ pub(crate) fn run(args: &Args) -> Result<Outcome> {
         bail!("no display; `cargo xtask bench launcher` brings one");
     }
     let folder = program::folder()?;
-    let programs = [
-        ("launcher", folder.join("warp-launcher")),
-        ("bare window", folder.join("examples/bare")),
+    let bare = folder.join("examples/bare");
+    let windows = [
+        Subject::new("launcher", &folder.join("warp-launcher"), Renderer::Own),
+        Subject::new("bare window", &bare, Renderer::Own),
+        Subject::new(
+            "bare window, the launcher's renderer",
+            &bare,
+            Renderer::Shared,
+        ),
     ];
     let (starts, idle) = match args.quick {
         true => (2, Duration::from_secs(2)),
         false => (args.starts, Duration::from_secs(args.idle_seconds)),
     };
-    let mut times: [Vec<Duration>; 2] = [Vec::new(), Vec::new()];
+    let mut times = [const { Vec::new() }; 3];
     // The first of each fills the caches of files and is not counted.
     for round in 0..=starts {
-        for ((_, file), times) in programs.iter().zip(&mut times) {
-            let open = Open::new(file)?;
+        for (subject, times) in windows.iter().zip(&mut times) {
+            let open = Open::new(subject)?;
             if round > 0 {
                 times.push(open.took);
             }
         }
     }
-    let mut windows = Vec::new();
-    for ((name, file), times) in programs.iter().zip(&times) {
-        let open = Open::new(file)?;
+    let mut figures = Vec::new();
+    for (subject, times) in windows.iter().zip(&times) {
+        let open = Open::new(subject)?;
         std::thread::sleep(SETTLE);
         let all = open.processes()?;
         let memory = all.iter().map(|pid| memory_kib(*pid)).sum::<f64>() / 1024.0;
         let before = open.ticks()?;
         std::thread::sleep(idle);
         let ticks = open.ticks()?.saturating_sub(before);
-        windows.push(Figures {
-            name: (*name).to_owned(),
+        figures.push(Figures {
+            name: subject.name.to_owned(),
             start: Spread::of(times),
             processes: all.len(),
             memory_mib: memory,
             idle_percent: ticks as f64 / TICKS_PER_SECOND / idle.as_secs_f64() * 100.0,
         });
     }
-    let [launcher, bare] = &windows[..] else {
-        bail!("two windows are measured");
+    let [launcher, bares @ ..] = &figures[..] else {
+        bail!("no window was measured");
     };
-    let start_ratio = launcher.start.p50 / bare.start.p50;
-    let memory_ratio = launcher.memory_mib / bare.memory_mib;
-    let program_mib = stripped_mib(&programs[0].1)?;
+    let ratios: Vec<Ratio> = bares
+        .iter()
+        .map(|bare| Ratio {
+            beside: bare.name.clone(),
+            start: launcher.start.p50 / bare.start.p50,
+            memory: launcher.memory_mib / bare.memory_mib,
+        })
+        .collect();
+    let program_mib = stripped_mib(&windows[0].file)?;
     println!(
         "| | start p50, ms | start max, ms | processes | memory (PSS), MiB | idle, % of a core |"
     );
     println!("|---|---:|---:|---:|---:|---:|");
-    for window in &windows {
+    for window in &figures {
         println!(
             "| {} | {:.0} | {:.0} | {} | {:.1} | {:.2} |",
             window.name,
@@ -137,25 +184,34 @@ pub(crate) fn run(args: &Args) -> Result<Outcome> {
             window.idle_percent
         );
     }
-    let updates = updates(&programs[0].1, idle)?;
+    let updates = updates(&windows[0].file, idle)?;
     println!(
         "\nin play, figures once a second: {:.2} % of a core for the page (wanted: below {MOST_DRAWING}), {:.2} % for the launcher with its practice server",
         updates.drawing_percent, updates.launcher_percent
     );
-    let holds =
-        start_ratio <= 1.25 && memory_ratio <= 1.25 && updates.drawing_percent < MOST_DRAWING;
-    println!(
-        "launcher / bare: start {start_ratio:.2}, memory {memory_ratio:.2}; wanted 1.25 at most"
-    );
+    // The window as the toolkit makes it is what is compared with; the other says where the
+    // difference is not the renderer's.
+    let small = ratios
+        .first()
+        .is_some_and(|ratio| ratio.start <= MOST_BESIDE_BARE && ratio.memory <= MOST_BESIDE_BARE);
+    let holds = small && updates.drawing_percent < MOST_DRAWING;
+    for Ratio {
+        beside,
+        start,
+        memory,
+    } in &ratios
+    {
+        println!("launcher / {beside}: start {start:.2}, memory {memory:.2}");
+    }
+    println!("wanted beside the first: {MOST_BESIDE_BARE} at most");
     println!("targets: {}", if holds { "hold" } else { "do not hold" });
     println!("program without symbols: {program_mib:.1} MiB");
     Ok(Outcome {
-        start_ratio,
-        memory_ratio,
+        ratios,
         program_mib,
         updates,
         holds,
-        windows,
+        windows: figures,
     })
 }
 
@@ -214,14 +270,17 @@ struct Open {
 }
 
 impl Open {
-    fn new(file: &Path) -> Result<Self> {
+    fn new(Subject { file, renderer, .. }: &Subject) -> Result<Self> {
         let home = tempfile::tempdir()?;
         let mut command = Command::new(file);
         for name in ["HOME", "XDG_DATA_HOME", "XDG_CONFIG_HOME", "XDG_CACHE_HOME"] {
             command.env(name, home.path());
         }
-        // As the launcher sets it for itself.
-        command.env("WEBKIT_DISABLE_DMABUF_RENDERER", "1");
+        match renderer {
+            Renderer::Own => command.env_remove("WEBKIT_DISABLE_DMABUF_RENDERER"),
+            // See `without_dmabuf` in src-tauri/src/system/linux.rs.
+            Renderer::Shared => command.env("WEBKIT_DISABLE_DMABUF_RENDERER", "1"),
+        };
         command.env("WARP_LOG", "info").env("NO_AT_BRIDGE", "1");
         command
             .stdin(Stdio::null())
