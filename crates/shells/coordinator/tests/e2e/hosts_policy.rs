@@ -81,9 +81,15 @@ impl Meeting {
         );
         let told = next_of(&mut self.host, "unserve").await;
         assert_eq!(told["peer_id"], self.grant["peer_id"]);
-        let to_host = json!({"type": "offer", "to": self.alice.grant["peer_id"], "sdp": "x"});
-        send(&mut self.bob, to_host).await;
-        assert_eq!(next_of(&mut self.bob, "error").await["code"], "forbidden");
+        for to in [&self.alice.grant["peer_id"], &json!("endpoint")] {
+            send(
+                &mut self.bob,
+                json!({"type": "offer", "to": to, "sdp": "x"}),
+            )
+            .await;
+            let refused = next_of(&mut self.bob, "error").await;
+            assert_eq!(refused["code"], "forbidden", "{to}");
+        }
         assert!(client.link(&self.grant, &self.token).await.is_ok());
         let guest = json!({"peer_id": "player-x"});
         let path = format!("links/{}/guests", text(&self.grant["session_id"]));
