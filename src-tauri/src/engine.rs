@@ -172,6 +172,7 @@ mod tests {
         let places = Places {
             config: None,
             write: folder.path().join("p2p_config.json"),
+            own: false,
             data: folder.path().join("data"),
         };
         let running = start(&places, &Logs::default()).await.unwrap();
@@ -196,6 +197,7 @@ mod tests {
         let places = Places {
             config: Some(file.clone()),
             write: file,
+            own: false,
             data: folder.path().join("data"),
         };
         let running = start(&places, &Logs::default()).await.unwrap();

@@ -386,6 +386,7 @@ mod tests {
         let nowhere = Places {
             config: None,
             write: "p2p_config.json".into(),
+            own: false,
             data: "data".into(),
         };
         House::new(nowhere, Logs::default())
@@ -397,6 +398,7 @@ mod tests {
         let places = Places {
             config: None,
             write: folder.path().join("p2p_config.json"),
+            own: false,
             data: folder.path().into(),
         };
         let logs = Logs::start(&places, folder.path());

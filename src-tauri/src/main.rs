@@ -39,6 +39,7 @@ mod news;
 mod options;
 mod preferences;
 mod profile;
+mod servers;
 mod settings;
 mod setup;
 mod system;
@@ -50,13 +51,12 @@ use clap::Parser as _;
 use tauri::{AppHandle, Manager as _, Runtime, WindowEvent};
 use tauri_plugin_deep_link::DeepLinkExt as _;
 use tauri_plugin_window_state::StateFlags;
-use warp_protocol::Problem;
 
 use crate::{
     desktop::{Desktop, Told},
     house::House,
     logs::Logs,
-    options::{Options, Places},
+    options::Options,
     updates::Updates,
 };
 
@@ -138,7 +138,9 @@ fn set_up(app: &AppHandle, options: &Options) -> tauri::Result<()> {
     let mut places = options.resolve(&data, &app.path().app_config_dir()?);
     let logs = Logs::start(&places, &app.path().app_log_dir()?);
     app.manage(logs.recent());
-    let shipped = take_shipped_profile(&mut places);
+    let shipped = std::env::current_exe().map_or(Ok(()), |program| {
+        profile::take_shipped(&mut places, &program)
+    });
     let updates = data.join("updates");
     app.manage(Desktop::new(data));
     let version = app.package_info().version.clone();
@@ -212,18 +214,6 @@ fn is_ours(url: &tauri::Url) -> bool {
         "about" => url.path() == "blank",
         _ => false,
     }
-}
-
-/// Takes the server's profile that an operator put beside the program, while nothing is configured yet.
-fn take_shipped_profile(places: &mut Places) -> Result<(), Problem> {
-    let program = std::env::current_exe().ok();
-    let beside = program.and_then(|program| Some(program.parent()?.join(profile::BESIDE)));
-    let Some(file) = beside.filter(|file| places.config.is_none() && file.is_file()) else {
-        return Ok(());
-    };
-    profile::apply(&profile::read(&file)?, &places.write)?;
-    places.config = Some(places.write.clone());
-    Ok(())
 }
 
 /// Ends the engine, then the program.

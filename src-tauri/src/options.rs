@@ -30,6 +30,8 @@ pub(crate) struct Places {
     pub(crate) config: Option<PathBuf>,
     /// The configuration file that is written when something is chosen.
     pub(crate) write: PathBuf,
+    /// That file is the launcher's own: none was named, and none lies beside the program.
+    pub(crate) own: bool,
     /// Where the embedded server keeps its accounts.
     pub(crate) data: PathBuf,
 }
@@ -43,10 +45,13 @@ impl Options {
             .and_then(|program| beside(&program));
         let own = default_config.join(CONFIG_NAME);
         let own_if_there = own.is_file().then(|| own.clone());
-        let config = self.config.clone().or(beside).or(own_if_there);
+        let given = self.config.clone().or(beside);
+        let is_own = given.is_none();
+        let config = given.or(own_if_there);
         Places {
             write: config.clone().unwrap_or(own),
             config,
+            own: is_own,
             data: match &self.data {
                 Some(data) => data.clone(),
                 None => default_data.join(SERVER_DATA),
@@ -75,6 +80,7 @@ mod tests {
         assert_eq!(places.config, Some("missing.json".into()));
         assert_eq!(places.write, PathBuf::from("missing.json"));
         assert_eq!(places.data, PathBuf::from("d"));
+        assert!(!places.own);
         let silent = Options::parse_from(["warp-launcher"]);
         let places = silent.resolve("default".as_ref(), folder.path());
         assert_eq!(places.data, PathBuf::from("default").join("server"));
@@ -89,6 +95,7 @@ mod tests {
             silent.resolve("default".as_ref(), folder.path())
         };
         assert_eq!((resolve().config, resolve().write), (None, own.clone()));
+        assert!(resolve().own);
         std::fs::write(&own, "{}").unwrap();
         assert_eq!(
             (resolve().config, resolve().write),

@@ -100,20 +100,31 @@ pub(crate) fn write(file: &Path, changes: Vec<Change>) -> Result<Shown, Problem>
     let server = |json: &Value| json.pointer(&pointer(SERVER)).cloned();
     let before = server(&json);
     let given: Vec<String> = changes.iter().map(|change| change.key.clone()).collect();
-    for Change { key, value } in changes {
+    for Change { key, value } in &changes {
         if !editable().any(|known| known == key) {
-            return Err(Problem::new(ProblemCode::ConfigValue, key)
+            return Err(Problem::new(ProblemCode::ConfigValue, key.as_str())
                 .with_detail("this key is not changed here; edit the file"));
         }
-        if let Some(value) = &value {
-            import::check(&key, value).map_err(|problem| Problem {
+        if let Some(value) = value {
+            import::check(key, value).map_err(|problem| Problem {
                 subject: key.clone(),
                 ..problem
             })?;
         }
+    }
+    // The server first: what else is given is this one's already.
+    let (to, rest): (Vec<_>, Vec<_>) = (changes.into_iter()).partition(|one| one.key == SERVER);
+    for Change { key, value } in to {
         import::set(&mut json, &key, value);
     }
     let other = server(&json) != before;
+    if let (true, Value::Object(config)) = (other, &mut json) {
+        let before = before.as_ref().and_then(Value::as_str);
+        crate::servers::change(config, before, file)?;
+    }
+    for Change { key, value } in rest {
+        import::set(&mut json, &key, value);
+    }
     if other {
         // Of the server of before: its key would refuse the other one, and its socket get that one's tokens.
         for key in OF_THE_SERVER

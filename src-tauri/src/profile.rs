@@ -1,7 +1,8 @@
 //! Which server this launcher is for: an operator's profile, written into the configuration file.
 //!
 //! A profile is opened from the page (a file dialog), dropped on the program, or lies beside it under
-//! the name [`BESIDE`] while there is no configuration yet.
+//! the name [`BESIDE`]: a program with one is for that server, each time that it is another one than was
+//! taken last.
 
 use std::path::{Path, PathBuf};
 
@@ -11,6 +12,8 @@ use warp_protocol::{
     Problem, ProblemCode,
     profile::{GameHints, MAX_PROFILE, Profile},
 };
+
+use crate::{options::Places, servers};
 
 /// Name of a profile that an operator ships beside the program.
 pub(crate) const BESIDE: &str = "server.warp";
@@ -44,18 +47,58 @@ pub(crate) fn read(file: &Path) -> Result<Profile, Problem> {
     warp_engine::open_profile(&name, &text)
 }
 
+/// Takes the profile that an operator put beside the program, unless it is the one that was taken last:
+/// what was chosen since then stays. A configuration that was named, or lies beside the program too, is
+/// somebody's own, and is left alone.
+///
+/// # Errors
+/// As those of [`read`] and [`apply`].
+pub(crate) fn take_shipped(places: &mut Places, program: &Path) -> Result<(), Problem> {
+    let Some(shipped) = shipped(places, program) else {
+        return Ok(());
+    };
+    apply(&read(&shipped)?, &places.write)?;
+    places.config = Some(places.write.clone());
+    if let Err(error) = std::fs::copy(&shipped, taken(places)) {
+        tracing::warn!(%error, "the profile is taken again at the next start");
+    }
+    Ok(())
+}
+
+/// The profile beside the program, if it is to be taken.
+fn shipped(places: &Places, program: &Path) -> Option<PathBuf> {
+    let shipped = program.with_file_name(BESIDE);
+    if !places.own || !shipped.is_file() {
+        return None;
+    }
+    let text = |file: &Path| std::fs::read(file).ok();
+    let known = places.config.is_some() && text(&shipped) == text(&taken(places));
+    (!known).then_some(shipped)
+}
+
+/// A copy of the profile that was taken last from beside a program.
+fn taken(places: &Places) -> PathBuf {
+    places.write.with_file_name(BESIDE)
+}
+
 /// Writes what the profile says into the configuration `file`; every other key stays as it is.
 ///
 /// # Errors
 /// `config-unreadable`: the file cannot be read or written.
 pub(crate) fn apply(profile: &Profile, file: &Path) -> Result<Applied, Problem> {
     let mut config = read_config(file)?;
+    let key = json!(profile.public_key.to_string());
+    let known = config.get("coordinator");
+    let same = known.and_then(|known| known.get("public_key")) == Some(&key);
+    // One with the same key is the same server, wherever it has moved.
+    let before = servers::named(&config).filter(|_| !same);
     edit(&mut config, "coordinator", |coordinator| {
         coordinator.insert("rest_api_url".into(), json!(profile.rest_api_url));
-        coordinator.insert("public_key".into(), json!(profile.public_key.to_string()));
+        coordinator.insert("public_key".into(), key);
         // An address of another coordinator's socket would be the wrong one.
         coordinator.remove("websocket_url");
     });
+    servers::change(&mut config, before.as_deref(), file)?;
     let game = find_game(&profile.game);
     edit(&mut config, "game", |section| {
         let named = section.get("executable").and_then(Value::as_str);
@@ -87,7 +130,14 @@ pub(crate) fn apply(profile: &Profile, file: &Path) -> Result<Applied, Problem> 
 /// # Errors
 /// `config-value`: it is no address; `config-unreadable`: the file cannot be read or written.
 pub(crate) fn apply_address(url: &str, file: &Path) -> Result<(), Problem> {
-    let url = url.trim().trim_end_matches('/');
+    let typed = url.trim();
+    // As people write addresses.
+    let whole = format!("https://{typed}");
+    let url = match typed.contains("://") {
+        true => typed,
+        false => &whole,
+    };
+    let url = url.trim_end_matches('/');
     let bare = url.strip_prefix("https://").or(url.strip_prefix("http://"));
     let good = bare.is_some_and(|rest| {
         !rest.is_empty() && !rest.starts_with('/') && !rest.contains([' ', '@', '\\'])
@@ -103,13 +153,15 @@ pub(crate) fn apply_address(url: &str, file: &Path) -> Result<(), Problem> {
         false => format!("{url}/api/v1"),
     };
     let mut config = read_config(file)?;
+    let before = servers::named(&config);
     edit(&mut config, "coordinator", |coordinator| {
-        if coordinator.get("rest_api_url") != Some(&json!(url)) {
+        if before.as_deref() != Some(&url) {
             coordinator.remove("public_key");
             coordinator.remove("websocket_url");
         }
         coordinator.insert("rest_api_url".into(), json!(url));
     });
+    servers::change(&mut config, before.as_deref(), file)?;
     write_config(file, &config)?;
     forget_look(file);
     Ok(())
@@ -242,7 +294,7 @@ fn expand(folder: &str) -> Option<PathBuf> {
     Some(PathBuf::from(folder))
 }
 
-fn read_config(file: &Path) -> Result<Map<String, Value>, Problem> {
+pub(crate) fn read_config(file: &Path) -> Result<Map<String, Value>, Problem> {
     let wrong = |why: String| {
         Problem::new(ProblemCode::ConfigUnreadable, file.display().to_string()).with_detail(why)
     };
@@ -268,7 +320,7 @@ fn edit(config: &mut Map<String, Value>, name: &str, change: impl FnOnce(&mut Ma
 }
 
 /// Beside first, then renamed: half a configuration is never there.
-fn write_config(file: &Path, config: &Map<String, Value>) -> Result<(), Problem> {
+pub(crate) fn write_config(file: &Path, config: &Map<String, Value>) -> Result<(), Problem> {
     let written = serde_json::to_vec_pretty(config)
         .map_err(std::io::Error::from)
         .and_then(|text| {
@@ -337,6 +389,67 @@ mod tests {
     }
 
     #[test]
+    fn a_program_is_for_the_server_whose_profile_lies_beside_it() {
+        let folder = tempfile::tempdir().unwrap();
+        let config = folder.path().join("config/p2p_config.json");
+        let mut places = Places {
+            config: None,
+            write: config.clone(),
+            own: true,
+            data: folder.path().into(),
+        };
+        let program = |server: &str| folder.path().join(server).join("warp-launcher");
+        let to_take = |places: &Places, server| shipped(places, &program(server));
+        for server in ["a", "b", "config"] {
+            std::fs::create_dir(folder.path().join(server)).unwrap();
+        }
+        assert_eq!(to_take(&places, "a"), None, "there is none");
+        for server in ["a", "b"] {
+            std::fs::write(program(server).with_file_name(BESIDE), server).unwrap();
+        }
+        assert!(to_take(&places, "a").is_some());
+        // Taken once; what is chosen from then on stays.
+        places.config = Some(config);
+        std::fs::write(taken(&places), "a").unwrap();
+        assert_eq!(to_take(&places, "a"), None);
+        assert!(to_take(&places, "b").is_some(), "another server's folder");
+        std::fs::write(program("a").with_file_name(BESIDE), "a, anew").unwrap();
+        assert!(to_take(&places, "a").is_some(), "a new profile");
+        places.own = false;
+        assert_eq!(to_take(&places, "a"), None, "somebody's own configuration");
+    }
+
+    #[test]
+    fn another_server_has_a_game_of_its_own() {
+        let folder = tempfile::tempdir().unwrap();
+        let file = folder.path().join("p2p_config.json");
+        std::fs::write(folder.path().join("ragexe"), "").unwrap();
+        let mut first = profile(folder.path());
+        first.game.login_port = Some(6950);
+        let found = apply(&first, &file).unwrap().game;
+        let executable = || config(&file)["game"]["executable"].clone();
+        assert_eq!(executable(), json!(found));
+        let other = Profile {
+            rest_api_url: "https://other.example/api/v1".into(),
+            public_key: PublicKey::from_raw([8; 32]),
+            game: GameHints::default(),
+            ..first.clone()
+        };
+        apply(&other, &file).unwrap();
+        assert_eq!(executable(), json!(null));
+        assert_eq!(config(&file)["bridge"], json!({}));
+        apply_address(&first.rest_api_url, &file).unwrap();
+        assert_eq!(executable(), json!(found));
+        // The same server at another address: its key says so.
+        apply(&first, &file).unwrap();
+        first.rest_api_url = "https://moved.example/api/v1".into();
+        apply(&first, &file).unwrap();
+        assert_eq!(executable(), json!(found));
+        let login = &config(&file)["bridge"]["login_listen"];
+        assert_eq!(login, "127.0.0.1:6950");
+    }
+
+    #[test]
     fn a_client_is_told_where_the_launcher_is() {
         let folder = tempfile::tempdir().unwrap();
         let file = folder.path().join("p2p_config.json");
@@ -382,14 +495,10 @@ mod tests {
             json!({ "rest_api_url": "http://other.example:8001/api/v1" })
         );
         assert_eq!(look(Some(&file)), None);
-        for bad in [
-            "",
-            "other.example",
-            "ftp://a",
-            "http://",
-            "http://a b",
-            "http://me@host/",
-        ] {
+        apply_address("other.example:8001", &file).unwrap();
+        let url = &config(&file)["coordinator"]["rest_api_url"];
+        assert_eq!(url, "https://other.example:8001/api/v1");
+        for bad in ["", "ftp://a", "http://", "http://a b", "http://me@host/"] {
             let problem = apply_address(bad, &file).unwrap_err();
             assert_eq!(problem.code, ProblemCode::ConfigValue, "{bad}");
         }
