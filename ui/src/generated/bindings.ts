@@ -234,7 +234,11 @@ remember: boolean, } | { "command": "resume",
 /**
  * Account name.
  */
-user: string, } | { "command": "sign-out" } | { "command": "leave-account" } | { "command": "sign-out-everywhere" } | { "command": "refresh-zones" } | { "command": "prepare", 
+user: string, } | { "command": "sign-out" } | { "command": "forget-account", 
+/**
+ * Account name.
+ */
+user: string, } | { "command": "leave-account" } | { "command": "sign-out-everywhere" } | { "command": "refresh-zones" } | { "command": "prepare", 
 /**
  * Zone id.
  */

@@ -169,10 +169,10 @@ class Launcher {
     await this.send({ command: "leave-account" });
   }
 
-  /** The name is shown no longer. Its sign-in ends when it is signed out, or by itself. */
+  /** The name is shown no longer, and what would sign it in without a password is gone. */
   forgetUser(name: string): void {
-    this.#keepUsers(accounts.without(this.keptUsers, name));
-    if (this.keptUser === name) write(this.#userKey, null);
+    this.#dropName(name);
+    void this.send({ command: "forget-account", user: name });
   }
 
   async signOut(): Promise<void> {
@@ -318,8 +318,13 @@ class Launcher {
 
   #forgetSelf(): void {
     const self = this.model.snapshot.account?.name;
-    if (self !== undefined) this.forgetUser(self);
+    if (self !== undefined) this.#dropName(self);
     write(this.#userKey, null);
+  }
+
+  #dropName(name: string): void {
+    this.#keepUsers(accounts.without(this.keptUsers, name));
+    if (this.keptUser === name) write(this.#userKey, null);
   }
 
   #keepUsers(names: string[]): void {
@@ -406,6 +411,8 @@ class Launcher {
           this.#signingIn = null;
           write(this.#userKey, remember ? name : null);
           if (remember) this.#keepUsers(accounts.used(accounts.without(this.keptUsers, user), name));
+          // Whoever signs in without it does not want the one of before either.
+          else if (this.keptUsers.includes(name)) this.forgetUser(name);
         }
         break;
       case "zones":

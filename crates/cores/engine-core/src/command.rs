@@ -38,6 +38,11 @@ pub enum Command {
     },
     /// Revoke the tokens and forget them.
     SignOut,
+    /// Forget the sign-in that is kept here for `user`. Whoever is signed in stays so.
+    ForgetAccount {
+        /// Account name.
+        user: String,
+    },
     /// Leave the account and keep its sign-in where it is kept, so that it can be resumed.
     LeaveAccount,
     /// End every sign-in of the account, on all machines; this one's too.

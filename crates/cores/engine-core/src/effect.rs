@@ -306,6 +306,11 @@ pub enum Effect {
         /// When small packets are sent twice.
         mode: RedundantSending,
     },
+    /// Forget the kept sign-in of this account; the tokens in use stay.
+    ForgetAccount {
+        /// Account name.
+        user: String,
+    },
     /// Forget the tokens here; the kept sign-in stays.
     LeaveAccount,
     /// Revoke every sign-in of the account, and forget the tokens.

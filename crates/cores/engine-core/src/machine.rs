@@ -308,6 +308,9 @@ impl Machine {
                 }
             }
             Command::SignOut => self.sign_out(Effect::SignOut),
+            Command::ForgetAccount { user } => {
+                self.effects.push_back(Effect::ForgetAccount { user });
+            }
             Command::LeaveAccount => self.sign_out(Effect::LeaveAccount),
             Command::SignOutEverywhere => self.sign_out(Effect::SignOutEverywhere),
             Command::RefreshZones => {

@@ -329,6 +329,12 @@ impl Engine {
             }
             Effect::SignOut => self.sign_out(false),
             Effect::SignOutEverywhere => self.sign_out(true),
+            Effect::ForgetAccount { user } => {
+                if self.keeping.keyring {
+                    let server = self.config.coordinator.rest_api_url.clone();
+                    tokio::spawn(async move { tokens::forget_if_kept(&server, &user).await });
+                }
+            }
             Effect::LeaveAccount => {
                 self.signed_in_as = None;
                 self.attempts.give_up();
@@ -492,11 +498,8 @@ impl Engine {
             } else {
                 coordinator.sign_out().await;
             }
-            if let Some(user) = user.filter(|_| keyring)
-                && let Err(problem) = tokens::forget(&server, &user).await
-            {
-                // Nothing was kept there, or there is no store.
-                tracing::debug!(detail = ?problem.detail, "no kept sign-in to forget");
+            if let Some(user) = user.filter(|_| keyring) {
+                tokens::forget_if_kept(&server, &user).await;
             }
         });
     }

@@ -55,6 +55,14 @@ pub(crate) async fn forget(coordinator: &str, user: &str) -> Result<(), Problem>
     remove("forgetting the kept sign-in", name(coordinator, user)).await
 }
 
+/// The same, where it does not matter whether there was one.
+pub(crate) async fn forget_if_kept(coordinator: &str, user: &str) {
+    if let Err(problem) = forget(coordinator, user).await {
+        // Nothing was kept there, or there is no store.
+        tracing::debug!(detail = ?problem.detail, "no kept sign-in to forget");
+    }
+}
+
 pub(crate) async fn keep_device(key: Secret) -> Result<(), Problem> {
     put("keeping the device key", DEVICE.to_owned(), key).await
 }
