@@ -16,7 +16,7 @@
 //! | GET identity?nonce=HEX | | 200 [`IdentityProof`] |
 //! | POST devices/certificate | [`CertificateRequest`] | 200 [`CertificateAnswer`] |
 //! | POST devices/revoke | [`RevokeRequest`], by an operator | 200 [`RevokeAnswer`] |
-//! | GET devices/refusals | by an operator | 200 `[`[`RefusalCount`]`]` |
+//! | GET devices/refusals | by a game master or operator | 200 `[`[`RefusalCount`]`]` |
 //! | POST links/{session_id}/guests | [`GuestRequest`] | 204; the peer may enter the session's room |
 //! | PATCH zones/{zone_id}/status?new_status=enabled\|disabled\|maintenance | by a game master or operator | 200 `ZoneView` |
 //! | POST zones/{zone_id}/enable-p2p, zones/{zone_id}/disable-p2p | by a game master or operator | 200 `ZoneView` |

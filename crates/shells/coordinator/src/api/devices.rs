@@ -14,6 +14,7 @@ use warp_protocol::{
 use crate::{
     admin::short,
     answer::Json,
+    api::operate::staff_only,
     app::App,
     audit::{Done, Who, audited},
     authority::Applicant,
@@ -117,7 +118,7 @@ pub(crate) async fn refusals(
     State(app): State<App>,
     caller: Caller,
 ) -> Result<Json<Vec<RefusalCount>>, Refused> {
-    operators_only(&caller)?;
+    staff_only(&caller)?;
     let mut counts: Vec<RefusalCount> = Vec::new();
     let both = [app.authority.refusals(), app.live.endpoint.refusals()];
     for (reason, count) in both.into_iter().flatten() {

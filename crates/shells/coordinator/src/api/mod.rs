@@ -137,7 +137,7 @@ fn routes() -> Vec<Route> {
             .answers::<RevokeAnswer>(200)
             .refuses(&[403, 404]),
         get("devices/refusals", devices::refusals)
-            .says("How often what was refused; operators only")
+            .says("How often what was refused; game masters and operators only")
             .who(SignedIn)
             .answers_array::<RefusalCount>()
             .refuses(&[403]),

@@ -290,7 +290,7 @@ async fn signed_in_anew(client: &Client, device: u8) -> String {
 }
 
 #[tokio::test]
-async fn only_operators_revoke_and_look_at_refusals() {
+async fn only_operators_revoke_and_only_staff_looks_at_refusals() {
     let server = start().await;
     let alice = server.client.player("alice").await;
     let whom = json!({"account": "alice"});
@@ -298,6 +298,11 @@ async fn only_operators_revoke_and_look_at_refusals() {
     refused(&answer, 403, "forbidden");
     let answer = server.client.get("devices/refusals", &alice).await;
     refused(&answer, 403, "forbidden");
+    let gm = crate::hosts::staff(&server, "gina", AccountRole::Gm).await;
+    let answer = revoke(&server.client, &gm, json!({"account": "alice"})).await;
+    refused(&answer, 403, "forbidden");
+    let (status, counts) = server.client.get("devices/refusals", &gm).await;
+    assert_eq!(status, StatusCode::OK, "{counts}");
     let root = operator(&server).await;
     for (whom, status, code) in [
         (json!({"account": "nobody"}), 404, "not-found"),
