@@ -192,7 +192,7 @@ impl Updates {
                 let updates = app.state::<Updates>();
                 // Without a key there is nothing to ask for, and nothing to say about it.
                 if updates.asker().is_ok() {
-                    updates.ask(&app).await;
+                    updates.ask(&app, false).await;
                 }
                 tokio::time::sleep(QUESTIONS).await;
             }
@@ -263,7 +263,8 @@ impl Updates {
         self.set(app, UpdateState::Failed { problem });
     }
 
-    async fn ask<R: Runtime>(&self, app: &AppHandle<R>) {
+    /// A version that was gone back from is offered to somebody who asks, and to nobody else.
+    async fn ask<R: Runtime>(&self, app: &AppHandle<R>, by_hand: bool) {
         let _busy = self.busy.lock().await;
         // What is already here is not thrown away for a question.
         if matches!(
@@ -278,7 +279,7 @@ impl Updates {
             Err(problem) => Err(problem),
         };
         match asked {
-            Ok(Some(offer)) if self.store.refused().as_ref() != Some(&offer.version) => {
+            Ok(Some(offer)) if by_hand || self.store.refused().as_ref() != Some(&offer.version) => {
                 let state = UpdateState::Offered {
                     version: offer.version.clone(),
                     notes: offer.notes.clone(),
@@ -662,7 +663,7 @@ impl Updates {
 pub(crate) async fn update<R: Runtime>(app: AppHandle<R>, action: Action) -> Result<(), Problem> {
     let updates = app.state::<Updates>();
     match action {
-        Action::Ask => updates.ask(&app).await,
+        Action::Ask => updates.ask(&app, true).await,
         Action::Load => updates.load(&app).await,
         Action::Install => Box::pin(updates.install(&app)).await,
         Action::GoBack => {
