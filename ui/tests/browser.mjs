@@ -452,6 +452,9 @@ const TESTS = {
     );
     await page.keyboard.press("Enter");
     await page.getByTestId("notice").waitFor();
+    // The program may have moved: another one can be chosen at once.
+    assert.match(await page.getByTestId("notice").innerText(), /Choose the game's program/);
+    assert.equal(await page.getByTestId("notice").locator("[data-testid^=choose-game-]").count(), 1);
     assert.equal(await ui.text("launch-game"), "Start another game");
     await ui.emit(world.gameExited(1, 0), world.gameExited(3, 0));
     assert.equal(await ui.text("launch-game"), "Start the game");
@@ -820,6 +823,10 @@ const TESTS = {
     await page.evaluate(() => window.engine.tell({ told: "zone", zone: "payon" }));
     await ui.emit(world.signedIn, world.zonesEvent);
     await ui.at("zone-detail").getByRole("heading", { name: /Payon/ }).waitFor();
+    await page.evaluate(() => window.engine.tell({ told: "zone", zone: "nowhere" }));
+    await page.getByTestId("notice").waitFor();
+    assert.equal(await ui.at("notice").getAttribute("data-code"), "unknown-zone");
+    await ui.at("dismiss").click();
     const face = () => page.evaluate(() => window.engine.face);
     assert.equal((await face()).words.quit, "Quit");
     assert.equal((await face()).notify_failover, true);

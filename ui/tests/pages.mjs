@@ -461,6 +461,13 @@ export function pageTests(tools) {
       await ui.emit(staff.bans(staff.ban(7)));
       assert.equal(await ui.at("ban-form").count(), 0);
       assert.equal(await ui.at("lift-7").count(), 0);
+      const audits = async () => (await ui.commands()).filter((cmd) => cmd.ask?.ask === "audit").length;
+      const before = await audits();
+      await ui.at("staff-tab-security").click();
+      await ui.emit(staff.refusals);
+      await ui.at("refusal-list").waitFor();
+      assert.equal(await ui.at("audit-list").count(), 0);
+      assert.equal(await audits(), before, "what is refused for sure is not asked");
       await ui.emit({ event: "signed-out" });
       assert.equal(await ui.at("staff").count(), 0);
     },
@@ -657,9 +664,27 @@ export function pageTests(tools) {
       await ui.at("settings-close").click();
       assert.equal(await ui.at("resume-poring").count(), 0, "what was signed out is not offered");
       await ui.at("forget-lunatic").click();
+      assert.deepEqual(await ui.sent("forget-account"), { command: "forget-account", user: "lunatic" });
       assert.equal(await ui.at("kept-accounts").count(), 0);
-      const kept = await page.evaluate(() => Object.entries(localStorage).flat().join(" "));
-      assert.doesNotMatch(kept, /jellopy|poring|lunatic/);
+      const kept = () => page.evaluate(() => Object.entries(localStorage).flat().join(" "));
+      assert.doesNotMatch(await kept(), /jellopy|poring|lunatic/);
+      // Kept once, and the next time not: what was kept goes too.
+      for (const remember of [true, false]) {
+        await ui.at("mode-sign-in").click();
+        await ui.at("user").fill("poring");
+        await ui.at("password").fill("jellopy-7");
+        await ui.at("remember").setChecked(remember);
+        await ui.at("submit").click();
+        await ui.emit(world.signedIn, world.zonesEvent);
+        await ui.at("settings-toggle").click();
+        await ui.at("leave-account").click();
+        await ui.emit({ event: "signed-out" });
+        await ui.at("settings-close").click();
+      }
+      await ui.at("submit").waitFor();
+      const forgets = (await ui.commands()).filter((cmd) => cmd.command === "forget-account");
+      assert.deepEqual(forgets.at(-1), { command: "forget-account", user: world.signedIn.account.name });
+      assert.doesNotMatch(await kept(), /jellopy|poring/);
     },
 
     "a sign-in that fails says what it was: name, network, server, clock or version": async (page) => {

@@ -170,7 +170,7 @@ export const en: Texts = {
       "tell-operator": "Try again later, and tell the operator.",
       "sign-in-to-network": "Open any page in a browser, and sign in to this network if it asks.",
       "check-certificate":
-        "For an operator's own certificate name its file in the settings; otherwise do not trust this network.",
+        "For an operator's own certificate name its file in the configuration (coordinator.ca_file); otherwise do not trust this network.",
       "set-clock": "Set the clock, best from the network: certificates depend on it.",
       "allow-loopback":
         "A firewall or security program blocks 127.0.0.1, where the game reaches the launcher. Allow it.",
@@ -183,7 +183,7 @@ export const en: Texts = {
         "Switch on port mapping in the settings to be reached better; it opens a port while you play.",
       "one-router-too-many": "Two routers translate in a row. Put one of them into bridge mode.",
       "check-server": "Check its name and port, or tell the operator.",
-      "check-relay-credentials": "Check its user name and password.",
+      "check-relay-credentials": "Check its user name and password in the configuration (webrtc.turn_servers).",
       "use-udp-url": "Name it with a URL over UDP; others are not used.",
     },
   },
@@ -643,7 +643,7 @@ export const en: Texts = {
     },
     "game-missing": {
       what: "The game's program is missing",
-      todo: "Check game.executable in the configuration, or install the game there.",
+      todo: "Choose the game's program, or install the game there.",
     },
     "game-not-started": {
       what: "The game's program could not be started",

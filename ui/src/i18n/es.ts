@@ -173,7 +173,7 @@ export const es: Texts = {
       "tell-operator": "Inténtalo más tarde y avisa al operador.",
       "sign-in-to-network": "Abre cualquier página en un navegador e inicia sesión en esta red si lo pide.",
       "check-certificate":
-        "Si el operador usa un certificado propio, indica su archivo en los ajustes; si no, no te fíes de esta red.",
+        "Si el operador usa un certificado propio, indica su archivo en la configuración (coordinator.ca_file); si no, no te fíes de esta red.",
       "set-clock": "Pon el reloj en hora, mejor desde la red: los certificados dependen de él.",
       "allow-loopback":
         "Un firewall o programa de seguridad bloquea 127.0.0.1, por donde el juego habla con el launcher. Permítelo.",
@@ -188,7 +188,7 @@ export const es: Texts = {
         "Activa la apertura de puertos en los ajustes para que te alcancen mejor; abre un puerto mientras juegas.",
       "one-router-too-many": "Hay dos routers seguidos. Pon uno de ellos en modo bridge.",
       "check-server": "Revisa su nombre y su puerto, o avisa al operador.",
-      "check-relay-credentials": "Revisa su usuario y su contraseña.",
+      "check-relay-credentials": "Revisa su usuario y su contraseña en la configuración (webrtc.turn_servers).",
       "use-udp-url": "Indícalo con una URL por UDP; las demás no se usan.",
     },
   },
@@ -647,7 +647,7 @@ export const es: Texts = {
     },
     "game-missing": {
       what: "Falta el programa del juego",
-      todo: "Revisa game.executable en la configuración o instala el juego allí.",
+      todo: "Elige el programa del juego o instala el juego allí.",
     },
     "game-not-started": {
       what: "No se pudo iniciar el programa del juego",

@@ -173,7 +173,7 @@ export const id: Texts = {
       "tell-operator": "Coba lagi nanti, dan beri tahu operator.",
       "sign-in-to-network": "Buka halaman apa saja di browser, lalu login ke jaringan ini bila diminta.",
       "check-certificate":
-        "Kalau operator memakai sertifikat sendiri, sebutkan berkasnya di pengaturan; kalau tidak, jangan percayai jaringan ini.",
+        "Kalau operator memakai sertifikat sendiri, sebutkan berkasnya di konfigurasi (coordinator.ca_file); kalau tidak, jangan percayai jaringan ini.",
       "set-clock": "Setel jam, sebaiknya dari jaringan: sertifikat bergantung padanya.",
       "allow-loopback":
         "Firewall atau program keamanan memblokir 127.0.0.1, tempat game menghubungi launcher. Izinkan.",
@@ -187,7 +187,7 @@ export const id: Texts = {
         "Nyalakan pemetaan port di pengaturan supaya lebih mudah dihubungi; sebuah port dibuka selama kamu bermain.",
       "one-router-too-many": "Ada dua router berurutan. Setel salah satunya ke mode bridge.",
       "check-server": "Periksa nama dan portnya, atau beri tahu operator.",
-      "check-relay-credentials": "Periksa nama pengguna dan kata sandinya.",
+      "check-relay-credentials": "Periksa nama pengguna dan kata sandinya di konfigurasi (webrtc.turn_servers).",
       "use-udp-url": "Sebutkan dengan URL lewat UDP; yang lain tidak dipakai.",
     },
   },
@@ -642,7 +642,7 @@ export const id: Texts = {
     },
     "game-missing": {
       what: "Program game tidak ditemukan",
-      todo: "Periksa game.executable di konfigurasi, atau pasang game di sana.",
+      todo: "Pilih program game, atau pasang game di sana.",
     },
     "game-not-started": {
       what: "Program game tidak bisa dijalankan",

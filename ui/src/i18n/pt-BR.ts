@@ -173,7 +173,7 @@ export const ptBR: Texts = {
       "tell-operator": "Tente mais tarde e avise o operador.",
       "sign-in-to-network": "Abra qualquer página num navegador e faça login nesta rede, se ela pedir.",
       "check-certificate":
-        "Se o operador usa um certificado próprio, indique o arquivo dele nas configurações; senão, não confie nesta rede.",
+        "Se o operador usa um certificado próprio, indique o arquivo dele na configuração (coordinator.ca_file); senão, não confie nesta rede.",
       "set-clock": "Acerte o relógio, de preferência pela rede: os certificados dependem dele.",
       "allow-loopback":
         "Um firewall ou programa de segurança bloqueia 127.0.0.1, por onde o jogo fala com o launcher. Libere.",
@@ -189,7 +189,7 @@ export const ptBR: Texts = {
         "Ative o mapeamento de porta nas configurações para ser alcançado melhor; ele abre uma porta enquanto você joga.",
       "one-router-too-many": "Há dois roteadores em sequência. Coloque um deles em modo bridge.",
       "check-server": "Verifique o nome e a porta dele, ou avise o operador.",
-      "check-relay-credentials": "Verifique o usuário e a senha dele.",
+      "check-relay-credentials": "Verifique o usuário e a senha dele na configuração (webrtc.turn_servers).",
       "use-udp-url": "Indique com uma URL por UDP; as outras não são usadas.",
     },
   },
@@ -647,7 +647,7 @@ export const ptBR: Texts = {
     },
     "game-missing": {
       what: "O programa do jogo não foi encontrado",
-      todo: "Confira game.executable na configuração ou instale o jogo lá.",
+      todo: "Escolha o programa do jogo ou instale o jogo lá.",
     },
     "game-not-started": {
       what: "Não foi possível iniciar o programa do jogo",
