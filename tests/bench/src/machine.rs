@@ -19,7 +19,7 @@ pub(crate) struct Machine {
     processor: String,
     /// Processors that this program may use.
     cores: usize,
-    /// The kernel's congestion control for TCP: what plain TCP is here.
+    /// The kernel's congestion control for TCP: what plain TCP is outside of namespaces.
     tcp: String,
     /// Tasks that wanted to run in the minute before the measurement, on average.
     load_before: String,
@@ -68,13 +68,14 @@ impl fmt::Display for Machine {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(
             f,
-            "{}; Linux {} {}, {} cores ({}), TCP with {}, load before {}; profile {}",
+            "{}; Linux {} {}, {} cores ({}), TCP with {} ({} in namespaces), load before {}; profile {}",
             self.date,
             self.kernel,
             self.arch,
             self.cores,
             self.processor,
             self.tcp,
+            warp_lab::CONGESTION_CONTROL,
             self.load_before,
             self.profile
         )

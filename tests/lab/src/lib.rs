@@ -47,7 +47,7 @@ mod veth;
 
 pub use databases::{MariaDb, Postgres};
 pub use emulator::{Count, Counters, Direction, LinkEmulator};
-pub use namespace::{DropRule, Namespace, available};
+pub use namespace::{CONGESTION_CONTROL, DropRule, Namespace, available};
 pub use nat::{Home, Internet, Nat, NatKind, Port, Router, route, route_default};
 pub use profile::Profile;
 pub use veth::{VethPair, veth_pair};

@@ -52,6 +52,12 @@ pub struct Namespace {
     name: String,
 }
 
+/// The congestion control of TCP in all namespaces: what Linux and Windows have by default. With BBR,
+/// which some machines choose, a connection has four packets under way for 200 ms every ten seconds
+/// (draft-ietf-ccwg-bbr, PROBE_RTT), which on a long way delays even a game's few packets.
+pub const CONGESTION_CONTROL: &str = "cubic";
+const CONTROL_FILE: &str = "/proc/sys/net/ipv4/tcp_congestion_control";
+
 impl Namespace {
     /// Makes a namespace with its loopback interface up. `hint` becomes part of the name; the name
     /// is unique, so tests may run side by side.
@@ -71,6 +77,8 @@ impl Namespace {
         ip(&["netns", "add", &name])?;
         let namespace = Self { name };
         ip(&["-n", &namespace.name, "link", "set", "lo", "up"])?;
+        // A kernel without it keeps its own.
+        let _ = namespace.within(|| std::fs::write(CONTROL_FILE, CONGESTION_CONTROL))?;
         Ok(namespace)
     }
 
