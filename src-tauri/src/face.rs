@@ -1,5 +1,5 @@
 //! What the page tells the native side about itself: the words of its language for what is shown
-//! outside of it (tray, dialogs, notifications), and what the person chose to be notified of.
+//! outside of it (tray, dialogs, notifications), its theme, and what the person chose to be notified of.
 //!
 //! It is kept, so that a dialog that has to be shown *because* the page did not come has the words of
 //! last time. Before there was a page at all they are English.

@@ -14,6 +14,8 @@
 //! batch     many events, few messages to the web view
 //! setup     what is chosen before playing: the server, the game
 //! profile   a server's profile, and the configuration that it is written into
+//! servers   what belongs to a server, and is there again when one comes back to it
+//! logs      the launcher's log: where, and from which level on
 //! desktop   tray, notifications, links, questions in dialogs of the system
 //! face      the page's words for these
 //! updates   from the question for a newer version to its first start
