@@ -11,6 +11,7 @@ use std::time::Instant;
 
 use serde_json::{Value, json};
 use warp_tests::digests::compare_all;
+use warp_tests::hosted::later;
 use warp_tests::house::{House, NodePlan, Plan, good_end, on_map};
 use warp_tests::process::{PATIENCE, Process};
 use warp_tests::watch::{
@@ -143,37 +144,54 @@ fn signaling_makes_a_direct_path_after_the_coordinator_was_restarted() {
 }
 
 #[test]
-fn a_host_carries_again_after_the_coordinator_was_restarted() {
-    let mut house = house();
-    house.add_user("bob");
-    let host = house.host_with("bob", &[]);
-    let serving = |from| {
-        host.event_from(from, "host-state", LONG, |event| {
-            let host = &event["host"];
-            host["state"] == "serving" && !host["upstream"].is_null() && host["signaling"] == true
-        })
-    };
-    serving(0);
-    let (node, login) = house.playing(&NodePlan {
-        config: json!({"p2p": {"paths": ["host", "wss"]}}),
-        ..NodePlan::default()
-    });
-    let mut client = client_of(&house, login, &["--seconds", "45"]);
-    goes_on_over(&node, 0, "host");
-    let closed = house.server.events("connection-closed").len();
-    let from = host.mark();
-    house.coordinator.kill();
-    house.coordinator.exit(PATIENCE);
-    house.restart_coordinator();
-    assert_eq!(house.endpoint_serves(0), (1, 0));
-    // It registers anew, in a new room, and is given the session again.
-    logged(&house.coordinator, 0, "host registered");
-    serving(from);
-    logged(&house.coordinator, 0, "session moved between hosts");
-    goes_on_over(&node, node.mark(), "host");
-    assert_eq!(house.server.events("connection-closed").len(), closed);
-    let gap = unharmed(&house, &node, &mut client);
-    println!("largest gap between answers {gap} ms");
+fn a_host_carries_on_while_the_coordinator_is_restarted() {
+    for killed in [true, false] {
+        let mut house = house();
+        house.add_user("bob");
+        house.add_user("carol");
+        let host = house.host_with("bob", &[]);
+        let serving = |from| {
+            host.event_from(from, "host-state", LONG, |event| {
+                let host = &event["host"];
+                host["state"] == "serving"
+                    && !host["upstream"].is_null()
+                    && host["signaling"] == true
+            })
+        };
+        serving(0);
+        let over_host = NodePlan {
+            config: json!({"p2p": {"paths": ["host", "wss"]}}),
+            ..NodePlan::default()
+        };
+        let (node, login) = house.playing(&over_host);
+        let mut client = client_of(&house, login, &["--seconds", "0"]);
+        goes_on_over(&node, 0, "host");
+        let closed = house.server.events("connection-closed").len();
+        let (from, at) = (host.mark(), node.mark());
+        if killed {
+            house.coordinator.kill();
+        } else {
+            house.coordinator.terminate();
+        }
+        house.coordinator.exit(PATIENCE);
+        house.restart_coordinator();
+        assert_eq!(house.endpoint_serves(0), (1, 0));
+        logged(&house.coordinator, 0, "host entered again");
+        serving(from);
+        until_standby(&node, node.mark(), "wss");
+        goes_on_over(&node, node.mark(), "host");
+        assert_eq!(later(&node, at, "moved"), [json!(null); 0]);
+        // The host is given others too, and a new connection to it is talked about over the new sockets.
+        let (carol, _) = house.playing(&NodePlan {
+            user: "carol",
+            ..over_host
+        });
+        logged(&carol, 0, "carrier open path=host");
+        assert_eq!(house.server.events("connection-closed").len(), closed);
+        client.terminate();
+        let gap = unharmed(&house, &node, &mut client);
+        println!("killed: {killed}; largest gap between answers {gap} ms");
+    }
 }
 
 #[test]

@@ -90,6 +90,7 @@ impl World {
                 let host = &mut self.hosts[n];
                 host.alive = false;
                 host.frozen = false;
+                host.waits = false;
                 host.life += 1;
                 let id = host.id.clone();
                 if std::mem::take(&mut host.attached) {
@@ -117,6 +118,7 @@ impl World {
             Fault::Drain(n) => {
                 let (now, id) = (self.fleet_now(), self.hosts[n].id.clone());
                 self.hosts[n].draining = true;
+                self.hosts[n].waits = false;
                 if let Some(fleet) = &mut self.fleet {
                     fleet.drain(now, &id);
                 }

@@ -9,14 +9,14 @@ mod faults;
 mod network;
 mod player;
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 use std::time::{Duration, Instant};
 
 use rand::rngs::StdRng;
 use rand::{Rng, SeedableRng};
 use warp_coordinator_core::fleet::{
-    Fleet, FleetEvent, FleetLimits, FleetOutput, HostMinimum, HostRecord, Report, Routed,
-    SessionRef, ZoneRules,
+    Fleet, FleetEvent, FleetLimits, FleetOutput, HeldHost, HeldPlace, HostMinimum, HostRecord,
+    Report, Routed, ZoneRules,
 };
 use warp_host_core::{Forwarder, ForwarderConfig, Routes};
 use warp_link_core::Identity;
@@ -95,6 +95,8 @@ struct Host {
     frozen: bool,
     /// Its signaling socket is up.
     attached: bool,
+    /// Its socket went with the coordinator, and it has its place still.
+    waits: bool,
     beat_at: Instant,
     /// Its members are being moved away, before it starts anew.
     draining: bool,
@@ -126,6 +128,12 @@ struct Place {
 struct Route {
     player: usize,
     way: PathKind,
+}
+
+/// A host, as the endpoint knows it.
+struct Granted {
+    record: HostRecord,
+    held: HeldHost,
 }
 
 /// What a run came to.
@@ -176,7 +184,9 @@ pub struct World {
     fleet_start: Instant,
     /// The coordinator's clock is ahead by this much.
     skew: Duration,
-    /// The endpoint's routes, by room.
+    /// The endpoint's hosts, by room.
+    granted: BTreeMap<usize, Granted>,
+    /// Its routes, by room.
     routes: HashMap<usize, Routes<Route>>,
     /// The route that each way of a session goes out by.
     outward: HashMap<(usize, PathKind), Place>,
@@ -219,6 +229,7 @@ impl World {
             fleet: None,
             fleet_start: now,
             skew: Duration::ZERO,
+            granted: BTreeMap::new(),
             routes: HashMap::new(),
             outward: HashMap::new(),
             refused_routes: 0,
@@ -265,16 +276,8 @@ impl World {
             },
         );
         self.fleet = Some(fleet);
-        // What the coordinator of before routed is routed no more: its rooms are gone.
-        self.routes.clear();
-        let ways: Vec<(usize, PathKind)> = self.outward.drain().map(|(way, _)| way).collect();
-        for (n, way) in ways {
-            let now = self.now;
-            self.players[n].link(false).carrier_down(way, now);
-            self.drain(n);
-        }
+        self.name_held();
         for n in 0..self.hosts.len() {
-            self.hosts[n].attached = false;
             let wait = Duration::from_millis(self.rng.random_range(50..800));
             self.hosts[n].beat_at = self.now + wait;
             self.at(
@@ -293,10 +296,74 @@ impl World {
         }
     }
 
+    /// The endpoint names its hosts and sessions to a coordinator that has just started, which takes
+    /// over what it can and says which routes are to be.
+    fn name_held(&mut self) {
+        let now = self.fleet_now();
+        let Some(fleet) = &mut self.fleet else {
+            return;
+        };
+        let mut gone = Vec::new();
+        for (room, granted) in &self.granted {
+            if fleet
+                .adopt(now, granted.record.clone(), granted.held)
+                .is_err()
+            {
+                gone.push(*room);
+            }
+        }
+        for room in gone {
+            self.granted.remove(&room);
+        }
+        for n in 0..self.players.len() {
+            if !self.players[n].begun {
+                continue;
+            }
+            let mut ways = Vec::new();
+            for way in [PathKind::Host, PathKind::Host2] {
+                let held = self.outward.get(&(n, way)).and_then(|at| {
+                    let room = self.granted.get(&at.room)?.record.room.clone();
+                    let (epoch, _) = self.routes.get(&at.room)?.get(at.slot)?;
+                    let slot = at.slot;
+                    Some(HeldPlace {
+                        room,
+                        slot,
+                        epoch,
+                        way,
+                    })
+                });
+                ways.extend(held);
+            }
+            let who = self.players[n].who();
+            if let Some(fleet) = &mut self.fleet {
+                fleet.rejoin(now, who, &ways);
+            }
+        }
+        self.carry_out();
+        let routes = self.fleet.as_ref().map(Fleet::routes).unwrap_or_default();
+        let stay: Vec<Place> = routes.iter().map(|route| self.place(route)).collect();
+        self.routes.clear();
+        for n in 0..self.players.len() {
+            for way in [PathKind::Host, PathKind::Host2] {
+                let at = self.outward.get(&(n, way));
+                if at.is_some_and(|at| !stay.contains(at)) {
+                    self.outward.remove(&(n, way));
+                    let now = self.now;
+                    self.players[n].link(false).carrier_down(way, now);
+                    self.drain(n);
+                }
+            }
+        }
+        for route in routes {
+            let n = self.route(&route);
+            self.drain(n);
+        }
+    }
+
     fn stop_coordinator(&mut self) {
         self.fleet = None;
         for host in &mut self.hosts {
-            host.attached = false;
+            host.waits |= std::mem::take(&mut host.attached);
         }
         for player in &mut self.players {
             player.signaling = false;
@@ -310,16 +377,17 @@ impl World {
             return;
         };
         player.signaling = true;
-        fleet.join(
-            now,
-            SessionRef {
-                session_id: player.session.clone(),
-                peer_id: player.peer.clone(),
-                device_key: player.key,
-                zone_id: ZONE.into(),
-                account: 100 + n as i64,
-            },
-        );
+        fleet.join(now, player.who());
+        self.carry_out();
+    }
+
+    /// The launcher's signaling socket is open again.
+    fn enter_again(&mut self, n: usize) {
+        let player = &mut self.players[n];
+        if let Some(fleet) = &mut self.fleet {
+            player.signaling = true;
+            fleet.entered(&player.session);
+        }
         self.carry_out();
     }
 
@@ -340,10 +408,26 @@ impl World {
             };
             let account = n as i64 + 1;
             let known = fleet.heartbeat(now, &host.id, account, beat).is_ok();
-            let anew = !known || !host.attached;
+            let waits = std::mem::take(&mut host.waits);
+            let again = known && waits && !host.attached;
+            let anew = !again && (!known || !host.attached);
+            if again {
+                // The same process in the same place: its socket is open again.
+                host.forwarder.on_signaling(self.now);
+                fleet.attached(now, &host.id);
+                host.attached = true;
+            }
             if anew {
                 // A coordinator that knows the host gives it its old place, in whatever life it is.
-                let room = format!("room-{n}-{generation}");
+                let fresh = || {
+                    (
+                        format!("room-{n}-{generation}"),
+                        format!("host-peer-{n}-{generation}"),
+                    )
+                };
+                let place = fleet.record(&host.id);
+                let place = place.map(|record| (record.room.clone(), record.peer_id.clone()));
+                let (room, peer_id) = place.unwrap_or_else(fresh);
                 let rooms = &mut self.rooms;
                 let at = *self.room_by_name.entry(room.clone()).or_insert_with(|| {
                     rooms.push(n);
@@ -366,9 +450,17 @@ impl World {
                     zones: vec![ZONE.into()],
                     max_players: PLACES,
                     room,
-                    peer_id: format!("host-peer-{n}-{generation}"),
+                    peer_id,
                     hosted: None,
                 };
+                let granted = self.granted.entry(at).or_insert_with(|| Granted {
+                    record: record.clone(),
+                    held: HeldHost {
+                        next_slot: 0,
+                        last_epoch: 0,
+                    },
+                });
+                granted.record = record.clone();
                 if host.rooms.last() != Some(&at) {
                     host.rooms.push(at);
                     // A new place: what was carried under the old one is not any more.
@@ -439,9 +531,14 @@ impl World {
                         });
                     }
                 }
-                FleetOutput::PolicyToHost { .. }
-                | FleetOutput::PolicyToMember { .. }
-                | FleetOutput::EndHost { .. } => {}
+                FleetOutput::EndHost { room, .. } => {
+                    let at = self.room_by_name[&room];
+                    self.granted.remove(&at);
+                }
+                // What the endpoint has is said as a whole after that.
+                FleetOutput::Held(_)
+                | FleetOutput::PolicyToHost { .. }
+                | FleetOutput::PolicyToMember { .. } => {}
                 FleetOutput::Event(event) => {
                     if let FleetEvent::Contradicted { host_id, .. } = &event {
                         let meddled = self.hosts[self.host_by_id[host_id]].meddled;
@@ -474,6 +571,10 @@ impl World {
             player: n,
             way: route.way,
         };
+        if let Some(Granted { held, .. }) = self.granted.get_mut(&at.room) {
+            held.next_slot = held.next_slot.max(at.slot + 1);
+            held.last_epoch = held.last_epoch.max(route.epoch);
+        }
         let routes = self.routes.entry(at.room).or_default();
         let taken = routes.put(at.slot, route.epoch, to);
         taken.expect("the coordinator keeps to the host's capacity");
@@ -769,6 +870,7 @@ impl Host {
             alive: true,
             frozen: false,
             attached: false,
+            waits: false,
             beat_at: now,
             draining: false,
             rooms: Vec::new(),

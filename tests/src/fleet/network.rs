@@ -394,7 +394,7 @@ impl World {
                 self.at(Duration::from_millis(300), What::Say { player });
             }
             What::Open { player, kind } => self.open(player, kind),
-            What::Rejoin { player } => self.join(player),
+            What::Rejoin { player } => self.enter_again(player),
             What::Say { player } => {
                 let period = Duration::from_millis(self.rng.random_range(200..300));
                 let quiet = self.plan.end - Duration::from_secs(1);

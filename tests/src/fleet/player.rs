@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 
 use rand::Rng;
 use rand::rngs::StdRng;
-use warp_coordinator_core::fleet::Report;
+use warp_coordinator_core::fleet::{Report, SessionRef};
 use warp_engine_core::hosts::{HostWay, Tries};
 use warp_link_core::{
     CloseReason, Identity, Link, LinkConfig, LinkEvent, ReadOutcome, State, StreamId, WriteOutcome,
@@ -86,6 +86,17 @@ pub(super) struct Player {
 }
 
 impl Player {
+    /// As the coordinator knows its session.
+    pub(super) fn who(&self) -> SessionRef {
+        SessionRef {
+            session_id: self.session.clone(),
+            peer_id: self.peer.clone(),
+            device_key: self.key,
+            zone_id: super::ZONE.into(),
+            account: 100 + self.n as i64,
+        }
+    }
+
     pub(super) fn new(n: usize, keys: &(Identity, Identity), rng: &mut StdRng) -> Self {
         let config = LinkConfig::default();
         let engine = Link::client(config.clone(), &keys.0, keys.1.public_key(), rng.random())

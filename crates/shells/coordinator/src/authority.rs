@@ -4,8 +4,8 @@ use std::time::Duration;
 
 use warp_link_core::{Holder, Identity, Trust, verify};
 use warp_protocol::{
-    endpoint::{SessionHolder, endpoint_message},
-    hosting::{SignedPolicy, ZonePolicy, policy_message},
+    endpoint::{HostSpec, SessionHolder, endpoint_message},
+    hosting::{HostRegister, SignedPolicy, ZonePolicy, policy_message},
     identity::{
         Certificate, CertificateRole, PublicKey, Refusals, RefusedReason, SIGNATURE, Serial,
         device_message, identity_message,
@@ -167,18 +167,42 @@ impl Authority {
             }
             return Ok(None);
         };
+        let says = self.check_then(who.account, &who.device_key, text)?;
+        Ok(Some(says.issued))
+    }
+
+    /// Checks the certificate of a host that the endpoint holds, as of the time when it was issued. One
+    /// that has expired since stays, and is given no members until it registers with a newer one.
+    ///
+    /// # Errors
+    /// It is not believed, or does not hold the right to host.
+    pub(crate) fn check_held_host(&self, host: &HostSpec) -> Result<Certificate, RefusedReason> {
+        let HostRegister {
+            device_key,
+            certificate,
+            ..
+        } = &host.registration;
+        let says = self.check_then(host.account, device_key, certificate)?;
+        if !says.may_host {
+            return Err(RefusedReason::CertificateMisused);
+        }
+        Ok(says)
+    }
+
+    /// Checks a certificate as of the time when it was issued.
+    fn check_then(
+        &self,
+        account: u64,
+        device_key: &PublicKey,
+        text: &str,
+    ) -> Result<Certificate, RefusedReason> {
         let bytes = hex::decode(text).unwrap_or_default();
         let issued = Certificate::read(&bytes)
             .map_err(|_| RefusedReason::CertificateMalformed)?
             .says
             .issued;
-        let holder = Holder::Device {
-            account: who.account,
-        };
-        let says = self
-            .trust()
-            .check(&bytes, &who.device_key, holder, issued)?;
-        Ok(Some(says.issued))
+        let holder = Holder::Device { account };
+        self.trust().check(&bytes, device_key, holder, issued)
     }
 
     fn blank(&self, key: PublicKey) -> Result<Certificate, Refused> {

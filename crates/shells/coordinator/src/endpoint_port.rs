@@ -214,33 +214,30 @@ impl EndpointPort {
     }
 
     /// Lets a host connect in its own room. A remote endpoint's refusal ends the port.
-    pub(crate) fn grant_host(
-        &self,
-        room: &str,
-        device_key: PublicKey,
-        (account, certificate): (i64, Vec<u8>),
-        ice_servers: Vec<IceServer>,
-    ) -> Result<SignalPort, Refused> {
-        let account = u64::try_from(account).unwrap_or(0);
+    pub(crate) fn grant_host(&self, spec: HostSpec) -> Result<SignalPort, Refused> {
         match self {
-            Self::Embedded(endpoint) => endpoint
-                .grant_host(HostGrantSpec {
-                    session_id: room.to_owned(),
-                    device_key: device_key.spki(),
-                    certified: CertifiedDevice {
-                        account,
-                        certificate,
-                    },
-                    ice_servers,
-                })
-                .map_err(|error| refuse(room, error)),
-            Self::Remote(remote) => remote.grant_host(HostSpec {
-                room: room.to_owned(),
-                device_key,
-                account,
-                certificate: hex::encode(certificate),
-                ice_servers,
-            }),
+            Self::Embedded(endpoint) => {
+                let registered = &spec.registration;
+                endpoint
+                    .grant_host(HostGrantSpec {
+                        session_id: spec.room.clone(),
+                        device_key: registered.device_key.spki(),
+                        certified: CertifiedDevice {
+                            account: spec.account,
+                            certificate: hex::decode(&registered.certificate).unwrap_or_default(),
+                        },
+                        ice_servers: spec.ice_servers,
+                    })
+                    .map_err(|error| refuse(&spec.room, error))
+            }
+            Self::Remote(remote) => remote.grant_host(spec),
+        }
+    }
+
+    /// A host has registered again: what a remote endpoint names of it after a restart.
+    pub(crate) fn renew_host(&self, spec: HostSpec) {
+        if let Self::Remote(remote) = self {
+            remote.renew_host(spec);
         }
     }
 

@@ -20,13 +20,14 @@ use tokio_util::{sync::CancellationToken, task::TaskTracker};
 use warp_coordinator_core::{
     ConnId, Fleet, HostSessions, NewSession, Revoked,
     fleet::{
-        CannotServe, FleetCounters, FleetTally, HostFilter, HostRecord, HostRefused, Report,
-        SessionRef, ZoneRules,
+        CannotServe, FleetCounters, FleetTally, HeldHost, HeldPlace, HostFilter, HostRecord,
+        HostRefused, Report, Routed, SessionRef, ZoneRules,
     },
 };
 use warp_protocol::{
     ProblemCode,
-    hosting::{HostHeartbeat, HostView, MemberVerdict, SignedPolicy, ZonePolicy},
+    endpoint::HostSpec,
+    hosting::{HostHeartbeat, HostRegister, HostView, MemberVerdict, SignedPolicy, ZonePolicy},
     identity::PublicKey,
     rest::IceServer,
     signal::ClientSignal,
@@ -83,6 +84,9 @@ struct State {
     sessions: HostSessions,
     /// Players that each zone holds.
     zone_limits: HashMap<String, u32>,
+    /// The coordinator stops and the endpoint does not: nobody is told anything any more, so that what
+    /// hosts carry goes on.
+    let_go: bool,
 }
 
 /// Where a host is.
@@ -93,8 +97,8 @@ struct HostPlace {
     device_key: PublicKey,
     /// When its certificate was issued, unix seconds.
     certified: u64,
-    /// Where it registered from.
-    from: SocketAddr,
+    /// Where it registered from; not known of one that an endpoint named, until it registers again.
+    from: Option<SocketAddr>,
     /// Its [`number_of`](serving::number_of).
     number: i64,
     /// Its signaling socket.
@@ -105,15 +109,26 @@ struct HostPlace {
 pub(crate) struct Registering {
     /// Room and peer id are made here, and the time is filled in.
     pub(crate) record: HostRecord,
-    /// The certificate, decoded.
-    pub(crate) certificate: Vec<u8>,
-    /// When it was issued, unix seconds.
+    /// When the certificate was issued, unix seconds.
     pub(crate) certified: u64,
     /// When it expires, unix seconds.
     pub(crate) expires: u64,
     pub(crate) ice_servers: Vec<IceServer>,
     /// Where it asks from.
     pub(crate) from: SocketAddr,
+}
+
+/// A host that the endpoint names, with what was found out about it.
+pub(crate) struct Adopted {
+    /// With the room and the peer id that it had; the time is filled in.
+    pub(crate) record: HostRecord,
+    /// When the certificate was issued, unix seconds.
+    pub(crate) certified: u64,
+    /// When it expires, unix seconds.
+    pub(crate) expires: u64,
+    pub(crate) held: HeldHost,
+    /// Its place at the endpoint.
+    pub(crate) port: SignalPort,
 }
 
 /// A host that has registered.
@@ -145,6 +160,7 @@ impl Hosting {
                 policies: BTreeMap::new(),
                 sessions: HostSessions::default(),
                 zone_limits: HashMap::new(),
+                let_go: false,
             }),
             config,
             carriers: Mutex::new(HashMap::new()),
@@ -224,8 +240,8 @@ impl Hosting {
         self.state.lock().fleet.can_carry(zone_id, account)
     }
 
-    /// A session begins.
-    pub(crate) fn join(&self, new: &NewSession) {
+    /// A session begins, or is one that an endpoint names, with the hosts' routes that lead to it there.
+    pub(crate) fn join(&self, new: &NewSession, held: &[HeldPlace]) {
         let Some(device_key) = PublicKey::from_spki(&new.device_key) else {
             return;
         };
@@ -239,7 +255,7 @@ impl Hosting {
         self.with(|state, now| {
             let (session, peer) = (who.session_id.clone(), who.peer_id.clone());
             state.peers.insert(session, peer);
-            state.fleet.join(now, who);
+            state.fleet.rejoin(now, who, held);
         });
     }
 
@@ -260,7 +276,6 @@ impl Hosting {
     pub(crate) fn register(self: &Arc<Self>, new: Registering) -> Result<Registered, Refused> {
         let Registering {
             mut record,
-            certificate,
             certified,
             expires,
             ice_servers,
@@ -268,14 +283,15 @@ impl Hosting {
         } = new;
         let (host_id, account) = (record.host_id.clone(), record.account);
         let device_key = record.device_key;
+        let mut spec = spec_of(&record, ice_servers);
         let fresh = (
             format!("hosting-{}", random_hex::<8>()?),
             // Short, whatever the host calls itself: errors repeat peer ids up to 64 characters.
             format!("host-{}", random_hex::<8>()?),
         );
-        let left = expires.saturating_sub(u64::try_from(unix_now()).unwrap_or(0));
+        let left = left_until(expires);
         let made = self.with(|state, now| {
-            record.valid_until = Some(now + Duration::from_secs(left));
+            record.valid_until = Some(now + left);
             let place = state.places.get(&host_id);
             let place = place.filter(|p| p.account == account && p.device_key == device_key);
             let is_new = place.is_none();
@@ -291,7 +307,7 @@ impl Hosting {
                 account,
                 device_key,
                 certified,
-                from,
+                from: Some(from),
                 number: serving::number_of("host", &host_id),
                 socket: state.places.get(&host_id).and_then(|place| place.socket),
             };
@@ -300,14 +316,17 @@ impl Hosting {
         });
         let (is_new, view, room, peer_id) =
             made.map_err(|refused: HostRefused| refuse(&refused))?;
+        (spec.room, spec.peer_id) = (room.clone(), peer_id.clone());
         if is_new {
             let seated = self.make_room(&room, &peer_id, |endpoint| {
-                endpoint.grant_host(&room, device_key, (account, certificate), ice_servers)
+                endpoint.grant_host(spec.clone())
             });
             if let Err(refused) = seated {
                 self.remove(&host_id);
                 return Err(refused);
             }
+        } else {
+            self.endpoint.renew_host(spec);
         }
         tracing::info!(host = host_id, account, room, is_new, "host registered");
         let policies = view.zones.iter();
@@ -318,6 +337,61 @@ impl Hosting {
             peer_id,
             policies,
         })
+    }
+
+    /// Enters a host that the endpoint holds, in the room that it had.
+    pub(crate) fn adopt(self: &Arc<Self>, adopted: Adopted) -> Result<(), Refused> {
+        let Adopted {
+            mut record,
+            certified,
+            expires,
+            held,
+            port,
+        } = adopted;
+        let (host_id, room) = (record.host_id.clone(), record.room.clone());
+        let peer_id = record.peer_id.clone();
+        let place = HostPlace {
+            room: room.clone(),
+            peer_id: peer_id.clone(),
+            account: record.account,
+            device_key: record.device_key,
+            certified,
+            from: None,
+            number: serving::number_of("host", &host_id),
+            socket: None,
+        };
+        self.with(|state, now| {
+            record.valid_until = Some(now + left_until(expires));
+            state.fleet.adopt(now, record, held)?;
+            state.places.insert(host_id.clone(), place);
+            Ok(())
+        })
+        .map_err(|refused: HostRefused| refuse(&refused))?;
+        if let Err(refused) = self.make_room(&room, &peer_id, |_| Ok(port)) {
+            self.remove(&host_id);
+            return Err(refused);
+        }
+        tracing::info!(host = host_id, room, "host entered again");
+        Ok(())
+    }
+
+    /// Says all routes to the endpoint, which has just come to serve; `held` are those that it had, by
+    /// host's room and slot.
+    pub(crate) fn say_routes(&self, held: &[(String, u32)]) {
+        self.with(|state, _| {
+            // What was decided up to now is said before, and what comes after.
+            self.carry_out(state);
+            let routes = state.fleet.routes();
+            for (room, slot) in held {
+                let stays = |route: &Routed| route.room == *room && route.slot == *slot;
+                if !routes.iter().any(stays) {
+                    self.endpoint.unroute(room, *slot);
+                }
+            }
+            for routed in routes {
+                self.route_at_endpoint(&routed);
+            }
+        });
     }
 
     fn make_room(
@@ -443,9 +517,11 @@ impl Hosting {
         owners.collect()
     }
 
-    /// Takes all hosts out.
+    /// Takes all hosts out, because the coordinator stops. Those of an endpoint that goes on are not
+    /// told: it names them to the next run.
     pub(crate) fn end_all(&self) {
         self.with(|state, now| {
+            state.let_go = self.endpoint.remote().is_some();
             let all: Vec<String> = state.places.keys().cloned().collect();
             for host_id in all {
                 state.fleet.remove(now, &host_id);
@@ -477,6 +553,11 @@ impl Hosting {
     /// How the fleet stands now.
     pub(crate) fn tally(&self) -> FleetTally {
         self.state.lock().fleet.tally()
+    }
+
+    /// Whether there is such a host.
+    pub(crate) fn knows_host(&self, host_id: &str) -> bool {
+        self.state.lock().fleet.owner(host_id).is_some()
     }
 
     /// Whether there is such a zone.
@@ -626,6 +707,30 @@ impl State {
     }
 }
 
+/// What the endpoint is told of a host; room and peer id are filled in.
+fn spec_of(record: &HostRecord, ice_servers: Vec<IceServer>) -> HostSpec {
+    HostSpec {
+        room: String::new(),
+        peer_id: String::new(),
+        account: u64::try_from(record.account).unwrap_or(0),
+        registration: HostRegister {
+            host_id: record.host_id.clone(),
+            zones: record.zones.clone(),
+            hardware: record.hardware,
+            max_players: record.max_players,
+            device_key: record.device_key,
+            certificate: record.certificate.clone(),
+            hosted: record.hosted.clone(),
+        },
+        ice_servers,
+    }
+}
+
+fn left_until(expires: u64) -> Duration {
+    let now = u64::try_from(unix_now()).unwrap_or(0);
+    Duration::from_secs(expires.saturating_sub(now))
+}
+
 /// A refusal with its code.
 pub(crate) fn refuse(refused: &HostRefused) -> Refused {
     let code = match refused {
@@ -638,6 +743,7 @@ pub(crate) fn refuse(refused: &HostRefused) -> Refused {
         | HostRefused::UnknownZone(_)
         | HostRefused::BelowMinimum { .. }
         | HostRefused::NotHosted(_)
+        | HostRefused::Registered
         | HostRefused::TooManyOfAccount => ProblemCode::HostRefused,
     };
     Refused::new(code, refused.to_string())

@@ -11,7 +11,9 @@ use axum::http::StatusCode;
 use parking_lot::Mutex;
 use tokio::sync::Notify;
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
-use warp_coordinator_core::{NewSession, Revoked, Session, Sessions, SessionsFull, bans::Banned};
+use warp_coordinator_core::{
+    NewSession, Revoked, Session, Sessions, SessionsFull, bans::Banned, fleet::HeldPlace,
+};
 use warp_protocol::{
     ProblemCode,
     identity::PublicKey,
@@ -206,7 +208,7 @@ impl Live {
         let key = PublicKey::from_spki(&new.device_key);
         let device_key = key.ok_or_else(|| internal("a device key that is none"))?;
         let mut granting = Granting::default();
-        self.enter(new, |new| {
+        self.enter(new, &[], |new| {
             let grantee = Grantee {
                 session_id: &new.session_id,
                 peer_id: &new.peer_id,
@@ -221,15 +223,17 @@ impl Live {
         Ok(granting)
     }
 
-    /// Enters a session that the endpoint holds; `port` is its place there.
+    /// Enters a session that the endpoint holds; `port` is its place there, and `held` are the hosts'
+    /// routes that lead to it.
     pub(crate) fn adopt(
         self: &Arc<Self>,
         new: NewSession,
         port: SignalPort,
         up: bool,
+        held: &[HeldPlace],
     ) -> Result<(), Refused> {
         let session_id = new.session_id.clone();
-        self.enter(new, |_| Ok(port))?;
+        self.enter(new, held, |_| Ok(port))?;
         if up {
             self.sessions.lock().mark_live(&session_id);
         }
@@ -240,6 +244,7 @@ impl Live {
     fn enter(
         self: &Arc<Self>,
         new: NewSession,
+        held: &[HeldPlace],
         port: impl FnOnce(&NewSession) -> Result<SignalPort, Refused>,
     ) -> Result<(), Refused> {
         self.tenure.check()?;
@@ -279,7 +284,7 @@ impl Live {
             self.deadlines_changed.notify_one();
             return Ok(());
         }
-        self.hosting.join(&new);
+        self.hosting.join(&new, held);
         // One that the endpoint has ended since is not to stay there.
         if self.owned(&session_id, account).is_err() {
             self.hosting.leave(&session_id);

@@ -2,16 +2,14 @@
 //!
 //! * One endpoint at a time serves. One with the same key takes its own place; one with another key is
 //!   refused while the first is connected or was within the lease ([`LEASE`]).
-//! * When the control socket is lost, sessions stay for the lease: the endpoint holds them, and names
-//!   them when it is back. Hosts end with the socket and register anew. Grants are refused with
-//!   `endpoint-unreachable`. After the lease the sessions leave the tables; the endpoint still holds
-//!   them, and they are entered again if it comes back.
-//! * What is revoked while the endpoint is away is kept and told at its return, at most as many as
-//!   there were sessions.
-//! * Forwarded datagrams of an earlier run, or of an earlier socket, pass nowhere, although epochs begin
-//!   anew with each run: the endpoint has dropped every host and route before it names its sessions
-//!   (`warp_endpoint::control`), a host's room has a new random name each time, and here every host is
-//!   let go with the socket ([`Remote::lost`]).
+//! * When the control socket is lost, sessions and hosts stay for the lease: the endpoint holds them,
+//!   and names them when it is back. Grants are refused with `endpoint-unreachable`. After the lease
+//!   they leave the tables; the endpoint still holds them, and they are entered again if it comes back.
+//! * What ends while the endpoint is away is kept and told at its return, at most as many as there were
+//!   sessions and hosts.
+//! * Forwarded datagrams of an earlier lease pass nowhere, also after a restart: the endpoint says which
+//!   slots and epochs a host has had, and they go on behind those (`Fleet::adopt`). What the fleet
+//!   routed while the endpoint was away is said once it serves (`Hosting::say_routes`).
 //!
 //! Locks: [`Remote`]'s own is the last one; nothing else is taken inside it.
 
@@ -47,7 +45,7 @@ pub(crate) const HOSTED_LEASE: Duration = Duration::from_secs(2);
 /// until it has.
 const ADOPTION: Duration = Duration::from_secs(10);
 
-/// What a session that the endpoint names is here.
+/// What a session or a host that the endpoint names is here.
 pub(crate) enum Adoption {
     /// It ended here while the endpoint was away, which is told to it with [`Remote::serves`].
     Over,
@@ -92,14 +90,21 @@ struct State {
     /// The coordinator stops: nothing is said any more, so that the sessions stay.
     stopping: bool,
     rooms: HashMap<String, Room>,
-    /// Sessions that ended while it was away, and with which code.
-    owed: HashMap<String, Option<u32>>,
+    /// What ended while it was away.
+    owed: HashMap<String, Owed>,
     linked: HashSet<String>,
     carriers: HashMap<u32, (String, CarrierSender)>,
     next_carrier: u32,
     owner: Option<Owner>,
     refusals: Vec<(RefusedReason, u64)>,
     traffic: HashMap<String, HostTraffic>,
+}
+
+/// What is still to be told of a room that has ended.
+enum Owed {
+    /// A session, and what its link is closed with.
+    Session(Option<u32>),
+    Host,
 }
 
 struct Room {
@@ -165,6 +170,12 @@ impl Remote {
     /// Whether a session or a host's room is this endpoint's.
     pub(crate) fn has(&self, room: &str) -> bool {
         self.state.lock().rooms.contains_key(room)
+    }
+
+    /// Whether a room is a host's.
+    pub(crate) fn is_host(&self, room: &str) -> bool {
+        let state = self.state.lock();
+        state.rooms.get(room).is_some_and(|room| room.host)
     }
 
     /// Whose device it is, and when its certificate was issued, of the endpoint of a hosted zone.
@@ -286,19 +297,45 @@ impl Remote {
 
     /// The place of a session that the endpoint names.
     pub(crate) fn adopt(self: &Arc<Self>, session_id: &str, up: bool) -> Adoption {
+        let adoption = self.take_up(session_id, false);
+        if up && !matches!(adoption, Adoption::Over) {
+            self.state.lock().linked.insert(session_id.to_owned());
+        }
+        adoption
+    }
+
+    /// The place of a host that the endpoint names.
+    pub(crate) fn adopt_host(self: &Arc<Self>, room: &str) -> Adoption {
+        self.take_up(room, true)
+    }
+
+    fn take_up(self: &Arc<Self>, room: &str, host: bool) -> Adoption {
         let mut state = self.state.lock();
-        if state.owed.contains_key(session_id) {
+        if state.owed.contains_key(room) {
             return Adoption::Over;
         }
-        if up {
-            state.linked.insert(session_id.to_owned());
+        if let Some(known) = state.rooms.get(room) {
+            return if known.host == host {
+                Adoption::There
+            } else {
+                Adoption::Over
+            };
         }
-        if state.rooms.contains_key(session_id) {
-            return Adoption::There;
-        }
-        let ends = state.enter(session_id, false, None);
+        let ends = state.enter(room, host, None);
         drop(state);
-        Adoption::New(self.follow(session_id.to_owned(), ends))
+        Adoption::New(self.follow(room.to_owned(), ends))
+    }
+
+    /// What was given a place by [`Adoption::New`] is not taken.
+    pub(crate) fn not_taken(&self, room: &str) {
+        let mut state = self.state.lock();
+        state.rooms.remove(room);
+        state.linked.remove(room);
+    }
+
+    /// A host has registered again: what the endpoint names of it from now on.
+    pub(crate) fn renew_host(&self, spec: HostSpec) {
+        self.state.lock().say(&ToEndpoint::RenewHost { spec });
     }
 
     /// Carries what is said in a room to the endpoint, until the room is closed; what is said while it
@@ -331,7 +368,8 @@ impl Remote {
             code,
         });
         if !told {
-            state.owed.insert(session_id.clone(), code);
+            let owed = Owed::Session(code);
+            state.owed.insert(session_id.clone(), owed);
         }
         if !told || code.is_none() {
             state.rooms.remove(&session_id);
@@ -363,10 +401,13 @@ impl Remote {
 
     pub(crate) fn end_host(&self, room: &str) {
         let mut state = self.state.lock();
-        if state.rooms.remove(room).is_some() {
-            state.traffic.remove(room);
-            let room = room.to_owned();
-            state.say(&ToEndpoint::EndHost { room });
+        if state.stopping || state.rooms.remove(room).is_none() {
+            return;
+        }
+        state.traffic.remove(room);
+        let room = room.to_owned();
+        if !state.say(&ToEndpoint::EndHost { room: room.clone() }) {
+            state.owed.insert(room, Owed::Host);
         }
     }
 
@@ -441,8 +482,8 @@ impl Remote {
         Ok(state.sockets)
     }
 
-    /// What the endpoint holds was looked at: it serves from now on. Sessions that it did not name are
-    /// over; those that ended while it was away are told.
+    /// What the endpoint holds was looked at: it serves from now on. What it did not name is over; what
+    /// ended while it was away is told. Gives how many sessions those were.
     pub(crate) fn serves(&self, socket: u64, named: &HashSet<String>, out: &Arc<Outbound>) -> u32 {
         let mut state = self.state.lock();
         if state.entering != Some(socket) {
@@ -452,9 +493,15 @@ impl Remote {
         state.rooms.retain(|room, _| named.contains(room));
         let owed = std::mem::take(&mut state.owed);
         let mut told = 0;
-        for (session_id, code) in owed {
-            told += 1;
-            out.say(&ToEndpoint::Revoke { session_id, code });
+        for (room, owed) in owed {
+            out.say(&match owed {
+                Owed::Session(code) => {
+                    told += 1;
+                    let session_id = room;
+                    ToEndpoint::Revoke { session_id, code }
+                }
+                Owed::Host => ToEndpoint::EndHost { room },
+            });
         }
         state.entering = None;
         state.adopted = true;
@@ -568,7 +615,10 @@ impl Remote {
                     state.traffic.insert(room, traffic);
                 }
             }
-            FromEndpoint::Hello { .. } | FromEndpoint::Held { .. } | FromEndpoint::Ready => {
+            FromEndpoint::Hello { .. }
+            | FromEndpoint::HeldHost { .. }
+            | FromEndpoint::Held { .. }
+            | FromEndpoint::Ready => {
                 return Err("the beginning, once more");
             }
         }
@@ -592,8 +642,7 @@ impl Remote {
 }
 
 impl State {
-    /// What ends with a control socket: relayed carriers, hosts with all their routes, and sessions
-    /// whose grant was not answered.
+    /// What ends with a control socket: relayed carriers, and sessions whose grant was not answered.
     fn drop_socket(&mut self) {
         if self.lost_at.is_none() {
             self.lost_at = Some(Instant::now());
@@ -607,9 +656,9 @@ impl State {
             let unanswered = room.asked.is_some();
             if unanswered {
                 // It may have been granted all the same.
-                owed.insert(id.clone(), None);
+                owed.insert(id.clone(), Owed::Session(None));
             }
-            !room.host && !unanswered
+            !unanswered
         });
     }
 }

@@ -472,7 +472,7 @@ async fn forget_expired(app: App) {
 /// # Errors
 /// The database.
 pub(crate) async fn take_over(app: &App) -> Result<(), StoreError> {
-    // Hosts register anew, so their sessions with the process of before are over.
+    // Sessions that hosts had with the process of before are over; those that go on are others.
     app.store.fail_open_sessions(unix_micros()).await?;
     sync_fleet(app).await?;
     enforce_bans(app).await?;

@@ -69,6 +69,20 @@ pub struct HostRoute {
     pub way: PathKind,
 }
 
+/// A host, as the endpoint has it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct HostRoutes {
+    /// The host's own room.
+    pub host: String,
+    /// Every slot that ever had a route is below this.
+    pub next_slot: u32,
+    /// The highest epoch that a route ever had.
+    pub last_epoch: u32,
+    /// Its routes, and whether each carries: the host is connected, and no other one has taken over
+    /// that way of the session.
+    pub routes: Vec<(HostRoute, bool)>,
+}
+
 /// A route was not taken; nothing has changed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum RouteRefused {
@@ -123,9 +137,13 @@ struct Routed {
 }
 
 impl Routed {
+    fn carries(&self) -> bool {
+        self.feed.as_ref().is_some_and(|feed| !feed.is_ended())
+    }
+
     /// Gives the session's link a carrier over `uplink`, unless it has one.
     fn connect(&mut self, uplink: &Arc<Uplink>) {
-        if self.feed.as_ref().is_some_and(|feed| !feed.is_ended()) {
+        if self.carries() {
             return;
         }
         let (uplink, epoch) = (Arc::clone(uplink), Arc::clone(&self.epoch));
@@ -157,6 +175,9 @@ pub(crate) struct Host {
     owner: Arc<Shared>,
     uplink: Arc<Uplink>,
     routes: Mutex<Routes<Routed>>,
+    /// See [`HostRoutes`].
+    next_slot: AtomicU32,
+    last_epoch: AtomicU32,
     /// Carriers so far; numbers them.
     carriers: AtomicU64,
     brought: Brought,
@@ -403,6 +424,8 @@ impl Endpoint {
             owner: Arc::clone(shared),
             uplink: Arc::default(),
             routes: Mutex::default(),
+            next_slot: AtomicU32::new(0),
+            last_epoch: AtomicU32::new(0),
             carriers: AtomicU64::new(0),
             brought: Brought::default(),
             id: spec.session_id.clone(),
@@ -465,6 +488,9 @@ impl Endpoint {
             },
         };
         let routed = routes.put(slot, epoch, routed).map_err(full)?;
+        let after = slot.saturating_add(1);
+        host.next_slot.fetch_max(after, Ordering::Relaxed);
+        host.last_epoch.fetch_max(epoch, Ordering::Relaxed);
         if host.is_connected() {
             routed.connect(&host.uplink);
         }
@@ -490,12 +516,28 @@ impl Endpoint {
         }
     }
 
-    /// Ends all hosts, which also takes all routes away.
-    pub fn end_hosts(&self) {
-        let rooms: Vec<String> = self.shared().hosts.by_room.lock().keys().cloned().collect();
-        for room in rooms {
-            self.end_host(&room);
-        }
+    /// Each host and its routes, in no order.
+    pub fn host_routes(&self) -> Vec<HostRoutes> {
+        let hosts: Vec<Arc<Host>> = {
+            let hosts = self.shared().hosts.by_room.lock();
+            hosts.values().cloned().collect()
+        };
+        let hosts = hosts.into_iter().map(|host| {
+            let routes = {
+                let mut routes = host.routes.lock();
+                let routes = routes.iter_mut();
+                routes
+                    .map(|one| (one.route.clone(), one.carries()))
+                    .collect()
+            };
+            HostRoutes {
+                host: host.id.clone(),
+                next_slot: host.next_slot.load(Ordering::Relaxed),
+                last_epoch: host.last_epoch.load(Ordering::Relaxed),
+                routes,
+            }
+        });
+        hosts.collect()
     }
 
     /// What each host has brought and taken, in no order.

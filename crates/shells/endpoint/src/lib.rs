@@ -65,5 +65,5 @@ pub use config::{
     GrantSpec, SIGNALS, SessionView, SignalPort, WebRtcOptions,
 };
 pub use endpoint::{Endpoint, generate_identity_der};
-pub use hosts::{HostGrantSpec, HostRoute, HostTraffic, RouteRefused};
+pub use hosts::{HostGrantSpec, HostRoute, HostRoutes, HostTraffic, RouteRefused};
 pub use warp_link_core::{Identity, IdentityError, Trust};

@@ -7,9 +7,11 @@
 //! 2. The endpoint proves its key ([`FromEndpoint::Hello`]), and is certified
 //!    ([`ToEndpoint::Welcome`]; anew before half of the time is over, [`ToEndpoint::Certificate`]) or
 //!    refused ([`ToEndpoint::Refused`]).
-//! 3. The endpoint drops all hosts and routes, and names the sessions that it holds, one message each
-//!    ([`FromEndpoint::Held`]), and then says [`FromEndpoint::Ready`]. The coordinator enters those that
-//!    it accepts in its tables again, revokes the others, and says [`ToEndpoint::Adopted`].
+//! 3. The endpoint names what it holds, one message each: first the hosts ([`FromEndpoint::HeldHost`]),
+//!    then the sessions ([`FromEndpoint::Held`]) with the routes that lead to them, and then says
+//!    [`FromEndpoint::Ready`]. The coordinator enters what it accepts in its tables again, ends the
+//!    rest, and says [`ToEndpoint::Adopted`]. Then it says each route that there is from now on
+//!    ([`ToEndpoint::Route`]), and takes away those that are not to be ([`ToEndpoint::Unroute`]).
 //! 4. From then on both say what happens. Each side says at least [`ALIVE_EVERY`] that it is there; a
 //!    side that has heard nothing for [`SILENT_AFTER`] ends the socket. Each step before that has
 //!    [`STEP_TIME`].
@@ -37,18 +39,18 @@ use serde::{Deserialize, Serialize};
 
 use crate::ProblemCode;
 use crate::carrier::PathKind;
-use crate::hosting::SignedPolicy;
+use crate::hosting::{HostRegister, SignedPolicy};
 use crate::identity::{PublicKey, RefusedReason};
 use crate::relay::MAX_DATAGRAM;
 use crate::rest::{IceServer, IdentityProof, RefusalCount};
 use crate::signal::{ClientSignal, MAX_SIGNAL, ServerSignal};
 use crate::zone::GameServer;
 
-/// Version of what is said here.
-pub const VERSION: u32 = 1;
+/// Version of what is said here. Since 2 hosts are named too.
+pub const VERSION: u32 = 2;
 /// Longest text frame, bytes: a signaling message with something around it.
 pub const MAX_CONTROL: usize = MAX_SIGNAL + 64 * 1024;
-/// Sessions that an endpoint may name as held; those beyond end the socket.
+/// Sessions that an endpoint may name as held, and as many hosts; those beyond end the socket.
 pub const MAX_HELD: usize = 4096;
 /// Bytes in front of a relayed datagram.
 pub const RELAYED_LEN: usize = 4;
@@ -148,21 +150,48 @@ pub struct HeldSession {
     pub who: SessionHolder,
     /// Its link is up, or waits for a path to come back.
     pub up: bool,
+    /// The routes of hosts that lead to it, those first that carry.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub ways: Vec<HeldWay>,
+}
+
+/// A route of a host to a session, as the endpoint has it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct HeldWay {
+    /// The host's room.
+    pub host: String,
+    /// The slot.
+    pub slot: u32,
+    /// Epoch of the lease.
+    pub epoch: u32,
+    /// As which way of the session.
+    pub way: PathKind,
 }
 
 /// A host that may connect to the endpoint, in a room of its own.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct HostSpec {
     /// The room.
     pub room: String,
-    /// The host's device key.
-    pub device_key: PublicKey,
+    /// The host's peer id there, and in its members' rooms.
+    pub peer_id: String,
     /// Row id of its account.
     pub account: u64,
-    /// The certificate of that key, hex.
-    pub certificate: String,
+    /// What it registered with, among that its device key and the certificate of that.
+    pub registration: HostRegister,
     /// STUN and TURN servers.
     pub ice_servers: Vec<IceServer>,
+}
+
+/// A host that the endpoint holds.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct HeldHost {
+    /// As it was told last, without the STUN and TURN servers.
+    pub spec: HostSpec,
+    /// Every slot that ever had a route is below this.
+    pub next_slot: u32,
+    /// The highest epoch that a route ever had.
+    pub last_epoch: u32,
 }
 
 /// What the endpoint of a hosted zone shows.
@@ -307,6 +336,11 @@ pub enum ToEndpoint {
         /// Which.
         spec: HostSpec,
     },
+    /// What is to be named of a host from now on, because it has registered again.
+    RenewHost {
+        /// Of the same room, and the same device.
+        spec: HostSpec,
+    },
     /// End a host and its routes.
     EndHost {
         /// Its room.
@@ -366,12 +400,17 @@ pub enum FromEndpoint {
         #[serde(default, skip_serializing_if = "Option::is_none")]
         hosted: Option<HostedClaim>,
     },
+    /// A host that it holds.
+    HeldHost {
+        /// Which.
+        host: HeldHost,
+    },
     /// A session that it holds.
     Held {
         /// Which.
         session: HeldSession,
     },
-    /// It has named all sessions that it holds.
+    /// It has named all that it holds.
     Ready,
     /// The endpoint is there.
     Alive,

@@ -22,7 +22,7 @@ pub struct HostFilter {
 }
 
 impl Host {
-    fn new(record: HostRecord, now: Duration, next_slot: u32) -> Self {
+    pub(super) fn new(record: HostRecord, now: Duration, next_slot: u32) -> Self {
         Self {
             record,
             heard: now,
@@ -406,7 +406,7 @@ impl Fleet {
     }
 
     /// Makes room for one more host of an account.
-    fn make_room(&mut self, now: Duration, account: i64) -> Result<(), HostRefused> {
+    pub(super) fn make_room(&mut self, now: Duration, account: i64) -> Result<(), HostRefused> {
         let offline = |of: Option<i64>| {
             let hosts = self.hosts.iter();
             let hosts = hosts.filter(|(_, h)| of.is_none_or(|of| h.record.account == of));

@@ -39,6 +39,10 @@
 //!   is given others and not those again for [`FleetLimits::shun`]; or, moved to the endpoint, none
 //!   until it ends or is moved again.
 //! * A slot of a host is never given twice.
+//! * A fleet that begins anew beside an endpoint that holds hosts and routes takes them over
+//!   ([`Fleet::adopt`], [`Fleet::rejoin`]): under the same room, slots and epochs, where the rules let
+//!   the host carry that session at all. Such a host has [`FleetLimits::silent`] to be heard of, and
+//!   slots and epochs go on behind those that the endpoint ever had.
 //! * All tables are bounded ([`FleetLimits`]). What there is to do is to be taken out with
 //!   [`Fleet::poll`] after each call; nothing is dropped from it.
 //!
@@ -47,6 +51,7 @@
 
 mod choice;
 mod claims;
+mod held;
 mod hosts;
 mod leases;
 mod model;
@@ -65,8 +70,9 @@ use warp_protocol::signal::ServerSignal;
 pub use choice::MAX_LOSS;
 pub use hosts::HostFilter;
 pub use model::{
-    Claim, FleetCounters, FleetEvent, FleetLimits, FleetOutput, FleetTally, HostMinimum,
-    HostRecord, HostRefused, Lacking, LeaseEnd, Report, Routed, SessionRef, WAY, ZoneRules,
+    Claim, FleetCounters, FleetEvent, FleetLimits, FleetOutput, FleetTally, HeldHost, HeldPlace,
+    HostMinimum, HostRecord, HostRefused, Lacking, LeaseEnd, Report, Routed, SessionRef, WAY,
+    ZoneRules,
 };
 pub use policy::POLICY_LIFETIME;
 pub use steer::CannotServe;
@@ -210,6 +216,12 @@ impl Fleet {
     /// A session begins: it is told the policy and its hosts. One beyond the table's bound is given
     /// none.
     pub fn join(&mut self, now: Duration, who: SessionRef) {
+        self.rejoin(now, who, &[]);
+    }
+
+    /// The same of a session that an endpoint holds, with the routes that lead to it there, the better
+    /// ones first. What is not taken over of those is not in [`Fleet::routes`].
+    pub fn rejoin(&mut self, now: Duration, who: SessionRef, held: &[HeldPlace]) {
         self.leave(now, &who.session_id.clone());
         if self.sessions.len() >= self.limits.sessions {
             return;
@@ -222,6 +234,9 @@ impl Fleet {
             held: false,
         };
         self.sessions.insert(session_id.clone(), session);
+        for held in held {
+            self.take_over(now, &session_id, held);
+        }
         self.fill_session(now, &session_id, choice::Mode::Best, HostsReason::First);
         self.entered(&session_id);
     }
@@ -345,6 +360,8 @@ impl Fleet {
     }
 }
 
+#[cfg(test)]
+mod held_tests;
 #[cfg(test)]
 mod random_tests;
 #[cfg(test)]

@@ -176,6 +176,28 @@ pub struct SessionRef {
     pub account: i64,
 }
 
+/// What an endpoint that outlived the coordinator says of a host.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct HeldHost {
+    /// Every slot that ever had a route is below this.
+    pub next_slot: u32,
+    /// The highest epoch that a route ever had.
+    pub last_epoch: u32,
+}
+
+/// A route that an endpoint that outlived the coordinator has, of a session.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct HeldPlace {
+    /// The host's own room.
+    pub room: String,
+    /// The slot.
+    pub slot: u32,
+    /// Epoch of the lease.
+    pub epoch: u32,
+    /// As which way.
+    pub way: PathKind,
+}
+
 /// What a launcher tells of a host of its session.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Report {
@@ -256,6 +278,9 @@ pub enum HostRefused {
     /// The zone's policy does not allow what the host would dial.
     #[error("zone `{0}` is not hosted at that address")]
     NotHosted(String),
+    /// The endpoint names one that is registered under another room.
+    #[error("a host of that id is registered already")]
+    Registered,
     /// The account has as many hosts as it may.
     #[error("the account has as many hosts as it may; remove one of them")]
     TooManyOfAccount,
@@ -432,6 +457,8 @@ pub enum FleetOutput {
     /// The endpoint takes the slot's datagrams for the session; the host has a seat in the
     /// session's room.
     Route(Routed),
+    /// The same of a route that the endpoint has already, and holds.
+    Held(Routed),
     /// Not any more.
     Unroute(Routed),
     /// To a host's signaling socket.

@@ -28,6 +28,8 @@ enum Call {
     MemberReport(u8, u8),
     Entered(u8),
     Pass(f64),
+    /// The coordinator starts anew beside an endpoint that holds everything.
+    Restart,
 }
 
 fn call() -> impl Strategy<Value = Call> {
@@ -52,6 +54,7 @@ fn call() -> impl Strategy<Value = Call> {
         1 => (host, member.clone()).prop_map(|(h, m)| C::MemberReport(h, m)),
         1 => member.prop_map(C::Entered),
         8 => (0.0..8.0).prop_map(C::Pass),
+        1 => Just(C::Restart),
     ]
 }
 
@@ -65,6 +68,8 @@ struct Seen {
     routes: BTreeMap<(String, u32), Routed>,
     /// Peers that each room's host was told to carry, with slot and epoch.
     served: BTreeMap<String, BTreeMap<String, (u32, u32)>>,
+    /// The highest epoch that each room had routes of.
+    highest: BTreeMap<String, u32>,
     sessions: BTreeMap<String, SessionRef>,
     told: BTreeMap<String, Vec<HostOffer>>,
 }
@@ -76,7 +81,13 @@ impl Seen {
                 let slot = (routed.room.clone(), routed.slot);
                 assert!(self.slots.insert(slot.clone()), "a slot twice");
                 assert!(self.sessions.contains_key(&routed.session_id));
+                let highest = self.highest.entry(routed.room.clone()).or_default();
+                *highest = routed.epoch.max(*highest);
                 self.routes.insert(slot, routed);
+            }
+            FleetOutput::Held(routed) => {
+                let known = self.routes.get(&(routed.room.clone(), routed.slot));
+                assert_eq!(known, Some(&routed), "what is routed");
             }
             FleetOutput::Unroute(routed) => {
                 let known = self.routes.remove(&(routed.room.clone(), routed.slot));
@@ -272,6 +283,7 @@ fn make(fleet: &mut Fleet, seen: &mut Seen, now: &mut Duration, rooms: &mut [u32
             let peer = format!("player-{}", member_id(member));
             fleet.member_report(n, &host_id(host), &peer, MemberVerdict::Flooding, 1);
         }
+        Call::Restart => restart(fleet, seen, n, rooms),
         Call::Entered(member) => fleet.entered(&member_id(member)),
         Call::Pass(seconds) => {
             let end = n + Duration::from_secs_f64(seconds);
@@ -284,6 +296,85 @@ fn make(fleet: &mut Fleet, seen: &mut Seen, now: &mut Duration, rooms: &mut [u32
             *now = end;
         }
     }
+}
+
+/// A new fleet in the place of the one before takes over what the endpoint has.
+fn restart(fleet: &mut Fleet, seen: &mut Seen, now: Duration, rooms: &mut [u32; 5]) {
+    let mut new = Fleet::new(FleetLimits::default());
+    new.switch(now, fleet.is_on());
+    for rules in fleet.zones.values().filter_map(|zone| zone.rules.clone()) {
+        new.put_zone(now, rules);
+    }
+    (seen.leases, seen.epochs) = Default::default();
+    seen.attached.clear();
+    seen.served.clear();
+    let mut adopted = BTreeSet::new();
+    for (name, host) in &fleet.hosts {
+        let slots = seen
+            .slots
+            .iter()
+            .filter(|(room, _)| *room == host.record.room);
+        let slots = slots.map(|(_, slot)| slot + 1).max();
+        let epochs = seen.highest.get(&host.record.room).copied();
+        let held = HeldHost {
+            next_slot: slots.unwrap_or(0),
+            last_epoch: epochs.unwrap_or(0),
+        };
+        if new.adopt(now, host.record.clone(), held).is_ok() {
+            adopted.insert(name.clone());
+        }
+    }
+    // The endpoint lets go of those that are not taken; they come back in another room.
+    for host in (0..5).filter(|host| !adopted.contains(&host_id(*host))) {
+        rooms[usize::from(host)] += 1;
+    }
+    let mut stay: Vec<(String, HostOffer)> = Vec::new();
+    for (session_id, who) in seen.sessions.clone() {
+        let before = fleet.assigned(&session_id);
+        let routes = seen.routes.values().filter(|r| r.session_id == session_id);
+        let mut held: Vec<(bool, HeldPlace)> = routes
+            .map(|routed| {
+                let current = before
+                    .iter()
+                    .any(|offer| (&offer.host_id, offer.way) == (&routed.host_id, routed.way));
+                let place = HeldPlace {
+                    room: routed.room.clone(),
+                    slot: routed.slot,
+                    epoch: routed.epoch,
+                    way: routed.way,
+                };
+                (current, place)
+            })
+            .collect();
+        held.sort_by_key(|(current, _)| !current);
+        let held: Vec<HeldPlace> = held.into_iter().map(|(_, place)| place).collect();
+        new.rejoin(now, who, &held);
+        let taken = |offer: &HostOffer| adopted.contains(&offer.host_id);
+        stay.extend(
+            before
+                .into_iter()
+                .filter(taken)
+                .map(|offer| (session_id.clone(), offer)),
+        );
+    }
+    for (session_id, offer) in stay {
+        let after = new.assigned(&session_id);
+        assert!(
+            after.contains(&offer),
+            "{session_id} was at {offer:?} and is at {after:?}"
+        );
+    }
+    while let Some(output) = new.poll() {
+        seen.take(&BTreeSet::new(), output);
+    }
+    let routes = new.routes();
+    seen.routes.retain(|_, held| routes.contains(held));
+    assert_eq!(
+        seen.routes.len(),
+        routes.len(),
+        "no route that was not held"
+    );
+    *fleet = new;
 }
 
 proptest! {

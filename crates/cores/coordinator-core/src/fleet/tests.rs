@@ -216,10 +216,11 @@ fn an_operator_moves_a_session_to_a_host_of_a_name() {
     assert_eq!(names(&fleet, "s"), ["a"]);
 }
 
-fn kinds(out: &[FleetOutput]) -> Vec<&'static str> {
+pub(super) fn kinds(out: &[FleetOutput]) -> Vec<&'static str> {
     out.iter()
         .filter_map(|output| match output {
             FleetOutput::Route(_) => Some("route"),
+            FleetOutput::Held(_) => Some("held"),
             FleetOutput::Unroute(_) => Some("unroute"),
             FleetOutput::ToHost { signal, .. } => Some(match signal {
                 ServerSignal::Serve { .. } => "serve",

@@ -67,7 +67,7 @@ pub(crate) async fn register(
 ) -> Result<(StatusCode, Json<HostRegistered>), Refused> {
     let key = request.device_key;
     let proven = prove_device(&app, &caller, &key, Some(&request.certificate)).await?;
-    let Some((says, certificate)) = proven.filter(|(says, _)| says.may_host) else {
+    let Some((says, _)) = proven.filter(|(says, _)| says.may_host) else {
         let text = "this account may not host; ask the operator for the role";
         return Err(Refused::new(ProblemCode::Forbidden, text));
     };
@@ -105,7 +105,6 @@ pub(crate) async fn register(
             peer_id: String::new(),
             hosted: request.hosted,
         },
-        certificate,
         certified: says.issued,
         expires: says.expires,
         ice_servers: for_endpoint,
@@ -144,6 +143,10 @@ pub(crate) async fn heartbeat(
     Body(beat): Body<HostHeartbeat>,
 ) -> Result<Json<HostResponse>, Refused> {
     let hosting = &app.live.hosting;
+    if !hosting.knows_host(&host_id) && app.live.awaits_adoption() {
+        // Registered anew it would lose those that it carries.
+        return Err(app.live.unknown());
+    }
     let view = hosting.heartbeat(&host_id, caller.account, beat)?;
     Ok(Json(shown(&app, &caller, view)))
 }

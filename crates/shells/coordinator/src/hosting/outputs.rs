@@ -14,8 +14,15 @@ impl Hosting {
     pub(super) fn carry_out(&self, state: &mut State) {
         while let Some(output) = state.fleet.poll() {
             state.follow(&output);
+            if state.let_go {
+                continue;
+            }
             match output {
-                FleetOutput::Route(routed) => self.route(state, routed),
+                FleetOutput::Route(routed) => {
+                    self.route_at_endpoint(&routed);
+                    self.seat_host(state, routed);
+                }
+                FleetOutput::Held(routed) => self.seat_host(state, routed),
                 FleetOutput::Unroute(routed) => {
                     self.endpoint.unroute(&routed.room, routed.slot);
                     let slot = (routed.room, routed.slot);
@@ -69,7 +76,7 @@ impl Hosting {
         }
     }
 
-    fn route(&self, state: &mut State, routed: Routed) {
+    pub(super) fn route_at_endpoint(&self, routed: &Routed) {
         let routed_to = HostRoute {
             host: routed.room.clone(),
             slot: routed.slot,
@@ -81,6 +88,10 @@ impl Hosting {
             // The member finds that nothing comes through, reports it, and is given another.
             tracing::warn!(?routed, error, "the endpoint did not take a route");
         }
+    }
+
+    /// Gives a host its seat in the room of a member.
+    fn seat_host(&self, state: &mut State, routed: Routed) {
         let Routed {
             session_id,
             host_peer,

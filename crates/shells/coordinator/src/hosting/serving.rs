@@ -67,7 +67,7 @@ impl State {
     pub(super) fn follow(&mut self, output: &FleetOutput) {
         let at = unix_micros();
         match output {
-            FleetOutput::Route(routed) => self.carried(routed, at),
+            FleetOutput::Route(routed) | FleetOutput::Held(routed) => self.carried(routed, at),
             FleetOutput::Unroute(routed) => {
                 let slot = (routed.room.clone(), routed.slot);
                 self.sessions.let_go(&slot, at);
@@ -317,7 +317,7 @@ impl Hosting {
         let place = state.places.get(id);
         let from = place
             .filter(|place| viewer.staff || place.account == viewer.account)
-            .map(|place| place.from);
+            .and_then(|place| place.from);
         let heard = state.fleet.heard(id).unwrap_or_default();
         // Of one clock, so that it is the same whenever somebody asks.
         let heard = self.started_at + heard;

@@ -18,15 +18,18 @@ use serde::Deserialize;
 use sha2::{Digest, Sha256};
 use tokio::time::{Instant, MissedTickBehavior, timeout};
 use tracing::{Instrument, Span};
-use warp_coordinator_core::NewSession;
+use warp_coordinator_core::{
+    NewSession,
+    fleet::{self, HeldPlace, HostRecord},
+};
 use warp_endpoint::control::{Frame, Outbound};
 use warp_protocol::{
     ProblemCode,
     endpoint::{
-        ALIVE_EVERY, EndpointCapacity, FromEndpoint, HeldSession, HostedClaim, MAX_CONTROL,
-        MAX_HELD, SILENT_AFTER, STEP_TIME, ToEndpoint, VERSION, read,
+        ALIVE_EVERY, EndpointCapacity, FromEndpoint, HeldHost, HeldSession, HostedClaim,
+        MAX_CONTROL, MAX_HELD, SILENT_AFTER, STEP_TIME, ToEndpoint, VERSION, read,
     },
-    hosting::SignedPolicy,
+    hosting::{MAX_ZONES, SignedPolicy},
     identity::PublicKey,
     rest::MAX_NAME,
     stream::reset,
@@ -38,6 +41,7 @@ use crate::{
     api::{find, prove_device},
     app::App,
     extract::{Bearer, Caller, QueryOf, Upgrade, caller_of},
+    hosting::Adopted,
     monitoring::metrics::SocketKind,
     problem::Refused,
     remote::{Adoption, Owner, Remote},
@@ -297,9 +301,27 @@ impl Conversation<'_> {
         out: &Arc<Outbound>,
     ) -> Result<(), Why> {
         let (mut accepted, mut revoked) = (HashSet::new(), 0u32);
-        let mut named = 0;
+        let (mut hosts, mut named) = (0, 0);
+        let mut routes = Vec::new();
         loop {
             let session = match next(stream, STEP_TIME).await? {
+                FromEndpoint::HeldHost { host } => {
+                    hosts += 1;
+                    if hosts > MAX_HELD {
+                        return Err("it holds more hosts than there can be");
+                    }
+                    let room = host.spec.room.clone();
+                    match self.adopt_host(host).await {
+                        Ok(true) => drop(accepted.insert(room)),
+                        Ok(false) => {}
+                        Err(NotAdopted::Refused(why)) => {
+                            tracing::info!(room, why, "a held host is let go");
+                            out.say(&ToEndpoint::EndHost { room });
+                        }
+                        Err(NotAdopted::NotNow(why)) => return Err(why),
+                    }
+                    continue;
+                }
                 FromEndpoint::Held { session } => session,
                 FromEndpoint::Ready => break,
                 _ => return Err("it did not say what it holds"),
@@ -309,6 +331,8 @@ impl Conversation<'_> {
                 return Err("it holds more sessions than there can be");
             }
             let session_id = session.who.session_id.clone();
+            let ways = session.ways.iter();
+            routes.extend(ways.map(|way| (way.host.clone(), way.slot)));
             match self.adopt(session).await {
                 Ok(true) => drop(accepted.insert(session_id)),
                 // What ended meanwhile is told with the others that did.
@@ -325,21 +349,26 @@ impl Conversation<'_> {
                 Err(NotAdopted::NotNow(why)) => return Err(why),
             }
         }
+        let sessions = accepted.iter().filter(|room| !self.remote.is_host(room));
+        let kept = u32::try_from(sessions.count()).unwrap_or(u32::MAX);
         revoked += self.remote.serves(number, &accepted, out);
-        let kept = u32::try_from(accepted.len()).unwrap_or(u32::MAX);
         out.say(&ToEndpoint::Adopted {
             accepted: kept,
             revoked,
         });
+        if self.is_own() {
+            self.app.live.hosting.say_routes(&routes);
+        }
         let (name, key) = (&proven.name, proven.key);
-        tracing::info!(name, %key, accepted = kept, revoked, "endpoint connected");
+        let hosts = accepted.len() - kept as usize;
+        tracing::info!(name, %key, accepted = kept, revoked, hosts, "endpoint connected");
         Ok(())
     }
 
     /// Enters a held session. False: it ended here while the endpoint was away.
     async fn adopt(&self, held: HeldSession) -> Result<bool, NotAdopted> {
         use NotAdopted::{NotNow, Refused};
-        let HeldSession { who, up } = held;
+        let HeldSession { who, up, ways } = held;
         let (app, store) = (self.app, &self.app.store);
         let account = i64::try_from(who.account).map_err(|_| Refused("no such account"))?;
         let database = |_| NotNow("the database does not answer");
@@ -375,8 +404,18 @@ impl Conversation<'_> {
                     certified: issued.unwrap_or(0),
                     zone_id: who.zone_id,
                 };
-                let entered = app.live.adopt(new, port, up);
-                entered.map_err(|_| Refused("there is no room for it"))?;
+                let ways = ways.into_iter().map(|way| HeldPlace {
+                    room: way.host,
+                    slot: way.slot,
+                    epoch: way.epoch,
+                    way: way.way,
+                });
+                let ways: Vec<HeldPlace> = ways.collect();
+                let entered = app.live.adopt(new, port, up, &ways);
+                entered.map_err(|_| {
+                    self.remote.not_taken(&session_id);
+                    Refused("there is no room for it")
+                })?;
             }
         }
         // After it was entered: what is revoked from now on finds it.
@@ -406,12 +445,95 @@ impl Conversation<'_> {
         Ok(true)
     }
 
+    /// Enters a held host. False: it ended here while the endpoint was away.
+    async fn adopt_host(&self, named: HeldHost) -> Result<bool, NotAdopted> {
+        use NotAdopted::{NotNow, Refused};
+        let (app, store) = (self.app, &self.app.store);
+        let HeldHost {
+            spec,
+            next_slot,
+            last_epoch,
+        } = named;
+        if !self.is_own() {
+            return Err(Refused("only the coordinator's own endpoint has hosts"));
+        }
+        let account = i64::try_from(spec.account).map_err(|_| Refused("no such account"))?;
+        let database = |_| NotNow("the database does not answer");
+        let untrusted = |reason| {
+            app.authority.refuse(reason, "a held host is refused");
+            Refused("its certificate is not believed")
+        };
+        let says = app.authority.check_held_host(&spec).map_err(untrusted)?;
+        let known = store.account_by_id(account).await.map_err(database)?;
+        let known = known.ok_or(Refused("its account is gone"))?;
+        let hosting = &app.live.hosting;
+        let registered = spec.registration;
+        for zone_id in registered.zones.iter().take(MAX_ZONES) {
+            if let Some((zone, _)) = store.zone(zone_id).await.map_err(database)? {
+                hosting.put_zone(&zone);
+            }
+        }
+        let (host_id, key) = (registered.host_id.clone(), registered.device_key);
+        let room = spec.room.clone();
+        match self.remote.adopt_host(&room) {
+            Adoption::Over => return Ok(false),
+            Adoption::There => {}
+            Adoption::New(port) => {
+                let adopted = hosting.adopt(Adopted {
+                    record: HostRecord {
+                        host_id: registered.host_id,
+                        account,
+                        name: known.name,
+                        device_key: key,
+                        certificate: registered.certificate,
+                        valid_until: None,
+                        hardware: registered.hardware,
+                        zones: registered.zones,
+                        max_players: registered.max_players,
+                        room: spec.room,
+                        peer_id: spec.peer_id,
+                        hosted: registered.hosted,
+                    },
+                    certified: says.issued,
+                    expires: says.expires,
+                    held: fleet::HeldHost {
+                        next_slot,
+                        last_epoch,
+                    },
+                    port,
+                });
+                if let Err(refused) = adopted {
+                    self.remote.not_taken(&room);
+                    tracing::info!(
+                        host = host_id,
+                        why = refused.detail(),
+                        "a host is not taken"
+                    );
+                    return Err(Refused("it would not be registered now"));
+                }
+            }
+        }
+        // After it was entered: what is revoked or banned from now on finds it.
+        let device = store.is_device_revoked(&key).await.map_err(database)?;
+        let revoked = store.is_account_revoked(account, says.issued).await;
+        let banned = app.bans.of(account, key.spki()).is_some();
+        if device || revoked.map_err(database)? || banned {
+            hosting.remove(&host_id);
+            return Ok(false);
+        }
+        Ok(true)
+    }
+
+    /// Whether this is the coordinator's own endpoint, not that of a hosted zone.
+    fn is_own(&self) -> bool {
+        let own = self.app.live.endpoint.remote();
+        own.is_some_and(|own| Arc::ptr_eq(own, self.remote))
+    }
+
     /// Whether the endpoint of a hosted zone names a session of another zone.
     fn is_out_of_place(&self, zone: &ZoneFile) -> bool {
-        let own = self.app.live.endpoint.remote();
-        let is_own = own.is_some_and(|own| Arc::ptr_eq(own, self.remote));
         let hosted = self.app.live.hosted(&zone.zone_id);
-        !is_own && !hosted.is_some_and(|hosted| Arc::ptr_eq(&hosted, self.remote))
+        !self.is_own() && !hosted.is_some_and(|hosted| Arc::ptr_eq(&hosted, self.remote))
     }
 
     /// Carries out what the endpoint says, until it has closed the socket.

@@ -16,8 +16,9 @@ use warp_link::{Carrier, CarrierFeed, CloseReason};
 use warp_link_core::{Holder, State, Trust, verify};
 use warp_protocol::ProblemCode;
 use warp_protocol::endpoint::{
-    ALIVE_EVERY, BadControl, FromEndpoint, HeldSession, HostedClaim, LinkFigures, MAX_CONTROL,
-    RELAYED_LEN, SILENT_AFTER, STEP_TIME, ToEndpoint, VERSION, carrier_of, endpoint_message, read,
+    ALIVE_EVERY, BadControl, FromEndpoint, HeldHost, HeldSession, HeldWay, HostedClaim,
+    LinkFigures, MAX_CONTROL, RELAYED_LEN, SILENT_AFTER, STEP_TIME, ToEndpoint, VERSION,
+    carrier_of, endpoint_message, read,
 };
 use warp_protocol::identity::{PublicKey, RefusedReason, SIGNATURE, identity_message};
 use warp_protocol::rest::{IdentityProof, RefusalCount};
@@ -150,9 +151,6 @@ impl Remote {
         let endpoint = self
             .endpoint(required, rotation, capacity)
             .ok_or(Broken::Local)?;
-        // Whatever an earlier run of the coordinator routed is void: epochs and slots begin anew there,
-        // and no datagram of a lease of before may find a route of now.
-        endpoint.end_hosts();
         let out = Arc::new(Outbound::default());
         let serving = Serving {
             remote: self,
@@ -220,14 +218,41 @@ impl Remote {
             .map_err(Broken::Certificate)
     }
 
-    /// Names all sessions, and from then on says on this socket what happens to them.
+    /// Names all hosts and sessions, and from then on says on this socket what happens to them.
     fn name_held(&self, endpoint: &Endpoint, out: &Arc<Outbound>) -> HashMap<String, Link> {
         let mut links = links(endpoint);
+        // What routes there are changes by what a coordinator says here, and where something ends.
+        let hosts = endpoint.host_routes();
         let mut rooms = self.inner.rooms.lock();
+        let mut ways: HashMap<String, Vec<(bool, HeldWay)>> = HashMap::new();
+        for host in hosts {
+            let Some(held) = rooms.hosts.get(&host.host) else {
+                continue;
+            };
+            for (route, carries) in host.routes {
+                let way = HeldWay {
+                    host: route.host,
+                    slot: route.slot,
+                    epoch: route.epoch,
+                    way: route.way,
+                };
+                let of = ways.entry(route.session_id).or_default();
+                of.push((carries, way));
+            }
+            let host = HeldHost {
+                spec: held.spec.clone(),
+                next_slot: host.next_slot,
+                last_epoch: host.last_epoch,
+            };
+            out.say(&FromEndpoint::HeldHost { host });
+        }
         for held in rooms.sessions.values() {
             let who = held.who.clone();
             let up = links.get(&who.session_id).is_some_and(|link| link.up);
-            let session = HeldSession { who, up };
+            let mut ways = ways.remove(&who.session_id).unwrap_or_default();
+            ways.sort_by_key(|(carries, _)| !carries);
+            let ways = ways.into_iter().map(|(_, way)| way).collect();
+            let session = HeldSession { who, up, ways };
             out.say(&FromEndpoint::Held { session });
         }
         out.say(&FromEndpoint::Ready);
@@ -322,6 +347,7 @@ impl Serving<'_> {
                 None => endpoint.revoke(&session_id),
             },
             ToEndpoint::Signal { room, signal } => remote.signal(&room, signal),
+            ToEndpoint::RenewHost { spec } => remote.renew_host(spec),
             ToEndpoint::EndHost { room } => endpoint.end_host(&room),
             ToEndpoint::Route {
                 host,

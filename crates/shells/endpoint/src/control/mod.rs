@@ -1,11 +1,11 @@
 //! An endpoint that is a process of its own, and serves a coordinator over a control socket
 //! ([`warp_protocol::endpoint`]).
 //!
-//! Sessions and their connections to game servers belong to the endpoint, not to the socket: when the
-//! socket ends, because the coordinator was restarted or the network between was cut, they stay, and
-//! are named to the coordinator when the next socket is open. Hosts and their routes end with the
-//! socket; so no forwarded datagram of a lease that an earlier run of the coordinator gave finds a
-//! route, whatever its epoch is.
+//! Sessions and their connections to game servers, and hosts and their routes, belong to the endpoint,
+//! not to the socket: when the socket ends, because the coordinator was restarted or the network
+//! between was cut, they stay, and are named to the coordinator when the next socket is open. With each
+//! host goes which slots and epochs it has had, so that a coordinator that was restarted gives none of
+//! them again: no forwarded datagram of an earlier lease finds a route of a later one.
 //!
 //! The socket is opened again after 250 ms, doubling up to 5 s, with jitter. Where several addresses
 //! are given, of the nodes of a cluster, the next one is tried each time, and the pause grows once all
@@ -79,12 +79,19 @@ struct Held {
     inbox: mpsc::Sender<ServerSignal>,
 }
 
+struct HeldRoom {
+    /// Without its STUN and TURN servers.
+    spec: HostSpec,
+    inbox: mpsc::Sender<ServerSignal>,
+}
+
 #[derive(Default)]
 struct Rooms {
     /// As many as the endpoint has sessions.
     sessions: HashMap<String, Held>,
-    hosts: HashMap<String, mpsc::Sender<ServerSignal>>,
-    /// The socket, once all sessions were named on it.
+    /// As many as the endpoint has hosts.
+    hosts: HashMap<String, HeldRoom>,
+    /// The socket, once all that is held was named on it.
     out: Option<Arc<Outbound>>,
 }
 
@@ -167,8 +174,8 @@ impl Remote {
             {
                 let mut rooms = self.inner.rooms.lock();
                 rooms.out = None;
-                let held = rooms.sessions.len();
-                tracing::warn!(why = %broken, held, "not connected to the coordinator");
+                let (held, hosts) = (rooms.sessions.len(), rooms.hosts.len());
+                tracing::warn!(why = %broken, held, hosts, "not connected to the coordinator");
             }
             if served {
                 pauses = backoff();
@@ -248,25 +255,33 @@ impl Remote {
         Ok(())
     }
 
-    fn grant_host(&self, endpoint: &Endpoint, spec: HostSpec) -> Result<(), GrantRefused> {
-        let certificate = hex::decode(&spec.certificate).unwrap_or_default();
+    fn grant_host(&self, endpoint: &Endpoint, mut spec: HostSpec) -> Result<(), GrantRefused> {
+        let registered = &spec.registration;
         let port = endpoint.grant_host(HostGrantSpec {
             session_id: spec.room.clone(),
-            device_key: spec.device_key.spki(),
+            device_key: registered.device_key.spki(),
             certified: CertifiedDevice {
                 account: spec.account,
-                certificate,
+                certificate: hex::decode(&registered.certificate).unwrap_or_default(),
             },
-            ice_servers: spec.ice_servers,
+            ice_servers: std::mem::take(&mut spec.ice_servers),
         })?;
-        let inbox = port.to_endpoint.clone();
-        self.inner
-            .rooms
-            .lock()
-            .hosts
-            .insert(spec.room.clone(), inbox);
-        self.follow(spec.room, port);
+        let (room, inbox) = (spec.room.clone(), port.to_endpoint.clone());
+        let held = HeldRoom { spec, inbox };
+        self.inner.rooms.lock().hosts.insert(room.clone(), held);
+        self.follow(room, port);
         Ok(())
+    }
+
+    /// Names a host with other words from now on. Of another device it is another host's.
+    fn renew_host(&self, mut spec: HostSpec) {
+        spec.ice_servers.clear();
+        let mut rooms = self.inner.rooms.lock();
+        let held = rooms.hosts.get_mut(&spec.room);
+        let key = spec.registration.device_key;
+        if let Some(held) = held.filter(|held| held.spec.registration.device_key == key) {
+            held.spec = spec;
+        }
     }
 
     fn follow(&self, room: String, port: SignalPort) {
@@ -286,7 +301,7 @@ impl Remote {
             let mut rooms = inner.rooms.lock();
             rooms.sessions.remove(&room);
             // A host that was granted anew under the same room is another one.
-            let same = |inbox: &mpsc::Sender<_>| inbox.same_channel(&to_endpoint);
+            let same = |held: &HeldRoom| held.inbox.same_channel(&to_endpoint);
             if rooms.hosts.get(&room).is_some_and(same) {
                 rooms.hosts.remove(&room);
             }
@@ -299,7 +314,8 @@ impl Remote {
     fn signal(&self, room: &str, signal: ServerSignal) {
         let rooms = self.inner.rooms.lock();
         let session = rooms.sessions.get(room).map(|held| &held.inbox);
-        let dropped = match session.or_else(|| rooms.hosts.get(room)) {
+        let host = || rooms.hosts.get(room).map(|held| &held.inbox);
+        let dropped = match session.or_else(host) {
             Some(inbox) => inbox.try_send(signal).is_err(),
             None => true,
         };
