@@ -358,6 +358,9 @@ impl World {
             let n = self.route(&route);
             self.drain(n);
         }
+        if let Some(fleet) = &mut self.fleet {
+            fleet.adopted(now);
+        }
     }
 
     fn stop_coordinator(&mut self) {

@@ -8,7 +8,7 @@ mod outputs;
 pub(crate) mod serving;
 
 use std::{
-    collections::{BTreeMap, HashMap},
+    collections::{BTreeMap, HashMap, HashSet},
     net::SocketAddr,
     sync::Arc,
     time::{Duration, Instant, SystemTime},
@@ -21,7 +21,7 @@ use warp_coordinator_core::{
     ConnId, Fleet, HostSessions, NewSession, Revoked,
     fleet::{
         CannotServe, FleetCounters, FleetTally, HeldHost, HeldPlace, HostFilter, HostRecord,
-        HostRefused, Report, Routed, SessionRef, ZoneRules,
+        HostRefused, Report, SessionRef, ZoneRules,
     },
 };
 use warp_protocol::{
@@ -378,19 +378,24 @@ impl Hosting {
     /// Says all routes to the endpoint, which has just come to serve; `held` are those that it had, by
     /// host's room and slot.
     pub(crate) fn say_routes(&self, held: &[(String, u32)]) {
-        self.with(|state, _| {
+        self.with(|state, now| {
             // What was decided up to now is said before, and what comes after.
             self.carry_out(state);
             let routes = state.fleet.routes();
+            // A route that is about to go stays, and is not said: it would take its way back.
+            let stay = routes.iter().chain(state.fleet.retiring_routes());
+            let stay: HashSet<(&str, u32)> = stay
+                .map(|route| (route.room.as_str(), route.slot))
+                .collect();
             for (room, slot) in held {
-                let stays = |route: &Routed| route.room == *room && route.slot == *slot;
-                if !routes.iter().any(stays) {
+                if !stay.contains(&(room.as_str(), *slot)) {
                     self.endpoint.unroute(room, *slot);
                 }
             }
-            for routed in routes {
-                self.route_at_endpoint(&routed);
+            for routed in &routes {
+                self.route_at_endpoint(routed);
             }
+            state.fleet.adopted(now);
         });
     }
 

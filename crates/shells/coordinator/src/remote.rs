@@ -359,7 +359,12 @@ impl Remote {
     /// endpoint says so.
     pub(crate) fn revoke(&self, session_id: &str, code: Option<u32>) {
         let mut state = self.state.lock();
-        if state.stopping || !state.rooms.contains_key(session_id) {
+        if state.stopping {
+            // The endpoint keeps it; here what waits for it ends.
+            state.rooms.remove(session_id);
+            return;
+        }
+        if !state.rooms.contains_key(session_id) {
             return;
         }
         let session_id = session_id.to_owned();
@@ -401,7 +406,7 @@ impl Remote {
 
     pub(crate) fn end_host(&self, room: &str) {
         let mut state = self.state.lock();
-        if state.stopping || state.rooms.remove(room).is_none() {
+        if state.rooms.remove(room).is_none() || state.stopping {
             return;
         }
         state.traffic.remove(room);

@@ -52,6 +52,8 @@ pub const VERSION: u32 = 2;
 pub const MAX_CONTROL: usize = MAX_SIGNAL + 64 * 1024;
 /// Sessions that an endpoint may name as held, and as many hosts; those beyond end the socket.
 pub const MAX_HELD: usize = 4096;
+/// Routes of hosts that are named of a session at most: two, and those that are about to go.
+pub const MAX_HELD_WAYS: usize = 16;
 /// Bytes in front of a relayed datagram.
 pub const RELAYED_LEN: usize = 4;
 /// Each side says so often that it is there.
@@ -150,7 +152,7 @@ pub struct HeldSession {
     pub who: SessionHolder,
     /// Its link is up, or waits for a path to come back.
     pub up: bool,
-    /// The routes of hosts that lead to it, those first that carry.
+    /// The routes of hosts that lead to it, those first that carry; at most [`MAX_HELD_WAYS`].
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub ways: Vec<HeldWay>,
 }

@@ -101,6 +101,7 @@ impl Host {
         let places = self.record.max_players;
         let kept_free = if second { places.div_ceil(4) } else { 0 };
         self.attached
+            && !self.awaits
             && self.offline_since.is_none()
             && !self.expired
             && self.leases.contains_key(&rules.zone_id)

@@ -2,11 +2,18 @@
 
 use std::time::Duration;
 
+use warp_protocol::hosting::MAX_MEMBERS;
+use warp_protocol::signal::ServerSignal;
+
 use super::model::{
     FleetEvent, FleetOutput, HeldHost, HeldPlace, HostRecord, HostRefused, LeaseEnd, Routed, WAY,
 };
 use super::policy::check_record;
 use super::{Fleet, Host, Place};
+
+/// So many slots of a host are given to nobody after it was taken over: what could be on its way when
+/// the coordinator ended.
+const SKIPPED: u32 = 2 * MAX_MEMBERS;
 
 impl Fleet {
     /// Enters a host that the endpoint holds, with the room and the peer id that it had. It carries
@@ -32,9 +39,27 @@ impl Fleet {
             }
         }
         let host_id = record.host_id.clone();
-        self.hosts
-            .insert(host_id, Host::new(record, now, held.next_slot));
+        // Slots of routes that were said and had not arrived are skipped too.
+        let next_slot = held.next_slot.saturating_add(SKIPPED);
+        let mut host = Host::new(record, now, next_slot);
+        host.awaits = true;
+        self.hosts.insert(host_id, host);
         Ok(())
+    }
+
+    /// Everything was named: hosts that were taken over are given leases and members as all others.
+    pub fn adopted(&mut self, now: Duration) {
+        let waiting = self.hosts.iter_mut().filter(|(_, host)| host.awaits);
+        let waiting: Vec<String> = waiting
+            .map(|(host_id, host)| {
+                host.awaits = false;
+                host_id.clone()
+            })
+            .collect();
+        for host_id in waiting {
+            self.grant_leases(now, &host_id);
+        }
+        self.fill_soon(now);
     }
 
     /// Puts a session where the endpoint has it, if it may be there.
@@ -72,12 +97,14 @@ impl Fleet {
             self.counters.leases_granted += 1;
             self.event(FleetEvent::LeaseGranted {
                 zone_id,
-                host_id,
+                host_id: host_id.clone(),
                 epoch: held.epoch,
             });
         }
-        if let Some((routed, _)) = self.routed(session_id, way) {
+        if let Some((routed, member)) = self.routed(session_id, way) {
             self.out.push_back(FleetOutput::Held(routed));
+            // One that is there already has been told of those only that were named before.
+            self.tell_host(&host_id, ServerSignal::Serve { member });
         }
     }
 
@@ -125,7 +152,11 @@ impl Fleet {
             let ways = 0..WAY.len();
             ways.filter_map(|way| Some(self.routed(session_id, way)?.0))
         });
-        let retiring = self.retiring.iter().map(|one| one.routed.clone());
-        placed.chain(retiring).collect()
+        placed.collect()
+    }
+
+    /// Those that it may have still, for a member that has another one already.
+    pub fn retiring_routes(&self) -> impl Iterator<Item = &Routed> {
+        self.retiring.iter().map(|one| &one.routed)
     }
 }

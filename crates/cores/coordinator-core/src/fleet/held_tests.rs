@@ -1,5 +1,5 @@
 use warp_protocol::carrier::PathKind;
-use warp_protocol::hosting::{HostsReason, WAYS};
+use warp_protocol::hosting::{HostsReason, MAX_MEMBERS, WAYS};
 
 use super::tests::{
     ZONE, at, beat, drain, fleet, kinds, names, pass, record, rules, session, told,
@@ -55,6 +55,7 @@ fn a_session_stays_where_the_endpoint_has_it() {
 
     let mut after = anew(&["a", "b", "c"]);
     after.rejoin(at(1.0), session("s", 9), &held(&before, "s"));
+    after.adopted(at(1.0));
     let out = drain(&mut after);
     // Endpoint and hosts have all that they need; the member is told what it was told before.
     assert_eq!(kinds(&out), ["held", "held", "policy", "hosts"]);
@@ -82,9 +83,39 @@ fn a_session_stays_where_the_endpoint_has_it() {
 }
 
 #[test]
+fn a_host_that_is_there_before_all_was_named_loses_nobody_and_gets_nobody() {
+    let mut fleet = anew(&["a"]);
+    let serves = |out: &[FleetOutput]| {
+        let kinds = kinds(out);
+        kinds.into_iter().filter(|kind| *kind == "serve").count()
+    };
+    fleet.heartbeat(at(1.0), "a", 1, beat(10.0)).unwrap();
+    fleet.attached(at(1.0), "a");
+    fleet.join(at(1.0), session("new", 20));
+    assert_eq!(serves(&drain(&mut fleet)), 0);
+    // Each is told to it as it is named, under the lease of before.
+    for (slot, name) in ["s", "t"].into_iter().enumerate() {
+        let slot = slot as u32;
+        let account = 9 + i64::from(slot);
+        fleet.rejoin(at(2.0), session(name, account), &[place("a", slot, 7)]);
+        assert_eq!(serves(&drain(&mut fleet)), 1, "{name}");
+        assert_eq!(held(&fleet, name), [place("a", slot, 7)]);
+        fleet.attached(at(2.0), "a");
+        assert_eq!(serves(&drain(&mut fleet)), slot as usize + 1, "{name}");
+    }
+    fleet.handle_timeout(at(6.0));
+    assert!(names(&fleet, "new").is_empty());
+    fleet.adopted(at(6.0));
+    fleet.handle_timeout(at(6.0));
+    assert_eq!(names(&fleet, "new"), ["a"]);
+    assert_eq!(fleet.counters().leases_granted, 1);
+}
+
+#[test]
 fn slots_and_epochs_go_on_behind_those_that_the_endpoint_had() {
     let mut fleet = anew(&["a"]);
     fleet.rejoin(at(1.0), session("s", 9), &[place("a", 2, 7)]);
+    fleet.adopted(at(1.0));
     fleet.heartbeat(at(1.0), "a", 1, beat(10.0)).unwrap();
     fleet.attached(at(1.0), "a");
     fleet.join(at(2.0), session("t", 10));
@@ -93,8 +124,8 @@ fn slots_and_epochs_go_on_behind_those_that_the_endpoint_had() {
         held.first().map(|place| (place.slot, place.epoch))
     };
     assert_eq!(routed(&fleet, "s"), Some((2, 7)));
-    // In the same lease, in a slot that none ever had.
-    assert_eq!(routed(&fleet, "t"), Some((5, 7)));
+    // In the same lease, in a slot that none ever had, nor was about to have.
+    assert_eq!(routed(&fleet, "t"), Some((5 + 2 * MAX_MEMBERS, 7)));
     // The next lease has the next epoch.
     fleet.drain(at(3.0), "a");
     fleet.register(at(20.0), record("a", 1, 20)).unwrap();
@@ -126,7 +157,7 @@ fn what_the_rules_do_not_let_be_is_not_taken_over() {
     none(
         &mut fleet,
         session("s", 9),
-        &[place("a", 5, 7)],
+        &[place("a", 5 + 2 * MAX_MEMBERS, 7)],
         "a slot that none had",
     );
     none(
@@ -209,6 +240,7 @@ fn a_host_is_adopted_once_and_has_time_to_be_heard_of() {
         let slot = u32::from(name == "t");
         fleet.rejoin(at(0.0), session(name, 9), &[place("a", slot, 7)]);
     }
+    fleet.adopted(at(0.0));
     drain(&mut fleet);
     // Nobody is given it before it is there.
     fleet.join(at(1.0), session("new", 10));

@@ -29,6 +29,7 @@ impl Host {
             attached: false,
             detached_at: None,
             offline_since: None,
+            awaits: false,
             beat: None,
             draining: false,
             expired: false,

@@ -33,6 +33,7 @@ impl Fleet {
             return;
         };
         let may = host.attached
+            && !host.awaits
             && host.offline_since.is_none()
             && !host.draining
             && host.shunned_until <= now

@@ -41,8 +41,9 @@
 //! * A slot of a host is never given twice.
 //! * A fleet that begins anew beside an endpoint that holds hosts and routes takes them over
 //!   ([`Fleet::adopt`], [`Fleet::rejoin`]): under the same room, slots and epochs, where the rules let
-//!   the host carry that session at all. Such a host has [`FleetLimits::silent`] to be heard of, and
-//!   slots and epochs go on behind those that the endpoint ever had.
+//!   the host carry that session at all. It is given nothing new until all was named
+//!   ([`Fleet::adopted`]), has [`FleetLimits::silent`] to be heard of, and slots and epochs go on behind
+//!   those that the endpoint ever had.
 //! * All tables are bounded ([`FleetLimits`]). What there is to do is to be taken out with
 //!   [`Fleet::poll`] after each call; nothing is dropped from it.
 //!
@@ -93,6 +94,8 @@ struct Host {
     /// Since when its socket is away; none: it is there, or never was.
     detached_at: Option<Duration>,
     offline_since: Option<Duration>,
+    /// It was taken over, and not all that it carries was named yet: it is given nothing new.
+    awaits: bool,
     beat: Option<HostHeartbeat>,
     draining: bool,
     /// Its certificate counts no more.

@@ -28,8 +28,9 @@ enum Call {
     MemberReport(u8, u8),
     Entered(u8),
     Pass(f64),
-    /// The coordinator starts anew beside an endpoint that holds everything.
-    Restart,
+    /// The coordinator starts anew beside an endpoint that holds everything; some hosts (bits) are there
+    /// before all was named.
+    Restart(u8),
 }
 
 fn call() -> impl Strategy<Value = Call> {
@@ -54,7 +55,7 @@ fn call() -> impl Strategy<Value = Call> {
         1 => (host, member.clone()).prop_map(|(h, m)| C::MemberReport(h, m)),
         1 => member.prop_map(C::Entered),
         8 => (0.0..8.0).prop_map(C::Pass),
-        1 => Just(C::Restart),
+        1 => any::<u8>().prop_map(C::Restart),
     ]
 }
 
@@ -283,7 +284,7 @@ fn make(fleet: &mut Fleet, seen: &mut Seen, now: &mut Duration, rooms: &mut [u32
             let peer = format!("player-{}", member_id(member));
             fleet.member_report(n, &host_id(host), &peer, MemberVerdict::Flooding, 1);
         }
-        Call::Restart => restart(fleet, seen, n, rooms),
+        Call::Restart(early) => restart(fleet, seen, n, rooms, early),
         Call::Entered(member) => fleet.entered(&member_id(member)),
         Call::Pass(seconds) => {
             let end = n + Duration::from_secs_f64(seconds);
@@ -299,7 +300,7 @@ fn make(fleet: &mut Fleet, seen: &mut Seen, now: &mut Duration, rooms: &mut [u32
 }
 
 /// A new fleet in the place of the one before takes over what the endpoint has.
-fn restart(fleet: &mut Fleet, seen: &mut Seen, now: Duration, rooms: &mut [u32; 5]) {
+fn restart(fleet: &mut Fleet, seen: &mut Seen, now: Duration, rooms: &mut [u32; 5], early: u8) {
     let mut new = Fleet::new(FleetLimits::default());
     new.switch(now, fleet.is_on());
     for rules in fleet.zones.values().filter_map(|zone| zone.rules.clone()) {
@@ -329,7 +330,14 @@ fn restart(fleet: &mut Fleet, seen: &mut Seen, now: Duration, rooms: &mut [u32; 
         rooms[usize::from(host)] += 1;
     }
     let mut stay: Vec<(String, HostOffer)> = Vec::new();
-    for (session_id, who) in seen.sessions.clone() {
+    let sessions = seen.sessions.clone();
+    for (number, (session_id, who)) in sessions.into_iter().enumerate() {
+        // Each comes at another moment.
+        let host = (0..5).find(|host| early >> host & 1 == 1 && number % 5 == usize::from(*host));
+        if let Some(host) = host.map(host_id).filter(|host| adopted.contains(host)) {
+            new.attached(now, &host);
+            seen.attached.insert(host);
+        }
         let before = fleet.assigned(&session_id);
         let routes = seen.routes.values().filter(|r| r.session_id == session_id);
         let mut held: Vec<(bool, HeldPlace)> = routes
@@ -374,6 +382,7 @@ fn restart(fleet: &mut Fleet, seen: &mut Seen, now: Duration, rooms: &mut [u32; 
         routes.len(),
         "no route that was not held"
     );
+    new.adopted(now);
     *fleet = new;
 }
 

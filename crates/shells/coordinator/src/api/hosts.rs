@@ -143,10 +143,8 @@ pub(crate) async fn heartbeat(
     Body(beat): Body<HostHeartbeat>,
 ) -> Result<Json<HostResponse>, Refused> {
     let hosting = &app.live.hosting;
-    if !hosting.knows_host(&host_id) && app.live.awaits_adoption() {
-        // Registered anew it would lose those that it carries.
-        return Err(app.live.unknown());
-    }
+    // Registered anew it would lose those that it carries.
+    may_be_named(&app, &host_id)?;
     let view = hosting.heartbeat(&host_id, caller.account, beat)?;
     Ok(Json(shown(&app, &caller, view)))
 }
@@ -300,7 +298,16 @@ fn is_owner(app: &App, caller: &Caller, host_id: &str) -> bool {
     hosting.may_manage(host_id, caller.account, false).is_ok()
 }
 
+/// Whether a host that is not known may yet be named by the endpoint: then it is too early to say.
+fn may_be_named(app: &App, host_id: &str) -> Result<(), Refused> {
+    if !app.live.hosting.knows_host(host_id) && app.live.endpoint.awaits_adoption() {
+        return Err(app.live.unknown());
+    }
+    Ok(())
+}
+
 fn may_manage(app: &App, caller: &Caller, host_id: &str) -> Result<(), Refused> {
+    may_be_named(app, host_id)?;
     let operator = caller.role == AccountRole::Admin;
     let hosting = &app.live.hosting;
     hosting.may_manage(host_id, caller.account, operator)

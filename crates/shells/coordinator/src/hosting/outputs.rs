@@ -15,6 +15,10 @@ impl Hosting {
         while let Some(output) = state.fleet.poll() {
             state.follow(&output);
             if state.let_go {
+                if let FleetOutput::EndHost { room, .. } = &output {
+                    // Frees its room here; the endpoint is not told.
+                    self.endpoint.end_host(room);
+                }
                 continue;
             }
             match output {

@@ -27,7 +27,7 @@ use warp_protocol::{
     ProblemCode,
     endpoint::{
         ALIVE_EVERY, EndpointCapacity, FromEndpoint, HeldHost, HeldSession, HostedClaim,
-        MAX_CONTROL, MAX_HELD, SILENT_AFTER, STEP_TIME, ToEndpoint, VERSION, read,
+        MAX_CONTROL, MAX_HELD, MAX_HELD_WAYS, SILENT_AFTER, STEP_TIME, ToEndpoint, VERSION, read,
     },
     hosting::{MAX_ZONES, SignedPolicy},
     identity::PublicKey,
@@ -331,8 +331,13 @@ impl Conversation<'_> {
                 return Err("it holds more sessions than there can be");
             }
             let session_id = session.who.session_id.clone();
-            let ways = session.ways.iter();
-            routes.extend(ways.map(|way| (way.host.clone(), way.slot)));
+            if session.ways.len() > MAX_HELD_WAYS {
+                return Err("a session has more routes than there can be");
+            }
+            if self.is_own() {
+                let ways = session.ways.iter();
+                routes.extend(ways.map(|way| (way.host.clone(), way.slot)));
+            }
             match self.adopt(session).await {
                 Ok(true) => drop(accepted.insert(session_id)),
                 // What ended meanwhile is told with the others that did.

@@ -8,6 +8,7 @@ use tokio_tungstenite::tungstenite::Message;
 use warp_coordinator::{Coordinator, CoordinatorConfig, EndpointMode, Running};
 use warp_protocol::{
     endpoint::{VERSION, endpoint_message},
+    hosting::MAX_MEMBERS,
     identity::PublicKey,
 };
 
@@ -384,6 +385,9 @@ async fn a_restarted_coordinator_takes_hosts_over_with_all_whom_they_carry() {
     // Before the endpoint is back a host is not told that it is not known.
     let (status, body) = beats(&client, &bob.token, &bob.id, beat(10.0)).await;
     refused(&(status, body), 503, "coordinator-fault");
+    let path = format!("hosts/{}", bob.id);
+    let goes = client.call(reqwest::Method::DELETE, &path, Some(&bob.token), None);
+    refused(&goes.await, 503, "coordinator-fault");
     let (mut endpoint, told) = serving_with(&client, dir.path(), &[host], &[session]).await;
     assert_eq!(kinds(&told), ["adopted"]);
     assert_eq!(
@@ -418,13 +422,13 @@ async fn a_restarted_coordinator_takes_hosts_over_with_all_whom_they_carry() {
     assert_eq!(renewed["spec"]["room"], bob.grant["session_id"]);
     assert_eq!(renewed["spec"]["registration"]["max_players"], 11);
 
-    // Somebody new comes behind all slots that there ever were, in the same lease.
+    // Somebody new comes behind all slots that there ever were or were about to be, in the same lease.
     let carol = client.player("carol").await;
     joined(&client, &mut endpoint, &carol, 3).await;
     let next = next_of(&mut endpoint, "route").await;
     assert_eq!(
         (&next["slot"], &next["epoch"]),
-        (&json!(40), &route["epoch"])
+        (&json!(40 + 2 * MAX_MEMBERS), &route["epoch"])
     );
     running.shutdown().await;
 }

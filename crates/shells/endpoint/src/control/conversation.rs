@@ -17,8 +17,8 @@ use warp_link_core::{Holder, State, Trust, verify};
 use warp_protocol::ProblemCode;
 use warp_protocol::endpoint::{
     ALIVE_EVERY, BadControl, FromEndpoint, HeldHost, HeldSession, HeldWay, HostedClaim,
-    LinkFigures, MAX_CONTROL, RELAYED_LEN, SILENT_AFTER, STEP_TIME, ToEndpoint, VERSION,
-    carrier_of, endpoint_message, read,
+    LinkFigures, MAX_CONTROL, MAX_HELD_WAYS, RELAYED_LEN, SILENT_AFTER, STEP_TIME, ToEndpoint,
+    VERSION, carrier_of, endpoint_message, read,
 };
 use warp_protocol::identity::{PublicKey, RefusedReason, SIGNATURE, identity_message};
 use warp_protocol::rest::{IdentityProof, RefusalCount};
@@ -251,7 +251,8 @@ impl Remote {
             let up = links.get(&who.session_id).is_some_and(|link| link.up);
             let mut ways = ways.remove(&who.session_id).unwrap_or_default();
             ways.sort_by_key(|(carries, _)| !carries);
-            let ways = ways.into_iter().map(|(_, way)| way).collect();
+            let ways = ways.into_iter().map(|(_, way)| way);
+            let ways = ways.take(MAX_HELD_WAYS).collect();
             let session = HeldSession { who, up, ways };
             out.say(&FromEndpoint::Held { session });
         }
