@@ -11,6 +11,7 @@ use warp_peer_core::{Channel, Inbound, Inbox, WINDOWS, charge};
 pub fn run(data: &[u8]) {
     let mut rest = data;
     let mut inbox = Inbox::default();
+    inbox.open();
     let mut held = [0; 4];
     while let [channel, high, low, behind @ ..] = rest {
         let channel = Channel::ALL[usize::from(channel & 3)];

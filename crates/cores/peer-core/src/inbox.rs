@@ -38,29 +38,31 @@ struct Account {
     partial: Option<Partial>,
 }
 
-/// See the module's documentation.
-#[derive(Debug)]
+/// See the module's documentation. It begins without credit, as nobody takes frames yet.
+#[derive(Debug, Default)]
 pub struct Inbox {
     accounts: [Account; 3],
+    open: bool,
     messages: u64,
     bytes: u64,
 }
 
-impl Default for Inbox {
-    fn default() -> Self {
-        let accounts = WINDOWS.map(|window| Account {
-            granted: window as u64,
-            ..Account::default()
-        });
-        Self {
-            accounts,
-            messages: 0,
-            bytes: 0,
-        }
-    }
-}
-
 impl Inbox {
+    /// Somebody takes frames from now on: what to tell the other side.
+    pub fn open(&mut self) -> Control {
+        if !std::mem::replace(&mut self.open, true) {
+            for (account, window) in self.accounts.iter_mut().zip(WINDOWS) {
+                account.granted = window as u64;
+            }
+        }
+        Control::Credit(self.credits())
+    }
+
+    /// Whether somebody takes frames.
+    pub fn is_open(&self) -> bool {
+        self.open
+    }
+
     /// What the other side may send in all.
     pub fn credits(&self) -> Credits {
         [0, 1, 2].map(|index: usize| self.accounts[index].granted)

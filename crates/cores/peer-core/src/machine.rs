@@ -341,7 +341,8 @@ impl Machine {
             Signal::Candidate { id, candidate } => {
                 if self.current() == Some(id) {
                     self.actions.push_back(Action::AddCandidate(id, candidate));
-                } else if self.heard.is_none_or(|heard| id > heard)
+                } else if self.is_theirs(id)
+                    && self.heard.is_none_or(|heard| id > heard)
                     && self.early.len() < EARLY_CANDIDATES
                 {
                     self.early.push_back((id, candidate));

@@ -16,7 +16,7 @@ use warp_peer_core::{
 
 /// An outbox with the credit that a fresh inbox gives.
 fn pair(config: OutboxConfig, now: Instant) -> (Outbox, Inbox) {
-    let (mut outbox, inbox) = (Outbox::new(config, now), Inbox::default());
+    let (mut outbox, inbox) = (Outbox::new(config, now), open_inbox());
     outbox.on_credits(inbox.credits());
     (outbox, inbox)
 }
@@ -297,13 +297,37 @@ fn on_a_limited_link_the_rate_adapts_and_critical_frames_arrive() {
 
 #[test]
 fn who_sends_more_than_the_credit_breaks_the_protocol() {
-    let mut inbox = Inbox::default();
+    let mut inbox = open_inbox();
     let message = wire_frame(&noise(16_000));
     let outcome = (0..20).find_map(|_| {
         let taken = inbox.on_message(Channel::Control, message.clone(), |_| {});
         taken.err()
     });
     assert_eq!(outcome, Some(Violation::Credit));
+}
+
+#[test]
+fn where_nobody_takes_frames_there_is_no_credit() {
+    let message = wire_frame(b"hello");
+    let mut inbox = Inbox::default();
+    assert_eq!(inbox.credits(), [0; 3]);
+    for channel in [Channel::Control, Channel::Reliable, Channel::File] {
+        let mut inbox = Inbox::default();
+        let refused = inbox.on_message(channel, message.clone(), |_| panic!("taken"));
+        assert_eq!(refused, Err(Violation::Credit));
+    }
+    let told = inbox.open();
+    assert_eq!(told, Control::Credit(inbox.credits()));
+    assert_eq!(inbox.credits(), WINDOWS.map(|window| window as u64));
+    assert_eq!(inbox.open(), told, "once");
+    inbox.on_message(Channel::Control, message, |_| {}).unwrap();
+}
+
+/// One whose frames are taken.
+fn open_inbox() -> Inbox {
+    let mut inbox = Inbox::default();
+    inbox.open();
+    inbox
 }
 
 fn wire_frame(frame: &[u8]) -> Bytes {
@@ -320,7 +344,7 @@ fn an_announced_length_costs_nothing_and_too_long_a_one_is_refused() {
         message.push(1);
         Bytes::from(message)
     };
-    let mut inbox = Inbox::default();
+    let mut inbox = open_inbox();
     let refused = inbox.on_message(Channel::File, first(u32::MAX), |_| {});
     assert_eq!(refused, Err(Violation::FrameTooLong));
     inbox
@@ -386,7 +410,7 @@ proptest! {
     fn any_bytes_are_read_or_refused(
         messages in prop::collection::vec((channel(), any::<u8>(), prop::collection::vec(any::<u8>(), 0..200)), 1..20),
     ) {
-        let mut inbox = Inbox::default();
+        let mut inbox = open_inbox();
         for (channel, kind, mut bytes) in messages {
             if let Some(first) = bytes.first_mut() {
                 *first = wire::VERSION << 4 | (kind & 7);

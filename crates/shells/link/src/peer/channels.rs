@@ -6,7 +6,8 @@
 //! | unreliable | drops the oldest of the lowest class | on the way, and by a receiver that lags |
 //!
 //! What the other side sends is held until it is taken, within the credit that it was given
-//! ([`warp_peer_core::WINDOWS`]); one channel that nobody reads holds up no other.
+//! ([`warp_peer_core::WINDOWS`]); one channel that nobody reads holds up no other. As long as nobody has
+//! asked for the channels there is no credit, and nothing is held.
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -126,10 +127,11 @@ impl Traffic {
         } = &mut *boxes;
         *heard_at = now;
         let mut wake = false;
+        let taken_by_somebody = inbox.is_open();
         let taken = inbox.on_message(channel, message, |inbound| match inbound {
             Inbound::Datagram(datagram) => core.deliver(datagram),
             Inbound::Frame(channel, frame) => {
-                if self.inbound[channel as usize].push(frame).is_err() {
+                if !taken_by_somebody || self.inbound[channel as usize].push(frame).is_err() {
                     *lagged = lagged.saturating_add(1);
                 }
             }
@@ -162,6 +164,14 @@ impl Traffic {
             self.silent.send_replace(false);
         }
         taken.map(|()| hello)
+    }
+
+    /// Somebody takes frames from now on.
+    pub(super) fn open(&self) {
+        let boxes = &mut *self.boxes.lock();
+        let credit = boxes.inbox.open();
+        boxes.outbox.notify(credit);
+        self.outgoing.notify_one();
     }
 
     /// Our hello, with the credit that the other side has.
@@ -246,6 +256,11 @@ pub struct Channels {
 }
 
 impl Channels {
+    /// Has the other side send.
+    pub(super) fn open(&self) {
+        self.tx.traffic.open();
+    }
+
     pub(super) fn new(traffic: Arc<Traffic>, core: Arc<Core>) -> Self {
         let rx = |channel| ChannelReceiver {
             traffic: traffic.clone(),

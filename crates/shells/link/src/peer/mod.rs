@@ -373,7 +373,9 @@ impl Peer {
         self.wait_open().await?;
         let channels = self.channels.lock().take();
         self.attended.cancel();
-        channels.ok_or(PeerError::AlreadyTaken)
+        let channels = channels.ok_or(PeerError::AlreadyTaken)?;
+        channels.open();
+        Ok(channels)
     }
 
     async fn wait_open(&self) -> Result<(), PeerError> {
