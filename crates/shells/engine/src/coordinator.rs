@@ -1,5 +1,6 @@
 //! The coordinator's REST routes, with the access token renewed when it has run out.
 
+use std::net::IpAddr;
 use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
@@ -96,11 +97,21 @@ impl Coordinator {
         &self.base
     }
 
-    /// Name and port of the coordinator, as the configuration has them.
-    pub(crate) fn host_and_port(&self) -> Option<(String, u16)> {
-        let url = reqwest::Url::parse(&self.base).ok()?;
-        let host = url.host_str()?.trim_matches(['[', ']']).to_owned();
-        Some((host, url.port_or_known_default()?))
+    /// Name and port of the coordinator, as the configuration has them, and of the proxy on the way
+    /// there if there is one on another machine.
+    pub(crate) fn hops(&self) -> Vec<(String, u16)> {
+        let host_and_port = |url: &str| {
+            let url = reqwest::Url::parse(url).ok()?;
+            let host = url.host_str()?.trim_matches(['[', ']']).to_owned();
+            Some((host, url.port_or_known_default()?))
+        };
+        let proxy = self.proxy_used();
+        let proxy = proxy.and_then(|url| host_and_port(&url));
+        let here = |host: &str| {
+            host == "localhost" || host.parse().is_ok_and(|ip: IpAddr| ip.is_loopback())
+        };
+        let proxy = proxy.filter(|(host, _)| !here(host));
+        host_and_port(&self.base).into_iter().chain(proxy).collect()
     }
 
     /// The signaling socket of a grant.

@@ -18,8 +18,10 @@ use crate::coordinator::Coordinator;
 const LOOK: Duration = Duration::from_millis(500);
 /// Time that passed without this task: the machine slept, or the process was stopped.
 const SLEPT: Duration = Duration::from_secs(3);
-/// The coordinator's name is looked up again so often, in looks: a minute.
-const LOOKUPS: u32 = 120;
+/// The coordinator's name is looked up again so often: where it has moved, the way there may be another.
+const LOOKUP: Duration = Duration::from_secs(60);
+/// The same while it is not known, which a network that has just come up may change.
+const FIRST_LOOKUP: Duration = Duration::from_secs(5);
 
 /// What is compared with what it was before.
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -64,31 +66,48 @@ impl Look {
 pub(crate) fn watch(coordinator: Arc<Coordinator>) -> watch::Receiver<u64> {
     let (changes, told) = watch::channel(0);
     tokio::spawn(async move {
+        let (found, target) = watch::channel(None);
         tokio::select! {
-            () = look_on(&coordinator, &changes) => {}
+            () = look_on(target, &changes) => {}
+            () = look_up(|| resolve(&coordinator), &found) => {}
             () = changes.closed() => {}
         }
     });
     told
 }
 
-async fn look_on(coordinator: &Coordinator, changes: &watch::Sender<u64>) {
-    let mut target = resolve(coordinator).await;
-    let found = own_address(target).await;
+/// Keeps the address of the coordinator up to date, the last one that was found.
+async fn look_up<F>(resolve: impl Fn() -> F, found: &watch::Sender<Option<SocketAddr>>)
+where
+    F: Future<Output = Option<SocketAddr>>,
+{
+    loop {
+        let wait = match resolve().await {
+            Some(address) => {
+                found.send_if_modified(|known| known.replace(address) != Some(address));
+                LOOKUP
+            }
+            None if found.borrow().is_some() => LOOKUP,
+            None => FIRST_LOOKUP,
+        };
+        tokio::time::sleep(wait).await;
+    }
+}
+
+/// Never awaits anything that may take long: a resolver that does not answer is no sleep.
+async fn look_on(mut target: watch::Receiver<Option<SocketAddr>>, changes: &watch::Sender<u64>) {
+    let to = *target.borrow_and_update();
+    let found = own_address(to).await;
     let mut before = Look {
         address: found,
         away: found.is_none(),
         monotonic: Instant::now(),
         wall: SystemTime::now(),
     };
-    let mut looks = 0u32;
     loop {
         tokio::time::sleep(LOOK).await;
-        looks = looks.wrapping_add(1);
-        if target.is_none() || looks.is_multiple_of(LOOKUPS) {
-            target = resolve(coordinator).await.or(target);
-        }
-        let now = before.next(own_address(target).await);
+        let to = *target.borrow_and_update();
+        let now = before.next(own_address(to).await);
         if let Some(why) = now.differs(&before) {
             tracing::info!(why, "the network changed; carriers are made anew");
             changes.send_modify(|count| *count += 1);
@@ -97,10 +116,16 @@ async fn look_on(coordinator: &Coordinator, changes: &watch::Sender<u64>) {
     }
 }
 
+/// Where the launcher connects to: the coordinator, or the proxy on the way there, where the network
+/// gives no other name. One on this machine says nothing of the network.
 async fn resolve(coordinator: &Coordinator) -> Option<SocketAddr> {
-    let (host, port) = coordinator.host_and_port()?;
-    let mut found = tokio::net::lookup_host((host, port)).await.ok()?;
-    found.next()
+    for (host, port) in coordinator.hops() {
+        let found = tokio::net::lookup_host((host, port)).await.ok();
+        if let Some(address) = found.and_then(|mut found| found.next()) {
+            return Some(address);
+        }
+    }
+    None
 }
 
 /// Connecting a UDP socket only asks the system for the way.

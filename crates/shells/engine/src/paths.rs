@@ -3,7 +3,8 @@
 //! One task a kind: open, attach to the link, wait until it ends, is given up or has to be renewed;
 //! then wait and open again. On another network the next one is opened at once and takes the place of
 //! the old one when it is open; what is just being opened then begins anew. The wait doubles from the
-//! configured one up to 30 s with jitter, and starts anew after a carrier that worked. While no path
+//! configured one up to 30 s, each with up to a second more, and starts anew after a carrier that
+//! worked. While no path
 //! carries the game it is two seconds at most: the streams are held for a limited time.
 
 use std::sync::Arc;
@@ -32,6 +33,8 @@ use crate::room::Room;
 use crate::signaling::{OpenPeer, SetupError, Signing, open_peer};
 
 const LONGEST_WAIT: Duration = Duration::from_secs(30);
+/// And as much more at most, by chance.
+const MORE_WAIT: Duration = Duration::from_secs(1);
 /// And the longest while no path carries the game, of which half is by chance: everybody whose endpoint
 /// starts anew waits for the same moment.
 const URGENT_WAIT: Duration = Duration::from_secs(2);
@@ -100,6 +103,15 @@ pub(crate) async fn changed(network: &mut watch::Receiver<u64>) {
     }
 }
 
+/// Waits until the zone's policy allows no WebRTC.
+async fn forbidden(p2p: &mut watch::Receiver<bool>) {
+    // What is awaited holds a lock: it ends here.
+    let gone = p2p.wait_for(|allowed| !*allowed).await.is_err();
+    if gone {
+        std::future::pending::<()>().await;
+    }
+}
+
 /// How a carrier's life ended.
 enum Ended {
     /// By itself, or given up: open another after a wait.
@@ -122,7 +134,6 @@ impl Paths {
             ))
             .with_max_delay(LONGEST_WAIT)
             .without_max_times()
-            .with_jitter()
             .build()
     }
 
@@ -162,12 +173,24 @@ impl Paths {
         // A carrier of before the network changed: it stays until the next one is open.
         let mut older: Option<Opened> = None;
         let mut p2p = self.p2p.subscribe();
+        let mut policy = self.p2p.subscribe();
         loop {
             let opened = tokio::select! {
                 opened = Box::pin(self.open_allowed(kind, &mut p2p)) => opened,
                 () = changed(&mut network) => {
                     tracing::debug!(path = %kind, "the network changed while it was opened");
                     backoff = self.backoff();
+                    continue;
+                }
+                // The game has been moved away already; it must not come back over this one.
+                () = forbidden(&mut policy),
+                    if older.is_some() && kind != PathKind::Wss =>
+                {
+                    tokio::time::sleep(HANDOVER).await;
+                    self.link.detach(kind);
+                    if let Some(older) = older.take() {
+                        older.close().await;
+                    }
                     continue;
                 }
                 () = self.stop.cancelled() => {
@@ -231,11 +254,17 @@ impl Paths {
         kind: PathKind,
         p2p: &mut watch::Receiver<bool>,
     ) -> Result<(Carrier, Opened), NotOpened> {
-        if kind != PathKind::Wss {
+        if kind == PathKind::Wss {
+            return self.open(kind).await;
+        }
+        loop {
             // The sender lives as long as this does.
             let _ = p2p.wait_for(|allowed| *allowed).await;
+            tokio::select! {
+                opened = Box::pin(self.open(kind)) => return opened,
+                () = forbidden(p2p) => {}
+            }
         }
-        self.open(kind).await
     }
 
     async fn open(&self, kind: PathKind) -> Result<(Carrier, Opened), NotOpened> {
@@ -334,7 +363,8 @@ impl Paths {
         backoff: &mut backon::ExponentialBackoff,
         network: &mut watch::Receiver<u64>,
     ) -> bool {
-        let wait = backoff.next().unwrap_or(LONGEST_WAIT);
+        // Not everybody who lost a carrier at the same moment comes back at the same moment.
+        let wait = backoff.next().unwrap_or(LONGEST_WAIT) + MORE_WAIT.mul_f64(chance());
         let urgent = wait.min(URGENT_WAIT.mul_f64(chance().midpoint(1.0)));
         let mut status = self.link.watch_status();
         let began = tokio::time::Instant::now();

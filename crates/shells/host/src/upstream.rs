@@ -55,7 +55,7 @@ impl UpstreamStatus {
         self.kind
     }
 
-    /// To the endpoint and back, by pings on the control channel; `None`: not measured, as over a
+    /// To the endpoint and back, by pings on the unreliable channel; `None`: not measured, as over a
     /// WebSocket.
     pub(crate) fn latency(&self) -> Option<Duration> {
         self.control.as_ref()?.stats().round_trip
@@ -115,8 +115,11 @@ impl Upstream {
             match opened {
                 Ok(open) => {
                     wait = FIRST_WAIT;
-                    Box::pin(self.stay(open, &mut network)).await;
-                    tracing::info!("the WebRTC connection to the endpoint ended");
+                    let elsewhere = Box::pin(self.stay(open, &mut network)).await;
+                    tracing::info!(elsewhere, "the WebRTC connection to the endpoint ended");
+                    if elsewhere {
+                        continue;
+                    }
                 }
                 Err(error) => {
                     tracing::info!(%error, "no WebRTC connection to the endpoint");
@@ -144,8 +147,8 @@ impl Upstream {
         *self.status.lock() = UpstreamStatus { kind, control };
     }
 
-    /// Has an open connection carry until it ends.
-    async fn stay(&mut self, open: Open, network: &mut watch::Receiver<u64>) {
+    /// Has an open connection carry until it ends. Gives whether the network is another one.
+    async fn stay(&mut self, open: Open, network: &mut watch::Receiver<u64>) -> bool {
         let Open {
             offerer,
             carrier,
@@ -157,11 +160,11 @@ impl Upstream {
         tracing::info!("connected to the endpoint over WebRTC");
         let mut states = offerer.states();
         let mut local = true;
-        loop {
+        let elsewhere = loop {
             tokio::select! {
-                () = closed(&mut states) => break,
+                () = closed(&mut states) => break false,
                 // ICE would take half a minute to find out.
-                () = changed(network) => break,
+                () = changed(network) => break true,
                 more = candidates.next(), if local => match more {
                     Some(candidate) => self.say(candidate),
                     None => local = false,
@@ -172,9 +175,10 @@ impl Upstream {
                     }
                 }
             }
-        }
+        };
         self.tell(None, None);
         offerer.close().await;
+        elsewhere
     }
 
     /// Has a WebSocket carry until it ends, until it is time to try the better way again, or until the
