@@ -141,6 +141,7 @@ const path = (kind, phase, rtt_ms, more = {}) => ({
   to_player: rtt_ms === null ? UNKNOWN : direction(0),
   resent_packets: 2,
   queued_bytes: 0,
+  queue_ms: 0.3,
   sent_bytes: 48_300,
   received_bytes: 214_900,
   silent_ms: rtt_ms === null ? null : 120,

@@ -1598,6 +1598,10 @@ resent_packets: number,
  */
 queued_bytes: number | null, 
 /**
+ * The longest that a datagram of the last second or two waited there, ms, or has waited so far.
+ */
+queue_ms: number | null, 
+/**
  * QUIC bytes sent.
  */
 sent_bytes: number, 

@@ -286,6 +286,7 @@ fn metrics(path: PathKind, phase: PathPhase) -> Metrics {
             cost_ms: Some(44.0),
             resent_packets: 4,
             queued_bytes: Some(0),
+            queue_ms: Some(0.25),
             sent_bytes: 1_200,
             received_bytes: 2_400,
             silent_ms: Some(40.0),

@@ -44,7 +44,7 @@ pub const RETIRED: &[(&str, &str)] = &[
     ),
     (
         "webrtc.bundle_policy",
-        "there is one data channel and nothing to bundle",
+        "there are data channels only, which are one stream",
     ),
     ("webrtc.rtcp_mux_policy", "there is no media"),
     ("security.enable_encryption", "encryption is always on"),

@@ -196,6 +196,18 @@ fn path_line(path: &PathView) -> String {
     )
 }
 
+/// What the path in use does beside carrying.
+fn upkeep_line(path: &PathView) -> String {
+    let (up, down) = (path.to_endpoint.late_percent, path.to_player.late_percent);
+    format!(
+        "  longest wait to leave {}, late up/down {}/{} %, sent again {}",
+        ms(path.queue_ms),
+        percent(up),
+        percent(down),
+        path.resent_packets
+    )
+}
+
 /// The answer in lines of at most [`MAX_LINE`] ASCII bytes, at most [`MAX_LINES`] of them.
 pub fn answer_lines(answer: &ConsoleAnswer) -> Vec<String> {
     let mut lines = match answer {
@@ -304,6 +316,11 @@ fn metrics_lines(metrics: &Metrics) -> Vec<String> {
     let mut lines = Vec::from(path_in_use(metrics));
     lines.push(volume(metrics));
     lines.extend(metrics.paths.iter().map(path_line));
+    let in_use = metrics
+        .paths
+        .iter()
+        .find(|path| Some(path.kind) == metrics.path);
+    lines.extend(in_use.map(upkeep_line));
     lines.push(format!(
         "  refused {}, sent twice {}",
         metrics.refused, metrics.duplicated
@@ -441,6 +458,7 @@ mod tests {
             cost_ms: Some(12345.6),
             resent_packets: u64::MAX,
             queued_bytes: None,
+            queue_ms: Some(12345.6),
             sent_bytes: u64::MAX,
             received_bytes: u64::MAX,
             silent_ms: None,

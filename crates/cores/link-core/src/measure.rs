@@ -208,6 +208,7 @@ impl Link {
             to_player,
             resent_packets: stats.lost_packets,
             queued_bytes: None,
+            queue_ms: None,
             sent_bytes: stats.udp_tx.bytes,
             received_bytes: stats.udp_rx.bytes,
             silent_ms: book.heard.map(|_| ms(book.silent_for(now))),

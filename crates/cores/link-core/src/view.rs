@@ -78,6 +78,8 @@ pub struct PathView {
     /// Bytes that wait in front of the carrier, 64 bytes of overhead per datagram included.
     #[ts(type = "number | null")]
     pub queued_bytes: Option<u64>,
+    /// The longest that a datagram of the last second or two waited there, ms, or has waited so far.
+    pub queue_ms: Option<f64>,
     /// QUIC bytes sent.
     #[ts(type = "number")]
     pub sent_bytes: u64,

@@ -234,6 +234,7 @@ impl LinkHandle {
                 {
                     let sender = inner.senders.get(&path.kind);
                     path.queued_bytes = sender.map(|sender| sender.queued_bytes() as u64);
+                    path.queue_ms = sender.map(|sender| sender.queue_time().as_secs_f64() * 1e3);
                 }
                 paths
             })

@@ -13,6 +13,7 @@
 use std::sync::Arc;
 use std::sync::OnceLock;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
 
 use bytes::Bytes;
 use tokio_util::sync::CancellationToken;
@@ -384,6 +385,12 @@ impl CarrierSender {
     /// Bytes that wait to be sent, 64 of overhead per datagram included.
     pub fn queued_bytes(&self) -> usize {
         self.handle.core.outbound.charged()
+    }
+
+    /// The longest that a datagram of the last second or two waited until it left for the socket or, of
+    /// WebRTC, for SCTP, which holds 128 KiB more at most; or has waited so far.
+    pub fn queue_time(&self) -> Duration {
+        self.handle.core.outbound.waited()
     }
 
     /// Closes the carrier for both sides. What is still queued is dropped.

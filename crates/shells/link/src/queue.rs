@@ -4,6 +4,7 @@
 //! loss and sends again; older datagrams are closer to the wire and would be lost for nothing.
 
 use std::collections::VecDeque;
+use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use parking_lot::Mutex;
@@ -22,11 +23,42 @@ pub(crate) enum Refused {
     Closed,
 }
 
+/// What is told of waiting is of this time, or of up to twice as long.
+const WINDOW: Duration = Duration::from_secs(1);
+
+/// The longest that something waited lately.
+#[derive(Debug, Default)]
+struct Longest {
+    /// Since when [`Longest::now`] is counted.
+    since: Option<Instant>,
+    now: Duration,
+    before: Duration,
+}
+
+impl Longest {
+    fn turn(&mut self, at: Instant) {
+        let passed = self.since.map(|since| at.saturating_duration_since(since));
+        match passed {
+            Some(passed) if passed < WINDOW => return,
+            Some(passed) if passed < 2 * WINDOW => self.before = self.now,
+            _ => self.before = Duration::ZERO,
+        }
+        (self.since, self.now) = (Some(at), Duration::ZERO);
+    }
+
+    fn note(&mut self, at: Instant, waited: Duration) {
+        self.turn(at);
+        self.now = self.now.max(waited);
+    }
+}
+
 #[derive(Debug, Default)]
 struct State {
-    items: VecDeque<Bytes>,
+    /// Each with the moment when it came.
+    items: VecDeque<(Instant, Bytes)>,
     charged: usize,
     closed: bool,
+    waited: Longest,
 }
 
 /// Many producers, one consumer (a second consumer could miss a wake-up).
@@ -50,6 +82,7 @@ impl DatagramQueue {
 
     /// Adds `datagram`, or refuses it at once.
     pub(crate) fn push(&self, datagram: Bytes) -> Result<(), Refused> {
+        let now = Instant::now();
         let charge = datagram.len().saturating_add(ENTRY_OVERHEAD);
         {
             let mut state = self.state.lock();
@@ -61,7 +94,7 @@ impl DatagramQueue {
                 return Err(Refused::Full);
             }
             state.charged = charged;
-            state.items.push_back(datagram);
+            state.items.push_back((now, datagram));
         }
         self.ready.notify_one();
         Ok(())
@@ -70,7 +103,9 @@ impl DatagramQueue {
     /// Takes the oldest datagram if there is one.
     pub(crate) fn try_pop(&self) -> Option<Bytes> {
         let mut state = self.state.lock();
-        let datagram = state.items.pop_front()?;
+        let (came, datagram) = state.items.pop_front()?;
+        let now = Instant::now();
+        state.waited.note(now, now.saturating_duration_since(came));
         state.charged = state
             .charged
             .saturating_sub(datagram.len().saturating_add(ENTRY_OVERHEAD));
@@ -95,6 +130,17 @@ impl DatagramQueue {
     pub(crate) fn close(&self) {
         self.state.lock().closed = true;
         self.ready.notify_one();
+    }
+
+    /// The longest that a datagram of the last second or two waited here, or has waited so far.
+    pub(crate) fn waited(&self) -> Duration {
+        let now = Instant::now();
+        let state = &mut *self.state.lock();
+        state.waited.turn(now);
+        let oldest = state.items.front();
+        let oldest = oldest.map(|(came, _)| now.saturating_duration_since(*came));
+        let left = state.waited.now.max(state.waited.before);
+        oldest.unwrap_or_default().max(left)
     }
 
     /// Bytes waiting, overhead included.
@@ -132,6 +178,38 @@ mod tests {
         let (first, second) = consumer.await.unwrap();
         assert_eq!(first.as_deref(), Some(&b"x"[..]));
         assert_eq!(second, None);
+    }
+
+    #[test]
+    fn the_longest_wait_is_remembered_for_a_second_or_two() {
+        let start = Instant::now();
+        let at = |ms: u64| start + Duration::from_millis(ms);
+        let told = |longest: &mut Longest, ms: u64| {
+            longest.turn(at(ms));
+            longest.now.max(longest.before).as_millis()
+        };
+        let mut longest = Longest::default();
+        assert_eq!(told(&mut longest, 0), 0);
+        longest.note(at(100), Duration::from_millis(30));
+        longest.note(at(900), Duration::from_millis(5));
+        assert_eq!(told(&mut longest, 999), 30);
+        longest.note(at(1100), Duration::from_millis(7));
+        assert_eq!(told(&mut longest, 1999), 30);
+        assert_eq!(told(&mut longest, 2200), 7);
+        // After a pause nothing of before counts.
+        assert_eq!(told(&mut longest, 9000), 0);
+    }
+
+    #[test]
+    fn what_waits_counts_before_it_has_left() {
+        let queue = DatagramQueue::new(1024);
+        assert_eq!(queue.waited(), Duration::ZERO);
+        queue.push(Bytes::from_static(b"x")).unwrap();
+        let first = queue.waited();
+        while queue.waited() == first {}
+        let waited = queue.waited();
+        queue.try_pop().unwrap();
+        assert!(queue.waited() >= waited);
     }
 
     proptest! {

@@ -26,7 +26,7 @@ export const pages: PageTexts = {
     automaticHint: "The best path by what is measured; a path that you chose is kept for ten minutes.",
     isAutomatic: "The best path is chosen by what is measured.",
     queue: "Queue",
-    queueHint: "How long what waits to be sent takes at the present rate.",
+    queueHint: "The longest wait of the last second before leaving.",
     redundant: "Send small packets twice",
     modes: { auto: "When packets are lost", always: "Always", off: "Never" },
     isRedundant: {

@@ -26,7 +26,7 @@ export const pages: PageTexts = {
     automaticHint: "El mejor camino según lo medido; uno que elegiste se mantiene diez minutos.",
     isAutomatic: "El mejor camino se elige según lo medido.",
     queue: "Cola",
-    queueHint: "Cuánto tarda lo que espera para enviarse, al ritmo actual.",
+    queueHint: "La espera más larga del último segundo hasta salir.",
     redundant: "Enviar dos veces los paquetes pequeños",
     modes: { auto: "Cuando hay pérdida", always: "Siempre", off: "Nunca" },
     isRedundant: {

@@ -26,7 +26,7 @@ export const pages: PageTexts = {
     automaticHint: "Jalur terbaik menurut pengukuran; jalur yang Anda pilih dipertahankan sepuluh menit.",
     isAutomatic: "Jalur terbaik dipilih menurut pengukuran.",
     queue: "Antrean",
-    queueHint: "Berapa lama yang menunggu dikirim, dengan laju saat ini.",
+    queueHint: "Waktu tunggu terlama dalam detik terakhir sebelum terkirim.",
     redundant: "Kirim paket kecil dua kali",
     modes: { auto: "Saat paket hilang", always: "Selalu", off: "Tidak pernah" },
     isRedundant: {

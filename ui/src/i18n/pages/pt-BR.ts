@@ -26,7 +26,7 @@ export const pages: PageTexts = {
     automaticHint: "O melhor caminho pelo que é medido; um caminho que você escolheu fica por dez minutos.",
     isAutomatic: "O melhor caminho é escolhido pelo que é medido.",
     queue: "Fila",
-    queueHint: "Quanto demora o que espera para ser enviado, no ritmo atual.",
+    queueHint: "A maior espera do último segundo até sair.",
     redundant: "Enviar pacotes pequenos duas vezes",
     modes: { auto: "Quando há perda", always: "Sempre", off: "Nunca" },
     isRedundant: {
