@@ -9,7 +9,7 @@ mod faults;
 mod network;
 mod player;
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, HashMap, HashSet};
 use std::time::{Duration, Instant};
 
 use rand::rngs::StdRng;
@@ -117,7 +117,7 @@ struct Host {
 }
 
 /// A slot of a host's room.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 struct Place {
     room: usize,
     slot: u32,
@@ -188,8 +188,10 @@ pub struct World {
     granted: BTreeMap<usize, Granted>,
     /// Its routes, by room.
     routes: HashMap<usize, Routes<Route>>,
-    /// The route that each way of a session goes out by.
+    /// The route that each way of a session goes out by: the newest that the member has used.
     outward: HashMap<(usize, PathKind), Place>,
+    /// Routes over which something has come.
+    used: HashSet<Place>,
     refused_routes: u64,
     contradictions: u64,
     datagrams: u64,
@@ -232,6 +234,7 @@ impl World {
             granted: BTreeMap::new(),
             routes: HashMap::new(),
             outward: HashMap::new(),
+            used: HashSet::new(),
             refused_routes: 0,
             contradictions: 0,
             datagrams: 0,
@@ -566,10 +569,6 @@ impl World {
     fn route(&mut self, route: &Routed) -> usize {
         let n = self.by_session[&route.session_id];
         let at = self.place(route);
-        if self.outward.insert((n, route.way), at) != Some(at) {
-            let now = self.now;
-            self.players[n].link(false).carrier_up(route.way, now);
-        }
         let to = Route {
             player: n,
             way: route.way,
@@ -596,6 +595,7 @@ impl World {
         if let Some(routes) = self.routes.get_mut(&at.room) {
             routes.remove(at.slot);
         }
+        self.used.remove(&at);
         let n = self.by_session[&route.session_id];
         if self.outward.get(&(n, route.way)) == Some(&at) {
             self.outward.remove(&(n, route.way));

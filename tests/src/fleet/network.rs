@@ -14,7 +14,7 @@ use warp_protocol::hosting::Forwarded;
 use warp_protocol::signal::ServerSignal;
 
 use super::faults::Fault;
-use super::{Route, World};
+use super::{Place, Route, World};
 
 /// How one line treats datagrams.
 #[derive(Debug, Clone, Copy)]
@@ -540,6 +540,16 @@ impl World {
         let room = self.hosts[host].rooms.last().copied();
         let routes = room.and_then(|room| self.routes.get(&room));
         let found = routes.map_or(Err(Unrouted::Nobody), |routes| routes.find(framed));
+        if let (Ok((Route { player, way }, _)), Some((head, _)), Some(room)) =
+            (&found, Forwarded::split(framed), room)
+        {
+            let slot = head.slot;
+            // The member is there: from now on its way goes out over this host.
+            if self.used.insert(Place { room, slot }) {
+                self.outward.insert((*player, *way), Place { room, slot });
+                self.players[*player].link(false).carrier_up(*way, now);
+            }
+        }
         // Another host may have taken over that way of the session.
         let found = found.and_then(|(route, inner)| {
             let newest = self.outward.get(&(route.player, route.way));

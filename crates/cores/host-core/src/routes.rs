@@ -95,6 +95,11 @@ impl<T> Routes<T> {
         Ok((&route.to, inner))
     }
 
+    /// Where a slot leads, to be changed.
+    pub fn get_mut(&mut self, slot: u32) -> Option<&mut T> {
+        self.by_slot.get_mut(&slot).map(|route| &mut route.to)
+    }
+
     /// Keeps those that `keep` says yes to.
     pub fn retain(&mut self, mut keep: impl FnMut(&T) -> bool) {
         self.by_slot.retain(|_, route| keep(&route.to));

@@ -5,11 +5,12 @@
 //! slot says which session's link takes it, and as which way. What has no route, or another epoch than
 //! its route, is dropped and counted.
 //!
-//! A route becomes a carrier of the session's link while the host is connected
-//! ([`Carrier::through`]): it has no task and no queue on the way to the host, whose own carrier drops
-//! when it is full. One task for each carrier of a host reads what comes. When the host connects anew
-//! while it is connected, its newest carrier counts and the links notice nothing; when its carrier
-//! ends and there is no newer one, those of the routes end with it, and come again with the next.
+//! A route becomes a carrier of the session's link with the first datagram that comes over it
+//! ([`Carrier::through`]): until then the member is not there, and another host that has carried that
+//! way so far goes on. It has no task and no queue on the way to the host, whose own carrier drops when
+//! it is full. One task for each carrier of a host reads what comes. When the host connects anew while
+//! it is connected, its newest carrier counts and the links notice nothing; when its carrier ends and
+//! there is no newer one, those of the routes end with it, and come again with the next.
 //!
 //! Locks are taken in the order hosts, routes of a host, sessions, a session's link, uplink of a host.
 
@@ -132,7 +133,9 @@ struct Routed {
     session: Arc<Session>,
     /// As the carrier puts it in front; changes with the route.
     epoch: Arc<AtomicU32>,
-    /// `None` while the host is not connected.
+    /// The member has sent something this way.
+    used: bool,
+    /// `None` while it is not used, or the host is not connected.
     feed: Option<CarrierFeed>,
 }
 
@@ -242,7 +245,7 @@ impl Host {
         if let Some((_, older)) = older {
             older.close();
         }
-        for routed in self.routes.lock().iter_mut() {
+        for routed in self.routes.lock().iter_mut().filter(|one| one.used) {
             routed.connect(&self.uplink);
         }
         tracing::info!(host = self.id, "host connected");
@@ -261,19 +264,27 @@ impl Host {
                 datagram = rx.recv() => datagram,
             };
             let Some(first) = first else { break };
-            let routes = self.routes.lock();
-            self.sort(&routes, first);
+            let routes = &mut *self.routes.lock();
+            self.sort(routes, first);
             for _ in 1..BATCH {
                 let Some(datagram) = rx.try_recv() else { break };
-                self.sort(&routes, datagram);
+                self.sort(routes, datagram);
             }
         }
         self.lost(number, rx.close_reason());
     }
 
     /// Gives one datagram to the link that it is for.
-    fn sort(&self, routes: &Routes<Routed>, datagram: Bytes) {
+    fn sort(&self, routes: &mut Routes<Routed>, datagram: Bytes) {
         let brought = &self.brought;
+        let first = matches!(routes.find(&datagram), Ok((Routed { used: false, .. }, _)));
+        if first
+            && let Some((head, _)) = Forwarded::split(&datagram)
+            && let Some(routed) = routes.get_mut(head.slot)
+        {
+            routed.used = true;
+            routed.connect(&self.uplink);
+        }
         let counter = match routes.find(&datagram) {
             Err(Unrouted::Malformed) => &brought.malformed,
             Err(Unrouted::Stale) => &brought.stale,
@@ -484,6 +495,7 @@ impl Endpoint {
                 route,
                 session,
                 epoch: Arc::new(AtomicU32::new(epoch)),
+                used: false,
                 feed: None,
             },
         };
@@ -491,7 +503,7 @@ impl Endpoint {
         let after = slot.saturating_add(1);
         host.next_slot.fetch_max(after, Ordering::Relaxed);
         host.last_epoch.fetch_max(epoch, Ordering::Relaxed);
-        if host.is_connected() {
+        if routed.used && host.is_connected() {
             routed.connect(&host.uplink);
         }
         Ok(())

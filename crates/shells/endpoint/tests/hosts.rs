@@ -380,6 +380,54 @@ async fn carriers_of_routes_come_and_go_with_the_hosts_own() {
 }
 
 #[tokio::test]
+async fn a_way_stays_with_its_host_until_the_member_comes_over_the_next_one() {
+    let case = Case::new();
+    let _ports = ["other", HOST].map(|room| case.grant_host(room, &case.says()).unwrap());
+    let _session = case.grant_session(SESSION);
+    let epoch = Arc::new(AtomicU32::new(1));
+    let host = case.connect_host(&CancellationToken::new());
+    case.route(1, 1, PathKind::Host).unwrap();
+    let (link, _notices) = case.link();
+    link.attach(PathKind::Host, forward(host, 1, Arc::clone(&epoch)));
+    connected(&link, PathKind::Host).await;
+
+    // Another host is connected and has the same way, and the member does not know yet.
+    let (ours, theirs) = wire(&CancellationToken::new());
+    case.endpoint.attach_host_wss("other", theirs).unwrap();
+    let route = HostRoute {
+        host: "other".into(),
+        slot: 5,
+        epoch: 1,
+        session_id: SESSION.into(),
+        way: PathKind::Host,
+    };
+    case.endpoint.route(route).unwrap();
+    let before = case.traffic();
+    case.until("both directions go on over the first", |now| {
+        now.up > before.up + 3 && now.down > before.down + 3
+    })
+    .await;
+    let traffic = case.endpoint.host_traffic();
+    let other = traffic.iter().find(|(room, _)| room == "other").unwrap();
+    assert_eq!((other.1.up, other.1.down), (0, 0), "{other:?}");
+
+    // It comes over the other one: that carries now, both ways, and the first one does not.
+    link.attach(PathKind::Host, forward(ours, 5, epoch));
+    soon("both directions over the other", async {
+        loop {
+            let traffic = case.endpoint.host_traffic();
+            let other = traffic.iter().find(|(room, _)| room == "other").unwrap();
+            if other.1.up > 3 && other.1.down > 3 {
+                break;
+            }
+            tokio::task::yield_now().await;
+        }
+    })
+    .await;
+    soon("the end", case.endpoint.shutdown()).await;
+}
+
+#[tokio::test]
 async fn a_hosts_signed_offer_is_answered_and_others_are_refused() {
     let case = Case::new();
     let mut port = case.grant_host(HOST, &case.says()).unwrap();

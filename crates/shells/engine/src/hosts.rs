@@ -130,6 +130,10 @@ impl Way {
                 Woken::Opened(outcome) => self.on_opened(now, outcome),
                 Woken::CarrierEnded => self.lost(now),
                 Woken::Notice(LinkNotice::GivenUp(kind)) if kind == self.kind => self.lost(now),
+                // What was missed may have been that.
+                Woken::Notice(LinkNotice::Missed(_)) if self.paths.is_given_up(self.kind) => {
+                    self.lost(now);
+                }
                 Woken::Notice(LinkNotice::Tampered(kind)) if kind == self.kind => {
                     self.core.tampered(now);
                 }

@@ -17,7 +17,7 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 use warp_engine_core::config::Config;
 use warp_engine_core::event::Event;
-use warp_engine_core::view::LinkState;
+use warp_engine_core::view::{LinkState, PathPhase};
 use warp_link::peer::PeerConfig;
 use warp_link::websocket::{ConnectError, connect};
 use warp_link::{Carrier, CarrierUse, CloseReason, WrapCarrier};
@@ -349,11 +349,20 @@ impl Paths {
                         tracing::info!(path = %kind, "silent for too long; its carrier is renewed");
                         return Ended::Lost;
                     }
+                    // What was missed may have been that.
+                    Some(LinkNotice::Missed(_)) if self.is_given_up(kind) => return Ended::Lost,
                     Some(_) => {}
                     None => return Ended::Stopped,
                 },
             }
         }
+    }
+
+    /// Whether the link has given its path of this kind up.
+    pub(crate) fn is_given_up(&self, kind: PathKind) -> bool {
+        let paths = self.link.paths();
+        let mut of_kind = paths.iter().filter(|path| path.kind == kind).peekable();
+        of_kind.peek().is_some() && of_kind.all(|path| path.phase == PathPhase::Down)
     }
 
     /// False when the session ended meanwhile.
