@@ -185,6 +185,8 @@ pub struct Machine {
     heard: Option<AttemptId>,
     state: PeerState,
     current: Option<Current>,
+    /// The attempt that failed last.
+    failed: Option<AttemptId>,
     reconnects: Reconnects,
     deadline: Option<Instant>,
     early: VecDeque<(AttemptId, String)>,
@@ -223,6 +225,7 @@ impl Machine {
             heard: None,
             state: PeerState::New,
             current: None,
+            failed: None,
             reconnects: Reconnects::new(config.reconnect, seed),
             deadline: None,
             early: VecDeque::new(),
@@ -349,7 +352,10 @@ impl Machine {
                 }
             }
             Signal::Refuse { id, code } => {
-                if self.current() != Some(id) {
+                // A farewell may come behind the end of the connection that it is about.
+                let again = matches!(self.state, PeerState::Reconnecting | PeerState::Offering);
+                let late = again && code == RefusalCode::Closed && self.failed == Some(id);
+                if self.current() != Some(id) && !late {
                     return;
                 }
                 match code {
@@ -428,6 +434,7 @@ impl Machine {
     }
 
     fn fail(&mut self, now: Instant) {
+        self.failed = self.current();
         self.drop_current();
         match self.reconnects.failed() {
             Some(wait) => {
@@ -469,5 +476,47 @@ impl Machine {
     fn go(&mut self, state: PeerState) {
         self.state = state;
         self.actions.push_back(Action::State(state));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_farewell_behind_the_end_of_its_connection_counts() {
+        let now = Instant::now();
+        let open = || {
+            let mut machine = Machine::new(MachineConfig::default(), "b", "a", 1, 1);
+            machine.connect(now);
+            let id = machine.current().unwrap();
+            machine.offered(id, "offer".into());
+            machine.opened(id);
+            (machine, id)
+        };
+        let farewell = |id| Signal::Refuse {
+            id,
+            code: RefusalCode::Closed,
+        };
+        let (mut machine, id) = open();
+        machine.lost(id, now);
+        assert_eq!(machine.state(), PeerState::Reconnecting);
+        machine.handle_signal(farewell(id), now);
+        let gone = PeerState::Closed(GaveUp::Remote(RefusalCode::Closed));
+        assert_eq!(machine.state(), gone);
+        assert_eq!(machine.poll_timeout(), None, "and nothing is tried again");
+
+        // One of an attempt before is old news.
+        let (mut machine, first) = open();
+        machine.lost(first, now);
+        let due = machine.poll_timeout().unwrap();
+        machine.handle_timeout(due);
+        let second = machine.current().unwrap();
+        machine.opened(second);
+        machine.handle_signal(farewell(first), due);
+        assert_eq!(machine.state(), PeerState::Open);
+        machine.lost(second, due);
+        machine.handle_signal(farewell(first), due);
+        assert_eq!(machine.state(), PeerState::Reconnecting);
     }
 }
