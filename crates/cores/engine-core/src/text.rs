@@ -196,16 +196,25 @@ fn path_line(path: &PathView) -> String {
     )
 }
 
-/// What the path in use does beside carrying.
-fn upkeep_line(path: &PathView) -> String {
-    let (up, down) = (path.to_endpoint.late_percent, path.to_player.late_percent);
-    format!(
-        "  longest wait to leave {}, late up/down {}/{} %, sent again {}",
-        ms(path.queue_ms),
-        percent(up),
-        percent(down),
-        path.resent_packets
-    )
+/// What was done beside carrying, in all, and by the path in use.
+fn upkeep_line(metrics: &Metrics) -> String {
+    let mut line = format!(
+        "  refused {}, sent twice {}",
+        short(metrics.refused),
+        short(metrics.duplicated)
+    );
+    let mut paths = metrics.paths.iter();
+    if let Some(path) = paths.find(|path| Some(path.kind) == metrics.path) {
+        let (up, down) = (path.to_endpoint.late_percent, path.to_player.late_percent);
+        line += &format!(
+            ", again {}, late {}/{} %, wait {}",
+            short(path.resent_packets),
+            percent(up),
+            percent(down),
+            ms(path.queue_ms)
+        );
+    }
+    line
 }
 
 /// The answer in lines of at most [`MAX_LINE`] ASCII bytes, at most [`MAX_LINES`] of them.
@@ -316,15 +325,7 @@ fn metrics_lines(metrics: &Metrics) -> Vec<String> {
     let mut lines = Vec::from(path_in_use(metrics));
     lines.push(volume(metrics));
     lines.extend(metrics.paths.iter().map(path_line));
-    let in_use = metrics
-        .paths
-        .iter()
-        .find(|path| Some(path.kind) == metrics.path);
-    lines.extend(in_use.map(upkeep_line));
-    lines.push(format!(
-        "  refused {}, sent twice {}",
-        metrics.refused, metrics.duplicated
-    ));
+    lines.push(upkeep_line(metrics));
     if metrics.classes.is_empty() {
         return lines;
     }

@@ -488,12 +488,18 @@ impl Remote {
     }
 
     /// What the endpoint holds was looked at: it serves from now on. What it did not name is over; what
-    /// ended while it was away is told. Gives how many sessions those were.
-    pub(crate) fn serves(&self, socket: u64, named: &HashSet<String>, out: &Arc<Outbound>) -> u32 {
+    /// ended while it was away is told. Gives how many sessions those were; none: a
+    /// newer socket has taken its place.
+    pub(crate) fn serves(
+        &self,
+        socket: u64,
+        named: &HashSet<String>,
+        out: &Arc<Outbound>,
+    ) -> Option<u32> {
         let mut state = self.state.lock();
         if state.entering != Some(socket) {
             out.close();
-            return 0;
+            return None;
         }
         state.rooms.retain(|room, _| named.contains(room));
         let owed = std::mem::take(&mut state.owed);
@@ -512,7 +518,7 @@ impl Remote {
         state.adopted = true;
         state.lost_at = None;
         state.control = Some((socket, Arc::clone(out)));
-        told
+        Some(told)
     }
 
     /// A control socket has ended. True when it was the one that counted: then [`Remote::expire`] is

@@ -133,6 +133,8 @@ struct Routed {
     session: Arc<Session>,
     /// As the carrier puts it in front; changes with the route.
     epoch: Arc<AtomicU32>,
+    /// Grows with each route of the endpoint.
+    number: u64,
     /// The member has sent something this way.
     used: bool,
     /// `None` while it is not used, or the host is not connected.
@@ -144,9 +146,16 @@ impl Routed {
         self.feed.as_ref().is_some_and(|feed| !feed.is_ended())
     }
 
-    /// Gives the session's link a carrier over `uplink`, unless it has one.
+    /// Gives the session's link a carrier over `uplink`, unless it has one, or a later route carries
+    /// that way: one that is about to go does not take it back.
     fn connect(&mut self, uplink: &Arc<Uplink>) {
-        if self.carries() {
+        let [host, host2] = &self.session.newest_route;
+        let newest = match self.route.way {
+            PathKind::Host2 => host2,
+            _ => host,
+        };
+        let newest = newest.fetch_max(self.number, Ordering::Relaxed);
+        if self.carries() || newest > self.number {
             return;
         }
         let (uplink, epoch) = (Arc::clone(uplink), Arc::clone(&self.epoch));
@@ -191,6 +200,8 @@ pub(crate) struct Host {
 pub(crate) struct Hosts {
     /// At most [`crate::EndpointLimits::hosts`].
     pub(crate) by_room: Mutex<HashMap<String, Arc<Host>>>,
+    /// Routes so far; numbers them.
+    routes: AtomicU64,
 }
 
 impl Hosts {
@@ -495,6 +506,7 @@ impl Endpoint {
                 route,
                 session,
                 epoch: Arc::new(AtomicU32::new(epoch)),
+                number: shared.hosts.routes.fetch_add(1, Ordering::Relaxed),
                 used: false,
                 feed: None,
             },

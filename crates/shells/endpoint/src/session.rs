@@ -47,6 +47,8 @@ pub(crate) struct Session {
     pub(crate) places: Arc<Semaphore>,
     pub(crate) up_bytes: AtomicU64,
     pub(crate) down_bytes: AtomicU64,
+    /// Number of the newest route of a host that has carried each way over one.
+    pub(crate) newest_route: [AtomicU64; 2],
 }
 
 impl Session {
@@ -70,6 +72,7 @@ impl Session {
             close_code: AtomicU32::new(reset::SESSION_END),
             up_bytes: AtomicU64::new(0),
             down_bytes: AtomicU64::new(0),
+            newest_route: Default::default(),
         }
     }
 

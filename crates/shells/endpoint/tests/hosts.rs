@@ -411,19 +411,31 @@ async fn a_way_stays_with_its_host_until_the_member_comes_over_the_next_one() {
     let other = traffic.iter().find(|(room, _)| room == "other").unwrap();
     assert_eq!((other.1.up, other.1.down), (0, 0), "{other:?}");
 
-    // It comes over the other one: that carries now, both ways, and the first one does not.
+    // It comes over the other one: that carries now, both ways.
     link.attach(PathKind::Host, forward(ours, 5, epoch));
-    soon("both directions over the other", async {
-        loop {
-            let traffic = case.endpoint.host_traffic();
-            let other = traffic.iter().find(|(room, _)| room == "other").unwrap();
-            if other.1.up > 3 && other.1.down > 3 {
-                break;
+    let other = || {
+        let traffic = case.endpoint.host_traffic();
+        let other = traffic.into_iter().find(|(room, _)| room == "other");
+        other.unwrap().1
+    };
+    let goes_on = async |what| {
+        let before = other();
+        soon(what, async {
+            loop {
+                let now = other();
+                if now.up > before.up + 3 && now.down > before.down + 3 {
+                    break;
+                }
+                tokio::task::yield_now().await;
             }
-            tokio::task::yield_now().await;
-        }
-    })
-    .await;
+        })
+        .await;
+    };
+    goes_on("both directions over the other").await;
+    // The first one connects anew, and does not take the way back.
+    let _again = case.connect_host(&CancellationToken::new());
+    goes_on("both directions still over the other").await;
+    assert_eq!(other().unrouted, 0);
     soon("the end", case.endpoint.shutdown()).await;
 }
 

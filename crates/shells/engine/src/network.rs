@@ -69,7 +69,7 @@ pub(crate) fn watch(coordinator: Arc<Coordinator>) -> watch::Receiver<u64> {
         let (found, target) = watch::channel(None);
         tokio::select! {
             () = look_on(target, &changes) => {}
-            () = look_up(|| resolve(&coordinator), &found) => {}
+            () = look_up(|known| resolve(&coordinator, known), &found) => {}
             () = changes.closed() => {}
         }
     });
@@ -77,17 +77,18 @@ pub(crate) fn watch(coordinator: Arc<Coordinator>) -> watch::Receiver<u64> {
 }
 
 /// Keeps the address of the coordinator up to date, the last one that was found.
-async fn look_up<F>(resolve: impl Fn() -> F, found: &watch::Sender<Option<SocketAddr>>)
+async fn look_up<F>(resolve: impl Fn(bool) -> F, found: &watch::Sender<Option<SocketAddr>>)
 where
     F: Future<Output = Option<SocketAddr>>,
 {
     loop {
-        let wait = match resolve().await {
+        let known = found.borrow().is_some();
+        let wait = match resolve(known).await {
             Some(address) => {
                 found.send_if_modified(|known| known.replace(address) != Some(address));
                 LOOKUP
             }
-            None if found.borrow().is_some() => LOOKUP,
+            None if known => LOOKUP,
             None => FIRST_LOOKUP,
         };
         tokio::time::sleep(wait).await;
@@ -118,8 +119,10 @@ async fn look_on(mut target: watch::Receiver<Option<SocketAddr>>, changes: &watc
 
 /// Where the launcher connects to: the coordinator, or the proxy on the way there, where the network
 /// gives no other name. One on this machine says nothing of the network.
-async fn resolve(coordinator: &Coordinator) -> Option<SocketAddr> {
-    for (host, port) in coordinator.hops() {
+async fn resolve(coordinator: &Coordinator, known: bool) -> Option<SocketAddr> {
+    let hops = coordinator.hops().into_iter();
+    // A name that fails once is no other network: only where nothing is known the proxy will do.
+    for (host, port) in hops.take(if known { 1 } else { usize::MAX }) {
         let found = tokio::net::lookup_host((host, port)).await.ok();
         if let Some(address) = found.and_then(|mut found| found.next()) {
             return Some(address);

@@ -235,8 +235,13 @@ impl Paths {
                 }
                 Err(error) => self.not_opened(kind, &error, &mut worked).await,
             }
-            if !self.wait(kind, &mut backoff, &mut network).await {
-                return;
+            let waited = self.wait(kind, &mut backoff, &mut network);
+            tokio::select! {
+                goes_on = waited => if !goes_on {
+                    return;
+                },
+                // The older one goes at once: see above.
+                () = forbidden(&mut policy), if older.is_some() && kind != PathKind::Wss => {}
             }
         }
     }

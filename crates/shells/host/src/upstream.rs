@@ -8,9 +8,7 @@ use serde_json::Value;
 use tokio::sync::{mpsc, watch};
 use tokio_util::sync::CancellationToken;
 use warp_host_core::UpstreamKind;
-use warp_link::peer::{
-    ChannelSender, Channels, LocalCandidates, Offerer, PeerConfig, PeerError, PeerState,
-};
+use warp_link::peer::{ChannelSender, LocalCandidates, Offerer, PeerConfig, PeerError, PeerState};
 use warp_link::websocket::{ConnectError, connect};
 use warp_link::{Carrier, CarrierSender};
 use warp_link_core::Identity;
@@ -87,8 +85,8 @@ pub(crate) struct Upstream {
 struct Open {
     offerer: Offerer,
     carrier: Carrier,
-    /// Held so that the other side goes on being asked for signs of life.
-    channels: Channels,
+    /// Measures: the other side is asked for signs of life.
+    control: ChannelSender,
     candidates: LocalCandidates,
 }
 
@@ -152,10 +150,10 @@ impl Upstream {
         let Open {
             offerer,
             carrier,
-            channels,
+            control,
             mut candidates,
         } = open;
-        self.tell(Some(UpstreamKind::Webrtc), Some(channels.tx.clone()));
+        self.tell(Some(UpstreamKind::Webrtc), Some(control));
         self.plane.attach_upstream(carrier, self.stop.child_token());
         tracing::info!("connected to the endpoint over WebRTC");
         let mut states = offerer.states();
@@ -227,10 +225,10 @@ impl Upstream {
             Err(_) => Err(SetupError::NoAnswer),
         };
         match outcome {
-            Ok((carrier, channels, candidates)) => Ok(Open {
+            Ok((carrier, control, candidates)) => Ok(Open {
                 offerer,
                 carrier,
-                channels,
+                control,
                 candidates,
             }),
             Err(error) => {
@@ -244,7 +242,7 @@ impl Upstream {
         &mut self,
         offerer: &Offerer,
         mut candidates: LocalCandidates,
-    ) -> Result<(Carrier, Channels, LocalCandidates), SetupError> {
+    ) -> Result<(Carrier, ChannelSender, LocalCandidates), SetupError> {
         let sdp = offerer.create_offer().await?;
         self.offers += 1;
         let (offer, offered) = sign_offer(&self.ours, &self.session_id, self.offers, sdp);
@@ -259,7 +257,7 @@ impl Upstream {
             tokio::select! {
                 carrier = offerer.opened() => {
                     let carrier = carrier?;
-                    return Ok((carrier, offerer.channels().await?, candidates));
+                    return Ok((carrier, offerer.attended().await?, candidates));
                 }
                 more = candidates.next(), if local => match more {
                     Some(candidate) => self.say(candidate),

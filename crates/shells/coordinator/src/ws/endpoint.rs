@@ -356,7 +356,8 @@ impl Conversation<'_> {
         }
         let sessions = accepted.iter().filter(|room| !self.remote.is_host(room));
         let kept = u32::try_from(sessions.count()).unwrap_or(u32::MAX);
-        revoked += self.remote.serves(number, &accepted, out);
+        let told = self.remote.serves(number, &accepted, out);
+        revoked += told.ok_or("a newer socket has taken its place")?;
         out.say(&ToEndpoint::Adopted {
             accepted: kept,
             revoked,

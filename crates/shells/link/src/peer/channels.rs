@@ -7,7 +7,7 @@
 //!
 //! What the other side sends is held until it is taken, within the credit that it was given
 //! ([`warp_peer_core::WINDOWS`]); one channel that nobody reads holds up no other. As long as nobody has
-//! asked for the channels there is no credit, and nothing is held.
+//! asked for the channels there is no credit, and what comes on the unreliable one is dropped.
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};

@@ -378,6 +378,19 @@ impl Peer {
         Ok(channels)
     }
 
+    /// Waits until the channels are open, and has the other side asked for signs of life from then on,
+    /// without taking what it sends but datagrams. What is measured by that is told by the sender.
+    ///
+    /// # Errors
+    /// As [`Peer::opened`], and [`PeerError::AlreadyTaken`] after [`Peer::channels`]. Safe to cancel.
+    pub async fn attended(&self) -> Result<ChannelSender, PeerError> {
+        self.wait_open().await?;
+        self.attended.cancel();
+        let channels = self.channels.lock();
+        let channels = channels.as_ref().ok_or(PeerError::AlreadyTaken)?;
+        Ok(channels.tx.clone())
+    }
+
     async fn wait_open(&self) -> Result<(), PeerError> {
         tokio::select! {
             biased;
