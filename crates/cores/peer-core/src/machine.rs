@@ -480,6 +480,10 @@ impl Machine {
 }
 
 #[cfg(test)]
+#[allow(
+    clippy::disallowed_methods,
+    reason = "a test needs an instant to start from"
+)]
 mod tests {
     use super::*;
 
