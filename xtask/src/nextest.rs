@@ -2,8 +2,9 @@
 //!
 //! A test that finds out that it cannot run here prints a line `SKIPPED: reason` and returns; these
 //! lines are collected from nextest's JUnit report (its own output shows failing tests only), or
-//! from the output of `cargo test`.
+//! from the output of `cargo test`. So is what failed: the summary tells it once more at the end.
 
+use std::collections::VecDeque;
 use std::fs::File;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
@@ -20,9 +21,23 @@ pub(crate) struct Report {
     pub(crate) ran: Option<usize>,
     /// `test: reason` of each test that skipped itself.
     pub(crate) skipped: Vec<String>,
+    /// Each test that failed, with what it said.
+    pub(crate) failed: Vec<Failure>,
+}
+
+/// A test that failed, or a program of tests that does not say which.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Failure {
+    pub(crate) name: String,
+    /// What the test said at its end: [`TOLD`] lines at most.
+    pub(crate) said: Vec<String>,
 }
 
 const MARK: &str = "SKIPPED: ";
+
+/// How much of what a failed test said is told again: a panic's place and message, with the state
+/// that most of ours print behind it.
+const TOLD: usize = 25;
 
 /// Profile of the tests that run beside others; its report has a folder of its own.
 const BESIDE: &str = "ci-beside";
@@ -157,7 +172,12 @@ fn read_report(file: &Path) -> Report {
 pub(crate) fn run_plain(command: &mut Command) -> (Report, Result<()>) {
     let mut report = Report::default();
     let mut name = String::new();
+    let mut last = VecDeque::with_capacity(TOLD);
     let result = exec::run_lines(command, |line| {
+        if last.len() == TOLD {
+            last.pop_front();
+        }
+        last.push_back(line.to_owned());
         if let Some(test) = line.strip_prefix("---- ") {
             name = format!("{}: ", test.trim_end_matches(" stdout ----"));
         }
@@ -165,14 +185,22 @@ pub(crate) fn run_plain(command: &mut Command) -> (Report, Result<()>) {
             report.skipped.push(format!("{name}{reason}"));
         }
     });
+    if result.is_err() {
+        let name = exec::shown(command);
+        let said = last.into();
+        report.failed.push(Failure { name, said });
+    }
     (report, result)
 }
 
-/// Counts the tests of a JUnit report and collects the lines of those that skipped themselves.
+/// Counts the tests of a JUnit report, and collects the lines of those that skipped themselves and
+/// what the failed ones said.
 fn read_junit(text: &str) -> Report {
     let mut report = Report::default();
     let mut ran = 0;
     let mut name = String::new();
+    // Within what a test said as it failed, and before the calls that led there.
+    let (mut failing, mut told) = (false, true);
     for line in text.lines() {
         let mut line = line.trim();
         if line.starts_with("<testcase ") {
@@ -184,6 +212,33 @@ fn read_junit(text: &str) -> Report {
             let class = value("classname").unwrap_or_default();
             name = unescape(&format!("{class} {}", value("name").unwrap_or_default()));
         }
+        if line.starts_with("<failure ") {
+            let (head, rest) = line.split_once('>').unwrap_or((line, ""));
+            let kind = head
+                .split_once("type=\"")
+                .and_then(|(_, rest)| rest.split('"').next());
+            report.failed.push(Failure {
+                name: name.clone(),
+                said: kind.map(unescape).into_iter().collect(),
+            });
+            // A test that was ended for its time has said nothing that is told here.
+            failing = !head.ends_with('/');
+            line = rest;
+        }
+        if failing {
+            let last = line.strip_suffix("</failure>");
+            failing = last.is_none();
+            let said = last.unwrap_or(line);
+            told &= said != "stack backtrace:";
+            if let Some(failure) = report.failed.last_mut()
+                && told
+                && failure.said.len() < TOLD
+            {
+                failure.said.push(unescape(said));
+            }
+            continue;
+        }
+        told = true;
         for tag in ["<system-out>", "<system-err>"] {
             line = line.rsplit_once(tag).map_or(line, |(_, rest)| rest);
         }
@@ -226,15 +281,47 @@ test cut_stops ... ok
         </testcase>
         <testcase name="two" classname="warp-lab" time="0.1">
         </testcase>
+        <testcase name="bad" classname="warp-lab" time="0.1">
+            <failure message="thread &apos;bad&apos; panicked" type="test failure with exit code 101">thread &apos;bad&apos; panicked at a.rs:1:
+1 &lt; 0
+stack backtrace:
+   0: core</failure>
+            <system-out>
+SKIPPED: half of it
+</system-out>
+        </testcase>
+        <testcase name="hung" classname="warp-lab" time="180.1">
+            <failure type="test timeout"/>
+            <system-out>
+SKIPPED: this line still counts
+</system-out>
+        </testcase>
     </testsuite>
 </testsuites>"#;
         let report = read_junit(text);
-        assert_eq!(report.ran, Some(3));
+        assert_eq!(report.ran, Some(5));
         assert_eq!(
             report.skipped,
             [
                 "warp-lab::netlab_link cut_stops: not root & no namespaces",
                 "warp-lab one: no bus",
+                "warp-lab bad: half of it",
+                "warp-lab hung: this line still counts",
+            ]
+        );
+        let failed: Vec<(&str, &[String])> = (report.failed.iter())
+            .map(|failure| (&*failure.name, &*failure.said))
+            .collect();
+        let of_bad = [
+            "test failure with exit code 101",
+            "thread 'bad' panicked at a.rs:1:",
+            "1 < 0",
+        ];
+        assert_eq!(
+            failed,
+            [
+                ("warp-lab bad", &of_bad.map(str::to_owned)[..]),
+                ("warp-lab hung", &["test timeout".to_owned()][..]),
             ]
         );
     }

@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use crate::groups::Group;
+use crate::nextest::Failure;
 
 /// What came of a group.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -22,10 +23,19 @@ pub(crate) struct Row {
     pub(crate) took: Duration,
 }
 
-/// The table, the tests that skipped themselves, the commands that run failed groups again, and
-/// as the last line the counts.
-pub(crate) fn render(rows: &[Row], skipped_tests: &[String]) -> String {
-    let mut text = format!("\n{:<10}{:<9}{:>8}  remark\n", "group", "result", "seconds");
+/// What failed and what it said, the table, the tests that skipped themselves, the commands that run
+/// failed groups again, and as the last line the counts: who reads the end of a long log knows all.
+pub(crate) fn render(rows: &[Row], skipped_tests: &[String], failures: &[Failure]) -> String {
+    let mut text = String::new();
+    for Failure { name, said } in failures {
+        text.push_str(&format!("\nFAILED: {name}\n"));
+        for line in said {
+            text.push_str(format!("    {line}").trim_end());
+            text.push('\n');
+        }
+    }
+    let (group, result, seconds) = ("group", "result", "seconds");
+    text.push_str(&format!("\n{group:<10}{result:<9}{seconds:>8}  remark\n"));
     let mut counts = [0_usize; 3];
     for row in rows {
         let (word, remark, slot) = match &row.outcome {
@@ -89,7 +99,11 @@ mod tests {
             row(Group::Unit, Outcome::Failed("`x` ended\nmore".into())),
             row(Group::Netlab, Outcome::Skipped("not root".into())),
         ];
-        let text = render(&rows, &["lab::cut: not root".into()]);
+        let failure = Failure {
+            name: "lab::gap".into(),
+            said: vec!["panicked at gap.rs:3".into(), "too long".into()],
+        };
+        let text = render(&rows, &["lab::cut: not root".into()], &[failure]);
         assert_eq!(text.lines().last(), Some("1 passed, 1 failed, 1 skipped"));
         assert!(
             text.contains("netlab    SKIPPED       1.5  (not root)\n"),
@@ -101,5 +115,7 @@ mod tests {
             "{text}"
         );
         assert!(text.contains("  lab::cut: not root\n"), "{text}");
+        let failed = "\nFAILED: lab::gap\n    panicked at gap.rs:3\n    too long\n";
+        assert!(text.starts_with(failed), "{text}");
     }
 }

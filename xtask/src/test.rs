@@ -8,7 +8,7 @@ use std::time::Instant;
 use anyhow::{Context as _, Result, bail};
 
 use crate::groups::{BINDINGS, Group};
-use crate::nextest::{Beside, Report, Selection};
+use crate::nextest::{Beside, Failure, Report, Selection};
 use crate::packages::{self, NotInstalled, Package};
 use crate::summary::{Outcome, Row, render};
 use crate::workspace::Workspace;
@@ -41,6 +41,7 @@ pub(crate) fn run(workspace: &Workspace, only: &[Group]) -> ExitCode {
         only_named: !only.is_empty(),
         prepared: HashMap::new(),
         skipped_tests: Vec::new(),
+        failures: Vec::new(),
     };
     let mut rows: Vec<Row> = Vec::new();
     let mut beside = None;
@@ -78,7 +79,8 @@ pub(crate) fn run(workspace: &Workspace, only: &[Group]) -> ExitCode {
             rows.insert(at, ended(Group::Sim, outcome, started));
         }
     }
-    println!("{}", render(&rows, &runner.skipped_tests));
+    let text = render(&rows, &runner.skipped_tests, &runner.failures);
+    println!("{text}");
     let failed = rows
         .iter()
         .any(|row| matches!(row.outcome, Outcome::Failed(_)));
@@ -134,6 +136,7 @@ struct Runner<'a> {
     /// What came of the steps; an error is kept as text for the groups that follow.
     prepared: HashMap<Step, Result<(), String>>,
     skipped_tests: Vec<String>,
+    failures: Vec<Failure>,
 }
 
 impl Runner<'_> {
@@ -278,9 +281,9 @@ impl Runner<'_> {
         let mut all_skipped = true;
         if group == Group::Browser && ui::has_browser_tests(self.workspace) {
             let (report, result) = nextest::run_plain(&mut ui::browser_tests(self.workspace));
+            self.keep(&report);
             all_skipped &= !report.skipped.is_empty();
             skips.extend(report.skipped);
-            self.keep(&skips);
             result?;
             remarks.push("front end".to_owned());
         }
@@ -296,7 +299,7 @@ impl Runner<'_> {
                 },
             };
             let (report, result) = nextest::run(self.workspace, &selection);
-            self.keep(&report.skipped);
+            self.keep(&report);
             all_skipped &= report.ran == Some(report.skipped.len());
             skips.extend(report.skipped);
             result?;
@@ -327,19 +330,20 @@ impl Runner<'_> {
 
     /// Waits for tests that were started beside others.
     fn finish(&mut self, running: Beside) -> Outcome {
-        let (Report { ran, skipped }, result) = running.finish();
-        self.keep(&skipped);
+        let (report, result) = running.finish();
+        self.keep(&report);
         match result {
             Ok(()) => {
-                let tests = ran.map(|ran| format!("{ran} tests, "));
+                let tests = report.ran.map(|ran| format!("{ran} tests, "));
                 Outcome::Passed(format!("{}beside the next", tests.unwrap_or_default()))
             }
             Err(error) => Outcome::Failed(format!("{error:#}")),
         }
     }
 
-    fn keep(&mut self, skipped: &[String]) {
-        self.skipped_tests.extend_from_slice(skipped);
+    fn keep(&mut self, report: &Report) {
+        self.skipped_tests.extend_from_slice(&report.skipped);
+        self.failures.extend_from_slice(&report.failed);
     }
 
     /// Installs what the chosen groups need.
