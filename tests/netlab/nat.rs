@@ -17,7 +17,7 @@ use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
 use warp_lab::{Home, Internet, Namespace, NatKind};
-use warp_tests::house::{House, NodePlan, Place, Plan, program};
+use warp_tests::house::{House, NODE, NodePlan, Place, Plan, program};
 use warp_tests::process::{PATIENCE, Process};
 
 /// The two addresses of the STUN server (TEST-NET-3, RFC 5737).
@@ -76,6 +76,14 @@ impl Lab {
     }
 
     fn with(home: impl FnOnce(&Internet) -> Home) -> Option<Self> {
+        Self::placed(home, |home, _| &home.player)
+    }
+
+    /// With players in the namespace that `players` chooses.
+    fn placed(
+        home: impl FnOnce(&Internet) -> Home,
+        players: impl for<'a> FnOnce(&'a Home, &'a Arc<Namespace>) -> &'a Arc<Namespace>,
+    ) -> Option<Self> {
         let missing = (!has("turnserver")).then(|| "there is no turnserver (coturn)".to_owned());
         if let Some(reason) = warp_lab::available().err().or(missing) {
             println!("SKIPPED: {reason}");
@@ -86,7 +94,7 @@ impl Lab {
         let home = home(&internet);
         let house = House::with(Plan {
             servers: place(internet.namespace()),
-            players: place(&home.player),
+            players: place(players(&home, internet.namespace())),
             ip: ONE.into(),
             coordinator: json!({"ice_servers": [{"urls": [format!("stun:{ONE}:3478")]}]}),
             ..Plan::default()
@@ -497,7 +505,7 @@ fn forwarded(lab: &Lab) -> usize {
 
 #[test]
 fn a_port_is_opened_only_with_leave_and_given_back() {
-    let Some(lab) = upnp_possible(&[NatKind::PortRestrictedCone]) else {
+    let Some(lab) = with_upnp(&[NatKind::PortRestrictedCone]) else {
         return;
     };
     let _upnp = upnp(&lab, "");
@@ -533,7 +541,7 @@ fn a_port_is_opened_only_with_leave_and_given_back() {
 #[test]
 fn a_second_router_is_seen_by_what_the_first_says_of_itself() {
     let kinds = [NatKind::FullCone, NatKind::PortRestrictedCone];
-    let Some(lab) = upnp_possible(&kinds) else {
+    let Some(lab) = with_upnp(&kinds) else {
         return;
     };
     // A provider's network between the routers has addresses of its own, which the first router
@@ -614,22 +622,22 @@ fn ipv6_is_looked_at_beside_ipv4() {
     );
 }
 
-/// As [`Lab::new`], where there is a miniupnpd as well.
-fn upnp_possible(kinds: &[NatKind]) -> Option<Lab> {
-    if !has("miniupnpd") {
+/// Whether there is a miniupnpd.
+fn upnp_possible() -> bool {
+    let possible = has("miniupnpd");
+    if !possible {
         println!("SKIPPED: there is no miniupnpd");
-        return None;
     }
-    Lab::new(kinds)
+    possible
 }
 
-#[test]
-fn play_comes_in_through_a_mapped_port_where_nothing_gets_out() {
-    let Some(lab) = upnp_possible(&[NatKind::Symmetric]) else {
-        return;
-    };
-    let _upnp = upnp(&lab, "");
-    // No datagram begins a way outwards here; what came in by a mapping is answered.
+/// As [`Lab::new`], where there is a miniupnpd as well.
+fn with_upnp(kinds: &[NatKind]) -> Option<Lab> {
+    upnp_possible().then(|| Lab::new(kinds)).flatten()
+}
+
+/// No datagram begins a way outwards here; what came in by a mapping is answered.
+fn only_answers(lab: &Lab) {
     let router = &lab.home.routers[0];
     let rule = format!(
         "table ip outwards {{\n chain pass {{\n type filter hook forward priority -5; policy accept;\n \
@@ -637,6 +645,15 @@ fn play_comes_in_through_a_mapped_port_where_nothing_gets_out() {
         router.inside.interface
     );
     router.namespace.nft(&rule).unwrap();
+}
+
+#[test]
+fn play_comes_in_through_a_mapped_port_where_nothing_gets_out() {
+    let Some(lab) = with_upnp(&[NatKind::Symmetric]) else {
+        return;
+    };
+    let _upnp = upnp(&lab, "");
+    only_answers(&lab);
     let plan = |mapping: bool| NodePlan {
         config: json!({
             "webrtc": {"port_mapping": mapping, "connection_timeout_ms": 6000},
@@ -657,6 +674,43 @@ fn play_comes_in_through_a_mapped_port_where_nothing_gets_out() {
     let (_, state) = node.event_from(0, "state", PATIENCE * 2, connected);
     assert_eq!(state["path"], "wss");
     end(node);
+}
+
+#[test]
+fn a_host_is_met_through_its_routers_port() {
+    let home = |internet: &Internet| internet.home(&[NatKind::Symmetric]).unwrap();
+    let lab = upnp_possible().then(|| Lab::placed(home, |_, outside| outside));
+    let Some(lab) = lab.flatten() else {
+        return;
+    };
+    let _upnp = upnp(&lab, "");
+    only_answers(&lab);
+    lab.house.add_user("carol");
+    let config = json!({"webrtc": {"port_mapping": true, "connection_timeout_ms": 3000}});
+    let at_home = place(&lab.home.player);
+    let mut host = lab.house.host("carol", &at_home, NODE, &config);
+    // It does not get out, so its own way to the endpoint is the WebSocket.
+    host.event_from(0, "host-state", PATIENCE, |event| {
+        let host = &event["host"];
+        host["state"] == "serving" && host["upstream"] == "wss"
+    });
+    assert_eq!(forwarded(&lab), 0, "nobody has come");
+    let (node, _) = lab.house.playing(&NodePlan {
+        config: json!({"p2p": {"paths": ["host", "wss"]}}),
+        ..NodePlan::default()
+    });
+    node.event_from(0, "metrics", PATIENCE * 2, |event| {
+        let paths = event["metrics"]["paths"].as_array();
+        let is_ready = |path: &Value| {
+            path["kind"] == "host" && (path["phase"] == "standby" || path["phase"] == "in-use")
+        };
+        paths.is_some_and(|paths| paths.iter().any(is_ready))
+    });
+    assert_eq!(forwarded(&lab), 1, "by the port of the host's router");
+    end(node);
+    host.terminate();
+    assert_eq!(host.exit(PATIENCE).code, Some(0));
+    assert_eq!(forwarded(&lab), 0, "it was given back");
 }
 
 fn end(mut node: Process) {

@@ -122,6 +122,7 @@ impl Hosted {
             HOSTS[self.hosts.len()],
             &self.host_place.clone(),
             self.host_program,
+            &json!({}),
         );
         host.event_from(0, "host-state", LONG, |event| {
             let host = &event["host"];

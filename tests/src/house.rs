@@ -389,10 +389,12 @@ impl House {
     }
 
     /// Starts `warp-node host --json`, or a program that takes its arguments, for the house's zone in
-    /// `place`, with an upload of 100 Mbit/s.
-    pub fn host(&self, user: &str, place: &Place, started: &str) -> Process {
+    /// `place`, with an upload of 100 Mbit/s. `config`: keys that differ from [`House::node_config`].
+    pub fn host(&self, user: &str, place: &Place, started: &str, config: &Value) -> Process {
         let file = self.dir.path().join(format!("host-{user}.json"));
-        std::fs::write(&file, self.node_config().to_string()).expect("a file can be written");
+        let mut keys = self.node_config();
+        merge(&mut keys, config);
+        std::fs::write(&file, keys.to_string()).expect("a file can be written");
         let mut command = place(&program(started));
         command.args(["host", "--json", "--user", user, "--zone", ZONE]);
         command.args(["--password-stdin", "--upload-mbps", "100", "--config"]);

@@ -1,10 +1,12 @@
 //! What goes into an endpoint, and what it says of itself.
 
 use std::net::IpAddr;
+use std::sync::Arc;
 use std::time::Duration;
 
 use serde::Serialize;
 use tokio::sync::mpsc;
+use warp_link::peer::PortOpener;
 use warp_link_core::{Identity, LinkConfig, State, Trust};
 use warp_protocol::carrier::PathKind;
 use warp_protocol::endpoint::LinkFigures;
@@ -101,7 +103,7 @@ impl Default for EndpointLimits {
 }
 
 /// How WebRTC connections are made.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone)]
 pub struct WebRtcOptions {
     /// Also offer the loopback address, for a launcher on the same machine.
     pub include_loopback: bool,
@@ -109,6 +111,8 @@ pub struct WebRtcOptions {
     pub bind: Vec<IpAddr>,
     /// How long a connection may take to open.
     pub connect_timeout: Duration,
+    /// Has the router open a port for each connection; none: nobody is asked.
+    pub ports: Option<Arc<dyn PortOpener>>,
 }
 
 impl Default for WebRtcOptions {
@@ -117,6 +121,7 @@ impl Default for WebRtcOptions {
             include_loopback: false,
             bind: Vec::new(),
             connect_timeout: Duration::from_secs(10),
+            ports: None,
         }
     }
 }

@@ -56,6 +56,7 @@ impl Shared {
             include_loopback: webrtc.include_loopback,
             bind: webrtc.bind.clone(),
             connect_timeout: webrtc.connect_timeout,
+            ports: webrtc.ports.clone(),
             ..PeerConfig::default()
         }
     }

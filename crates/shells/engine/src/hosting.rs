@@ -16,6 +16,7 @@ use warp_engine_core::machine::Outcome;
 use warp_host::{Access, Certified, HostConfig, HostHandle};
 use warp_host_core::{HostState, HostStatusView};
 use warp_link::WrapCarrier;
+use warp_link::peer::PortOpener;
 use warp_link::websocket::{ConnectError, WsTarget};
 use warp_protocol::hosting::{HostGrant, HostHeartbeat, HostRegister};
 use warp_protocol::identity::RefusedReason;
@@ -26,6 +27,7 @@ use crate::coordinator::Coordinator;
 use crate::handle::AlterHeartbeat;
 use crate::network;
 use crate::outbox::Outbox;
+use crate::ports::RouterPorts;
 
 /// How long a host whose launcher ends waits for its members to be moved away.
 const FAREWELL: Duration = Duration::from_secs(2);
@@ -38,9 +40,16 @@ pub(crate) struct Hosting {
     config: Config,
     wrap: Option<WrapCarrier>,
     alter: Option<AlterHeartbeat>,
-    running: Option<(HostHandle, AbortHandle)>,
+    running: Option<Running>,
     /// The endpoint of a hosted zone, if this engine is one.
     endpoint: Option<DropGuard>,
+}
+
+struct Running {
+    host: HostHandle,
+    telling: AbortHandle,
+    /// The router, where it may be asked for ports.
+    ports: Option<Arc<RouterPorts>>,
 }
 
 impl Hosting {
@@ -68,8 +77,8 @@ impl Hosting {
         upload_mbps: Option<u32>,
         outbox: Outbox,
     ) {
-        if let Some((_, telling)) = self.running.take() {
-            telling.abort();
+        if let Some(before) = self.running.take() {
+            before.telling.abort();
         }
         let Some(device) = self.coordinator.proof.device() else {
             let problem = Problem::new(ProblemCode::CertificateMissing, "hosting")
@@ -99,8 +108,9 @@ impl Hosting {
         };
         let access = Arc::new(OverCoordinator {
             alter: self.alter.clone(),
-            ..OverCoordinator::new(self.coordinator.clone())
+            ..self.access()
         });
+        let ports = access.ports.clone();
         let host = HostHandle::start_wrapped(access, config, self.wrap.clone());
         let mut view = host.view();
         let telling = tokio::spawn(async move {
@@ -122,7 +132,11 @@ impl Hosting {
                 }
             }
         });
-        self.running = Some((host, telling.abort_handle()));
+        self.running = Some(Running {
+            host,
+            telling: telling.abort_handle(),
+            ports,
+        });
     }
 
     /// Becomes the endpoint of a hosted zone; one that still runs is ended.
@@ -190,6 +204,7 @@ impl Hosting {
         let identity = self.coordinator.proof.device().ok_or_else(missing)?;
         let (trust, _) = self.coordinator.trust().ok_or_else(missing)?;
         let webrtc = &self.config.webrtc;
+        let access = self.access();
         Ok(Remote::new(RemoteConfig {
             target: self.coordinator.bare_target(),
             bases: vec![self.coordinator.base().to_owned()],
@@ -199,18 +214,24 @@ impl Hosting {
             webrtc: WebRtcOptions {
                 include_loopback: webrtc.loopback,
                 connect_timeout: Duration::from_millis(webrtc.connection_timeout_ms),
+                ports: access.opener(),
                 ..WebRtcOptions::default()
             },
             hosted: Some(Hosted {
                 zone_id: zone.to_owned(),
                 upstreams,
-                access: Arc::new(OverCoordinator::new(self.coordinator.clone())),
+                access: Arc::new(access),
             }),
         }))
     }
 
+    fn access(&self) -> OverCoordinator {
+        let port_mapping = self.config.webrtc.port_mapping;
+        OverCoordinator::new(self.coordinator.clone(), port_mapping)
+    }
+
     pub(crate) fn pause(&self, on: bool) {
-        if let Some((host, _)) = &self.running {
+        if let Some(Running { host, .. }) = &self.running {
             host.pause(on);
         }
     }
@@ -218,7 +239,7 @@ impl Hosting {
     /// Ends it, when all its members have been moved away.
     pub(crate) fn drain(&mut self) {
         self.endpoint = None;
-        if let Some((host, _)) = &self.running {
+        if let Some(Running { host, .. }) = &self.running {
             host.drain();
         }
     }
@@ -235,12 +256,15 @@ impl Hosting {
         self.endpoint = None;
         let running = self.running.take();
         async move {
-            let Some((host, _)) = running else {
+            let Some(Running { host, ports, .. }) = running else {
                 return;
             };
             host.drain();
             if tokio::time::timeout(FAREWELL, host.gone()).await.is_err() {
                 tracing::info!("the host goes before all of its members have gone");
+            }
+            if let Some(ports) = ports {
+                ports.given_back().await;
             }
         }
     }
@@ -249,16 +273,24 @@ impl Hosting {
 struct OverCoordinator {
     coordinator: Arc<Coordinator>,
     network: watch::Receiver<u64>,
+    ports: Option<Arc<RouterPorts>>,
     alter: Option<AlterHeartbeat>,
 }
 
 impl OverCoordinator {
-    fn new(coordinator: Arc<Coordinator>) -> Self {
+    fn new(coordinator: Arc<Coordinator>, port_mapping: bool) -> Self {
+        let network = network::watch(coordinator.clone());
         Self {
-            network: network::watch(coordinator.clone()),
+            ports: port_mapping.then(|| Arc::new(RouterPorts::new(network.clone()))),
+            network,
             coordinator,
             alter: None,
         }
+    }
+
+    fn opener(&self) -> Option<Arc<dyn PortOpener>> {
+        let ports = self.ports.clone()?;
+        Some(ports)
     }
 }
 
@@ -344,6 +376,10 @@ impl Access for OverCoordinator {
 
     fn network(&self) -> watch::Receiver<u64> {
         self.network.clone()
+    }
+
+    fn ports(&self) -> Option<Arc<dyn PortOpener>> {
+        self.opener()
     }
 
     async fn renew_token(&self) -> Result<(), Problem> {

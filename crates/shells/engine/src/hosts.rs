@@ -7,6 +7,7 @@ use tokio::sync::{mpsc, watch};
 use tokio::time::Instant;
 use warp_engine_core::event::Event;
 use warp_engine_core::hosts::{HostWay, Tries, WayAction};
+use warp_link::peer::Offerer;
 use warp_link::{Carrier, CarrierSender};
 use warp_link_driver::{LinkNotice, LinkNotices};
 use warp_protocol::ProblemCode;
@@ -16,7 +17,7 @@ use warp_protocol::signal::{ClientSignal, EndedReason};
 
 use crate::paths::{Paths, changed};
 use crate::room::RoomEvent;
-use crate::signaling::{OpenPeer, SetupError, Signing, open_peer};
+use crate::signaling::{SetupError, Signing, open_peer};
 
 /// The hosts that the coordinator names, by way.
 type Named = [Option<HostOffer>; 2];
@@ -60,11 +61,11 @@ fn place(kind: PathKind) -> usize {
 }
 
 /// Of an attempt to connect.
-type Outcome = Result<Box<(Carrier, OpenPeer)>, SetupError>;
+type Outcome = Result<Box<(Carrier, Offerer)>, SetupError>;
 
 /// A connection to a host.
 struct Open {
-    peer: OpenPeer,
+    peer: Offerer,
     carrier: CarrierSender,
     /// It still carries, as far as is known.
     works: bool,
@@ -249,7 +250,7 @@ impl Way {
         let (room, peer) = (self.paths.room.clone(), offer.peer_id.clone());
         let config = self.paths.peer_config();
         self.opening = Some(tokio::spawn(async move {
-            let opening = open_peer(&room, &peer, &signing, config, false);
+            let opening = open_peer(&room, &peer, &signing, config);
             Box::pin(opening).await.map(Box::new)
         }));
     }

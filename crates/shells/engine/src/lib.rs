@@ -18,7 +18,7 @@
 //! | `links` | the session links of a play: the chosen zone's, and those of visits to others |
 //! | `session` | one of them with its carriers |
 //! | `paths` | keeps a carrier of each kind open, with backoff |
-//! | `mapped` | a port of the router as a candidate |
+//! | `ports` | ports that the router opens |
 //! | `signaling` | one WebRTC set-up through the coordinator |
 //! | `router` | which link carries a connection of the game |
 //! | `opener` | the streams of a link as the bridge takes them |
@@ -42,7 +42,6 @@ mod hosting;
 mod hosts;
 mod instances;
 mod links;
-mod mapped;
 mod network;
 mod news;
 mod opener;
@@ -52,6 +51,7 @@ mod paths;
 mod pins;
 mod plain;
 mod play;
+mod ports;
 mod profile;
 mod proof;
 mod room;

@@ -14,11 +14,10 @@ use backon::{BackoffBuilder, ExponentialBuilder};
 use parking_lot::Mutex;
 use tokio::sync::{Notify, watch};
 use tokio_util::sync::CancellationToken;
-use tokio_util::task::TaskTracker;
 use warp_engine_core::config::Config;
 use warp_engine_core::event::Event;
 use warp_engine_core::view::{LinkState, PathPhase};
-use warp_link::peer::PeerConfig;
+use warp_link::peer::{Offerer, PeerConfig, PortOpener};
 use warp_link::websocket::{ConnectError, connect};
 use warp_link::{Carrier, CarrierUse, CloseReason, WrapCarrier};
 use warp_link_driver::{LinkHandle, LinkNotice};
@@ -29,8 +28,9 @@ use warp_protocol::{Problem, ProblemCode};
 
 use crate::coordinator::Coordinator;
 use crate::hosts::chance;
+use crate::ports::RouterPorts;
 use crate::room::Room;
-use crate::signaling::{OpenPeer, SetupError, Signing, open_peer};
+use crate::signaling::{SetupError, Signing, open_peer};
 
 const LONGEST_WAIT: Duration = Duration::from_secs(30);
 /// And as much more at most, by chance.
@@ -58,8 +58,8 @@ pub(crate) struct Paths {
     /// How descriptions for the endpoint are signed.
     pub(crate) signing: Signing,
     pub(crate) stop: CancellationToken,
-    /// What still gives back a port of the router after `stop`.
-    pub(crate) ports: TaskTracker,
+    /// The router, where it may be asked for ports.
+    pub(crate) ports: Option<Arc<RouterPorts>>,
     /// Asks for a new WebRTC carrier now.
     pub(crate) renew_direct: Notify,
     /// Why the last attempt failed, for the problem that names no path.
@@ -74,7 +74,7 @@ pub(crate) struct Paths {
 
 /// What has to be closed when a carrier is.
 enum Opened {
-    Peer(Box<OpenPeer>),
+    Peer(Box<Offerer>),
     /// A socket ends with its carrier.
     Socket,
 }
@@ -156,8 +156,7 @@ impl Paths {
             let paths = self.clone();
             match kind {
                 PathKind::Direct | PathKind::Wss => {
-                    let ports = self.ports.clone();
-                    drop(ports.spawn(async move { paths.keep(kind).await }));
+                    tokio::spawn(async move { paths.keep(kind).await });
                 }
                 // That one leads past the endpoint; see [`crate::plain`].
                 PathKind::Host | PathKind::Host2 | PathKind::Tcp => {}
@@ -279,9 +278,8 @@ impl Paths {
             return Ok((carrier, Opened::Socket));
         }
         let peer = &self.grant.endpoint_peer_id;
-        let mapping = self.config.webrtc.port_mapping;
         let config = self.peer_config();
-        let opening = open_peer(&self.room, peer, &self.signing, config, mapping);
+        let opening = open_peer(&self.room, peer, &self.signing, config);
         let (carrier, peer) = opening.await?;
         Ok((carrier, Opened::Peer(Box::new(peer))))
     }
@@ -411,6 +409,7 @@ impl Paths {
             include_loopback: self.config.webrtc.loopback,
             bind: Vec::new(),
             connect_timeout: Duration::from_millis(self.config.webrtc.connection_timeout_ms),
+            ports: (self.ports.clone()).map(|ports| ports as Arc<dyn PortOpener>),
             ..PeerConfig::default()
         }
     }

@@ -7,7 +7,6 @@ use parking_lot::Mutex;
 use tokio::sync::{Notify, watch};
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
-use tokio_util::task::TaskTracker;
 use warp_engine_core::config::Config;
 use warp_engine_core::machine::{LinkId, Outcome};
 use warp_engine_core::view::LinkState;
@@ -24,13 +23,12 @@ use crate::hosts;
 use crate::outbox::Outbox;
 use crate::paths::Paths;
 use crate::plain::Plain;
+use crate::ports::RouterPorts;
 use crate::room::Room;
 use crate::signaling::Signing;
 
 /// How long a closing link may take to tell the endpoint.
 const FAREWELL: Duration = Duration::from_millis(500);
-/// How long the router may take to take its port back; it closes by itself in the end.
-const PORT_BACK: Duration = Duration::from_millis(1500);
 
 /// A link with what it goes over.
 pub(crate) struct Session {
@@ -93,6 +91,8 @@ impl Session {
             stop.child_token(),
         );
         let (p2p, _) = watch::channel(zone_p2p);
+        let mapping = config.webrtc.port_mapping;
+        let ports = mapping.then(|| Arc::new(RouterPorts::new(network.clone())));
         let paths = Arc::new(Paths {
             coordinator,
             signing,
@@ -103,7 +103,7 @@ impl Session {
             config: config.clone(),
             grant,
             link,
-            ports: TaskTracker::new(),
+            ports,
             stop,
             renew_direct: Notify::new(),
             last_failure: Mutex::new(None),
@@ -193,14 +193,8 @@ impl Session {
         };
         paths.stop.cancel();
         paths.coordinator.leave(&paths.grant.session_id).await;
-        if paths.config.webrtc.port_mapping {
-            paths.ports.close();
-            if tokio::time::timeout(PORT_BACK, paths.ports.wait())
-                .await
-                .is_err()
-            {
-                tracing::debug!("the router has not taken its port back yet");
-            }
+        if let Some(ports) = &paths.ports {
+            ports.given_back().await;
         }
     }
 }

@@ -15,9 +15,7 @@ use warp_link_core::Identity;
 use warp_link_core::descriptions::{Offered, check_answer, sign_offer};
 use warp_protocol::identity::{PublicKey, RefusedReason};
 use warp_protocol::signal::{ClientSignal, ServerSignal, SignedDescription};
-use warp_reach::mapping::{OpenPort, Router, local_address};
 
-use crate::mapped;
 use crate::room::{Room, Talk};
 
 /// Why a WebRTC path did not open.
@@ -108,43 +106,25 @@ impl Signing {
     }
 }
 
-/// What has to live as long as an open path's carrier.
-pub(crate) struct OpenPeer {
-    offerer: Offerer,
-    /// The router's port, where it opened one; to be closed after the offerer.
-    port: Option<OpenPort>,
-}
-
-impl OpenPeer {
-    /// Closes it for both sides.
-    pub(crate) async fn close(self) {
-        self.offerer.close().await;
-        if let Some(port) = self.port {
-            port.close().await;
-        }
-    }
-}
-
-/// Offers to `peer` in the session's room and waits until the data channel is open. `port_mapping`:
-/// the router is asked for a port, which is offered as one more candidate.
+/// Offers to `peer` in the session's room and waits until the data channel is open. The offerer has to
+/// live as long as the carrier.
 pub(crate) async fn open_peer(
     room: &Room,
     peer: &str,
     signing: &Signing,
     config: PeerConfig,
-    port_mapping: bool,
-) -> Result<(Carrier, OpenPeer), SetupError> {
+) -> Result<(Carrier, Offerer), SetupError> {
     let limit = config.connect_timeout;
     let talk = tokio::time::timeout(limit, room.talk(peer))
         .await
         .map_err(|_| SetupError::Timeout(limit))??;
     let (offerer, candidates) = Offerer::new(config).await?;
-    let negotiation = negotiate(talk, &offerer, candidates, signing, port_mapping);
+    let negotiation = negotiate(talk, &offerer, candidates, signing);
     let outcome = tokio::time::timeout(limit, Box::pin(negotiation))
         .await
         .unwrap_or(Err(SetupError::Timeout(limit)));
     match outcome {
-        Ok((carrier, port)) => Ok((carrier, OpenPeer { offerer, port })),
+        Ok(carrier) => Ok((carrier, offerer)),
         Err(error) => {
             offerer.close().await;
             Err(error)
@@ -157,8 +137,7 @@ async fn negotiate(
     offerer: &Offerer,
     mut candidates: LocalCandidates,
     signing: &Signing,
-    mut port_mapping: bool,
-) -> Result<(Carrier, Option<OpenPort>), SetupError> {
+) -> Result<Carrier, SetupError> {
     let peer = talk.peer.clone();
     let candidate_for = |candidate| ClientSignal::IceCandidate {
         to: peer.clone(),
@@ -171,18 +150,9 @@ async fn negotiate(
     })
     .await?;
     let mut more = true;
-    let mut mapped = Box::pin(mapped(&offer.sdp));
-    let mut port = None;
     loop {
         tokio::select! {
-            carrier = offerer.opened() => return Ok((carrier?, port)),
-            opened = &mut mapped, if port_mapping => {
-                port_mapping = false;
-                if let Some((opened, candidate)) = opened {
-                    port = Some(opened);
-                    talk.say(candidate_for(candidate)).await?;
-                }
-            }
+            carrier = offerer.opened() => return Ok(carrier?),
             candidate = candidates.next(), if more => match candidate {
                 Some(candidate) => talk.say(candidate_for(candidate)).await?,
                 None => more = false,
@@ -206,13 +176,4 @@ async fn negotiate(
             }
         }
     }
-}
-
-/// A port that the router opens for the socket in `offer`, and its candidate.
-async fn mapped(offer: &str) -> Option<(OpenPort, Value)> {
-    let local = mapped::local_port(offer, local_address().await?)?;
-    let port = Router::find().await.open(local.0, local.1).await?;
-    tracing::info!(outside = %port.outside(), "the router opened a port");
-    let candidate = mapped::candidate(port.outside(), local);
-    Some((port, candidate))
 }

@@ -1,7 +1,10 @@
 //! What a host needs of the coordinator, and of who it is there.
 
+use std::sync::Arc;
+
 use async_trait::async_trait;
 use tokio::sync::watch;
+use warp_link::peer::PortOpener;
 use warp_link::websocket::{ConnectError, WsTarget};
 use warp_link_core::{Identity, Trust};
 use warp_protocol::Problem;
@@ -45,6 +48,8 @@ pub trait Access: Send + Sync + 'static {
     /// Counts up when this machine is on another network, or has slept: sockets of before may be dead
     /// without a word.
     fn network(&self) -> watch::Receiver<u64>;
+    /// Who has the router open ports for members; none: nobody is asked.
+    fn ports(&self) -> Option<Arc<dyn PortOpener>>;
     /// A socket was refused for its token: gets a new one.
     async fn renew_token(&self) -> Result<(), Problem>;
 }

@@ -392,6 +392,11 @@ impl Host {
             connect_timeout: self.config.connect_timeout,
             ..PeerConfig::default()
         };
+        // The endpoint can be reached without; members are behind routers of their own.
+        let to_members = PeerConfig {
+            ports: self.access.ports(),
+            ..config.clone()
+        };
         let (to_upstream, inbox) = mpsc::channel(SIGNALS);
         let status = Arc::new(Mutex::new(UpstreamStatus::default()));
         let upstream = Upstream {
@@ -402,7 +407,7 @@ impl Host {
             session_id: grant.session_id.clone(),
             endpoint_peer_id: grant.endpoint_peer_id.clone(),
             endpoint_key: grant.endpoint_key,
-            config: config.clone(),
+            config,
             outbox: seat.outbox.clone(),
             seated: seat.open.clone(),
             inbox,
@@ -415,7 +420,7 @@ impl Host {
         tokio::spawn(Box::pin(upstream.run()));
         let ours = certified.identity.clone();
         Place {
-            members: Members::new(Arc::clone(&self.plane), ours, config),
+            members: Members::new(Arc::clone(&self.plane), ours, to_members),
             grant,
             certified,
             policies,

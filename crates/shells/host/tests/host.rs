@@ -25,7 +25,7 @@ use warp_endpoint::{
 };
 use warp_host::{Access, Certified, HostConfig, HostHandle};
 use warp_host_core::{HostState, HostStatusView, UpstreamKind};
-use warp_link::peer::{Offerer, PeerConfig};
+use warp_link::peer::{Offerer, PeerConfig, PortOpener};
 use warp_link::proxy::ProxyPolicy;
 use warp_link::websocket::{ConnectError, WsTarget};
 use warp_link::{Carrier, Inbound};
@@ -541,6 +541,10 @@ impl Access for Ours {
 
     fn network(&self) -> watch::Receiver<u64> {
         watch::channel(0).1
+    }
+
+    fn ports(&self) -> Option<Arc<dyn PortOpener>> {
+        None
     }
 
     async fn renew_token(&self) -> Result<(), Problem> {

@@ -1,6 +1,7 @@
 //! What a peer connection is made with, and the numbers that were tuned.
 
 use std::net::{IpAddr, SocketAddr, UdpSocket};
+use std::sync::Arc;
 use std::time::Duration;
 
 use rtc::ice::mdns::MulticastDnsMode;
@@ -12,6 +13,7 @@ use webrtc::peer_connection::{
 };
 
 use super::error::PeerError;
+use super::mapped::PortOpener;
 use super::signaling::MAX_REMOTE_CANDIDATES;
 use crate::carrier::MAX_DATAGRAM;
 
@@ -89,6 +91,8 @@ pub struct PeerConfig {
     pub given_up_after: Duration,
     /// Queues, batching and compression of the four channels.
     pub outbox: OutboxConfig,
+    /// Has the router open a port for it; none: nobody is asked.
+    pub ports: Option<Arc<dyn PortOpener>>,
 }
 
 impl Default for PeerConfig {
@@ -100,6 +104,7 @@ impl Default for PeerConfig {
             connect_timeout: Duration::from_secs(10),
             given_up_after: GIVEN_UP_AFTER,
             outbox: OutboxConfig::default(),
+            ports: None,
         }
     }
 }

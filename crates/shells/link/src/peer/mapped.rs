@@ -2,40 +2,101 @@
 //!
 //! The library knows nothing of it: to it, what comes in through that port comes to the socket that
 //! it bound. So the candidate is only told to the other side, which then has one more address to
-//! try, and one that answers whatever the router's filtering is.
+//! try, and one that answers whatever the router's filtering is. A side that answers needs it as much
+//! as one that offers: a host is behind a router as its members are.
 
-use std::net::{Ipv4Addr, SocketAddr};
-use std::num::NonZeroU16;
+use std::net::{SocketAddr, SocketAddrV4};
+use std::sync::Arc;
 
+use async_trait::async_trait;
 use serde_json::{Value, json};
+use tokio::sync::mpsc;
+use tokio_util::sync::{CancellationToken, DropGuard};
 
 /// Priority of a server-reflexive candidate with the best local preference: type preference 100,
 /// component 1 (RFC 8445, section 5.1.2).
 const PRIORITY: u32 = (100 << 24) | (65_535 << 8) | 255;
 
-/// The port of the host candidate that `description` lists for `address` over UDP.
-pub(crate) fn local_port(description: &str, address: Ipv4Addr) -> Option<(Ipv4Addr, NonZeroU16)> {
+/// Has the router forward ports to sockets of this machine.
+#[async_trait]
+pub trait PortOpener: std::fmt::Debug + Send + Sync {
+    /// Opens a port for that one of `sockets` that the router reaches; `None`: it opens none. What it
+    /// opens after this was cancelled is given back.
+    async fn open(&self, sockets: &[SocketAddrV4]) -> Option<Box<dyn OpenedPort>>;
+}
+
+/// A port that the router forwards; given back when it is dropped.
+#[async_trait]
+pub trait OpenedPort: Send + Sync {
+    /// Its address outside.
+    fn outside(&self) -> SocketAddr;
+    /// The socket that it leads to.
+    fn inside(&self) -> SocketAddrV4;
+    /// Gives it back, and waits for that within reason.
+    async fn close(self: Box<Self>);
+}
+
+/// What a connection's port is opened with.
+pub(super) struct Mapping {
+    pub(super) opener: Arc<dyn PortOpener>,
+    pub(super) candidates: mpsc::Sender<Value>,
+    /// Dropped when the port was given back, or none was opened.
+    pub(super) given_back: DropGuard,
+}
+
+impl Mapping {
+    /// Has a port opened for one of the sockets in `description`, tells it, and holds it until `gone`.
+    pub(super) async fn hold(self, description: String, gone: CancellationToken) {
+        let Self {
+            opener,
+            candidates,
+            given_back: _given_back,
+        } = self;
+        let sockets = sockets(&description);
+        let opened = tokio::select! {
+            opened = opener.open(&sockets) => opened,
+            () = gone.cancelled() => None,
+        };
+        let Some(port) = opened else {
+            return;
+        };
+        tracing::info!(outside = %port.outside(), "the router opened a port");
+        let candidate = candidate(port.outside(), port.inside());
+        tokio::select! {
+            // An error: nobody listens any more, the connection ends.
+            _ = candidates.send(candidate) => {}
+            () = gone.cancelled() => {}
+        }
+        drop(candidates);
+        gone.cancelled().await;
+        port.close().await;
+    }
+}
+
+/// The sockets that `description` lists for UDP over IPv4.
+fn sockets(description: &str) -> Vec<SocketAddrV4> {
     let candidates = description
         .lines()
         .filter_map(|line| line.trim_end().strip_prefix("a=candidate:"));
-    for candidate in candidates {
+    let of = |candidate: &str| {
         // foundation, component, transport, priority, address, port, "typ", type (RFC 8839, 5.1)
         let fields: Vec<&str> = candidate.split_ascii_whitespace().take(8).collect();
-        if let [_, _, transport, _, host, port, "typ", "host"] = fields[..]
-            && transport.eq_ignore_ascii_case("udp")
-            && host.parse() == Ok(address)
-            && let Ok(port) = port.parse()
-        {
-            return Some((address, port));
+        match fields[..] {
+            [_, _, transport, _, host, port, "typ", "host"]
+                if transport.eq_ignore_ascii_case("udp") =>
+            {
+                Some(SocketAddrV4::new(host.parse().ok()?, port.parse().ok()?))
+            }
+            _ => None,
         }
-    }
-    None
+    };
+    candidates.filter_map(of).collect()
 }
 
-/// What is told to the other side: `outside` leads to `local`.
-pub(crate) fn candidate(outside: SocketAddr, local: (Ipv4Addr, NonZeroU16)) -> Value {
+/// What is told to the other side: `outside` leads to `inside`.
+fn candidate(outside: SocketAddr, inside: SocketAddrV4) -> Value {
     let (ip, port) = (outside.ip(), outside.port());
-    let (local_ip, local_port) = local;
+    let (local_ip, local_port) = (inside.ip(), inside.port());
     json!({
         "candidate": format!(
             "candidate:mapped 1 udp {PRIORITY} {ip} {port} typ srflx raddr {local_ip} rport {local_port}"
@@ -47,36 +108,110 @@ pub(crate) fn candidate(outside: SocketAddr, local: (Ipv4Addr, NonZeroU16)) -> V
 
 #[cfg(test)]
 mod tests {
+    use std::time::Duration;
+
+    use parking_lot::Mutex;
+
+    use super::super::{Answerer, Offerer, PeerConfig};
     use super::*;
 
     #[test]
-    fn the_port_of_the_address_towards_the_router_is_taken() {
+    fn sockets_are_what_is_bound_for_udp() {
         let offer = "v=0\r\nm=application 9 UDP/DTLS/SCTP webrtc-datachannel\r\n\
                      a=candidate:1 1 udp 2130706431 127.0.0.1 4000 typ host\r\n\
                      a=candidate:2 1 tcp 2130706431 10.0.0.2 4001 typ host tcptype passive\r\n\
                      a=candidate:3 1 udp 1694498815 10.0.0.2 4002 typ srflx raddr 10.0.0.2 rport 1\r\n\
                      a=candidate:4 1 udp 2130706431 fd00::1 4003 typ host\r\n\
-                     a=candidate:5 1 UDP 2130706431 10.0.0.2 4004 typ host\r\n";
-        let address = Ipv4Addr::new(10, 0, 0, 2);
-        let found = local_port(offer, address).unwrap();
-        assert_eq!((found.0, found.1.get()), (address, 4004));
-        assert_eq!(local_port(offer, Ipv4Addr::new(10, 0, 0, 3)), None);
-        assert_eq!(local_port("a=candidate:", address), None);
+                     a=candidate:5 1 UDP 2130706431 10.0.0.2 4004 typ host\r\n\
+                     a=candidate:6 1 UDP 2130706431 10.0.0.2 70000 typ host\r\n\
+                     a=candidate:\r\n";
+        let expected: [SocketAddrV4; 2] =
+            ["127.0.0.1:4000", "10.0.0.2:4004"].map(|text| text.parse().unwrap());
+        assert_eq!(sockets(offer), expected);
+    }
+
+    /// A router that opens one port, `OUTSIDE`, and tells what became of it.
+    #[derive(Debug, Default)]
+    struct Router {
+        asked: Mutex<Vec<SocketAddrV4>>,
+        held: Arc<Mutex<bool>>,
+    }
+
+    const OUTSIDE: &str = "198.51.100.7:40000";
+
+    struct Port(SocketAddrV4, Arc<Mutex<bool>>);
+
+    #[async_trait]
+    impl PortOpener for Router {
+        async fn open(&self, sockets: &[SocketAddrV4]) -> Option<Box<dyn OpenedPort>> {
+            self.asked.lock().extend(sockets);
+            *self.held.lock() = true;
+            Some(Box::new(Port(*sockets.first()?, self.held.clone())))
+        }
+    }
+
+    #[async_trait]
+    impl OpenedPort for Port {
+        fn outside(&self) -> SocketAddr {
+            OUTSIDE.parse().unwrap()
+        }
+
+        fn inside(&self) -> SocketAddrV4 {
+            self.0
+        }
+
+        async fn close(self: Box<Self>) {
+            tokio::task::yield_now().await;
+            *self.1.lock() = false;
+        }
     }
 
     #[tokio::test]
-    async fn the_other_side_takes_it() {
-        let outside = "198.51.100.7:40000".parse().unwrap();
-        let port = NonZeroU16::new(4004).unwrap();
-        let candidate = candidate(outside, (Ipv4Addr::new(10, 0, 0, 2), port));
-        let config = warp_link::peer::PeerConfig {
+    async fn both_sides_tell_their_routers_port_and_give_it_back() {
+        let sides = [Arc::new(Router::default()), Arc::new(Router::default())];
+        let config = |router: &Arc<Router>| PeerConfig {
             include_loopback: true,
+            ports: Some(router.clone()),
             ..Default::default()
         };
-        let (offerer, _candidates) = warp_link::peer::Offerer::new(config).await.unwrap();
-        offerer.create_offer().await.unwrap();
-        // Kept until the answer, but read at once.
-        offerer.add_remote_candidate(&candidate).await.unwrap();
+        let (offerer, mut offered) = Offerer::new(config(&sides[0])).await.unwrap();
+        let offer = offerer.create_offer().await.unwrap();
+        let (answerer, answer, mut answered) =
+            Answerer::accept(config(&sides[1]), &offer).await.unwrap();
+        offerer.accept_answer(&answer).await.unwrap();
+        for (candidates, description, other) in [
+            (&mut offered, &offer, &*answerer),
+            (&mut answered, &answer, &*offerer),
+        ] {
+            let mapped = loop {
+                let candidate = candidates.next().await.expect("the router's port is told");
+                if candidate["candidate"].to_string().contains("mapped") {
+                    break candidate;
+                }
+            };
+            let text = mapped["candidate"].as_str().unwrap();
+            assert!(
+                text.contains("198.51.100.7 40000 typ srflx raddr"),
+                "{text}"
+            );
+            let known = sockets(description);
+            let [.., inside_ip, _, inside_port] = text.split(' ').collect::<Vec<_>>()[..] else {
+                panic!("{text}");
+            };
+            let inside = format!("{inside_ip}:{inside_port}").parse().unwrap();
+            assert!(known.contains(&inside), "{inside} of {known:?}");
+            // The other side reads it.
+            other.add_remote_candidate(&mapped).await.unwrap();
+        }
+        assert!(sides.iter().all(|side| *side.held.lock()));
         offerer.close().await;
+        assert!(
+            !*sides[0].held.lock(),
+            "closing waits until it is given back"
+        );
+        answerer.close().await;
+        assert!(!*sides[1].held.lock());
+        let none_left = tokio::time::timeout(Duration::from_secs(10), offered.next()).await;
+        assert!(none_left.expect("the candidates end").is_none());
     }
 }

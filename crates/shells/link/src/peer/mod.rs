@@ -35,6 +35,7 @@ mod again;
 mod channels;
 mod config;
 mod error;
+mod mapped;
 mod plain;
 mod pump;
 mod runtime;
@@ -60,12 +61,14 @@ pub use channels::{
 };
 pub use config::{PeerConfig, SCTP_MTU};
 pub use error::PeerError;
+pub use mapped::{OpenedPort, PortOpener};
 pub use pump::SILENT_AFTER;
 pub use signaling::MAX_REMOTE_CANDIDATES;
 pub use stats::{CandidateInfo, PeerState, SelectedPair};
 
 use crate::carrier::{Carrier, CloseReason, Core};
 use channels::Traffic;
+use mapped::Mapping;
 use pump::{Handler, Pump};
 use runtime::CarrierRuntime;
 use signaling::Kind;
@@ -216,6 +219,10 @@ pub struct Peer {
     open: CancellationToken,
     /// Cancelled when everything is freed.
     gone: CancellationToken,
+    /// What the router is asked with, once there is a description.
+    mapping: Mutex<Option<Mapping>>,
+    /// Cancelled when the router's port is given back.
+    given_back: CancellationToken,
     connect_timeout: Duration,
 }
 
@@ -245,6 +252,15 @@ impl Peer {
         let (state, state_rx) = watch::channel(PeerState::New);
         let (found, found_rx) = watch::channel(0);
         let own_addresses = addresses.len();
+        let given_back = CancellationToken::new();
+        let mapping = config.ports.clone().map(|opener| Mapping {
+            opener,
+            candidates: candidates.clone(),
+            given_back: given_back.clone().drop_guard(),
+        });
+        if mapping.is_none() {
+            given_back.cancel();
+        }
         let handler = Arc::new(Handler {
             candidates: Mutex::new(Some(candidates)),
             found,
@@ -318,6 +334,8 @@ impl Peer {
             own_addresses,
             open,
             gone,
+            mapping: Mutex::new(mapping),
+            given_back,
             connect_timeout: config.connect_timeout,
         };
         Ok((peer, LocalCandidates { rx }))
@@ -405,11 +423,15 @@ impl Peer {
         }
     }
 
-    /// Closes the connection and waits until its tasks and sockets are gone. The carrier ends with
-    /// [`CloseReason::Local`] if it had not ended before. Closing again does nothing.
+    /// Closes the connection and waits until its tasks and sockets are gone, and its port given back.
+    /// The carrier ends with [`CloseReason::Local`] if it had not ended before. Closing again does
+    /// nothing.
     pub async fn close(&self) {
         self.core.stop.cancel();
+        // There may have been no description to ask the router for.
+        self.mapping.lock().take();
         self.gone.cancelled().await;
+        self.given_back.cancelled().await;
     }
 
     /// The state, and a notice of each change.
@@ -422,16 +444,21 @@ impl Peer {
         stats::selected_pair(&*self.pc).await
     }
 
-    /// Our description with this machine's own addresses in it, or `bare` should there be none.
+    /// Our description with this machine's own addresses in it, or `bare` should there be none. With
+    /// the first one the router is asked for a port, where it may be.
     async fn description_with_addresses(&self, bare: String) -> String {
         let mut found = self.found.clone();
         let all = found.wait_for(|found| *found >= self.own_addresses);
         // Late addresses trickle like all others.
         let _ = tokio::time::timeout(OWN_ADDRESSES, all).await;
-        match self.pc.local_description().await {
+        let text = match self.pc.local_description().await {
             Some(description) => description.sdp,
             None => bare,
+        };
+        if let Some(mapping) = self.mapping.lock().take() {
+            tokio::spawn(mapping.hold(text.clone(), self.gone.clone()));
         }
+        text
     }
 
     async fn accept_remote(&self, kind: Kind, sdp: &str) -> Result<(), PeerError> {
