@@ -275,6 +275,29 @@ fn packets_that_overtake_each_other_are_late_and_not_lost() {
         assert!(direction.late_percent.unwrap() > 5.0, "{path:?}");
         assert!(direction.loss_percent.unwrap() < 1.0, "{path:?}");
     }
+    // Nor does the path cost as if they were: 80 ms and what the jitter adds, to QUIC's own measure of
+    // the round trip too.
+    let cost = path.cost_ms.unwrap();
+    assert!((80.0..160.0).contains(&cost), "{cost} ms: {path:?}");
+}
+
+/// As a host could that wants to be used: the labels' numbers tell of no loss, packet numbers do.
+#[test]
+fn a_carrier_that_hides_its_losses_costs_what_it_loses() {
+    let lossy = line(15, 0, 10.0);
+    let (mut world, id) = world(12, Redundancy::Off, lossy, line(15, 0, 0.0));
+    world.hides_losses = Some(Direct);
+    play(
+        &mut world,
+        id,
+        Duration::from_secs(20),
+        Duration::from_millis(20),
+    );
+    let path = direct(&mut world);
+    assert_eq!(path.loss_percent, Some(0.0), "as its labels say: {path:?}");
+    // 30 ms of round trip, and ten for each percent of about ten.
+    let cost = path.cost_ms.unwrap();
+    assert!((100.0..180.0).contains(&cost), "{cost} ms: {path:?}");
 }
 
 #[test]

@@ -13,7 +13,7 @@ use rand::{Rng, SeedableRng};
 use warp_link_core::{
     CloseReason, Identity, Link, LinkConfig, LinkEvent, ReadOutcome, State, StreamId, WriteOutcome,
 };
-use warp_protocol::carrier::PathKind;
+use warp_protocol::carrier::{Label, PathKind};
 
 /// Which end.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -120,6 +120,9 @@ pub struct World {
     pub tap: Option<Vec<(Side, PathKind, Bytes)>>,
     /// Datagrams that a side sent over an open carrier, and those of them that vanished by chance.
     pub fates: BTreeMap<(PathKind, Side), (u64, u64)>,
+    /// This carrier hides what it loses: it numbers the labels of what it carries anew.
+    pub hides_losses: Option<PathKind>,
+    renumbered: BTreeMap<Side, u16>,
     lines: BTreeMap<PathKind, Line>,
     last_ordered: BTreeMap<(PathKind, Side), Instant>,
     flights: BinaryHeap<Flight>,
@@ -163,6 +166,8 @@ impl World {
             largest_gap: Duration::ZERO,
             tap: None,
             fates: BTreeMap::new(),
+            hides_losses: None,
+            renumbered: BTreeMap::new(),
             lines: BTreeMap::new(),
             last_ordered: BTreeMap::new(),
             flights: BinaryHeap::new(),
@@ -408,6 +413,15 @@ impl World {
             *vanished += 1;
             return;
         }
+        let datagram = if self.hides_losses == Some(carrier) {
+            let number = self.renumbered.entry(from).or_default();
+            *number = number.wrapping_add(1);
+            let (mut label, packet) = Label::split(&datagram).expect("a label");
+            label.stamp.number = *number;
+            [&label.to_bytes()[..], packet].concat().into()
+        } else {
+            datagram
+        };
         let jitter = weather.jitter.mul_f64(self.rng.random::<f64>());
         let mut at = self.now + weather.delay + jitter;
         if weather.ordered {

@@ -6,6 +6,8 @@ use std::time::{Duration, Instant};
 use noq_proto::{FrameStats, PathId};
 use warp_protocol::carrier::PathLabel;
 
+use crate::flow::share;
+
 /// Length of the loss window.
 const LOSS_WINDOW: Duration = Duration::from_secs(10);
 /// Time between two samples of the loss window; bounds it to eleven entries.
@@ -57,8 +59,8 @@ impl RoundTrips {
     }
 }
 
-/// Packets that QUIC sent and found lost over the last ten seconds. While copies are sent it shows
-/// little of what the carrier loses; how good a carrier is comes from [`crate::flow`].
+/// Packets that were sent and lost over the last ten seconds. While copies are sent it shows little of
+/// what the carrier loses; how good a carrier is comes from [`crate::flow`].
 #[derive(Debug, Default)]
 pub(crate) struct LossWindow {
     samples: VecDeque<(Instant, u64, u64)>,
@@ -171,9 +173,14 @@ pub(crate) struct Book {
     /// It waits to be closed.
     pub(crate) leaving: Option<Leaving>,
     pub(crate) trips: RoundTrips,
+    /// Found lost by QUIC, what was merely overtaken and acknowledged late among it.
     pub(crate) loss: LossWindow,
-    /// Packets that QUIC found lost lately; while copies are sent it shows little of what the carrier
-    /// loses.
+    /// Lost as the other side tells.
+    told: LossWindow,
+    /// Packets that it told of last.
+    told_sent: u64,
+    /// Our packets that did not come lately, over whichever carrier; while copies are sent it shows little
+    /// of what the carrier loses.
     pub(crate) lost_percent: Option<f64>,
     /// Its datagrams take unlike times.
     pub(crate) uneven: bool,
@@ -205,6 +212,8 @@ impl Book {
             leaving: None,
             trips: RoundTrips::default(),
             loss: LossWindow::default(),
+            told: LossWindow::default(),
+            told_sent: 0,
             lost_percent: None,
             uneven: false,
             redundant_until: None,
@@ -220,6 +229,19 @@ impl Book {
         if self.steady_since.is_none() {
             self.steady_since = Some(now);
         }
+    }
+
+    /// The other side tells that of `sent` packets of ours so many came.
+    pub(crate) fn on_told(&mut self, sent: u64, arrived: u64, now: Instant) {
+        // They may come out of order.
+        if sent < self.told_sent {
+            return;
+        }
+        self.told_sent = sent;
+        let lost = sent.saturating_sub(arrived);
+        let (recent, lost_of_them) = self.told.since_start(sent, lost);
+        self.lost_percent = share(lost_of_them.min(recent), recent);
+        self.told.sample(now, sent, lost);
     }
 
     /// Whether more frames that want an answer were sent since the last look; `asked`: so far.

@@ -11,9 +11,9 @@
 //! win.
 //!
 //! Figures of a carrier are those of its own datagrams (`flow`), which a host that forwards them can
-//! falsify. So those of the path in use are never better than what QUIC itself saw of the game on it,
-//! which nobody on the way can falsify: a host that lies is chosen once, found out in use, left, and
-//! not tried again for a while that doubles each time.
+//! falsify. So those of the path in use are never better than the round trip that QUIC saw and the share
+//! of its packets that came (`packets`), which nobody on the way can falsify: a host that lies is chosen
+//! once, found out in use, left, and not tried again for a while that doubles each time.
 //!
 //! # Choice
 //! The path in use stays until another costs less by a margin (`margin_ms`) in each of

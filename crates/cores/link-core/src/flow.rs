@@ -328,7 +328,7 @@ impl Flow {
         self.told = Some((now, heard));
     }
 
-    /// What came in, for the other side. `None` before anything did.
+    /// What came in by the labels, for the other side. `None` before anything did.
     pub(crate) fn heard(&self, now: Instant) -> Option<Heard> {
         self.numbers.as_ref()?;
         let recent = self.heard.recent(now);
@@ -340,6 +340,7 @@ impl Flow {
             jitter_us: jitter_us(self.transits.within(now, WINDOW)),
             total: self.heard.totals.datagrams,
             total_lost: self.heard.totals.lost,
+            ..Heard::default()
         })
     }
 

@@ -45,6 +45,7 @@ use noq_proto::{ConnectError, ConnectionId, Side, TransportError};
 
 use crate::acks::Acks;
 use crate::link::Link;
+use crate::packets::Packets;
 
 /// Time from the first acknowledged packet under the present keys to the next update: more than three
 /// probe timeouts (RFC 9002 6.2.1) of a path with a round trip of 1 s that varies by an eighth.
@@ -72,6 +73,7 @@ impl PairsMade {
 pub(crate) struct KeyPolicy {
     made: PairsMade,
     told: Acks,
+    packets: Packets,
     updates: u64,
     /// When the present keys came into use; `None` until the link is connected.
     since: Option<Instant>,
@@ -88,12 +90,13 @@ pub(crate) struct KeyPolicy {
 }
 
 impl KeyPolicy {
-    pub(crate) fn made(&self) -> PairsMade {
-        self.made.clone()
-    }
-
     pub(crate) fn told(&self) -> Acks {
         self.told.clone()
+    }
+
+    /// What is counted by packet numbers.
+    pub(crate) fn packets(&self) -> &Packets {
+        &self.packets
     }
 
     /// Packets that QUIC found lost.
@@ -185,21 +188,28 @@ impl Link {
     }
 }
 
-/// A TLS configuration whose sessions count their keys.
+/// A TLS configuration whose sessions count their keys and their packets.
 pub(crate) struct Counting<C> {
     inner: C,
     made: PairsMade,
+    packets: Packets,
 }
 
 impl<C> Counting<C> {
-    pub(crate) fn new(inner: C, made: PairsMade) -> Arc<Self> {
-        Arc::new(Self { inner, made })
+    pub(crate) fn new(inner: C, keys: &KeyPolicy) -> Arc<Self> {
+        Arc::new(Self {
+            inner,
+            made: keys.made.clone(),
+            packets: keys.packets.clone(),
+        })
     }
 
     fn count(&self, session: Box<dyn Session>) -> Box<dyn Session> {
         Box::new(CountingSession {
             inner: session,
             made: self.made.clone(),
+            packets: self.packets.clone(),
+            handshaken: false,
         })
     }
 }
@@ -238,15 +248,16 @@ impl<C: ServerConfig> ServerConfig for Counting<C> {
 struct CountingSession {
     inner: Box<dyn Session>,
     made: PairsMade,
+    packets: Packets,
+    /// The keys of the handshake's packets, which have numbers of their own, are made.
+    handshaken: bool,
 }
 
 impl Session for CountingSession {
     fn next_1rtt_keys(&mut self) -> Option<KeyPair<Box<dyn PacketKey>>> {
-        let pair = self.inner.next_1rtt_keys();
-        if pair.is_some() {
-            self.made.add_one();
-        }
-        pair
+        let pair = self.inner.next_1rtt_keys()?;
+        self.made.add_one();
+        Some(self.packets.count(pair))
     }
 
     fn initial_keys(&self, dst_cid: ConnectionId, side: Side) -> Keys {
@@ -282,7 +293,11 @@ impl Session for CountingSession {
     }
 
     fn write_handshake(&mut self, buf: &mut Vec<u8>) -> Option<Keys> {
-        self.inner.write_handshake(buf)
+        let mut keys = self.inner.write_handshake(buf)?;
+        if std::mem::replace(&mut self.handshaken, true) {
+            keys.packet = self.packets.count(keys.packet);
+        }
+        Some(keys)
     }
 
     fn is_valid_retry(&self, orig_dst_cid: ConnectionId, header: &[u8], payload: &[u8]) -> bool {

@@ -43,6 +43,7 @@ mod keys;
 mod kinds;
 mod link;
 mod measure;
+mod packets;
 mod paths;
 mod policy;
 pub mod quality;

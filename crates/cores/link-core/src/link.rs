@@ -181,7 +181,7 @@ impl Link {
         seed: [u8; 32],
     ) -> Result<Self, LinkError> {
         let keys = KeyPolicy::default();
-        let tls = Counting::new(tls, keys.made());
+        let tls = Counting::new(tls, &keys);
         let mut client = ClientConfig::new(tls);
         client.transport_config(Arc::new(transport(&config, false, keys.told())?));
         let endpoint = Endpoint::new(Arc::new(endpoint_config(seed)?), None, false);
@@ -196,7 +196,7 @@ impl Link {
         seed: [u8; 32],
     ) -> Result<Self, LinkError> {
         let keys = KeyPolicy::default();
-        let tls = Counting::new(tls::server(identity, peer)?, keys.made());
+        let tls = Counting::new(tls::server(identity, peer)?, &keys);
         let mut server = ServerConfig::with_crypto(tls);
         server.transport_config(Arc::new(transport(&config, true, keys.told())?));
         server.max_incoming(1);

@@ -11,6 +11,7 @@ use crate::books::Book;
 use crate::config::Redundancy;
 use crate::flow::{Flow, share};
 use crate::link::Link;
+use crate::packets::Numbers;
 use crate::quality::{Figures, Quality};
 use crate::view::{DirectionView, PathView};
 
@@ -84,6 +85,14 @@ impl Link {
                     kind,
                     generation: carrier.generation,
                 };
+                let path = self.books.values().find(|book| book.label == carrier);
+                let came = path.and_then(|book| self.keys.packets().heard(book.id));
+                let Numbers { numbers, arrived } = came.unwrap_or_default();
+                let heard = Heard {
+                    packet_numbers: numbers,
+                    packets: arrived,
+                    ..heard
+                };
                 Some(Entry { carrier, heard })
             })
             .collect();
@@ -118,6 +127,14 @@ impl Link {
                 let open = self.carriers.get(carrier.kind);
                 if open.is_some_and(|open| open.generation == carrier.generation) {
                     self.flow(carrier.kind).on_told(now, heard);
+                }
+                let mut paths = self.books.values_mut();
+                if let Some(book) = paths.find(|book| book.label == carrier) {
+                    let sent = self
+                        .keys
+                        .packets()
+                        .sent_below(book.id, heard.packet_numbers);
+                    book.on_told(sent, heard.packets, now);
                 }
             }
         }

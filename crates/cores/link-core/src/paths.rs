@@ -8,7 +8,6 @@ use warp_protocol::carrier::{PathKind, PathLabel};
 use crate::Redundancy;
 use crate::books::Book;
 use crate::copies::{COPY_HOLD, COPY_JITTER};
-use crate::flow::share;
 use crate::link::{CloseReason, Link};
 use crate::setup::label_address;
 
@@ -133,10 +132,9 @@ impl Link {
             let Some(stats) = connection.path_stats(book.id) else {
                 continue;
             };
-            let (sent, lost) = book
+            let (_, lost) = book
                 .loss
                 .since_start(stats.sent_packets, stats.lost_packets);
-            book.lost_percent = share(lost.min(sent), sent);
             let sampled = book
                 .loss
                 .sample(now, stats.sent_packets, stats.lost_packets);

@@ -405,7 +405,7 @@ impl Link {
             mut loss_percent,
         } = self.figures_of(book, now)?;
         if self.policy.in_use == Some(book.id) {
-            // What QUIC saw of the game itself cannot be falsified on the way.
+            // What is known of QUIC's own packets cannot be falsified on the way.
             if let Some(seen) = book.trips.smoothed() {
                 rtt_ms = rtt_ms.max(seen.as_secs_f64() * 1000.0);
             }

@@ -94,6 +94,7 @@ impl Link {
             }
             PathEvent::Abandoned { id, .. } | PathEvent::Discarded { id, .. } => {
                 self.books.remove(&id);
+                self.keys.packets().forget(id);
                 self.policy.forget(id);
             }
             PathEvent::RemoteStatus { id, .. } => {

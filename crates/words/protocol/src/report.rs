@@ -6,10 +6,10 @@
 //! engine wishes small packets to be sent twice, which the endpoint follows.
 //!
 //! ```text
-//! byte 0    version, 2
+//! byte 0    version, 3
 //! byte 1    copies: 0 by what is measured, 1 never, 2 always; of the endpoint without meaning
 //! 2..10     packets that this side sent a second time so far
-//! then for each carrier, at most 5, 34 bytes, integers big-endian:
+//! then for each carrier, at most 5, 50 bytes, integers big-endian:
 //!   0       path kind (PathKind as u8)
 //!   1       generation
 //!   2..6    datagrams that were sent to it in the last 10 s, as far as their numbers tell
@@ -18,6 +18,8 @@
 //!   14..18  jitter, microseconds; 0xffffffff: not known
 //!   18..26  datagrams that were sent to it since the carrier was opened
 //!   26..34  of those, lost
+//!   34..42  packet numbers of its QUIC path, up to the highest one that came
+//!   42..50  of those, the ones that came, over whichever carrier
 //! ```
 //!
 //! A report of another version is ignored: what it would tell is unknown then, and shown as such.
@@ -25,11 +27,11 @@
 use crate::carrier::{PathKind, PathLabel};
 
 /// First byte of a report.
-const VERSION: u8 = 2;
+const VERSION: u8 = 3;
 /// Bytes before the first carrier.
 const HEADER: usize = 10;
 /// Bytes of one carrier.
-const ENTRY: usize = 34;
+const ENTRY: usize = 50;
 /// Longest report, bytes.
 pub const MAX_REPORT: usize = HEADER + ENTRY * PathKind::ALL.len();
 
@@ -72,6 +74,11 @@ pub struct Heard {
     pub total: u64,
     /// Of those, lost.
     pub total_lost: u64,
+    /// Packet numbers of its QUIC path, up to the highest one that came. No carrier can alter them, as
+    /// it can the numbers that the counts above are made of. Some of them may never have been used.
+    pub packet_numbers: u64,
+    /// Of those, the ones that came, over whichever carrier.
+    pub packets: u64,
 }
 
 /// One carrier of a report.
@@ -94,7 +101,13 @@ pub fn encode(report: &Report) -> Vec<u8> {
         for number in [heard.recent, heard.recent_lost, heard.recent_late, jitter] {
             out.extend(number.to_be_bytes());
         }
-        for number in [heard.total, heard.total_lost] {
+        let large = [
+            heard.total,
+            heard.total_lost,
+            heard.packet_numbers,
+            heard.packets,
+        ];
+        for number in large {
             out.extend(number.to_be_bytes());
         }
     }
@@ -102,7 +115,7 @@ pub fn encode(report: &Report) -> Vec<u8> {
 }
 
 /// Reads a report. `None`: another version, a wrong length, an unknown wish, an unknown or repeated kind,
-/// or more lost than sent.
+/// or more lost or arrived than sent.
 pub fn decode(bytes: &[u8]) -> Option<Report> {
     let ([version, copies], rest) = bytes.split_first_chunk::<2>()?;
     let (sent_twice, rest) = rest.split_first_chunk::<8>()?;
@@ -140,19 +153,28 @@ fn decode_entry(bytes: &[u8]) -> Option<Entry> {
         *number = u32::from_be_bytes(*head);
         rest = tail;
     }
-    let (total, rest) = rest.split_first_chunk::<8>()?;
-    let (total_lost, _) = rest.split_first_chunk::<8>()?;
+    let mut large = [0u64; 4];
+    for number in &mut large {
+        let (head, tail) = rest.split_first_chunk::<8>()?;
+        *number = u64::from_be_bytes(*head);
+        rest = tail;
+    }
     let [recent, recent_lost, recent_late, jitter] = small;
+    let [total, total_lost, packet_numbers, packets] = large;
     let heard = Heard {
         recent,
         recent_lost,
         recent_late,
         jitter_us: (jitter != u32::MAX).then_some(jitter),
-        total: u64::from_be_bytes(*total),
-        total_lost: u64::from_be_bytes(*total_lost),
+        total,
+        total_lost,
+        packet_numbers,
+        packets,
     };
-    let possible =
-        recent_lost <= recent && recent_late <= recent && heard.total_lost <= heard.total;
+    let possible = recent_lost <= recent
+        && recent_late <= recent
+        && total_lost <= total
+        && packets <= packet_numbers;
     let carrier = PathLabel {
         kind: PathKind::from_byte(*kind)?,
         generation: *generation,
@@ -172,6 +194,8 @@ mod tests {
             jitter_us: Some(4_700),
             total: 90_000,
             total_lost: 1_800,
+            packet_numbers: 70_000,
+            packets: 69_999,
         };
         let entry = |kind| Entry {
             carrier: PathLabel {
@@ -224,5 +248,8 @@ mod tests {
         let mut more = report();
         more.entries[1].heard.recent_lost = 501;
         assert_eq!(decode(&encode(&more)), None, "more lost than sent");
+        let mut more = report();
+        more.entries[1].heard.packets = 70_001;
+        assert_eq!(decode(&encode(&more)), None, "more came than sent");
     }
 }

@@ -46,6 +46,7 @@ pub(super) struct Mapping {
 
 impl Mapping {
     /// Has a port opened for one of the sockets in `description`, tells it, and holds it until `gone`.
+    /// Where nobody listens for candidates any more, the connection has come about without.
     pub(super) async fn hold(self, description: String, gone: CancellationToken) {
         let Self {
             opener,
@@ -55,6 +56,7 @@ impl Mapping {
         let sockets = sockets(&description);
         let opened = tokio::select! {
             opened = opener.open(&sockets) => opened,
+            () = candidates.closed() => None,
             () = gone.cancelled() => None,
         };
         let Some(port) = opened else {
@@ -62,13 +64,14 @@ impl Mapping {
         };
         tracing::info!(outside = %port.outside(), "the router opened a port");
         let candidate = candidate(port.outside(), port.inside());
-        tokio::select! {
-            // An error: nobody listens any more, the connection ends.
-            _ = candidates.send(candidate) => {}
-            () = gone.cancelled() => {}
-        }
+        let told = tokio::select! {
+            told = candidates.send(candidate) => told.is_ok(),
+            () = gone.cancelled() => false,
+        };
         drop(candidates);
-        gone.cancelled().await;
+        if told {
+            gone.cancelled().await;
+        }
         port.close().await;
     }
 }
@@ -213,5 +216,25 @@ mod tests {
         assert!(!*sides[1].held.lock());
         let none_left = tokio::time::timeout(Duration::from_secs(10), offered.next()).await;
         assert!(none_left.expect("the candidates end").is_none());
+    }
+
+    #[tokio::test]
+    async fn a_port_that_nobody_is_told_of_is_given_back_at_once() {
+        let router = Arc::new(Router::default());
+        let (candidates, listener) = mpsc::channel(1);
+        drop(listener);
+        let given_back = CancellationToken::new();
+        let mapping = Mapping {
+            opener: router.clone(),
+            candidates,
+            given_back: given_back.clone().drop_guard(),
+        };
+        let description = "a=candidate:1 1 udp 2130706431 127.0.0.1 4000 typ host\r\n";
+        let gone = CancellationToken::new();
+        let held = mapping.hold(description.to_owned(), gone);
+        let ended = tokio::time::timeout(Duration::from_secs(10), held).await;
+        ended.expect("it waits for no end of the connection");
+        assert!(given_back.is_cancelled());
+        assert!(!*router.held.lock());
     }
 }
