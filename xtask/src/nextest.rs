@@ -212,7 +212,7 @@ fn read_junit(text: &str) -> Report {
             let class = value("classname").unwrap_or_default();
             name = unescape(&format!("{class} {}", value("name").unwrap_or_default()));
         }
-        if line.starts_with("<failure ") {
+        if line.starts_with("<failure ") || line.starts_with("<error ") {
             let (head, rest) = line.split_once('>').unwrap_or((line, ""));
             let kind = head
                 .split_once("type=\"")
@@ -226,7 +226,8 @@ fn read_junit(text: &str) -> Report {
             line = rest;
         }
         if failing {
-            let last = line.strip_suffix("</failure>");
+            let mut ends = ["</failure>", "</error>"].into_iter();
+            let last = ends.find_map(|end| line.strip_suffix(end));
             failing = last.is_none();
             let said = last.unwrap_or(line);
             told &= said != "stack backtrace:";

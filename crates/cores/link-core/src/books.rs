@@ -96,6 +96,40 @@ impl LossWindow {
     }
 }
 
+/// The packets of one direction of a path, by their numbers, as of the last report.
+#[derive(Debug, Default)]
+pub(crate) struct Arrivals {
+    window: LossWindow,
+    sent: u64,
+    /// Of the last ten seconds; `None` of too few.
+    pub(crate) lost_percent: Option<f64>,
+}
+
+impl Arrivals {
+    /// `arrived` of `sent` packets have come so far.
+    pub(crate) fn on_told(&mut self, sent: u64, arrived: u64, now: Instant) {
+        // Reports may come out of order.
+        if sent < self.sent {
+            return;
+        }
+        self.sent = sent;
+        let lost = sent.saturating_sub(arrived);
+        // First, so that nothing is left of what was before an outage.
+        self.window.sample(now, sent, lost);
+        let (recent, lost_of_them) = self.window.since_start(sent, lost);
+        self.lost_percent = share(lost_of_them.min(recent), recent);
+    }
+}
+
+/// Both directions of a path.
+#[derive(Debug, Default)]
+pub(crate) struct Lost {
+    /// Of ours.
+    pub(crate) out: Arrivals,
+    /// Of the other side's.
+    pub(crate) back: Arrivals,
+}
+
 /// What passed on a lost path, over other carriers, since it waits to be closed.
 ///
 /// QUIC declares what is in flight on a closed path lost only after the other side's consent and
@@ -175,13 +209,9 @@ pub(crate) struct Book {
     pub(crate) trips: RoundTrips,
     /// Found lost by QUIC, what was merely overtaken and acknowledged late among it.
     pub(crate) loss: LossWindow,
-    /// Lost as the other side tells.
-    told: LossWindow,
-    /// Packets that it told of last.
-    told_sent: u64,
-    /// Our packets that did not come lately, over whichever carrier; while copies are sent it shows little
-    /// of what the carrier loses.
-    pub(crate) lost_percent: Option<f64>,
+    /// What did not come over whichever carrier; while copies are sent it shows little of what its own
+    /// carrier loses.
+    pub(crate) lost: Lost,
     /// Its datagrams take unlike times.
     pub(crate) uneven: bool,
     /// Small packets are sent twice until then.
@@ -212,9 +242,7 @@ impl Book {
             leaving: None,
             trips: RoundTrips::default(),
             loss: LossWindow::default(),
-            told: LossWindow::default(),
-            told_sent: 0,
-            lost_percent: None,
+            lost: Lost::default(),
             uneven: false,
             redundant_until: None,
             frames: None,
@@ -229,19 +257,6 @@ impl Book {
         if self.steady_since.is_none() {
             self.steady_since = Some(now);
         }
-    }
-
-    /// The other side tells that of `sent` packets of ours so many came.
-    pub(crate) fn on_told(&mut self, sent: u64, arrived: u64, now: Instant) {
-        // They may come out of order.
-        if sent < self.told_sent {
-            return;
-        }
-        self.told_sent = sent;
-        let lost = sent.saturating_sub(arrived);
-        let (recent, lost_of_them) = self.told.since_start(sent, lost);
-        self.lost_percent = share(lost_of_them.min(recent), recent);
-        self.told.sample(now, sent, lost);
     }
 
     /// Whether more frames that want an answer were sent since the last look; `asked`: so far.

@@ -86,11 +86,13 @@ impl Link {
                     generation: carrier.generation,
                 };
                 let path = self.books.values().find(|book| book.label == carrier);
-                let came = path.and_then(|book| self.keys.packets().heard(book.id));
+                let packets = self.keys.packets();
+                let came = path.and_then(|book| packets.heard(book.id));
                 let Numbers { numbers, arrived } = came.unwrap_or_default();
                 let heard = Heard {
                     packet_numbers: numbers,
                     packets: arrived,
+                    skipped: path.map_or(0, |book| packets.skipped(book.id)),
                     ..heard
                 };
                 Some(Entry { carrier, heard })
@@ -130,11 +132,12 @@ impl Link {
                 }
                 let mut paths = self.books.values_mut();
                 if let Some(book) = paths.find(|book| book.label == carrier) {
-                    let sent = self
-                        .keys
-                        .packets()
-                        .sent_below(book.id, heard.packet_numbers);
-                    book.on_told(sent, heard.packets, now);
+                    let packets = self.keys.packets();
+                    let sent = packets.sent_below(book.id, heard.packet_numbers);
+                    let came = packets.heard(book.id).unwrap_or_default();
+                    let sent_there = came.numbers.saturating_sub(heard.skipped.into());
+                    book.lost.out.on_told(sent, heard.packets, now);
+                    book.lost.back.on_told(sent_there, came.arrived, now);
                 }
             }
         }

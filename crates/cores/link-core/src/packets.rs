@@ -5,7 +5,7 @@
 //! contains what was merely overtaken, and acknowledgements that came all the same. Packet numbers
 //! cannot be forged, and a late packet is counted when it comes, as RFC 3550, A.3, counts its sequence
 //! numbers. QUIC skips a number now and then (RFC 9000, 21.4), which only its sender knows; so each side
-//! tells what came, and the other one works out what was lost.
+//! tells what came and how many it skipped, and both work out what was lost.
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -16,8 +16,8 @@ use noq_proto::crypto::{CryptoError, KeyPair, PacketKey};
 
 /// Numbers below the highest one that are told apart. What comes later counts as lost.
 const WINDOW: u64 = 128;
-/// Skipped numbers that are remembered. The library skips one in the next 64 packets, then one in the next
-/// 128, and so on: there are never more.
+/// Skipped numbers that are remembered. The library skips one of the first 64, one of the next 64, one of
+/// the next 128, and so on: there are never more.
 const SKIPPED: usize = 64;
 
 /// Counts of the other side's packets on one path.
@@ -97,6 +97,13 @@ impl Packets {
         let number = number.min(path.next);
         let skipped = path.skipped.iter().filter(|skipped| **skipped < number);
         number - skipped.count() as u64
+    }
+
+    /// How many numbers below the next one were not used on a path.
+    pub(crate) fn skipped(&self, path: PathId) -> u32 {
+        let paths = self.paths();
+        // At most SKIPPED of them.
+        (paths.get(&path)).map_or(0, |path| path.skipped.len() as u32)
     }
 
     /// The path is gone.
@@ -202,6 +209,8 @@ mod tests {
         );
         assert_eq!(below(u64::MAX), 5, "what a wrong report says");
         assert_eq!(packets.sent_below(PathId::MAX, 9), 0, "no such path");
+        assert_eq!(packets.skipped(PathId::ZERO), 3);
+        assert_eq!(packets.skipped(PathId::MAX), 0);
         packets.send(PathId::ZERO, u64::MAX >> 2);
         assert!(below(u64::MAX >> 2) > 8, "no more are remembered");
     }

@@ -409,8 +409,12 @@ impl Link {
             if let Some(seen) = book.trips.smoothed() {
                 rtt_ms = rtt_ms.max(seen.as_secs_f64() * 1000.0);
             }
-            if let Some(lost) = book.lost_percent {
-                loss_percent[0] = loss_percent[0].max(lost);
+            let mut lost = [&book.lost.out, &book.lost.back];
+            if !self.is_client() {
+                lost.reverse();
+            }
+            for (shown, lost) in loss_percent.iter_mut().zip(lost) {
+                *shown = shown.max(lost.lost_percent.unwrap_or_default());
             }
         }
         Some(choice::cost_ms(&Measured {

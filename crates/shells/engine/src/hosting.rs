@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use async_trait::async_trait;
+use futures_util::future::join_all;
 use reqwest::Method;
 use tokio::sync::watch;
 use tokio::task::AbortHandle;
@@ -42,7 +43,14 @@ pub(crate) struct Hosting {
     alter: Option<AlterHeartbeat>,
     running: Option<Running>,
     /// The endpoint of a hosted zone, if this engine is one.
-    endpoint: Option<DropGuard>,
+    endpoint: Option<Served>,
+}
+
+/// The endpoint of a hosted zone.
+struct Served {
+    _stop: DropGuard,
+    /// The router, where it may be asked for ports.
+    ports: Option<Arc<RouterPorts>>,
 }
 
 struct Running {
@@ -151,7 +159,9 @@ impl Hosting {
             zones: vec![zone.to_owned()],
             ..HostStatusView::default()
         };
-        let remote = match self.remote(zone, upstreams) {
+        let access = self.access();
+        let ports = access.ports.clone();
+        let remote = match self.remote(access, zone, upstreams) {
             Ok(remote) => remote,
             Err(problem) => {
                 let view = HostStatusView {
@@ -164,7 +174,10 @@ impl Hosting {
             }
         };
         let stop = CancellationToken::new();
-        self.endpoint = Some(stop.clone().drop_guard());
+        self.endpoint = Some(Served {
+            _stop: stop.clone().drop_guard(),
+            ports,
+        });
         tokio::spawn(async move {
             let mut serving = remote.serving();
             let tell = |state, problem| {
@@ -196,7 +209,12 @@ impl Hosting {
         });
     }
 
-    fn remote(&self, zone: &str, upstreams: Vec<SocketAddr>) -> Result<Remote, Problem> {
+    fn remote(
+        &self,
+        access: OverCoordinator,
+        zone: &str,
+        upstreams: Vec<SocketAddr>,
+    ) -> Result<Remote, Problem> {
         let missing = || {
             Problem::new(ProblemCode::CertificateMissing, "hosting")
                 .with_detail("the coordinator certifies no devices")
@@ -204,7 +222,6 @@ impl Hosting {
         let identity = self.coordinator.proof.device().ok_or_else(missing)?;
         let (trust, _) = self.coordinator.trust().ok_or_else(missing)?;
         let webrtc = &self.config.webrtc;
-        let access = self.access();
         Ok(Remote::new(RemoteConfig {
             target: self.coordinator.bare_target(),
             bases: vec![self.coordinator.base().to_owned()],
@@ -253,19 +270,21 @@ impl Hosting {
     /// Ends it soon: its members are moved away as far as that is done in [`FAREWELL`]. What is given back
     /// is done then. Its end is still told.
     pub(crate) fn leave(&mut self) -> impl Future<Output = ()> + Send + 'static {
-        self.endpoint = None;
+        let served = self.endpoint.take().and_then(|served| served.ports);
         let running = self.running.take();
         async move {
-            let Some(Running { host, ports, .. }) = running else {
-                return;
+            let ports_of_host = match running {
+                Some(Running { host, ports, .. }) => {
+                    host.drain();
+                    if tokio::time::timeout(FAREWELL, host.gone()).await.is_err() {
+                        tracing::info!("the host goes before all of its members have gone");
+                    }
+                    ports
+                }
+                None => None,
             };
-            host.drain();
-            if tokio::time::timeout(FAREWELL, host.gone()).await.is_err() {
-                tracing::info!("the host goes before all of its members have gone");
-            }
-            if let Some(ports) = ports {
-                ports.given_back().await;
-            }
+            let ports = [served, ports_of_host].into_iter().flatten();
+            join_all(ports.map(|ports| async move { ports.give_back().await })).await;
         }
     }
 }

@@ -1,30 +1,49 @@
 //! Ports that the router of this machine opens for WebRTC, with `webrtc.port_mapping`.
+//!
+//! Each port has a task, which asks for it, holds it, and gives it back: it goes on when whoever asked
+//! has gone, so that what the router opens late is given back too, and what was found out is kept.
 
-use std::net::{SocketAddr, SocketAddrV4};
+use std::net::SocketAddrV4;
 use std::num::NonZeroU16;
+use std::sync::Arc;
 use std::time::Duration;
 
 use async_trait::async_trait;
-use tokio::sync::{Mutex, watch};
+use tokio::sync::{Mutex, Semaphore, oneshot, watch};
 use tokio::time::Instant;
+use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
-use tokio_util::task::task_tracker::TaskTrackerToken;
 use warp_link::peer::{OpenedPort, PortOpener};
 use warp_reach::mapping::{OpenPort, Router, local_address};
 
-/// How long a router that opened nothing is left alone: looking for one takes seconds, and those who
-/// come to a host may be many.
+/// How long a router that opened nothing is left alone: asking takes seconds, and those who come to a
+/// host may be many.
 const LEFT_ALONE: Duration = Duration::from_secs(60);
-/// How long the router may take to take its ports back; they close by themselves in the end.
-const PORTS_BACK: Duration = Duration::from_millis(1500);
+/// Requests in a row that it may fail before: one answer may be lost.
+const FAILURES: u32 = 2;
+/// How long a router is known: by NAT-PMP its address outside is asked for as it is looked for, and a line
+/// at home has another one each day.
+const KNOWN: Duration = Duration::from_secs(300);
+/// Requests at once.
+const AT_ONCE: usize = 4;
+/// How long the router may take to take its ports back; they close by themselves in the end. As long as it
+/// may take over one ([`OpenPort::close`]), and over one that is just being opened.
+const PORTS_BACK: Duration = Duration::from_millis(2500);
 
 /// The router, looked for when a port is wanted first, and again on another network.
 #[derive(Debug)]
 pub(crate) struct RouterPorts {
+    shared: Arc<Shared>,
+    tasks: TaskTracker,
+    /// Every port is given back.
+    stop: CancellationToken,
+}
+
+#[derive(Debug)]
+struct Shared {
     network: watch::Receiver<u64>,
     known: Mutex<Option<Known>>,
-    /// Ports that are open.
-    held: TaskTracker,
+    asking: Semaphore,
 }
 
 #[derive(Debug)]
@@ -32,15 +51,56 @@ struct Known {
     router: Router,
     /// Of which network it is the router.
     network: u64,
-    /// It opened nothing when it was asked last.
+    since: Instant,
+    /// Requests in a row that it opened nothing for.
+    failures: u32,
     left_alone_until: Option<Instant>,
 }
 
 impl Known {
     /// Whether a router is to be looked for again.
-    fn is_old(&self, network: u64) -> bool {
-        let again = |until| Instant::now() >= until;
-        self.network != network || self.left_alone_until.is_some_and(again)
+    fn is_old(&self, network: u64, now: Instant) -> bool {
+        self.network != network
+            || now >= self.since + KNOWN
+            || self.left_alone_until.is_some_and(|until| now >= until)
+    }
+}
+
+impl Shared {
+    /// The router; `None` while it is left alone. Who comes while it is looked for waits for what is found.
+    async fn router(&self) -> Option<Router> {
+        let mut known = self.known.lock().await;
+        let network = *self.network.borrow();
+        let old = |known: &Known| known.is_old(network, Instant::now());
+        if known.as_ref().is_none_or(old) {
+            *known = Some(Known {
+                router: Router::find().await,
+                network,
+                since: Instant::now(),
+                failures: 0,
+                left_alone_until: None,
+            });
+        }
+        let known = known.as_ref()?;
+        (known.left_alone_until.is_none()).then(|| known.router.clone())
+    }
+
+    async fn open(&self, inside: SocketAddrV4) -> Option<OpenPort> {
+        let port = NonZeroU16::new(inside.port())?;
+        let mut router = self.router().await?;
+        let turn = self.asking.acquire().await.ok()?;
+        let opened = router.open(*inside.ip(), port).await;
+        drop(turn);
+        if let Some(known) = &mut *self.known.lock().await {
+            known.failures = match opened {
+                Some(_) => 0,
+                None => known.failures + 1,
+            };
+            if known.failures >= FAILURES {
+                known.left_alone_until = Some(Instant::now() + LEFT_ALONE);
+            }
+        }
+        opened
     }
 }
 
@@ -48,16 +108,21 @@ impl RouterPorts {
     /// `network` counts up when this machine is on another one.
     pub(crate) fn new(network: watch::Receiver<u64>) -> Self {
         Self {
-            network,
-            known: Mutex::default(),
-            held: TaskTracker::new(),
+            shared: Arc::new(Shared {
+                network,
+                known: Mutex::default(),
+                asking: Semaphore::new(AT_ONCE),
+            }),
+            tasks: TaskTracker::new(),
+            stop: CancellationToken::new(),
         }
     }
 
-    /// Waits until the ports of connections that ended are given back, within reason.
-    pub(crate) async fn given_back(&self) {
-        self.held.close();
-        if tokio::time::timeout(PORTS_BACK, self.held.wait())
+    /// Gives all ports back, whatever still uses them, and waits for that within reason.
+    pub(crate) async fn give_back(&self) {
+        self.stop.cancel();
+        self.tasks.close();
+        if tokio::time::timeout(PORTS_BACK, self.tasks.wait())
             .await
             .is_err()
         {
@@ -68,58 +133,33 @@ impl RouterPorts {
 
 #[async_trait]
 impl PortOpener for RouterPorts {
-    async fn open(&self, sockets: &[SocketAddrV4]) -> Option<Box<dyn OpenedPort>> {
+    async fn open(&self, sockets: &[SocketAddrV4]) -> Option<OpenedPort> {
         let address = local_address().await?;
         let inside = *sockets.iter().find(|socket| *socket.ip() == address)?;
-        let port = NonZeroU16::new(inside.port())?;
-        // One after the other: who comes second has no router to look for.
-        let mut known = self.known.lock().await;
-        let network = *self.network.borrow();
-        if known.as_ref().is_none_or(|known| known.is_old(network)) {
-            *known = Some(Known {
-                router: Router::find().await,
-                network,
-                left_alone_until: None,
-            });
-        }
-        let Known {
-            router,
-            left_alone_until,
-            ..
-        } = known.as_mut()?;
-        if left_alone_until.is_some() {
+        if self.stop.is_cancelled() {
             return None;
         }
-        let Some(opened) = router.open(address, port).await else {
-            *left_alone_until = Some(Instant::now() + LEFT_ALONE);
-            return None;
-        };
-        Some(Box::new(Held {
-            opened,
+        let (tell, told) = oneshot::channel();
+        let (held, mut released) = oneshot::channel::<()>();
+        let (shared, stop) = (self.shared.clone(), self.stop.clone());
+        self.tasks.spawn(async move {
+            let Some(port) = shared.open(inside).await else {
+                return;
+            };
+            // Nobody may wait for it any more.
+            if tell.send(port.outside()).is_ok() {
+                tokio::select! {
+                    _ = &mut released => {}
+                    () = stop.cancelled() => {}
+                }
+            }
+            port.close().await;
+        });
+        let outside = told.await.ok()?;
+        Some(OpenedPort {
+            outside,
             inside,
-            _held: self.held.token(),
-        }))
-    }
-}
-
-struct Held {
-    opened: OpenPort,
-    inside: SocketAddrV4,
-    _held: TaskTrackerToken,
-}
-
-#[async_trait]
-impl OpenedPort for Held {
-    fn outside(&self) -> SocketAddr {
-        self.opened.outside()
-    }
-
-    fn inside(&self) -> SocketAddrV4 {
-        self.inside
-    }
-
-    async fn close(self: Box<Self>) {
-        let Self { opened, _held, .. } = *self;
-        opened.close().await;
+            held: Box::new(held),
+        })
     }
 }

@@ -35,8 +35,9 @@ use crate::{packets, play, staff, tables, tokens};
 
 /// Outcomes that may wait; senders wait too when it is full.
 const OUTCOMES: usize = 512;
-/// How long closing the bridge, giving sessions back and leaving as a host may hold the end.
-const CLOSE_LIMIT: Duration = Duration::from_millis(2500);
+/// How long closing the bridge, giving sessions back and leaving as a host may hold the end: two seconds
+/// for the members of a host, and as much again for a router that takes its ports back slowly.
+const CLOSE_LIMIT: Duration = Duration::from_millis(4500);
 
 /// Everything of one play that has to be closed.
 struct Held {

@@ -194,7 +194,7 @@ impl Session {
         paths.stop.cancel();
         paths.coordinator.leave(&paths.grant.session_id).await;
         if let Some(ports) = &paths.ports {
-            ports.given_back().await;
+            ports.give_back().await;
         }
     }
 }

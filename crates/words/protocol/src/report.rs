@@ -9,7 +9,7 @@
 //! byte 0    version, 3
 //! byte 1    copies: 0 by what is measured, 1 never, 2 always; of the endpoint without meaning
 //! 2..10     packets that this side sent a second time so far
-//! then for each carrier, at most 5, 50 bytes, integers big-endian:
+//! then for each carrier, at most 5, 54 bytes, integers big-endian:
 //!   0       path kind (PathKind as u8)
 //!   1       generation
 //!   2..6    datagrams that were sent to it in the last 10 s, as far as their numbers tell
@@ -20,6 +20,7 @@
 //!   26..34  of those, lost
 //!   34..42  packet numbers of its QUIC path, up to the highest one that came
 //!   42..50  of those, the ones that came, over whichever carrier
+//!   50..54  packet numbers that this side has not used on that path
 //! ```
 //!
 //! A report of another version is ignored: what it would tell is unknown then, and shown as such.
@@ -31,7 +32,7 @@ const VERSION: u8 = 3;
 /// Bytes before the first carrier.
 const HEADER: usize = 10;
 /// Bytes of one carrier.
-const ENTRY: usize = 50;
+const ENTRY: usize = 54;
 /// Longest report, bytes.
 pub const MAX_REPORT: usize = HEADER + ENTRY * PathKind::ALL.len();
 
@@ -75,10 +76,12 @@ pub struct Heard {
     /// Of those, lost.
     pub total_lost: u64,
     /// Packet numbers of its QUIC path, up to the highest one that came. No carrier can alter them, as
-    /// it can the numbers that the counts above are made of. Some of them may never have been used.
+    /// it can the numbers that the counts above are made of.
     pub packet_numbers: u64,
     /// Of those, the ones that came, over whichever carrier.
     pub packets: u64,
+    /// Numbers that the teller has not used for its own packets on that path, and never will.
+    pub skipped: u32,
 }
 
 /// One carrier of a report.
@@ -110,6 +113,7 @@ pub fn encode(report: &Report) -> Vec<u8> {
         for number in large {
             out.extend(number.to_be_bytes());
         }
+        out.extend(heard.skipped.to_be_bytes());
     }
     out
 }
@@ -161,6 +165,7 @@ fn decode_entry(bytes: &[u8]) -> Option<Entry> {
     }
     let [recent, recent_lost, recent_late, jitter] = small;
     let [total, total_lost, packet_numbers, packets] = large;
+    let (skipped, _) = rest.split_first_chunk::<4>()?;
     let heard = Heard {
         recent,
         recent_lost,
@@ -170,6 +175,7 @@ fn decode_entry(bytes: &[u8]) -> Option<Entry> {
         total_lost,
         packet_numbers,
         packets,
+        skipped: u32::from_be_bytes(*skipped),
     };
     let possible = recent_lost <= recent
         && recent_late <= recent
@@ -196,6 +202,7 @@ mod tests {
             total_lost: 1_800,
             packet_numbers: 70_000,
             packets: 69_999,
+            skipped: 9,
         };
         let entry = |kind| Entry {
             carrier: PathLabel {

@@ -11,7 +11,7 @@ use std::sync::Arc;
 use async_trait::async_trait;
 use serde_json::{Value, json};
 use tokio::sync::mpsc;
-use tokio_util::sync::{CancellationToken, DropGuard};
+use tokio_util::sync::CancellationToken;
 
 /// Priority of a server-reflexive candidate with the best local preference: type preference 100,
 /// component 1 (RFC 8445, section 5.1.2).
@@ -22,37 +22,40 @@ const PRIORITY: u32 = (100 << 24) | (65_535 << 8) | 255;
 pub trait PortOpener: std::fmt::Debug + Send + Sync {
     /// Opens a port for that one of `sockets` that the router reaches; `None`: it opens none. What it
     /// opens after this was cancelled is given back.
-    async fn open(&self, sockets: &[SocketAddrV4]) -> Option<Box<dyn OpenedPort>>;
+    async fn open(&self, sockets: &[SocketAddrV4]) -> Option<OpenedPort>;
 }
 
-/// A port that the router forwards; given back when it is dropped.
-#[async_trait]
-pub trait OpenedPort: Send + Sync {
+/// A port that the router forwards.
+pub struct OpenedPort {
     /// Its address outside.
-    fn outside(&self) -> SocketAddr;
+    pub outside: SocketAddr,
     /// The socket that it leads to.
-    fn inside(&self) -> SocketAddrV4;
-    /// Gives it back, and waits for that within reason.
-    async fn close(self: Box<Self>);
+    pub inside: SocketAddrV4,
+    /// Gives it back when it is dropped.
+    pub held: Box<dyn Send + Sync>,
+}
+
+impl std::fmt::Debug for OpenedPort {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("OpenedPort")
+            .field("outside", &self.outside)
+            .field("inside", &self.inside)
+            .finish_non_exhaustive()
+    }
 }
 
 /// What a connection's port is opened with.
 pub(super) struct Mapping {
     pub(super) opener: Arc<dyn PortOpener>,
     pub(super) candidates: mpsc::Sender<Value>,
-    /// Dropped when the port was given back, or none was opened.
-    pub(super) given_back: DropGuard,
 }
 
 impl Mapping {
     /// Has a port opened for one of the sockets in `description`, tells it, and holds it until `gone`.
-    /// Where nobody listens for candidates any more, the connection has come about without.
+    /// Where nobody listens for candidates any more, as on the side that offered once it is connected, it
+    /// goes without.
     pub(super) async fn hold(self, description: String, gone: CancellationToken) {
-        let Self {
-            opener,
-            candidates,
-            given_back: _given_back,
-        } = self;
+        let Self { opener, candidates } = self;
         let sockets = sockets(&description);
         let opened = tokio::select! {
             opened = opener.open(&sockets) => opened,
@@ -62,8 +65,8 @@ impl Mapping {
         let Some(port) = opened else {
             return;
         };
-        tracing::info!(outside = %port.outside(), "the router opened a port");
-        let candidate = candidate(port.outside(), port.inside());
+        tracing::info!(outside = %port.outside, "the router opened a port");
+        let candidate = candidate(port.outside, port.inside);
         let told = tokio::select! {
             told = candidates.send(candidate) => told.is_ok(),
             () = gone.cancelled() => false,
@@ -72,7 +75,6 @@ impl Mapping {
         if told {
             gone.cancelled().await;
         }
-        port.close().await;
     }
 }
 
@@ -113,7 +115,7 @@ fn candidate(outside: SocketAddr, inside: SocketAddrV4) -> Value {
 mod tests {
     use std::time::Duration;
 
-    use parking_lot::Mutex;
+    use tokio::sync::watch;
 
     use super::super::{Answerer, Offerer, PeerConfig};
     use super::*;
@@ -133,39 +135,40 @@ mod tests {
         assert_eq!(sockets(offer), expected);
     }
 
-    /// A router that opens one port, `OUTSIDE`, and tells what became of it.
+    /// A router that opens ports at `OUTSIDE`, and tells which are open.
     #[derive(Debug, Default)]
     struct Router {
-        asked: Mutex<Vec<SocketAddrV4>>,
-        held: Arc<Mutex<bool>>,
+        open: Arc<watch::Sender<u32>>,
     }
 
     const OUTSIDE: &str = "198.51.100.7:40000";
 
-    struct Port(SocketAddrV4, Arc<Mutex<bool>>);
+    struct Held(Arc<watch::Sender<u32>>);
 
-    #[async_trait]
-    impl PortOpener for Router {
-        async fn open(&self, sockets: &[SocketAddrV4]) -> Option<Box<dyn OpenedPort>> {
-            self.asked.lock().extend(sockets);
-            *self.held.lock() = true;
-            Some(Box::new(Port(*sockets.first()?, self.held.clone())))
+    impl Drop for Held {
+        fn drop(&mut self) {
+            self.0.send_modify(|open| *open -= 1);
+        }
+    }
+
+    impl Router {
+        async fn until_none_is_open(&self) {
+            let mut open = self.open.subscribe();
+            let none = open.wait_for(|open| *open == 0);
+            let waited = tokio::time::timeout(Duration::from_secs(10), none).await;
+            waited.expect("it is given back").unwrap();
         }
     }
 
     #[async_trait]
-    impl OpenedPort for Port {
-        fn outside(&self) -> SocketAddr {
-            OUTSIDE.parse().unwrap()
-        }
-
-        fn inside(&self) -> SocketAddrV4 {
-            self.0
-        }
-
-        async fn close(self: Box<Self>) {
-            tokio::task::yield_now().await;
-            *self.1.lock() = false;
+    impl PortOpener for Router {
+        async fn open(&self, sockets: &[SocketAddrV4]) -> Option<OpenedPort> {
+            self.open.send_modify(|open| *open += 1);
+            Some(OpenedPort {
+                outside: OUTSIDE.parse().unwrap(),
+                inside: *sockets.first()?,
+                held: Box::new(Held(self.open.clone())),
+            })
         }
     }
 
@@ -206,14 +209,11 @@ mod tests {
             // The other side reads it.
             other.add_remote_candidate(&mapped).await.unwrap();
         }
-        assert!(sides.iter().all(|side| *side.held.lock()));
+        assert!(sides.iter().all(|side| *side.open.borrow() == 1));
         offerer.close().await;
-        assert!(
-            !*sides[0].held.lock(),
-            "closing waits until it is given back"
-        );
-        answerer.close().await;
-        assert!(!*sides[1].held.lock());
+        sides[0].until_none_is_open().await;
+        drop(answerer);
+        sides[1].until_none_is_open().await;
         let none_left = tokio::time::timeout(Duration::from_secs(10), offered.next()).await;
         assert!(none_left.expect("the candidates end").is_none());
     }
@@ -223,18 +223,15 @@ mod tests {
         let router = Arc::new(Router::default());
         let (candidates, listener) = mpsc::channel(1);
         drop(listener);
-        let given_back = CancellationToken::new();
         let mapping = Mapping {
             opener: router.clone(),
             candidates,
-            given_back: given_back.clone().drop_guard(),
         };
         let description = "a=candidate:1 1 udp 2130706431 127.0.0.1 4000 typ host\r\n";
         let gone = CancellationToken::new();
         let held = mapping.hold(description.to_owned(), gone);
         let ended = tokio::time::timeout(Duration::from_secs(10), held).await;
         ended.expect("it waits for no end of the connection");
-        assert!(given_back.is_cancelled());
-        assert!(!*router.held.lock());
+        assert_eq!(*router.open.borrow(), 0);
     }
 }

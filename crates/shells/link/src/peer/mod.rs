@@ -221,8 +221,6 @@ pub struct Peer {
     gone: CancellationToken,
     /// What the router is asked with, once there is a description.
     mapping: Mutex<Option<Mapping>>,
-    /// Cancelled when the router's port is given back.
-    given_back: CancellationToken,
     connect_timeout: Duration,
 }
 
@@ -252,15 +250,10 @@ impl Peer {
         let (state, state_rx) = watch::channel(PeerState::New);
         let (found, found_rx) = watch::channel(0);
         let own_addresses = addresses.len();
-        let given_back = CancellationToken::new();
         let mapping = config.ports.clone().map(|opener| Mapping {
             opener,
             candidates: candidates.clone(),
-            given_back: given_back.clone().drop_guard(),
         });
-        if mapping.is_none() {
-            given_back.cancel();
-        }
         let handler = Arc::new(Handler {
             candidates: Mutex::new(Some(candidates)),
             found,
@@ -335,7 +328,6 @@ impl Peer {
             open,
             gone,
             mapping: Mutex::new(mapping),
-            given_back,
             connect_timeout: config.connect_timeout,
         };
         Ok((peer, LocalCandidates { rx }))
@@ -423,15 +415,13 @@ impl Peer {
         }
     }
 
-    /// Closes the connection and waits until its tasks and sockets are gone, and its port given back.
-    /// The carrier ends with [`CloseReason::Local`] if it had not ended before. Closing again does
-    /// nothing.
+    /// Closes the connection and waits until its tasks and sockets are gone. The carrier ends with
+    /// [`CloseReason::Local`] if it had not ended before. Closing again does nothing.
     pub async fn close(&self) {
         self.core.stop.cancel();
         // There may have been no description to ask the router for.
         self.mapping.lock().take();
         self.gone.cancelled().await;
-        self.given_back.cancelled().await;
     }
 
     /// The state, and a notice of each change.
