@@ -20,7 +20,11 @@ use warp_tests::process::PATIENCE;
 const NOT_DIRECT: [&str; 2] = ["host", "wss"];
 
 fn hosted(paths: &[&str]) -> Hosted {
-    Hosted::new(plan(), here(), 2, paths)
+    let mut all = Hosted::new(plan(), here(), 2, paths);
+    if !paths.contains(&"direct") {
+        all.use_hosts();
+    }
+    all
 }
 
 #[test]

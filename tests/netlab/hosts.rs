@@ -3,7 +3,7 @@
 //! also passes packets between the other two, so that a player has one uplink for all its ways:
 //!
 //! ```text
-//! players ── 10 ms ── servers ── 1 ms ── hosts
+//! players ── 10 ms ── servers ── hosts
 //! ```
 //!
 //! What is dropped as it comes in at the servers is what players and endpoint say to each other; what
@@ -66,7 +66,7 @@ impl Lab {
         let name = |hint| Arc::new(Namespace::new(hint).unwrap());
         let (servers, players, hosts) = (name("servers"), name("players"), name("hosts"));
         let uplink = LinkEmulator::new(&servers, &players, Profile::delay_ms(10), 7).unwrap();
-        let to_hosts = LinkEmulator::new(&servers, &hosts, Profile::delay_ms(1), 8).unwrap();
+        let to_hosts = LinkEmulator::new(&servers, &hosts, Profile::delay_ms(0), 8).unwrap();
         let forward = || std::fs::write("/proc/sys/net/ipv4/ip_forward", "1");
         servers.within(forward).unwrap().unwrap();
         for (namespace, link) in [(&players, &uplink), (&hosts, &to_hosts)] {
@@ -81,7 +81,10 @@ impl Lab {
             ip: uplink.address_a().into(),
             ..plan()
         };
-        let all = Hosted::new(plan, place(&hosts), 1, paths);
+        let mut all = Hosted::new(plan, place(&hosts), 1, paths);
+        if !paths.contains(&"direct") {
+            all.use_hosts();
+        }
         Some(Self {
             all,
             uplink,
@@ -266,11 +269,22 @@ fn hosts_with_another_address_are_there_again() {
     let (at, _) = until_left(lab.node(), from, &path);
     goes_on(lab.node(), at, |now| now == "wss");
     for (host, from) in lab.all.hosts.iter().zip(marks) {
-        for what in ["the network is another one", "connected to the endpoint"] {
-            host.wait_line(from, what, LONG, |line| {
-                line.text.contains(what).then_some(())
+        let (mut at, mut ms) = (from, Vec::new());
+        for what in [
+            "the network is another one",
+            "connected to the endpoint over",
+        ] {
+            let (next, (when, text)) = host.wait_line(at, what, LONG, |line| {
+                let fits = line.text.contains(what);
+                fits.then(|| (line.at, line.text.clone()))
             });
+            ms.push(when);
+            at = next;
+            if what.starts_with("connected") {
+                assert!(text.contains("over WebRTC"), "{text}");
+            }
         }
+        println!("connected again {} ms after", (ms[1] - ms[0]).as_millis());
     }
     lab.all.finish("another address of the hosts");
 }

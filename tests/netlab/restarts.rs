@@ -159,12 +159,14 @@ fn the_coordinator_is_killed_while_a_host_carries_the_game() {
     lab.house.add_user("bob");
     let host = lab.house.host_with("bob", &[]);
     hosts_the_zone(&host, 0);
-    let (node, login) = lab.house.playing(&NodePlan {
+    let (mut node, login) = lab.house.playing(&NodePlan {
         config: json!({"p2p": {"paths": ["host", "wss"]}}),
         ..NodePlan::default()
     });
     let mut client = lab.client(login, &["--seconds", "0"]);
-    let at = goes_on_over(&node, 0, "host");
+    let at = hosted::until_ready(&node, 0, &["host", "wss"]);
+    hosted::use_host(&mut node);
+    let at = goes_on_over(&node, at, "host");
     until_standby(&node, at, "wss");
     let closed = lab.closed();
     let killed = node.mark();

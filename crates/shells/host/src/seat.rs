@@ -100,10 +100,14 @@ impl Work {
                         return;
                     }
                     let why = tokio::select! {
-                        why = self.sit(&mut socket) => why,
-                        () = changed(&mut network) => "the network is another one",
+                        why = self.sit(&mut socket) => Some(why),
+                        () = changed(&mut network) => None,
                     };
                     self.open.send_replace(false);
+                    let Some(why) = why else {
+                        tracing::info!("the network is another one, so is the signaling socket");
+                        continue;
+                    };
                     tracing::info!(why, "the signaling socket ended");
                 }
                 Err(error) => {

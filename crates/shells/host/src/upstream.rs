@@ -23,14 +23,18 @@ use crate::seat::chance;
 /// First wait after both ways failed; it doubles up to [`LAST_WAIT`].
 const FIRST_WAIT: Duration = Duration::from_millis(500);
 const LAST_WAIT: Duration = Duration::from_secs(30);
-/// While the WebSocket carries, WebRTC is tried again this often.
-const BETTER_EVERY: Duration = Duration::from_secs(60);
+/// While the WebSocket carries, WebRTC is tried again after this time; it doubles up to
+/// [`BETTER_LAST`].
+const BETTER_FIRST: Duration = Duration::from_secs(5);
+const BETTER_LAST: Duration = Duration::from_secs(60);
 
 /// Why there is no WebRTC connection.
 #[derive(Debug, thiserror::Error)]
 enum SetupError {
     #[error("the signaling socket is away")]
     NoSignaling,
+    #[error("the signaling socket ended before there was an answer")]
+    Unseated,
     #[error("no answer in time")]
     NoAnswer,
     #[error("the endpoint's answer is not believed: {0}")]
@@ -102,17 +106,22 @@ impl Upstream {
     }
 
     async fn keep(&mut self) {
-        let mut wait = FIRST_WAIT;
+        let (mut wait, mut better) = (FIRST_WAIT, BETTER_FIRST);
         let mut network = self.access.network();
         loop {
             network.mark_unchanged();
             let opened = tokio::select! {
                 opened = Box::pin(self.open_webrtc()) => opened,
-                () = changed(&mut network) => continue,
+                () = changed(&mut network) => {
+                    better = BETTER_FIRST;
+                    continue;
+                }
             };
             match opened {
+                // What was said has not arrived: said again on the next one.
+                Err(SetupError::Unseated) => continue,
                 Ok(open) => {
-                    wait = FIRST_WAIT;
+                    (wait, better) = (FIRST_WAIT, BETTER_FIRST);
                     let elsewhere = Box::pin(self.stay(open, &mut network)).await;
                     tracing::info!(elsewhere, "the WebRTC connection to the endpoint ended");
                     if elsewhere {
@@ -121,7 +130,9 @@ impl Upstream {
                 }
                 Err(error) => {
                     tracing::info!(%error, "no WebRTC connection to the endpoint");
-                    match self.over_websocket(&mut network).await {
+                    let carried = self.over_websocket(&mut network, better).await;
+                    better = (better * 2).min(BETTER_LAST);
+                    match carried {
                         Ok(()) => wait = FIRST_WAIT,
                         Err(error) => {
                             tracing::info!(code = error.code(), %error, "no link socket either");
@@ -179,11 +190,12 @@ impl Upstream {
         elsewhere
     }
 
-    /// Has a WebSocket carry until it ends, until it is time to try the better way again, or until the
+    /// Has a WebSocket carry until it ends, until it is time to try the `better` way again, or until the
     /// network is another one.
     async fn over_websocket(
         &mut self,
         network: &mut watch::Receiver<u64>,
+        better: Duration,
     ) -> Result<(), ConnectError> {
         let open = self.wss.take_if(|tx| tx.close_reason().is_none());
         let tx = if let Some(tx) = open {
@@ -204,15 +216,16 @@ impl Upstream {
                 tx.close();
                 self.tell(None, None);
             }
-            () = tokio::time::sleep(BETTER_EVERY) => self.wss = Some(tx),
+            () = tokio::time::sleep(better) => self.wss = Some(tx),
         }
         Ok(())
     }
 
     async fn open_webrtc(&mut self) -> Result<Open, SetupError> {
         let limit = self.config.connect_timeout;
-        let seated = self.seated.wait_for(|open| *open);
-        match tokio::time::timeout(limit, seated).await {
+        let mut seated = self.seated.clone();
+        let open = seated.wait_for(|open| *open);
+        match tokio::time::timeout(limit, open).await {
             Ok(Ok(_)) => {}
             _ => return Err(SetupError::NoSignaling),
         }
@@ -220,9 +233,12 @@ impl Upstream {
         while self.inbox.try_recv().is_ok() {}
         let (offerer, candidates) = Offerer::new(self.config.clone()).await?;
         let made = Box::pin(self.negotiate(&offerer, candidates));
-        let outcome = match tokio::time::timeout(limit, made).await {
-            Ok(outcome) => outcome,
-            Err(_) => Err(SetupError::NoAnswer),
+        let outcome = tokio::select! {
+            made = tokio::time::timeout(limit, made) => {
+                made.unwrap_or(Err(SetupError::NoAnswer))
+            }
+            // It is open again perhaps: what it was given before may be lost.
+            _ = seated.changed() => Err(SetupError::Unseated),
         };
         match outcome {
             Ok((carrier, control, candidates)) => Ok(Open {
