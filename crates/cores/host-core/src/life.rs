@@ -219,14 +219,6 @@ impl Life {
         }
     }
 
-    /// Its signaling socket is open, again perhaps: the coordinator may be one that has started since it was
-    /// asked to move the members, and took this host for one that stays.
-    pub fn on_seated(&mut self, now: Instant) {
-        if self.phase == Phase::Draining && self.due.is_none() {
-            self.due = Some((now, Act::Drain));
-        }
-    }
-
     /// The last member was moved.
     pub fn on_drained(&mut self, now: Instant) {
         if self.phase == Phase::Draining {
@@ -399,31 +391,6 @@ mod tests {
         assert_eq!(life.poll(now), Some(Act::Drain));
         life.on_drained(now);
         assert_eq!(life.poll(now), Some(Act::Leave));
-    }
-
-    #[test]
-    fn a_coordinator_that_is_back_is_asked_again_to_move_the_members() {
-        let (mut life, now) = serving();
-        life.set_members(now, 2);
-        life.on_seated(now);
-        let beat = life.next_time().unwrap();
-        assert!(beat > now, "it stays");
-        life.drain(now);
-        life.on_seated(now);
-        assert_eq!((life.poll(now), life.poll(now)), (Some(Act::Drain), None));
-        life.on_drain_asked(now, Ok(()));
-        let later = now + LIMIT / 2;
-        life.on_seated(later);
-        assert_eq!(
-            (life.poll(later), life.poll(later)),
-            (Some(Act::Drain), None)
-        );
-        life.on_drain_asked(later, Ok(()));
-        // It takes no longer for that.
-        assert_eq!(life.next_time(), Some(now + LIMIT));
-        assert_eq!(life.poll(now + LIMIT), Some(Act::Leave));
-        life.on_seated(now + LIMIT);
-        assert_eq!(life.poll(now + LIMIT), None, "it has left");
     }
 
     #[test]

@@ -444,7 +444,6 @@ impl Host {
                 if let Some(place) = &mut self.place {
                     place.members.on_signaling();
                 }
-                self.life.on_seated(now);
                 return;
             }
             SeatEvent::Signal(signal) => signal,
