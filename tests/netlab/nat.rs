@@ -710,6 +710,7 @@ fn a_host_is_met_through_its_routers_port() {
     let start = Instant::now();
     while forwarded(&lab) != 1 {
         assert!(start.elapsed() < PATIENCE, "not by the port of the router");
+        std::thread::sleep(Duration::from_millis(50));
     }
     // The member is still there.
     host.terminate();

@@ -1,7 +1,7 @@
 //! Ports that the router of this machine opens for WebRTC, with `webrtc.port_mapping`.
 //!
 //! Each port has a task, which asks for it, holds it, and gives it back: it goes on when whoever asked
-//! has gone, so that what the router opens late is given back too, and what was found out is kept.
+//! has gone, so that what the router opens late is given back too, and the router that was found is kept.
 
 use std::net::SocketAddrV4;
 use std::num::NonZeroU16;
@@ -26,8 +26,8 @@ const FAILURES: u32 = 2;
 const KNOWN: Duration = Duration::from_secs(300);
 /// Requests at once.
 const AT_ONCE: usize = 4;
-/// How long the router may take to take its ports back; they close by themselves in the end. As long as it
-/// may take over one ([`OpenPort::close`]), and over one that is just being opened.
+/// How long the router may take to take its ports back, and to open those that it was just asked for; they
+/// close by themselves in the end.
 const PORTS_BACK: Duration = Duration::from_millis(2500);
 
 /// The router, looked for when a port is wanted first, and again on another network.
@@ -67,8 +67,8 @@ impl Known {
 }
 
 impl Shared {
-    /// The router; `None` while it is left alone. Who comes while it is looked for waits for what is found.
-    async fn router(&self) -> Option<Router> {
+    /// The router, and since when it is known; `None` while it is left alone. Who comes while it is looked for waits for what is found.
+    async fn router(&self) -> Option<(Router, Instant)> {
         let mut known = self.known.lock().await;
         let network = *self.network.borrow();
         let old = |known: &Known| known.is_old(network, Instant::now());
@@ -82,25 +82,40 @@ impl Shared {
             });
         }
         let known = known.as_ref()?;
-        (known.left_alone_until.is_none()).then(|| known.router.clone())
+        (known.left_alone_until.is_none()).then(|| (known.router.clone(), known.since))
     }
 
-    async fn open(&self, inside: SocketAddrV4) -> Option<OpenPort> {
+    /// Asks for a port; not once `stop` is cancelled.
+    async fn open(&self, inside: SocketAddrV4, stop: &CancellationToken) -> Option<OpenPort> {
         let port = NonZeroU16::new(inside.port())?;
-        let mut router = self.router().await?;
-        let turn = self.asking.acquire().await.ok()?;
+        let turn = async {
+            let (router, since) = self.router().await?;
+            let turn = self.asking.acquire().await.ok()?;
+            Some((router, since, turn))
+        };
+        let (mut router, since, turn) = tokio::select! {
+            biased;
+            () = stop.cancelled() => return None,
+            turn = turn => turn?,
+        };
         let opened = router.open(*inside.ip(), port).await;
         drop(turn);
-        if let Some(known) = &mut *self.known.lock().await {
-            known.failures = match opened {
-                Some(_) => 0,
-                None => known.failures + 1,
-            };
+        self.note(since, opened.is_some());
+        opened
+    }
+
+    /// What came of asking the router that is known since then. Whoever looks for another one meanwhile has
+    /// no use for it.
+    fn note(&self, since: Instant, opened: bool) {
+        let Ok(mut known) = self.known.try_lock() else {
+            return;
+        };
+        if let Some(known) = known.as_mut().filter(|known| known.since == since) {
+            known.failures = if opened { 0 } else { known.failures + 1 };
             if known.failures >= FAILURES {
                 known.left_alone_until = Some(Instant::now() + LEFT_ALONE);
             }
         }
-        opened
     }
 }
 
@@ -143,7 +158,7 @@ impl PortOpener for RouterPorts {
         let (held, mut released) = oneshot::channel::<()>();
         let (shared, stop) = (self.shared.clone(), self.stop.clone());
         self.tasks.spawn(async move {
-            let Some(port) = shared.open(inside).await else {
+            let Some(port) = shared.open(inside, &stop).await else {
                 return;
             };
             // Nobody may wait for it any more.

@@ -35,9 +35,11 @@ use crate::{packets, play, staff, tables, tokens};
 
 /// Outcomes that may wait; senders wait too when it is full.
 const OUTCOMES: usize = 512;
-/// How long closing the bridge, giving sessions back and leaving as a host may hold the end: two seconds
-/// for the members of a host, and as much again for a router that takes its ports back slowly.
-const CLOSE_LIMIT: Duration = Duration::from_millis(4500);
+/// How long closing the bridge may hold the end.
+const BRIDGE_LIMIT: Duration = Duration::from_millis(2500);
+/// And giving sessions back and leaving as a host: two seconds for the members of a host, and as much again
+/// for a router that takes its ports back slowly.
+const CLOSE_LIMIT: Duration = Duration::from_secs(5);
 
 /// Everything of one play that has to be closed.
 struct Held {
@@ -559,7 +561,7 @@ impl Engine {
 
     async fn close_bridge(&mut self) {
         if let Some(bridge) = self.held.bridge.take()
-            && tokio::time::timeout(CLOSE_LIMIT, bridge.shutdown())
+            && tokio::time::timeout(BRIDGE_LIMIT, bridge.shutdown())
                 .await
                 .is_err()
         {

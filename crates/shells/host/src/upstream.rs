@@ -35,6 +35,10 @@ enum SetupError {
     NoSignaling,
     #[error("the signaling socket ended before there was an answer")]
     Unseated,
+    #[error("the network is another one")]
+    Elsewhere,
+    #[error("the WebSocket that carried meanwhile has ended")]
+    Alone,
     #[error("no answer in time")]
     NoAnswer,
     #[error("the endpoint's answer is not believed: {0}")]
@@ -85,6 +89,15 @@ pub(crate) struct Upstream {
     pub(crate) stop: CancellationToken,
 }
 
+/// How the WebSocket's turn ended.
+enum Carried {
+    /// It is time to try the better way; it carries meanwhile.
+    InTime,
+    UntilItsEnd,
+    /// The network is another one.
+    Elsewhere,
+}
+
 /// An open WebRTC connection.
 struct Open {
     offerer: Offerer,
@@ -108,20 +121,35 @@ impl Upstream {
     async fn keep(&mut self) {
         let (mut wait, mut better) = (FIRST_WAIT, BETTER_FIRST);
         let mut network = self.access.network();
+        network.mark_unchanged();
+        // Once: where signaling never lasts as long as a set-up takes, the WebSocket has its turn too.
+        let mut may_repeat = true;
         loop {
-            network.mark_unchanged();
+            let beside = self.wss.clone();
             let opened = tokio::select! {
                 opened = Box::pin(self.open_webrtc()) => opened,
-                () = changed(&mut network) => {
-                    better = BETTER_FIRST;
-                    continue;
+                () = changed(&mut network) => Err(SetupError::Elsewhere),
+                () = ended(beside) => {
+                    self.leave_websocket();
+                    Err(SetupError::Alone)
                 }
             };
             match opened {
+                Err(SetupError::Elsewhere) => {
+                    self.leave_websocket();
+                    (wait, better) = (FIRST_WAIT, BETTER_FIRST);
+                    continue;
+                }
                 // What was said has not arrived: said again on the next one.
-                Err(SetupError::Unseated) => continue,
+                Err(SetupError::Unseated) if may_repeat && self.wss.is_none() => {
+                    may_repeat = false;
+                    continue;
+                }
                 Ok(open) => {
                     (wait, better) = (FIRST_WAIT, BETTER_FIRST);
+                    may_repeat = true;
+                    // Whoever carries now has closed it.
+                    self.wss = None;
                     let elsewhere = Box::pin(self.stay(open, &mut network)).await;
                     tracing::info!(elsewhere, "the WebRTC connection to the endpoint ended");
                     if elsewhere {
@@ -129,11 +157,18 @@ impl Upstream {
                     }
                 }
                 Err(error) => {
+                    may_repeat = true;
                     tracing::info!(%error, "no WebRTC connection to the endpoint");
-                    let carried = self.over_websocket(&mut network, better).await;
-                    better = (better * 2).min(BETTER_LAST);
-                    match carried {
-                        Ok(()) => wait = FIRST_WAIT,
+                    match self.over_websocket(&mut network, better).await {
+                        Ok(Carried::InTime) => {
+                            wait = FIRST_WAIT;
+                            better = (better * 2).min(BETTER_LAST);
+                        }
+                        Ok(Carried::UntilItsEnd) => wait = FIRST_WAIT,
+                        Ok(Carried::Elsewhere) => {
+                            (wait, better) = (FIRST_WAIT, BETTER_FIRST);
+                            continue;
+                        }
                         Err(error) => {
                             tracing::info!(code = error.code(), %error, "no link socket either");
                             if error.needs_sign_in() {
@@ -146,9 +181,21 @@ impl Upstream {
             }
             tokio::select! {
                 () = tokio::time::sleep(wait.mul_f64(1.0 - chance() / 4.0)) => {}
-                () = changed(&mut network) => wait = FIRST_WAIT,
+                () = changed(&mut network) => {
+                    self.leave_websocket();
+                    (wait, better) = (FIRST_WAIT, BETTER_FIRST);
+                }
             }
             wait = (wait * 2).min(LAST_WAIT);
+        }
+    }
+
+    /// The WebSocket that carries beside an attempt is of no use any more: it ended, or leaves from an
+    /// address that is gone, and would not say so for minutes.
+    fn leave_websocket(&mut self) {
+        if let Some(tx) = self.wss.take() {
+            tx.close();
+            self.tell(None, None);
         }
     }
 
@@ -196,7 +243,7 @@ impl Upstream {
         &mut self,
         network: &mut watch::Receiver<u64>,
         better: Duration,
-    ) -> Result<(), ConnectError> {
+    ) -> Result<Carried, ConnectError> {
         let open = self.wss.take_if(|tx| tx.close_reason().is_none());
         let tx = if let Some(tx) = open {
             tx
@@ -210,15 +257,21 @@ impl Upstream {
             tracing::info!("connected to the endpoint over a WebSocket");
             tx
         };
-        tokio::select! {
-            _ = tx.closed() => self.tell(None, None),
+        Ok(tokio::select! {
+            _ = tx.closed() => {
+                self.tell(None, None);
+                Carried::UntilItsEnd
+            }
             () = changed(network) => {
                 tx.close();
                 self.tell(None, None);
+                Carried::Elsewhere
             }
-            () = tokio::time::sleep(better) => self.wss = Some(tx),
-        }
-        Ok(())
+            () = tokio::time::sleep(better) => {
+                self.wss = Some(tx);
+                Carried::InTime
+            }
+        })
     }
 
     async fn open_webrtc(&mut self) -> Result<Open, SetupError> {
@@ -238,7 +291,10 @@ impl Upstream {
                 made.unwrap_or(Err(SetupError::NoAnswer))
             }
             // It is open again perhaps: what it was given before may be lost.
-            _ = seated.changed() => Err(SetupError::Unseated),
+            changed = seated.changed() => Err(match changed {
+                Ok(()) => SetupError::Unseated,
+                Err(_) => SetupError::NoSignaling,
+            }),
         };
         match outcome {
             Ok((carrier, control, candidates)) => Ok(Open {
@@ -310,6 +366,16 @@ impl Upstream {
         if self.outbox.try_send(signal).is_err() {
             tracing::debug!("a candidate was dropped");
         }
+    }
+}
+
+/// Waits for the end of a carrier that there may not be.
+async fn ended(carrier: Option<CarrierSender>) {
+    match carrier {
+        Some(tx) => {
+            tx.closed().await;
+        }
+        None => std::future::pending().await,
     }
 }
 

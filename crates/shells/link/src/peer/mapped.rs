@@ -115,6 +115,7 @@ fn candidate(outside: SocketAddr, inside: SocketAddrV4) -> Value {
 mod tests {
     use std::time::Duration;
 
+    use parking_lot::Mutex;
     use tokio::sync::watch;
 
     use super::super::{Answerer, Offerer, PeerConfig};
@@ -139,6 +140,8 @@ mod tests {
     #[derive(Debug, Default)]
     struct Router {
         open: Arc<watch::Sender<u32>>,
+        /// Goes while the router is asked.
+        listener: Mutex<Option<mpsc::Receiver<Value>>>,
     }
 
     const OUTSIDE: &str = "198.51.100.7:40000";
@@ -164,6 +167,7 @@ mod tests {
     impl PortOpener for Router {
         async fn open(&self, sockets: &[SocketAddrV4]) -> Option<OpenedPort> {
             self.open.send_modify(|open| *open += 1);
+            self.listener.lock().take();
             Some(OpenedPort {
                 outside: OUTSIDE.parse().unwrap(),
                 inside: *sockets.first()?,
@@ -222,7 +226,7 @@ mod tests {
     async fn a_port_that_nobody_is_told_of_is_given_back_at_once() {
         let router = Arc::new(Router::default());
         let (candidates, listener) = mpsc::channel(1);
-        drop(listener);
+        *router.listener.lock() = Some(listener);
         let mapping = Mapping {
             opener: router.clone(),
             candidates,
@@ -233,5 +237,6 @@ mod tests {
         let ended = tokio::time::timeout(Duration::from_secs(10), held).await;
         ended.expect("it waits for no end of the connection");
         assert_eq!(*router.open.borrow(), 0);
+        assert!(router.listener.lock().is_none(), "it was asked");
     }
 }
