@@ -119,11 +119,11 @@ impl Lab {
         );
         ip(
             machine,
-            &format!("addr add {new}/32 peer {other} dev {device}"),
+            &format!("addr del {own} peer {other}/32 dev {device}"),
         );
         ip(
             machine,
-            &format!("addr del {own} peer {other}/32 dev {device}"),
+            &format!("addr add {new}/32 peer {other} dev {device}"),
         );
         // Where the address goes, the routes through it go.
         ip(machine, &format!("route replace default dev {device}"));
