@@ -30,7 +30,7 @@ const AT_ONCE: usize = 4;
 /// close by themselves in the end.
 const PORTS_BACK: Duration = Duration::from_millis(2500);
 
-/// The router, looked for when a port is wanted first, and again on another network.
+/// The router, looked for when a port is wanted first, and again on another network or after [`KNOWN`].
 #[derive(Debug)]
 pub(crate) struct RouterPorts {
     shared: Arc<Shared>,
@@ -67,7 +67,8 @@ impl Known {
 }
 
 impl Shared {
-    /// The router, and since when it is known; `None` while it is left alone. Who comes while it is looked for waits for what is found.
+    /// The router, and since when it is known; `None` while it is left alone. Who comes while it is looked
+    /// for waits for what is found.
     async fn router(&self) -> Option<(Router, Instant)> {
         let mut known = self.known.lock().await;
         let network = *self.network.borrow();

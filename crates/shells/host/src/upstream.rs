@@ -148,7 +148,7 @@ impl Upstream {
                 Ok(open) => {
                     (wait, better) = (FIRST_WAIT, BETTER_FIRST);
                     may_repeat = true;
-                    // Whoever carries now has closed it.
+                    // The plane closes it as the better one takes its place.
                     self.wss = None;
                     let elsewhere = Box::pin(self.stay(open, &mut network)).await;
                     tracing::info!(elsewhere, "the WebRTC connection to the endpoint ended");
