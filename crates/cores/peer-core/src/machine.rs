@@ -10,6 +10,9 @@
 //!            └──────────┴─ their offer, anywhere        │ too often, or told so
 //!                                                       ▼
 //!                                                     Closed
+//!
+//!          network changed, or the other side's         another way is in use
+//!   Open ──────────────────────────────▶ Restarting ──────────────────────────▶ Open
 //! ```
 //!
 //! Rules:
@@ -24,6 +27,10 @@
 //!   was started anew, and knows it first.
 //! - What is not answered in time, or lost, is tried again by the schedule of [`Reconnects`]; by both
 //!   sides, because neither knows what the other knows.
+//! - **Another network is another round of the same connection** (ICE restart, RFC 8445, section 9):
+//!   its channels stay, and nothing that was sent is lost. The side that offered the attempt offers
+//!   each round, the other one asks for it; so there is no glare. A round that is not done in time ends
+//!   the attempt, and the next one begins at once.
 //! - Lost signals cost time and nothing else.
 
 use std::collections::VecDeque;
@@ -39,6 +46,8 @@ const EARLY_CANDIDATES: usize = 32;
 pub struct MachineConfig {
     /// How long an attempt may take.
     pub connect_timeout: Duration,
+    /// How long a round may take in which a connection looks for another way.
+    pub restart_timeout: Duration,
     /// When to try again.
     pub reconnect: ReconnectConfig,
 }
@@ -47,6 +56,7 @@ impl Default for MachineConfig {
     fn default() -> Self {
         Self {
             connect_timeout: Duration::from_secs(10),
+            restart_timeout: Duration::from_secs(5),
             reconnect: ReconnectConfig::default(),
         }
     }
@@ -109,10 +119,37 @@ pub enum Signal {
         /// Session description.
         sdp: String,
     },
+    /// The offer of another round, to be answered by the connection that there is.
+    Restart {
+        /// The attempt, an own one of the sender.
+        id: AttemptId,
+        /// Counts the rounds of the attempt; its first description is round 0.
+        round: u32,
+        /// Session description.
+        sdp: String,
+    },
+    /// The answer to it.
+    Restarted {
+        /// The attempt.
+        id: AttemptId,
+        /// The round that is answered.
+        round: u32,
+        /// Session description.
+        sdp: String,
+    },
+    /// The side that answered the attempt is on another network, and wants this round.
+    WantRestart {
+        /// The attempt.
+        id: AttemptId,
+        /// The round that is wanted.
+        round: u32,
+    },
     /// A candidate.
     Candidate {
         /// The attempt that it belongs to.
         id: AttemptId,
+        /// The round that it was found in.
+        round: u32,
         /// As the shell writes it.
         candidate: String,
     },
@@ -149,6 +186,8 @@ pub enum PeerState {
     Connecting,
     /// The channels are open.
     Open,
+    /// They stay, and what is sent waits until another way is found.
+    Restarting,
     /// Waiting for the next attempt.
     Reconnecting,
     /// For good.
@@ -164,6 +203,12 @@ pub enum Action {
     Answer(AttemptId, String),
     /// Give the answer to the connection.
     AcceptAnswer(AttemptId, String),
+    /// Have the connection offer another round, then call [`Machine::restart_offered`].
+    Restart(AttemptId, u32),
+    /// Have the connection answer the offer of a round, then call [`Machine::restart_answered`].
+    AnswerRestart(AttemptId, u32, String),
+    /// Give the answer of a round to the connection.
+    AcceptRestart(AttemptId, u32, String),
     /// Give a candidate to the connection.
     AddCandidate(AttemptId, String),
     /// Close the connection; never heard of again.
@@ -189,7 +234,7 @@ pub struct Machine {
     failed: Option<AttemptId>,
     reconnects: Reconnects,
     deadline: Option<Instant>,
-    early: VecDeque<(AttemptId, String)>,
+    early: VecDeque<(AttemptId, u32, String)>,
     actions: VecDeque<Action>,
 }
 
@@ -201,6 +246,22 @@ struct Current {
     ours: bool,
     /// Our offer, to be sent again.
     offer: Option<String>,
+    /// The newest round that has begun.
+    round: u32,
+    /// Its answer has been taken, or made.
+    described: bool,
+}
+
+impl Current {
+    fn new(id: AttemptId, ours: bool) -> Self {
+        Self {
+            id,
+            ours,
+            offer: None,
+            round: 0,
+            described: false,
+        }
+    }
 }
 
 impl Machine {
@@ -260,11 +321,28 @@ impl Machine {
         }
     }
 
-    /// The machine's addresses are others now: what is there is of no use, and no time is lost.
+    /// The machine's addresses are others now. A connection that is open looks for another way; one
+    /// that is being made begins anew, and no time is lost.
     pub fn network_changed(&mut self, now: Instant) {
-        if !matches!(self.state, PeerState::New | PeerState::Closed(_)) {
-            self.drop_current();
-            self.offer(now);
+        match self.state {
+            PeerState::New | PeerState::Closed(_) => {}
+            PeerState::Open | PeerState::Restarting => {
+                let Some(current) = &self.current else { return };
+                let (id, round) = (current.id, current.round.saturating_add(1));
+                if current.ours {
+                    self.restart(round, now);
+                } else {
+                    self.send(Signal::WantRestart { id, round });
+                    self.look_for_another_way(now);
+                }
+            }
+            PeerState::Offering
+            | PeerState::Answering
+            | PeerState::Connecting
+            | PeerState::Reconnecting => {
+                self.drop_current();
+                self.offer(now);
+            }
         }
     }
 
@@ -281,6 +359,10 @@ impl Machine {
         match self.state {
             PeerState::Reconnecting => self.offer(now),
             PeerState::Offering | PeerState::Answering | PeerState::Connecting => self.fail(now),
+            PeerState::Restarting => {
+                self.drop_current();
+                self.offer(now);
+            }
             PeerState::New | PeerState::Open | PeerState::Closed(_) => self.deadline = None,
         }
     }
@@ -304,17 +386,47 @@ impl Machine {
         }
     }
 
+    /// The offer of a round is made.
+    pub fn restart_offered(&mut self, id: AttemptId, round: u32, sdp: String) {
+        if self.is_in(id, round) {
+            self.send(Signal::Restart { id, round, sdp });
+        }
+    }
+
+    /// The answer of a round is made.
+    pub fn restart_answered(&mut self, id: AttemptId, round: u32, sdp: String) {
+        if self.is_in(id, round) {
+            self.described();
+            self.send(Signal::Restarted { id, round, sdp });
+        }
+    }
+
+    /// The connection uses a way that was found in this round.
+    pub fn restarted(&mut self, id: AttemptId, round: u32) {
+        if self.is_in(id, round) && self.state == PeerState::Restarting {
+            self.deadline = None;
+            self.go(PeerState::Open);
+        }
+    }
+
     /// A candidate of ours was found.
-    pub fn found(&mut self, id: AttemptId, candidate: String) {
+    pub fn found(&mut self, id: AttemptId, round: u32, candidate: String) {
         if self.current() == Some(id) {
-            self.send(Signal::Candidate { id, candidate });
+            let signal = Signal::Candidate {
+                id,
+                round,
+                candidate,
+            };
+            self.send(signal);
         }
     }
 
     /// The channels of an attempt are open.
     pub fn opened(&mut self, id: AttemptId) {
         // The offerer's may be open before its answerer knows that the answer has left.
-        if self.current() == Some(id) && self.state != PeerState::Open {
+        if self.current() == Some(id)
+            && !matches!(self.state, PeerState::Open | PeerState::Restarting)
+        {
             self.reconnects.succeeded();
             self.deadline = None;
             self.go(PeerState::Open);
@@ -339,18 +451,32 @@ impl Machine {
                 let theirs = newest.filter(|newest| self.is_theirs(*newest));
                 self.heard = self.heard.max(theirs);
                 self.actions.push_back(Action::AcceptAnswer(id, sdp));
+                self.described();
                 self.go(PeerState::Connecting);
             }
-            Signal::Candidate { id, candidate } => {
-                if self.current() == Some(id) {
-                    self.actions.push_back(Action::AddCandidate(id, candidate));
-                } else if self.is_theirs(id)
-                    && self.heard.is_none_or(|heard| id > heard)
-                    && self.early.len() < EARLY_CANDIDATES
-                {
-                    self.early.push_back((id, candidate));
+            Signal::Restart { id, round, sdp } => self.on_restart(id, round, sdp, now),
+            Signal::Restarted { id, round, sdp } => {
+                let waits = |current: &Current| current.ours && !current.described;
+                if self.is_in(id, round) && self.current.as_ref().is_some_and(waits) {
+                    self.actions
+                        .push_back(Action::AcceptRestart(id, round, sdp));
+                    self.described();
                 }
             }
+            Signal::WantRestart { id, round } => {
+                let newer = |current: &Current| current.ours && current.round < round;
+                if self.current() == Some(id)
+                    && self.current.as_ref().is_some_and(newer)
+                    && matches!(self.state, PeerState::Open | PeerState::Restarting)
+                {
+                    self.restart(round, now);
+                }
+            }
+            Signal::Candidate {
+                id,
+                round,
+                candidate,
+            } => self.on_candidate(id, round, candidate),
             Signal::Refuse { id, code } => {
                 // A farewell may come behind the end of the connection that it is about.
                 let again = matches!(self.state, PeerState::Reconnecting | PeerState::Offering);
@@ -363,6 +489,79 @@ impl Machine {
                     RefusalCode::Full => self.fail(now),
                     RefusalCode::Closed => self.end(GaveUp::Remote(code), None),
                 }
+            }
+        }
+    }
+
+    fn on_candidate(&mut self, id: AttemptId, round: u32, candidate: String) {
+        let early = match &self.current {
+            Some(current) if current.id == id => {
+                if round < current.round {
+                    // Of addresses that are gone.
+                    return;
+                }
+                // The connection itself keeps those of its first round.
+                round > current.round || round > 0 && !current.described
+            }
+            _ => self.is_theirs(id) && self.heard.is_none_or(|heard| id > heard),
+        };
+        if !early {
+            if self.current() == Some(id) {
+                self.actions.push_back(Action::AddCandidate(id, candidate));
+            }
+        } else if self.early.len() < EARLY_CANDIDATES {
+            self.early.push_back((id, round, candidate));
+        }
+    }
+
+    /// Begins a round.
+    fn restart(&mut self, round: u32, now: Instant) {
+        if let Some(current) = &mut self.current {
+            current.round = round;
+            current.described = false;
+            let id = current.id;
+            self.actions.push_back(Action::Restart(id, round));
+            self.look_for_another_way(now);
+        }
+    }
+
+    fn on_restart(&mut self, id: AttemptId, round: u32, sdp: String, now: Instant) {
+        let newer = |current: &Current| current.id == id && !current.ours && current.round < round;
+        let open = matches!(self.state, PeerState::Open | PeerState::Restarting);
+        if let Some(current) = self.current.as_mut().filter(|current| newer(current))
+            && open
+        {
+            current.round = round;
+            current.described = false;
+            self.actions
+                .push_back(Action::AnswerRestart(id, round, sdp));
+            self.look_for_another_way(now);
+        }
+    }
+
+    fn look_for_another_way(&mut self, now: Instant) {
+        self.deadline = Some(now + self.config.restart_timeout);
+        self.go(PeerState::Restarting);
+    }
+
+    /// Whether this is the round that the connection is in.
+    fn is_in(&self, id: AttemptId, round: u32) -> bool {
+        let it = |current: &Current| current.id == id && current.round == round;
+        self.current.as_ref().is_some_and(it)
+    }
+
+    /// The descriptions of the round are there, and its candidates may follow.
+    fn described(&mut self) {
+        let Some(current) = &mut self.current else {
+            return;
+        };
+        current.described = true;
+        let (id, round) = (current.id, current.round);
+        for (of, in_round, candidate) in std::mem::take(&mut self.early) {
+            if (of, in_round) == (id, round) {
+                self.actions.push_back(Action::AddCandidate(id, candidate));
+            } else if (of, in_round) > (id, round) {
+                self.early.push_back((of, in_round, candidate));
             }
         }
     }
@@ -389,20 +588,10 @@ impl Machine {
             return;
         }
         self.drop_current();
-        self.current = Some(Current {
-            id,
-            ours: false,
-            offer: None,
-        });
+        self.current = Some(Current::new(id, false));
         self.deadline = Some(now + self.config.connect_timeout);
         self.actions.push_back(Action::Answer(id, sdp));
-        for (of, candidate) in std::mem::take(&mut self.early) {
-            if of == id {
-                self.actions.push_back(Action::AddCandidate(id, candidate));
-            } else if of > id {
-                self.early.push_back((of, candidate));
-            }
-        }
+        self.described();
         self.go(PeerState::Answering);
     }
 
@@ -423,11 +612,7 @@ impl Machine {
         self.newest.number = self.newest.number.saturating_add(1);
         self.offered_once = true;
         let id = self.newest;
-        self.current = Some(Current {
-            id,
-            ours: true,
-            offer: None,
-        });
+        self.current = Some(Current::new(id, true));
         self.deadline = Some(now + self.config.connect_timeout);
         self.actions.push_back(Action::Offer(id));
         self.go(PeerState::Offering);
@@ -486,6 +671,115 @@ impl Machine {
 )]
 mod tests {
     use super::*;
+
+    fn open(ours: bool, now: Instant) -> (Machine, AttemptId) {
+        let mut machine = Machine::new(MachineConfig::default(), "b", "a", 1, 1);
+        if ours {
+            machine.connect(now);
+        } else {
+            let id = AttemptId {
+                incarnation: 1,
+                number: 1,
+                greater: false,
+            };
+            let sdp = String::new();
+            machine.handle_signal(Signal::Offer { id, sdp }, now);
+        }
+        let id = machine.current().unwrap();
+        machine.offered(id, "offer".into());
+        machine.answered(id, "answer".into());
+        machine.opened(id);
+        assert_eq!(machine.state(), PeerState::Open);
+        while machine.poll_action().is_some() {}
+        (machine, id)
+    }
+
+    fn actions(machine: &mut Machine) -> Vec<Action> {
+        let actions = std::iter::from_fn(|| machine.poll_action());
+        actions
+            .filter(|action| !matches!(action, Action::State(_)))
+            .collect()
+    }
+
+    #[test]
+    fn a_round_that_is_not_done_in_time_ends_the_attempt() {
+        let now = Instant::now();
+        for ours in [true, false] {
+            let (mut machine, id) = open(ours, now);
+            machine.network_changed(now);
+            assert_eq!(machine.state(), PeerState::Restarting);
+            let due = machine.poll_timeout().unwrap();
+            assert_eq!(due, now + MachineConfig::default().restart_timeout);
+            machine.handle_timeout(due);
+            assert_eq!(machine.state(), PeerState::Offering);
+            assert!(actions(&mut machine).contains(&Action::Drop(id)));
+        }
+    }
+
+    #[test]
+    fn rounds_count_up_and_older_ones_are_passed_over() {
+        let now = Instant::now();
+        let (mut machine, id) = open(false, now);
+        let restart = |round| Signal::Restart {
+            id,
+            round,
+            sdp: String::new(),
+        };
+        let candidate = |round| Signal::Candidate {
+            id,
+            round,
+            candidate: format!("{round}"),
+        };
+        // A candidate may come before its round.
+        machine.handle_signal(candidate(2), now);
+        assert_eq!(actions(&mut machine), []);
+        machine.handle_signal(restart(2), now);
+        let answer = Action::AnswerRestart(id, 2, String::new());
+        assert_eq!(actions(&mut machine), [answer]);
+        machine.restart_answered(id, 2, "answer".into());
+        let said = Signal::Restarted {
+            id,
+            round: 2,
+            sdp: "answer".into(),
+        };
+        let added = Action::AddCandidate(id, "2".into());
+        assert_eq!(actions(&mut machine), [added, Action::Send(said)]);
+        for old in [restart(2), restart(1), candidate(1), candidate(0)] {
+            machine.handle_signal(old, now);
+        }
+        // Who answered the attempt offers no rounds.
+        machine.handle_signal(Signal::WantRestart { id, round: 3 }, now);
+        machine.restarted(id, 1);
+        assert_eq!(machine.state(), PeerState::Restarting);
+        assert_eq!(actions(&mut machine), []);
+        machine.restarted(id, 2);
+        assert_eq!(machine.state(), PeerState::Open);
+        assert_eq!(machine.poll_timeout(), None);
+    }
+
+    #[test]
+    fn who_offered_the_attempt_offers_its_rounds() {
+        let now = Instant::now();
+        let (mut machine, id) = open(true, now);
+        let want = |round| Signal::WantRestart { id, round };
+        machine.handle_signal(want(1), now);
+        machine.handle_signal(want(1), now);
+        assert_eq!(actions(&mut machine), [Action::Restart(id, 1)]);
+        machine.restart_offered(id, 1, "offer".into());
+        let answer = |round| Signal::Restarted {
+            id,
+            round,
+            sdp: String::new(),
+        };
+        for _ in 0..2 {
+            machine.handle_signal(answer(1), now);
+        }
+        machine.handle_signal(answer(0), now);
+        let accept = Action::AcceptRestart(id, 1, String::new());
+        let all = actions(&mut machine);
+        assert_eq!(all.iter().filter(|action| **action == accept).count(), 1);
+        assert_eq!(all.len(), 2, "{all:?}");
+    }
 
     #[test]
     fn a_farewell_behind_the_end_of_its_connection_counts() {

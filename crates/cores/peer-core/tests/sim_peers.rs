@@ -30,6 +30,9 @@ enum Event {
     Lost { at: usize, id: AttemptId },
     Offered { at: usize, id: AttemptId },
     Answered { at: usize, id: AttemptId },
+    RoundOffered { at: usize, id: AttemptId, round: u32 },
+    RoundAnswered { at: usize, id: AttemptId, round: u32 },
+    Restarted { at: usize, id: AttemptId, round: u32 },
     Mischief,
     Tick,
 }
@@ -41,6 +44,9 @@ struct Connection {
     /// Both descriptions are there.
     described: bool,
     opening: bool,
+    /// The newest round that this side has begun, and the newest that it has both descriptions of.
+    round: u32,
+    round_described: u32,
 }
 
 struct World {
@@ -53,6 +59,9 @@ struct World {
     incarnations: [u64; 2],
     connections: [Option<Connection>; 2],
     opened: [u64; 2],
+    /// Rounds that were done, and connections that were dropped.
+    restarted: u64,
+    dropped: u64,
     last_change: Instant,
     loss: f64,
 }
@@ -82,6 +91,8 @@ impl World {
             incarnations: [1, 1],
             connections: [None, None],
             opened: [0, 0],
+            restarted: 0,
+            dropped: 0,
             last_change: start,
             loss,
             random,
@@ -148,6 +159,8 @@ impl World {
                     id,
                     described: false,
                     opening: false,
+                    round: 0,
+                    round_described: 0,
                 });
                 let after = self.millis(1, 50);
                 let event = if matches!(action, Action::Offer(_)) {
@@ -163,10 +176,25 @@ impl World {
                 connection.described = true;
                 self.try_open();
             }
+            Action::Restart(id, round) | Action::AnswerRestart(id, round, _) => {
+                let connection = self.connections[at].as_mut().unwrap();
+                assert_eq!(connection.id, id);
+                assert!(round > connection.round, "rounds count up");
+                connection.round = round;
+                let after = self.millis(1, 50);
+                let event = if matches!(action, Action::Restart(..)) {
+                    Event::RoundOffered { at, id, round }
+                } else {
+                    Event::RoundAnswered { at, id, round }
+                };
+                self.at(after, event);
+            }
+            Action::AcceptRestart(id, round, _) => self.round_described(at, id, round),
             Action::AddCandidate(id, _) => {
                 assert_eq!(self.connections[at].unwrap().id, id);
             }
             Action::Drop(id) => {
+                self.dropped += 1;
                 assert_eq!(self.connections[at].take().unwrap().id, id);
                 let after = self.millis(1, 500);
                 self.at(after, Event::Lost { at: 1 - at, id });
@@ -196,6 +224,26 @@ impl World {
         }
     }
 
+    /// Another way is found when both sides have both descriptions of a round.
+    fn round_described(&mut self, at: usize, id: AttemptId, round: u32) {
+        let connection = self.connections[at].as_mut().unwrap();
+        assert_eq!((connection.id, connection.round), (id, round));
+        connection.round_described = round;
+        let done = |connection: Option<Connection>| {
+            connection.is_some_and(|one| one.id == id && one.round_described == round)
+        };
+        if self.connections.into_iter().all(done) {
+            for at in 0..2 {
+                let after = self.millis(5, 200);
+                self.at(after, Event::Restarted { at, id, round });
+            }
+        }
+    }
+
+    fn in_round(&self, at: usize, id: AttemptId, round: u32) -> bool {
+        self.connections[at].is_some_and(|one| one.id == id && one.round == round)
+    }
+
     fn holds(&self, at: usize, id: AttemptId) -> bool {
         self.connections[at].is_some_and(|connection| connection.id == id)
     }
@@ -207,7 +255,7 @@ impl World {
             Event::Offered { at, id } => {
                 if self.holds(at, id) {
                     self.machines[at].offered(id, "offer".to_owned());
-                    self.machines[at].found(id, "candidate".to_owned());
+                    self.machines[at].found(id, 0, "candidate".to_owned());
                 }
             }
             Event::Answered { at, id } => {
@@ -220,6 +268,24 @@ impl World {
             Event::Opened { at, id } => {
                 if self.holds(at, id) && self.holds(1 - at, id) {
                     self.machines[at].opened(id);
+                }
+            }
+            Event::RoundOffered { at, id, round } => {
+                if self.in_round(at, id, round) {
+                    self.machines[at].restart_offered(id, round, "offer".to_owned());
+                    self.machines[at].found(id, round, "candidate".to_owned());
+                }
+            }
+            Event::RoundAnswered { at, id, round } => {
+                if self.in_round(at, id, round) {
+                    self.machines[at].restart_answered(id, round, "answer".to_owned());
+                    self.round_described(at, id, round);
+                }
+            }
+            Event::Restarted { at, id, round } => {
+                if self.in_round(at, id, round) && self.holds(1 - at, id) {
+                    self.restarted += 1;
+                    self.machines[at].restarted(id, round);
                 }
             }
             Event::Lost { at, id } => {
@@ -311,7 +377,7 @@ impl World {
 
 #[test]
 fn storms_end_in_one_connection_over_a_thousand_seeds() {
-    let mut opened = 0;
+    let (mut opened, mut restarted) = (0, 0);
     for seed in 0..1000 {
         let mut world = World::new(seed);
         world.run();
@@ -323,9 +389,11 @@ fn storms_end_in_one_connection_over_a_thousand_seeds() {
         let settled = world.last_change - world.start;
         assert!(settled < SETTLED, "seed {seed}: settled after {settled:?}");
         opened += world.opened[0];
+        restarted += world.restarted;
     }
-    // The storm has opened and broken many.
+    // The storm has opened and broken many, and moved some.
     assert!(opened > 3000, "{opened}");
+    assert!(restarted > 500, "{restarted}");
 }
 
 /// Both offer at the same moment, and signaling works: one connection, by the first attempt of one of
@@ -354,5 +422,37 @@ fn glare_alone_costs_no_second_attempt() {
             world.last_change - now < Duration::from_secs(3),
             "seed {seed}"
         );
+    }
+}
+
+/// Where signaling works a change of the network on either side, or on both at once, is a round of the
+/// connection that there is.
+#[test]
+fn another_network_keeps_the_connection() {
+    for seed in 0..1000 {
+        let mut world = World::new(seed);
+        world.loss = 0.0;
+        world.start -= STORM;
+        world.run();
+        assert_eq!(world.machines[0].state(), PeerState::Open, "seed {seed}");
+        let (before, dropped) = (world.machines[0].current(), world.dropped);
+        // One, the other, both.
+        for at in 0..2 {
+            if seed % 3 == 2 || seed % 3 == at as u64 {
+                world.machines[at].network_changed(world.now);
+            }
+        }
+        let changed = world.now;
+        assert!(world.machines.iter().any(|one| one.state() == PeerState::Restarting));
+        world.drain();
+        world.run();
+        for machine in &world.machines {
+            assert_eq!(machine.state(), PeerState::Open, "seed {seed}");
+            assert_eq!(machine.current(), before, "seed {seed}");
+        }
+        assert_eq!(world.dropped, dropped, "seed {seed}: the connection stayed");
+        assert!(world.restarted >= 2, "seed {seed}");
+        let took = world.last_change - changed;
+        assert!(took < Duration::from_secs(2), "seed {seed}: {took:?}");
     }
 }
