@@ -25,14 +25,41 @@ const END: Duration = Duration::from_secs(60 + 31 + 10 + 31 + 10 + 60);
 
 #[derive(Debug, Clone)]
 enum Event {
-    Signal { to: usize, signal: Signal },
-    Opened { at: usize, id: AttemptId },
-    Lost { at: usize, id: AttemptId },
-    Offered { at: usize, id: AttemptId },
-    Answered { at: usize, id: AttemptId },
-    RoundOffered { at: usize, id: AttemptId, round: u32 },
-    RoundAnswered { at: usize, id: AttemptId, round: u32 },
-    Restarted { at: usize, id: AttemptId, round: u32 },
+    Signal {
+        to: usize,
+        signal: Signal,
+    },
+    Opened {
+        at: usize,
+        id: AttemptId,
+    },
+    Lost {
+        at: usize,
+        id: AttemptId,
+    },
+    Offered {
+        at: usize,
+        id: AttemptId,
+    },
+    Answered {
+        at: usize,
+        id: AttemptId,
+    },
+    RoundOffered {
+        at: usize,
+        id: AttemptId,
+        round: u32,
+    },
+    RoundAnswered {
+        at: usize,
+        id: AttemptId,
+        round: u32,
+    },
+    Restarted {
+        at: usize,
+        id: AttemptId,
+        round: u32,
+    },
     Mischief,
     Tick,
 }
@@ -443,7 +470,12 @@ fn another_network_keeps_the_connection() {
             }
         }
         let changed = world.now;
-        assert!(world.machines.iter().any(|one| one.state() == PeerState::Restarting));
+        assert!(
+            world
+                .machines
+                .iter()
+                .any(|one| one.state() == PeerState::Restarting)
+        );
         world.drain();
         world.run();
         for machine in &world.machines {

@@ -105,13 +105,69 @@ async fn a_peer_that_was_started_anew_is_connected_anew() {
     close(&[&anna, &again]).await;
 }
 
+/// Every message of a stream of numbers on *reliable*, in order, while rounds go on.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn another_network_means_another_connection_at_once() {
+async fn another_network_keeps_the_channels_and_what_is_on_them() {
+    const EACH: u32 = 200;
     let hub = Hub::default();
     let (mut anna, mut berta) = (hub.node(config("anna", 5)), hub.node(config("berta", 5)));
     anna.manager.connect("berta").await.unwrap();
     let (one, two) = in_time(async { tokio::join!(anna.open(), berta.open()) }).await;
-    talk(&mut { one.1 }, &mut { two.1 }).await;
+    let (mut one, mut two) = (one.1, two.1);
+    talk(&mut one, &mut two).await;
+    let (tx, mut numbers) = (one.tx.clone(), 0_u32..);
+    let mut expected = 0_u32..;
+    // The side that offered, the other one, both.
+    for round in 0..3 {
+        if round != 1 {
+            anna.manager.network_changed().await.unwrap();
+        }
+        if round != 0 {
+            berta.manager.network_changed().await.unwrap();
+        }
+        let say = async {
+            for number in numbers.by_ref().take(EACH as usize) {
+                let number = Bytes::copy_from_slice(&number.to_be_bytes());
+                tx.send(Channel::Reliable, number).await.unwrap();
+            }
+        };
+        let hear = async {
+            for number in expected.by_ref().take(EACH as usize) {
+                let heard = two.rx.reliable.recv().await.unwrap();
+                assert_eq!(heard, number.to_be_bytes()[..]);
+            }
+        };
+        let moved = async {
+            for node in [&mut anna, &mut berta] {
+                node.state(PeerState::Restarting).await;
+                node.state(PeerState::Open).await;
+            }
+        };
+        in_time(async { tokio::join!(say, hear, moved) }).await;
+    }
+    talk(&mut one, &mut two).await;
+    for node in [&mut anna, &mut berta] {
+        while let Ok(event) = node.events.try_recv() {
+            assert!(matches!(event, PeerEvent::State { .. }), "{event:?}");
+        }
+    }
+    close(&[&anna, &berta]).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_round_that_signaling_loses_ends_in_another_connection() {
+    let hub = Hub::default();
+    let mut quick = config("anna", 5);
+    quick.machine.restart_timeout = Duration::from_millis(300);
+    let (mut anna, mut berta) = (hub.node(quick), hub.node(config("berta", 5)));
+    anna.manager.connect("berta").await.unwrap();
+    in_time(async { tokio::join!(anna.open(), berta.open()) }).await;
+    hub.lie(|said| {
+        if let Signal::Restart { round, .. } = &mut said.signal {
+            // A round that was done before.
+            *round = 0;
+        }
+    });
     anna.manager.network_changed().await.unwrap();
     let (one, two) = in_time(async { tokio::join!(anna.open(), berta.open()) }).await;
     talk(&mut { one.1 }, &mut { two.1 }).await;
@@ -144,7 +200,12 @@ async fn a_strangers_signals_that_are_no_offer_make_no_peer() {
     for number in 0..100 {
         let (candidate, sdp) = ("{}".to_owned(), "v=0".to_owned());
         let name = format!("stranger {number}");
-        hub.deliver(&name, "anna", Signal::Candidate { id, candidate });
+        let candidate = Signal::Candidate {
+            id,
+            round: 0,
+            candidate,
+        };
+        hub.deliver(&name, "anna", candidate);
         hub.deliver(
             &name,
             "anna",
@@ -207,7 +268,7 @@ impl Stuck {
             };
             // Each is answered by our own offer, which wins.
             let sdp = String::new();
-            let offer = ("anna".to_owned(), Signal::Offer { id, sdp });
+            let offer = ("anna".to_owned(), Signal::Offer { id, sdp }.into());
             self.inbound.send(offer).await.unwrap();
         }
         while self.inbound.capacity() < self.inbound.max_capacity() {
@@ -245,7 +306,7 @@ async fn commands_reach_a_peer_that_is_flooded_with_signals() {
     // The connection is offered anew.
     in_time(async {
         while !matches!(
-            stuck.outbox.recv().await.unwrap().1,
+            stuck.outbox.recv().await.unwrap().1.signal,
             Signal::Offer { id, .. } if id.number == 2
         ) {}
     })

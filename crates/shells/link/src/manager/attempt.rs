@@ -19,13 +19,22 @@ pub(super) enum Begin {
 pub(super) enum Input {
     Answer(String),
     Candidate(String),
+    /// Another round is to be offered, an offer of one answered, the answer taken.
+    Restart(u32),
+    AnswerRestart(u32, String),
+    AcceptRestart(u32, String),
 }
 
 /// What the peer's task is told.
 pub(super) enum Report {
     Offered(String),
     Answered(String),
-    Candidate(String),
+    /// With the round that it was found in.
+    Candidate(u32, String),
+    RestartOffered(u32, String),
+    RestartAnswered(u32, String),
+    /// A way of this round is in use.
+    Restarted(u32),
     Open(Channels),
     /// With a code; the last one.
     Ended(&'static str),
@@ -114,12 +123,17 @@ async fn make(
 async fn work(
     side: &Side,
     id: AttemptId,
-    mut candidates: LocalCandidates,
+    candidates: LocalCandidates,
     inputs: &mut mpsc::Receiver<Input>,
     reports: &Reports,
     stop: &CancellationToken,
 ) -> &'static str {
-    let (mut opened, mut more) = (Box::pin(side.channels()), true);
+    let mut opened = Box::pin(side.channels());
+    let mut round = Round {
+        number: 0,
+        candidates: Some(candidates),
+        described: false,
+    };
     let mut sender = None;
     loop {
         let closed = async {
@@ -137,32 +151,91 @@ async fn work(
                 }
                 Err(error) => return error.code(),
             },
-            candidate = candidates.next(), if more => match candidate {
+            candidate = next(&mut round.candidates) => match candidate {
                 Some(candidate) => {
-                    tell(reports, stop, id, Report::Candidate(candidate.to_string())).await;
+                    let report = Report::Candidate(round.number, candidate.to_string());
+                    tell(reports, stop, id, report).await;
                 }
-                None => more = false,
+                None => round.candidates = None,
             },
-            Some(input) = inputs.recv() => {
-                if let Err(error) = take(side, input).await {
-                    // A candidate is one of several; a bad answer ends the attempt.
-                    tracing::debug!(%error, "signaling brought something unusable");
-                    if matches!(error, PeerError::BadDescription { .. }) {
-                        return error.code();
-                    }
+            found = side.found_way(), if round.described => match found {
+                Ok(()) => {
+                    round.described = false;
+                    tell(reports, stop, id, Report::Restarted(round.number)).await;
                 }
+                Err(error) => return error.code(),
+            },
+            Some(input) = inputs.recv() => match take(side, input, &mut round).await {
+                Ok(Some(report)) => tell(reports, stop, id, report).await,
+                Ok(None) => {}
+                // What the other side sent as a description is of no use: the attempt ends.
+                Err(error @ PeerError::BadDescription { .. }) => {
+                    tracing::debug!(%error, "signaling brought something unusable");
+                    return error.code();
+                }
+                // A candidate is one of several, and a network that is away may come back.
+                Err(error) => tracing::debug!(%error, "signaling brought something unusable"),
             }
         }
     }
 }
 
-async fn take(side: &Side, input: Input) -> Result<(), PeerError> {
+/// Where the connection stands in looking for a way.
+struct Round {
+    number: u32,
+    /// Of this round; none: all are known.
+    candidates: Option<LocalCandidates>,
+    /// It is a restart, both descriptions are there, and what comes of it is not told yet.
+    described: bool,
+}
+
+/// The next candidate of ours.
+async fn next(candidates: &mut Option<LocalCandidates>) -> Option<Value> {
+    match candidates {
+        Some(candidates) => candidates.next().await,
+        None => std::future::pending().await,
+    }
+}
+
+async fn take(side: &Side, input: Input, round: &mut Round) -> Result<Option<Report>, PeerError> {
     match (input, side) {
-        (Input::Answer(sdp), Side::Offerer(offerer)) => offerer.accept_answer(&sdp).await,
-        (Input::Answer(_), Side::Answerer(_)) => Ok(()),
+        (Input::Answer(sdp), Side::Offerer(offerer)) => {
+            offerer.accept_answer(&sdp).await?;
+        }
         (Input::Candidate(candidate), side) => {
             let candidate = serde_json::from_str(&candidate).unwrap_or(Value::Null);
-            side.add_remote_candidate(&candidate).await
+            side.add_remote_candidate(&candidate).await?;
         }
+        (Input::Restart(number), Side::Offerer(offerer)) => {
+            let (sdp, candidates) = offerer.restart().await?;
+            *round = Round {
+                number,
+                candidates: Some(candidates),
+                described: false,
+            };
+            return Ok(Some(Report::RestartOffered(number, sdp)));
+        }
+        (Input::AnswerRestart(number, sdp), Side::Answerer(answerer)) => {
+            let (sdp, candidates) = answerer.accept_restart(&sdp).await?;
+            *round = Round {
+                number,
+                candidates: Some(candidates),
+                described: true,
+            };
+            return Ok(Some(Report::RestartAnswered(number, sdp)));
+        }
+        (Input::AcceptRestart(number, sdp), Side::Offerer(offerer)) => {
+            offerer.accept_answer(&sdp).await?;
+            round.described = round.number == number;
+        }
+        // The machine asks of a side only what is its part.
+        (
+            Input::Answer(_)
+            | Input::Restart(_)
+            | Input::AnswerRestart(..)
+            | Input::AcceptRestart(..),
+            _,
+        ) => {}
     }
+    Ok(None)
 }

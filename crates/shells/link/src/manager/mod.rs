@@ -2,18 +2,19 @@
 //!
 //! - **Signaling is two queues** of [`Signal`]s with the name of the other side; whoever owns them
 //!   carries them, for instance through the rooms of the coordinator ([`signal`]). They may be lost,
-//!   doubled and reordered.
+//!   doubled and reordered. Descriptions are signed ([`trust`]), and who forges one gets no place.
 //! - **At most [`ManagerConfig::max_peers`]**, those included that are being connected. An offer beyond
 //!   is refused with a code, and costs nothing but the answer.
 //! - **Commands are not lost**, however much a peer has to do: a peer that is closed and connected
 //!   again before its task gets to it is closed, and then connected.
-//! - **A lost connection is made anew** by the schedule of the core, under the same name. So it is when
-//!   the network has changed ([`PeerManager::network_changed`]): the crate `webrtc` can restart ICE,
-//!   but only by another round of offer and answer, and a new connection costs the same.
+//! - **A lost connection is made anew** by the schedule of the core, under the same name.
+//! - **On another network** ([`PeerManager::network_changed`]) a connection looks for another way and
+//!   keeps its channels; where it finds none in time it is made anew.
 //! - **Closing frees everything**: [`PeerManager::close`] returns when all tasks and sockets are gone.
 
 mod attempt;
 pub mod signal;
+pub mod trust;
 mod worker;
 
 use std::collections::HashMap;
@@ -27,8 +28,10 @@ use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 use warp_peer_core::{Machine, MachineConfig, PeerState, RefusalCode, Signal};
+use warp_protocol::identity::{Refusals, RefusedReason};
 
 use crate::peer::{Channels, PeerConfig};
+use trust::{Notary, SignedSignal, Trust};
 use worker::{Order, Orders, Worker};
 
 /// How many peers by default.
@@ -54,6 +57,8 @@ pub struct ManagerConfig {
     pub peer: PeerConfig,
     /// Timeouts and attempts.
     pub machine: MachineConfig,
+    /// Who is who; `None`: whoever carries signaling is believed.
+    pub trust: Option<Arc<dyn Trust>>,
 }
 
 impl ManagerConfig {
@@ -64,6 +69,7 @@ impl ManagerConfig {
             max_peers: MAX_PEERS,
             peer: PeerConfig::default(),
             machine: MachineConfig::default(),
+            trust: None,
         }
     }
 }
@@ -129,13 +135,26 @@ enum Command {
 }
 
 /// Signals to or from a peer, with its name.
-pub type NamedSignal = (String, Signal);
+pub type NamedSignal = (String, SignedSignal);
+
+/// What was not believed.
+#[derive(Debug, Default)]
+struct Refused(Refusals);
+
+impl Refused {
+    fn count(&self, peer: &str, reason: RefusedReason) {
+        let count = self.0.count(reason);
+        let reason = reason.name();
+        tracing::warn!(peer, reason, count, "a peer is not believed");
+    }
+}
 
 /// See the module's documentation. Dropping it closes all connections.
 #[derive(Debug)]
 pub struct PeerManager {
     commands: mpsc::Sender<Command>,
     count: Arc<AtomicUsize>,
+    refused: Arc<Refused>,
     stop: CancellationToken,
     tasks: TaskTracker,
 }
@@ -160,6 +179,7 @@ impl PeerManager {
         let manager = Self {
             commands,
             count: Arc::default(),
+            refused: Arc::default(),
             stop: CancellationToken::new(),
             tasks: TaskTracker::new(),
         };
@@ -170,6 +190,7 @@ impl PeerManager {
             peers: HashMap::new(),
             workers: JoinSet::new(),
             count: manager.count.clone(),
+            refused: manager.refused.clone(),
             stop: manager.stop.clone(),
             tasks: manager.tasks.clone(),
             incarnation: incarnation(),
@@ -197,7 +218,7 @@ impl PeerManager {
         self.command(Command::Disconnect(peer.into())).await
     }
 
-    /// The addresses of this machine are others now: all connections are made anew at once.
+    /// The addresses of this machine are others now: all connections look for another way at once.
     ///
     /// # Errors
     /// [`ManagerError::Closed`].
@@ -208,6 +229,11 @@ impl PeerManager {
     /// How many peers there are, those that are being connected included.
     pub fn count(&self) -> usize {
         self.count.load(Ordering::Relaxed)
+    }
+
+    /// Why descriptions were not believed, and how often.
+    pub fn refusals(&self) -> Vec<(RefusedReason, u64)> {
+        self.refused.0.view()
     }
 
     /// Ends all connections, and waits until nothing is left of them.
@@ -232,7 +258,7 @@ fn incarnation() -> u64 {
 
 /// The task of a peer.
 struct Handle {
-    signals: mpsc::Sender<Signal>,
+    signals: mpsc::Sender<SignedSignal>,
     orders: Arc<Orders>,
 }
 
@@ -243,6 +269,7 @@ struct Run {
     peers: HashMap<String, Handle>,
     workers: JoinSet<String>,
     count: Arc<AtomicUsize>,
+    refused: Arc<Refused>,
     stop: CancellationToken,
     tasks: TaskTracker,
     incarnation: u64,
@@ -308,23 +335,27 @@ impl Run {
         }
     }
 
-    fn on_signal(&mut self, from: String, signal: Signal) {
+    fn on_signal(&mut self, from: String, said: SignedSignal) {
         if !self.peers.contains_key(&from) {
-            // Only an offer makes a peer of somebody unknown.
-            let Signal::Offer { id, .. } = &signal else {
+            // Only an offer makes a peer of somebody unknown, and only a believed one.
+            let Signal::Offer { id, .. } = &said.signal else {
                 return;
             };
+            let notary = Notary::new(self.config.trust.clone(), &self.config.local, &from);
+            if let Err(reason) = notary.check(&said) {
+                return self.refused.count(&from, reason);
+            }
             if let Err(error) = self.peer(&from) {
                 tracing::debug!(from, code = error.code(), "an offer is refused");
                 let code = RefusalCode::Full;
                 let refusal = Signal::Refuse { id: *id, code };
                 // Signals may be lost; this one is worth no waiting.
-                let _ = self.outbound.try_send((from, refusal));
+                let _ = self.outbound.try_send((from, refusal.into()));
                 return;
             }
         }
         if let Some(handle) = self.peers.get(&from)
-            && handle.signals.try_send(signal).is_err()
+            && handle.signals.try_send(said).is_err()
         {
             tracing::debug!(from, "a peer takes no more signals, one was dropped");
         }
@@ -361,6 +392,7 @@ impl Run {
                 outbound: self.outbound.clone(),
                 events: self.events.clone(),
                 tasks: self.tasks.clone(),
+                refused: self.refused.clone(),
             },
         );
         let stop = self.stop.clone();

@@ -1,35 +1,52 @@
 //! The signals of peers as the coordinator's rooms carry them: it passes descriptions and candidates
-//! on as they are, so the attempt that they belong to travels within them, and a refusal as an answer.
+//! on as they are, so what they belong to travels within them, and a refusal and the wish for another
+//! round as answers.
 
 use serde_json::{Value, json};
 use warp_peer_core::{AttemptId, RefusalCode, Signal};
 use warp_protocol::signal::{ClientSignal, ServerSignal};
 
+use super::trust::SignedSignal;
+
 /// The message to the coordinator.
-pub fn to_room(to: String, signal: Signal) -> ClientSignal {
+pub fn to_room(to: String, said: SignedSignal) -> ClientSignal {
+    let SignedSignal { signal, signature } = said;
     match signal {
         Signal::Offer { id, sdp } => ClientSignal::Offer {
             to,
-            sdp: json!({"type": "offer", "sdp": sdp, "attempt": attempt(id)}),
+            sdp: description("offer", id, 0, sdp, signature),
         },
-        Signal::Answer { id, newest, sdp } => ClientSignal::Answer {
+        Signal::Answer { id, newest, sdp } => {
+            let mut value = description("answer", id, 0, sdp, signature);
+            value["newest"] = newest.map(attempt).into();
+            ClientSignal::Answer { to, sdp: value }
+        }
+        Signal::Restart { id, round, sdp } => ClientSignal::Offer {
             to,
-            sdp: json!({
-                "type": "answer",
-                "sdp": sdp,
-                "attempt": attempt(id),
-                "newest": newest.map(attempt),
-            }),
+            sdp: description("offer", id, round, sdp, signature),
+        },
+        Signal::Restarted { id, round, sdp } => ClientSignal::Answer {
+            to,
+            sdp: description("answer", id, round, sdp, signature),
+        },
+        Signal::WantRestart { id, round } => ClientSignal::Answer {
+            to,
+            sdp: json!({"type": "restart", "attempt": attempt(id), "round": round}),
         },
         Signal::Refuse { id, code } => ClientSignal::Answer {
             to,
             sdp: json!({"type": "refuse", "code": code.code(), "attempt": attempt(id)}),
         },
-        Signal::Candidate { id, candidate } => {
+        Signal::Candidate {
+            id,
+            round,
+            candidate,
+        } => {
             // The core carries it as the text of a JSON object.
             let mut value: Value = serde_json::from_str(&candidate).unwrap_or(Value::Null);
             if let Some(object) = value.as_object_mut() {
                 object.insert("attempt".to_owned(), attempt(id));
+                object.insert("round".to_owned(), round.into());
             }
             ClientSignal::IceCandidate {
                 to,
@@ -40,30 +57,57 @@ pub fn to_room(to: String, signal: Signal) -> ClientSignal {
 }
 
 /// What the coordinator brought, with the name of the sender; `None`: nothing for a peer.
-pub fn from_room(signal: ServerSignal) -> Option<(String, Signal)> {
+pub fn from_room(signal: ServerSignal) -> Option<(String, SignedSignal)> {
     match signal {
         ServerSignal::Offer { from, sdp, .. } => {
-            let (id, sdp) = (read_attempt(sdp.get("attempt")?)?, text(&sdp, "sdp")?);
-            Some((from, Signal::Offer { id, sdp }))
+            let (id, text) = (read_attempt(sdp.get("attempt")?)?, text(&sdp, "sdp")?);
+            let signal = match read_round(sdp.get("round"))? {
+                0 => Signal::Offer { id, sdp: text },
+                round => Signal::Restart {
+                    id,
+                    round,
+                    sdp: text,
+                },
+            };
+            Some((from, signed(signal, &sdp)))
         }
         ServerSignal::Answer { from, sdp, .. } => {
-            let id = read_attempt(sdp.get("attempt")?)?;
-            if text(&sdp, "type")? == "refuse" {
-                let code = RefusalCode::from_code(&text(&sdp, "code")?)?;
-                return Some((from, Signal::Refuse { id, code }));
-            }
-            let newest = sdp.get("newest").and_then(read_attempt);
-            let sdp = text(&sdp, "sdp")?;
-            Some((from, Signal::Answer { id, newest, sdp }))
+            let (id, round) = (
+                read_attempt(sdp.get("attempt")?)?,
+                read_round(sdp.get("round"))?,
+            );
+            let signal = match &*text(&sdp, "type")? {
+                "refuse" => {
+                    let code = RefusalCode::from_code(&text(&sdp, "code")?)?;
+                    Signal::Refuse { id, code }
+                }
+                "restart" => Signal::WantRestart { id, round },
+                _ => match (text(&sdp, "sdp")?, round) {
+                    (text, 0) => {
+                        let newest = sdp.get("newest").and_then(read_attempt);
+                        let sdp = text;
+                        Signal::Answer { id, newest, sdp }
+                    }
+                    (sdp, round) => Signal::Restarted { id, round, sdp },
+                },
+            };
+            Some((from, signed(signal, &sdp)))
         }
         ServerSignal::IceCandidate {
             from,
             mut candidate,
             ..
         } => {
-            let id = read_attempt(&candidate.as_object_mut()?.remove("attempt")?)?;
+            let object = candidate.as_object_mut()?;
+            let id = read_attempt(&object.remove("attempt")?)?;
+            let round = read_round(object.remove("round").as_ref())?;
             let candidate = candidate.to_string();
-            Some((from, Signal::Candidate { id, candidate }))
+            let signal = Signal::Candidate {
+                id,
+                round,
+                candidate,
+            };
+            Some((from, signal.into()))
         }
         ServerSignal::SessionJoined { .. }
         | ServerSignal::PeerJoined { .. }
@@ -79,6 +123,34 @@ pub fn from_room(signal: ServerSignal) -> Option<(String, Signal)> {
         | ServerSignal::Drained
         | ServerSignal::Error { .. } => None,
     }
+}
+
+fn description(
+    kind: &str,
+    id: AttemptId,
+    round: u32,
+    sdp: String,
+    signature: Option<String>,
+) -> Value {
+    json!({
+        "type": kind,
+        "sdp": sdp,
+        "attempt": attempt(id),
+        "round": round,
+        "signature": signature,
+    })
+}
+
+fn signed(signal: Signal, sdp: &Value) -> SignedSignal {
+    SignedSignal {
+        signal,
+        signature: text(sdp, "signature"),
+    }
+}
+
+/// None is the first.
+fn read_round(value: Option<&Value>) -> Option<u32> {
+    value.map_or(Some(0), |value| u32::try_from(value.as_u64()?).ok())
 }
 
 fn text(value: &Value, key: &str) -> Option<String> {
@@ -149,13 +221,36 @@ mod tests {
             Signal::Answer {
                 id,
                 newest: None,
-                sdp,
+                sdp: sdp.clone(),
             },
-            Signal::Candidate { id, candidate },
+            Signal::Restart {
+                id,
+                round: 1,
+                sdp: sdp.clone(),
+            },
+            Signal::Restarted { id, round: 2, sdp },
+        ] {
+            for signature in [None, Some("00ff".to_owned())] {
+                let said = SignedSignal {
+                    signal: signal.clone(),
+                    signature,
+                };
+                let room = relayed(to_room("berta".to_owned(), said.clone()));
+                assert_eq!(from_room(room), Some(("anna".to_owned(), said)));
+            }
+        }
+        for signal in [
+            Signal::Candidate {
+                id,
+                round: 3,
+                candidate,
+            },
+            Signal::WantRestart { id, round: 1 },
             Signal::Refuse { id, code },
         ] {
-            let room = relayed(to_room("berta".to_owned(), signal.clone()));
-            assert_eq!(from_room(room), Some(("anna".to_owned(), signal)));
+            let said = SignedSignal::from(signal);
+            let room = relayed(to_room("berta".to_owned(), said.clone()));
+            assert_eq!(from_room(room), Some(("anna".to_owned(), said)));
         }
     }
 
@@ -165,6 +260,7 @@ mod tests {
             json!("v=0"),
             json!({"sdp": "v=0"}),
             json!({"attempt": [1], "sdp": ""}),
+            json!({"attempt": [1, 1, true], "sdp": "", "type": "answer", "round": -1}),
         ] {
             let to = String::new();
             let offer = relayed(ClientSignal::Offer {

@@ -10,7 +10,8 @@ use tokio_util::task::TaskTracker;
 use warp_peer_core::{Action, AttemptId, Machine, PeerState, Signal};
 
 use super::attempt::{self, Begin, Input, Report};
-use super::{ManagerConfig, NamedSignal, PeerEvent};
+use super::trust::{Notary, SignedSignal};
+use super::{ManagerConfig, NamedSignal, PeerEvent, Refused};
 
 /// How many answers and candidates wait for a connection that is being made, and reports of it for
 /// the peer. Full: the other side waits.
@@ -96,6 +97,7 @@ pub(super) struct Links {
     pub(super) outbound: mpsc::Sender<NamedSignal>,
     pub(super) events: mpsc::Sender<PeerEvent>,
     pub(super) tasks: TaskTracker,
+    pub(super) refused: Arc<Refused>,
 }
 
 /// The connection of the current attempt.
@@ -109,6 +111,7 @@ struct Running {
 pub(super) struct Worker {
     name: String,
     machine: Machine,
+    notary: Notary,
     links: Links,
     running: Option<Running>,
     report: attempt::Reports,
@@ -118,9 +121,12 @@ pub(super) struct Worker {
 impl Worker {
     pub(super) fn new(name: String, machine: Machine, links: Links) -> Self {
         let (report, reports) = mpsc::channel(QUEUE);
+        let config = &links.config;
+        let notary = Notary::new(config.trust.clone(), &config.local, &name);
         Self {
             name,
             machine,
+            notary,
             links,
             running: None,
             report,
@@ -131,7 +137,7 @@ impl Worker {
     /// Runs until the peer is closed; returns its name.
     pub(super) async fn run(
         mut self,
-        mut signals: mpsc::Receiver<Signal>,
+        mut signals: mpsc::Receiver<SignedSignal>,
         orders: Arc<Orders>,
         stop: CancellationToken,
     ) -> String {
@@ -173,8 +179,13 @@ impl Worker {
         }
     }
 
-    async fn on_signal(&mut self, signal: Signal) {
+    async fn on_signal(&mut self, said: SignedSignal) {
         let now = Instant::now();
+        let offer = match self.notary.check(&said) {
+            Ok(offer) => offer,
+            Err(reason) => return self.links.refused.count(&self.name, reason),
+        };
+        let signal = said.signal;
         if let Signal::Refuse { id, code } = signal
             && self.machine.current() == Some(id)
         {
@@ -182,13 +193,19 @@ impl Worker {
             self.event(PeerEvent::Refused { peer, code }).await;
         }
         self.machine.handle_signal(signal, now);
+        if let Some(offer) = offer {
+            self.notary.believe(offer, self.machine.current());
+        }
     }
 
     async fn on_report(&mut self, id: AttemptId, report: Report) {
         match report {
             Report::Offered(sdp) => self.machine.offered(id, sdp),
             Report::Answered(sdp) => self.machine.answered(id, sdp),
-            Report::Candidate(candidate) => self.machine.found(id, candidate),
+            Report::Candidate(round, candidate) => self.machine.found(id, round, candidate),
+            Report::RestartOffered(round, sdp) => self.machine.restart_offered(id, round, sdp),
+            Report::RestartAnswered(round, sdp) => self.machine.restart_answered(id, round, sdp),
+            Report::Restarted(round) => self.machine.restarted(id, round),
             Report::Open(channels) => {
                 self.machine.opened(id);
                 if self.machine.state() == PeerState::Open && self.machine.current() == Some(id) {
@@ -211,13 +228,20 @@ impl Worker {
                 Action::Offer(id) => self.begin(id, Begin::Offer),
                 Action::Answer(id, sdp) => self.begin(id, Begin::Answer(sdp)),
                 Action::AcceptAnswer(id, sdp) => self.input(id, Input::Answer(sdp)),
+                Action::Restart(id, round) => self.input(id, Input::Restart(round)),
+                Action::AnswerRestart(id, round, sdp) => {
+                    self.input(id, Input::AnswerRestart(round, sdp));
+                }
+                Action::AcceptRestart(id, round, sdp) => {
+                    self.input(id, Input::AcceptRestart(round, sdp));
+                }
                 Action::AddCandidate(id, candidate) => self.input(id, Input::Candidate(candidate)),
                 Action::Drop(id) => {
                     // Its task closes the connection and ends.
                     self.running.take_if(|running| running.id == id);
                 }
                 Action::Send(signal) => {
-                    let named = (self.name.clone(), signal);
+                    let named = (self.name.clone(), self.notary.sign(signal));
                     if self.links.outbound.send(named).await.is_err() {
                         tracing::debug!(peer = self.name, "signaling has ended");
                     }
@@ -251,7 +275,10 @@ impl Worker {
         if let Some(running) = self.running.as_ref().filter(|running| running.id == id)
             && running.input.try_send(input).is_err()
         {
-            tracing::debug!(peer = self.name, "a connection takes no more candidates");
+            tracing::debug!(
+                peer = self.name,
+                "a connection takes no more from signaling"
+            );
         }
     }
 

@@ -1,6 +1,7 @@
 //! What a peer connection is made with, and the numbers that were tuned.
 
-use std::net::{IpAddr, SocketAddr, UdpSocket};
+use std::io;
+use std::net::{IpAddr, SocketAddr, ToSocketAddrs, UdpSocket};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -180,9 +181,24 @@ impl PeerConfig {
             .with_srflx_acceptance_min_wait(Some(SRFLX_WAIT))
             .with_prflx_acceptance_min_wait(Some(PRFLX_WAIT))
             .with_relay_acceptance_min_wait(Some(RELAY_WAIT))
+            // A restart is for another network: the sockets of the old one are of no use.
+            .with_discard_local_candidates_during_ice_restart(true)
             .with_sctp_mtu(SCTP_MTU)
             .with_sctp_max_receive_buffer_size(RECEIVE_BUFFER)
             .build()
+    }
+}
+
+/// The addresses to bind as they are at each time that the library binds: when it begins, and when ICE
+/// is restarted.
+pub(super) struct Addresses(pub(super) PeerConfig);
+
+impl ToSocketAddrs for Addresses {
+    type Iter = std::vec::IntoIter<SocketAddr>;
+
+    fn to_socket_addrs(&self) -> io::Result<Self::Iter> {
+        let addresses = self.0.local_addresses().map_err(io::Error::other)?;
+        Ok(addresses.into_iter())
     }
 }
 

@@ -13,6 +13,8 @@ use serde_json::{Value, json};
 use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 
+use super::config::PeerConfig;
+
 /// Priority of a server-reflexive candidate with the best local preference: type preference 100,
 /// component 1 (RFC 8445, section 5.1.2).
 const PRIORITY: u32 = (100 << 24) | (65_535 << 8) | 255;
@@ -51,6 +53,14 @@ pub(super) struct Mapping {
 }
 
 impl Mapping {
+    /// `None`: the router is not to be asked.
+    pub(super) fn wanted(config: &PeerConfig, candidates: &mpsc::Sender<Value>) -> Option<Self> {
+        config.ports.clone().map(|opener| Self {
+            opener,
+            candidates: candidates.clone(),
+        })
+    }
+
     /// Has a port opened for one of the sockets in `description`, tells it, and holds it until `gone`.
     /// Where nobody listens for candidates any more, as on the side that offered once it is connected, it
     /// goes without.
@@ -118,7 +128,7 @@ mod tests {
     use parking_lot::Mutex;
     use tokio::sync::watch;
 
-    use super::super::{Answerer, Offerer, PeerConfig};
+    use super::super::{Answerer, Offerer};
     use super::*;
 
     #[test]

@@ -11,6 +11,11 @@
 //! opened -> Carrier, channels -> Channels               opened -> Carrier, channels -> Channels
 //! ```
 //!
+//! On another network the same two talk once more, and the channels stay (ICE restart, RFC 8445,
+//! section 9): [`Offerer::restart`], [`Answerer::accept_restart`], [`Offerer::accept_answer`], and
+//! candidates as above; [`Peer::found_way`] returns when another way is in use. Both sides bind new
+//! sockets for it.
+//!
 //! Rules:
 //! - Candidates trickle. A description already holds this machine's own addresses, which are known
 //!   at once: a side that starts to check before it knows the other's addresses takes them for ones
@@ -46,9 +51,11 @@ use std::collections::HashSet;
 use std::net::SocketAddr;
 use std::ops::Deref;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use parking_lot::Mutex;
+use rtc::peer_connection::configuration::RTCOfferOptions;
 use serde_json::Value;
 use tokio::sync::{mpsc, watch};
 use tokio_util::sync::CancellationToken;
@@ -68,6 +75,7 @@ pub use stats::{CandidateInfo, PeerState, SelectedPair};
 
 use crate::carrier::{Carrier, CloseReason, Core};
 use channels::Traffic;
+use config::Addresses;
 use mapped::Mapping;
 use pump::{Handler, Pump};
 use runtime::CarrierRuntime;
@@ -126,7 +134,33 @@ impl Offerer {
         Ok(self.peer.description_with_addresses(bare).await)
     }
 
-    /// Takes the other side's answer.
+    /// Binds the addresses that this machine has now, and looks for another way to the other side; the
+    /// description is for [`Answerer::accept_restart`]. Until there is one nothing arrives. What the
+    /// reliable channels have to say waits, and what is said on the unreliable one is lost.
+    ///
+    /// # Errors
+    /// [`PeerError::NoLocalAddress`], and nothing has changed; [`PeerError::Closed`];
+    /// [`PeerError::Setup`] before the first answer was taken, and while another restart waits for its
+    /// answer.
+    pub async fn restart(&self) -> Result<(String, LocalCandidates), PeerError> {
+        let peer = &self.peer;
+        let own = peer.config.local_addresses()?.len();
+        let options = RTCOfferOptions { ice_restart: true };
+        let offer = peer.pc.create_offer(Some(options)).await;
+        let offer = offer.map_err(|error| peer.setup_error(&error))?;
+        let bare = offer.sdp.clone();
+        // From here on candidates of the other side are those of the answer to come.
+        let mut remote = peer.remote.lock().await;
+        let candidates = peer.begin_round(own);
+        let set = peer.pc.set_local_description(offer).await;
+        set.map_err(|error| peer.setup_error(&error))?;
+        *remote = Remote::default();
+        drop(remote);
+        let text = peer.description_with_addresses(bare).await;
+        Ok((text, candidates))
+    }
+
+    /// Takes the other side's answer, to the first offer or to that of a restart.
     ///
     /// # Errors
     /// [`PeerError::BadDescription`]; the connection cannot open then and should be closed.
@@ -170,6 +204,26 @@ impl Answerer {
         }
     }
 
+    /// Takes the offer of a restart and makes the answer, as [`Offerer::restart`] on its side.
+    ///
+    /// # Errors
+    /// [`PeerError::NoLocalAddress`], and nothing has changed; [`PeerError::BadDescription`];
+    /// [`PeerError::Closed`].
+    pub async fn accept_restart(
+        &self,
+        offer: &str,
+    ) -> Result<(String, LocalCandidates), PeerError> {
+        let peer = &self.peer;
+        signaling::description(Kind::Offer, offer, peer.loopback)?;
+        let own = peer.config.local_addresses()?.len();
+        let mut remote = peer.remote.lock().await;
+        *remote = Remote::default();
+        let candidates = peer.begin_round(own);
+        drop(remote);
+        let answer = self.answer(offer).await?;
+        Ok((answer, candidates))
+    }
+
     async fn answer(&self, offer: &str) -> Result<String, PeerError> {
         let peer = &self.peer;
         peer.accept_remote(Kind::Offer, offer).await?;
@@ -209,12 +263,16 @@ pub struct Peer {
     /// Cancelled when the channels are handed out.
     attended: CancellationToken,
     remote: tokio::sync::Mutex<Remote>,
+    handler: Arc<Handler>,
+    config: PeerConfig,
     /// Whether candidates on the loopback are taken.
     loopback: bool,
     state: watch::Receiver<PeerState>,
-    /// How many local candidates were found so far.
+    /// How many local candidates were found so far, in this round.
     found: watch::Receiver<usize>,
-    own_addresses: usize,
+    own_addresses: AtomicUsize,
+    /// Cancelled when what the round has opened at the router is of no use any more.
+    round: Mutex<CancellationToken>,
     /// Cancelled when the carrier may be used.
     open: CancellationToken,
     /// Cancelled when everything is freed.
@@ -249,11 +307,8 @@ impl Peer {
         let (candidates, rx) = mpsc::channel(LOCAL_CANDIDATES);
         let (state, state_rx) = watch::channel(PeerState::New);
         let (found, found_rx) = watch::channel(0);
-        let own_addresses = addresses.len();
-        let mapping = config.ports.clone().map(|opener| Mapping {
-            opener,
-            candidates: candidates.clone(),
-        });
+        let own_addresses = AtomicUsize::new(addresses.len());
+        let mapping = Mapping::wanted(&config, &candidates);
         let handler = Arc::new(Handler {
             candidates: Mutex::new(Some(candidates)),
             found,
@@ -271,7 +326,7 @@ impl Peer {
                 .with_setting_engine(config.settings())
                 .with_handler(handler.clone())
                 .with_runtime(runtime.clone())
-                .with_udp_addrs(addresses)
+                .with_udp_addrs(vec![Addresses(config.clone())])
                 .with_data_channel_send_buffer_limit(config::LIBRARY_SEND_BUFFER)
                 .build(),
         )
@@ -293,14 +348,14 @@ impl Peer {
             }
         };
         let carrier = Carrier::new(core.clone());
-        let traffic = Arc::new(Traffic::new(config.outbox));
+        let traffic = Arc::new(Traffic::new(config.outbox.clone()));
         let channels = Channels::new(traffic.clone(), core.clone());
         let attended = CancellationToken::new();
         let pump = Pump {
             pc: pc.clone(),
             control: control.clone(),
             runtime,
-            handler,
+            handler: handler.clone(),
             traffic,
             open: open.clone(),
             attended: attended.clone(),
@@ -321,14 +376,17 @@ impl Peer {
             channels: Mutex::new(Some(channels)),
             attended,
             remote: tokio::sync::Mutex::default(),
+            handler,
             loopback: config.include_loopback,
             state: state_rx,
             found: found_rx,
             own_addresses,
+            round: Mutex::new(gone.child_token()),
             open,
             gone,
             mapping: Mutex::new(mapping),
             connect_timeout: config.connect_timeout,
+            config,
         };
         Ok((peer, LocalCandidates { rx }))
     }
@@ -434,11 +492,42 @@ impl Peer {
         stats::selected_pair(&*self.pc).await
     }
 
+    /// Waits until a way is in use that was found after the last restart began, once both descriptions
+    /// of it are there.
+    ///
+    /// # Errors
+    /// [`PeerError::Unreachable`]: there is none; [`PeerError::Closed`]. Safe to cancel.
+    pub async fn found_way(&self) -> Result<(), PeerError> {
+        let mut states = self.state.clone();
+        let known = |state: &PeerState| {
+            use PeerState::{Closed, Connected, Failed};
+            matches!(state, Connected | Failed | Closed)
+        };
+        let state = states.wait_for(known).await;
+        match state.map_or(PeerState::Closed, |state| *state) {
+            PeerState::Connected => Ok(()),
+            PeerState::Failed => Err(PeerError::Unreachable),
+            _ => Err(PeerError::Closed),
+        }
+    }
+
+    /// Another round of candidates begins, with so many addresses of this machine.
+    fn begin_round(&self, own_addresses: usize) -> LocalCandidates {
+        let (candidates, rx) = mpsc::channel(LOCAL_CANDIDATES);
+        self.own_addresses.store(own_addresses, Ordering::Relaxed);
+        let round = std::mem::replace(&mut *self.round.lock(), self.gone.child_token());
+        round.cancel();
+        *self.mapping.lock() = Mapping::wanted(&self.config, &candidates);
+        self.handler.begin_round(candidates);
+        LocalCandidates { rx }
+    }
+
     /// Our description with this machine's own addresses in it, or `bare` should there be none. With
     /// the first one the router is asked for a port, where it may be.
     async fn description_with_addresses(&self, bare: String) -> String {
         let mut found = self.found.clone();
-        let all = found.wait_for(|found| *found >= self.own_addresses);
+        let own = self.own_addresses.load(Ordering::Relaxed);
+        let all = found.wait_for(|found| *found >= own);
         // Late addresses trickle like all others.
         let _ = tokio::time::timeout(OWN_ADDRESSES, all).await;
         let text = match self.pc.local_description().await {
@@ -446,7 +535,7 @@ impl Peer {
             None => bare,
         };
         if let Some(mapping) = self.mapping.lock().take() {
-            tokio::spawn(mapping.hold(text.clone(), self.gone.clone()));
+            tokio::spawn(mapping.hold(text.clone(), self.round.lock().clone()));
         }
         text
     }

@@ -367,6 +367,14 @@ pub(super) struct Handler {
 }
 
 impl Handler {
+    /// Candidates go here from now on, and whether there is a way is not known.
+    pub(super) fn begin_round(&self, candidates: mpsc::Sender<Value>) {
+        *self.candidates.lock() = Some(candidates);
+        *self.quota.lock() = Quota::default();
+        self.found.send_replace(0);
+        self.state.send_replace(PeerState::Connecting);
+    }
+
     fn end(&self) {
         self.candidates.lock().take();
         self.state.send_replace(PeerState::Closed);

@@ -121,6 +121,10 @@ impl Runtime for CarrierRuntime {
     }
 
     fn wrap_udp_socket(&self, socket: std::net::UdpSocket) -> io::Result<Arc<dyn AsyncUdpSocket>> {
+        if self.settled.load(Ordering::Relaxed) {
+            // After a restart there is nothing to set up but what STUN repeats by itself.
+            return self.wrap_batched(socket);
+        }
         let copy = Arc::new(socket.try_clone()?);
         let batched = self.wrap_batched(socket)?;
         let (settled, ended) = (Arc::clone(&self.settled), self.abandoned.clone());

@@ -9,6 +9,7 @@ use std::sync::atomic::Ordering;
 use parking_lot::Mutex;
 use serde_json::Value;
 use tokio::sync::mpsc;
+use warp_link::manager::trust::SignedSignal;
 use warp_link::manager::{ManagerConfig, NamedSignal, PeerEvent, PeerManager};
 use warp_link::peer::{Channels, PeerConfig};
 use warp_peer_core::{AttemptId, PeerState, RefusalCode, Signal};
@@ -20,10 +21,14 @@ use super::{Relay, address_of, without_candidates};
 pub struct Hub {
     inboxes: Arc<Mutex<HashMap<String, mpsc::Sender<NamedSignal>>>>,
     relayed: bool,
-    between: Arc<tokio::sync::Mutex<HashMap<(String, AttemptId), Between>>>,
+    between: Arc<tokio::sync::Mutex<HashMap<(String, AttemptId, u32), Between>>>,
+    /// What a signaling that lies does with what it carries.
+    lie: Arc<Mutex<Option<Lie>>>,
 }
 
-/// The two sides of an attempt.
+type Lie = Box<dyn Fn(&mut SignedSignal) + Send>;
+
+/// The two sides of an attempt's round.
 #[derive(Default)]
 struct Between {
     /// The first candidate of each, by name.
@@ -60,6 +65,11 @@ impl Hub {
         }
     }
 
+    /// From now on signaling does this to all that it carries.
+    pub fn lie(&self, lie: impl Fn(&mut SignedSignal) + Send + 'static) {
+        *self.lie.lock() = Some(Box::new(lie));
+    }
+
     /// From now on the relays lose so many of a thousand datagrams.
     pub async fn lose(&self, loss: u64) {
         let between = self.between.lock().await;
@@ -81,25 +91,31 @@ impl Hub {
     }
 
     /// Carries a signal, by way of a relay where there are relays.
-    async fn carry(&self, from: &str, to: &str, signal: Signal) {
-        if !self.relayed {
-            return self.deliver(from, to, signal);
+    async fn carry(&self, from: &str, to: &str, mut said: SignedSignal) {
+        if let Some(lie) = &*self.lie.lock() {
+            lie(&mut said);
         }
-        match signal {
-            Signal::Offer { id, sdp } => {
-                let sdp = without_candidates(&sdp);
-                self.deliver(from, to, Signal::Offer { id, sdp });
+        if !self.relayed {
+            return self.deliver(from, to, said);
+        }
+        match said.signal {
+            Signal::Offer { ref mut sdp, .. }
+            | Signal::Answer { ref mut sdp, .. }
+            | Signal::Restart { ref mut sdp, .. }
+            | Signal::Restarted { ref mut sdp, .. } => {
+                *sdp = without_candidates(sdp);
+                self.deliver(from, to, said);
             }
-            Signal::Answer { id, newest, sdp } => {
-                let sdp = without_candidates(&sdp);
-                self.deliver(from, to, Signal::Answer { id, newest, sdp });
-            }
-            Signal::Candidate { id, candidate } => {
+            Signal::Candidate {
+                id,
+                round,
+                candidate,
+            } => {
                 let mut all = self.between.lock().await;
                 let seed = all.len() as u64 + 1;
                 // Attempts of different pairs may have one id.
                 let pair = format!("{} {}", from.min(to), from.max(to));
-                let between = all.entry((pair, id)).or_default();
+                let between = all.entry((pair, id, round)).or_default();
                 let candidate = serde_json::from_str(&candidate).unwrap();
                 between.candidates.push((from.to_owned(), candidate));
                 let [(near, of_near), (far, of_far)] = &between.candidates[..] else {
@@ -111,11 +127,16 @@ impl Hub {
                 let (for_far, for_near) = relay.candidates(of_near, of_far);
                 for (from, to, candidate) in [(near, far, for_far), (far, near, for_near)] {
                     let candidate = candidate.to_string();
-                    self.deliver(from, to, Signal::Candidate { id, candidate });
+                    let signal = Signal::Candidate {
+                        id,
+                        round,
+                        candidate,
+                    };
+                    self.deliver(from, to, signal);
                 }
                 between.relay = Some(relay);
             }
-            Signal::Refuse { .. } => self.deliver(from, to, signal),
+            Signal::Refuse { .. } | Signal::WantRestart { .. } => self.deliver(from, to, said),
         }
     }
 
@@ -140,9 +161,9 @@ impl Hub {
     }
 
     /// Signals as somebody.
-    pub fn deliver(&self, from: &str, to: &str, signal: Signal) {
+    pub fn deliver(&self, from: &str, to: &str, said: impl Into<SignedSignal>) {
         if let Some(inbox) = self.inboxes.lock().get(to) {
-            let _ = inbox.try_send((from.to_owned(), signal));
+            let _ = inbox.try_send((from.to_owned(), said.into()));
         }
     }
 }
