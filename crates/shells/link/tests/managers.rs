@@ -3,13 +3,14 @@
 
 mod support;
 
+use std::collections::HashMap;
 use std::time::Duration;
 
 use bytes::Bytes;
 use support::hub::{Hub, Node, config};
 use tokio::sync::mpsc;
 use warp_link::manager::{ManagerError, NamedSignal, PeerEvent, PeerManager};
-use warp_link::peer::Channels;
+use warp_link::peer::{Channels, SelectedPair};
 use warp_peer_core::{AttemptId, Channel, GaveUp, PeerState, RefusalCode, Signal};
 
 const PATIENCE: Duration = Duration::from_secs(60);
@@ -115,6 +116,7 @@ async fn another_network_keeps_the_channels_and_what_is_on_them() {
     let (one, two) = in_time(async { tokio::join!(anna.open(), berta.open()) }).await;
     let (mut one, mut two) = (one.1, two.1);
     talk(&mut one, &mut two).await;
+    let mut ways: HashMap<String, SelectedPair> = HashMap::new();
     let (tx, mut numbers) = (one.tx.clone(), 0_u32..);
     let mut expected = 0_u32..;
     // The side that offered, the other one, both.
@@ -140,7 +142,10 @@ async fn another_network_keeps_the_channels_and_what_is_on_them() {
         let moved = async {
             for node in [&mut anna, &mut berta] {
                 node.state(PeerState::Restarting).await;
-                node.state(PeerState::Open).await;
+                let (before, now) = (ways.remove(&node.name), node.moved().await);
+                // New sockets, here and there.
+                assert_ne!(before.as_ref().map(ports), Some(ports(&now)));
+                ways.insert(node.name.clone(), now);
             }
         };
         in_time(async { tokio::join!(say, hear, moved) }).await;
@@ -148,10 +153,17 @@ async fn another_network_keeps_the_channels_and_what_is_on_them() {
     talk(&mut one, &mut two).await;
     for node in [&mut anna, &mut berta] {
         while let Ok(event) = node.events.try_recv() {
-            assert!(matches!(event, PeerEvent::State { .. }), "{event:?}");
+            assert!(
+                matches!(event, PeerEvent::State { .. } | PeerEvent::Moved { .. }),
+                "{event:?}"
+            );
         }
     }
     close(&[&anna, &berta]).await;
+}
+
+fn ports(way: &SelectedPair) -> [u16; 2] {
+    [way.local.port, way.remote.port]
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -7,7 +7,7 @@ use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 use warp_peer_core::AttemptId;
 
-use crate::peer::{Answerer, Channels, LocalCandidates, Offerer, Peer, PeerConfig, PeerError};
+use crate::peer::{Answerer, Channels, LocalCandidates, Offerer, Peer, PeerConfig, PeerError, SelectedPair};
 
 /// How it begins.
 pub(super) enum Begin {
@@ -34,8 +34,8 @@ pub(super) enum Report {
     RestartOffered(u32, String),
     RestartAnswered(u32, String),
     /// A way of this round is in use.
-    Restarted(u32),
-    Open(Channels),
+    Restarted(u32, Option<SelectedPair>),
+    Open(Channels, Option<SelectedPair>),
     /// With a code; the last one.
     Ended(&'static str),
 }
@@ -147,7 +147,8 @@ async fn work(
             channels = &mut opened, if sender.is_none() => match channels {
                 Ok(channels) => {
                     sender = Some(channels.tx.clone());
-                    tell(reports, stop, id, Report::Open(channels)).await;
+                    let way = side.selected_pair().await;
+                    tell(reports, stop, id, Report::Open(channels, way)).await;
                 }
                 Err(error) => return error.code(),
             },
@@ -161,7 +162,8 @@ async fn work(
             found = side.found_way(), if round.described => match found {
                 Ok(()) => {
                     round.described = false;
-                    tell(reports, stop, id, Report::Restarted(round.number)).await;
+                    let way = side.selected_pair().await;
+                    tell(reports, stop, id, Report::Restarted(round.number, way)).await;
                 }
                 Err(error) => return error.code(),
             },

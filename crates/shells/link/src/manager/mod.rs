@@ -30,7 +30,7 @@ use tokio_util::task::TaskTracker;
 use warp_peer_core::{Machine, MachineConfig, PeerState, RefusalCode, Signal};
 use warp_protocol::identity::{Refusals, RefusedReason};
 
-use crate::peer::{Channels, PeerConfig};
+use crate::peer::{Channels, PeerConfig, SelectedPair};
 use trust::{Notary, SignedSignal, Trust};
 use worker::{Order, Orders, Worker};
 
@@ -118,6 +118,15 @@ pub enum PeerEvent {
         peer: String,
         /// The channels.
         channels: Channels,
+        /// The way that they took; `None`: it has gone again.
+        way: Option<SelectedPair>,
+    },
+    /// The channels of a peer go another way, after the network of either side has changed.
+    Moved {
+        /// Its name.
+        peer: String,
+        /// The way; `None`: it has gone again.
+        way: Option<SelectedPair>,
     },
     /// A peer refused the connection.
     Refused {

@@ -205,13 +205,25 @@ impl Worker {
             Report::Candidate(round, candidate) => self.machine.found(id, round, candidate),
             Report::RestartOffered(round, sdp) => self.machine.restart_offered(id, round, sdp),
             Report::RestartAnswered(round, sdp) => self.machine.restart_answered(id, round, sdp),
-            Report::Restarted(round) => self.machine.restarted(id, round),
-            Report::Open(channels) => {
+            Report::Restarted(round, way) => {
+                self.machine.restarted(id, round);
+                if self.machine.state() == PeerState::Open && self.machine.current() == Some(id) {
+                    self.drain().await;
+                    let peer = self.name.clone();
+                    self.event(PeerEvent::Moved { peer, way }).await;
+                }
+            }
+            Report::Open(channels, way) => {
                 self.machine.opened(id);
                 if self.machine.state() == PeerState::Open && self.machine.current() == Some(id) {
                     self.drain().await;
                     let peer = self.name.clone();
-                    self.event(PeerEvent::Open { peer, channels }).await;
+                    let open = PeerEvent::Open {
+                        peer,
+                        channels,
+                        way,
+                    };
+                    self.event(open).await;
                 }
             }
             Report::Ended(code) => {

@@ -11,7 +11,7 @@ use serde_json::Value;
 use tokio::sync::mpsc;
 use warp_link::manager::trust::SignedSignal;
 use warp_link::manager::{ManagerConfig, NamedSignal, PeerEvent, PeerManager};
-use warp_link::peer::{Channels, PeerConfig};
+use warp_link::peer::{Channels, PeerConfig, SelectedPair};
 use warp_peer_core::{AttemptId, PeerState, RefusalCode, Signal};
 
 use super::{Relay, address_of, without_candidates};
@@ -173,7 +173,7 @@ impl Node {
     pub async fn open(&mut self) -> (String, Channels) {
         loop {
             match self.events.recv().await.expect("the manager runs") {
-                PeerEvent::Open { peer, channels } => return (peer, channels),
+                PeerEvent::Open { peer, channels, .. } => return (peer, channels),
                 _ => continue,
             }
         }
@@ -185,7 +185,18 @@ impl Node {
             match self.events.recv().await.expect("the manager runs") {
                 PeerEvent::Refused { peer, code } => return (peer, code),
                 PeerEvent::Open { peer, .. } => panic!("{peer} took the connection"),
-                PeerEvent::State { .. } => continue,
+                PeerEvent::State { .. } | PeerEvent::Moved { .. } => continue,
+            }
+        }
+    }
+
+    /// Waits until the channels of a peer go another way.
+    pub async fn moved(&mut self) -> SelectedPair {
+        loop {
+            match self.events.recv().await.expect("the manager runs") {
+                PeerEvent::Moved { way, .. } => return way.expect("it is in use"),
+                PeerEvent::Open { peer, .. } => panic!("another connection with {peer}"),
+                _ => continue,
             }
         }
     }
