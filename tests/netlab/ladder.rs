@@ -219,7 +219,7 @@ fn answers(socket: &UdpSocket) {
 struct Player {
     network: Network,
     probe: Mutex<Process>,
-    _home: Home,
+    home: Home,
 }
 
 impl Player {
@@ -239,8 +239,44 @@ impl Player {
         Self {
             network,
             probe: Mutex::new(Process::start(&user, command)),
-            _home: home,
+            home,
         }
+    }
+
+    /// Gives this machine another address; its own is gone.
+    fn readdress(&self) -> Ipv4Addr {
+        let router = &self.home.routers[0];
+        let (device, address) = (&router.inside.interface, self.home.address);
+        let [a, b, c, _] = address.octets();
+        let new = Ipv4Addr::new(a, b, c, 77);
+        let run = |namespace: &Namespace, arguments: &str| {
+            let arguments: Vec<&str> = arguments.split(' ').collect();
+            namespace.run("ip", &arguments).unwrap();
+        };
+        let player = &self.home.player;
+        let routes = player
+            .run("ip", &["-o", "route", "show", "default"])
+            .unwrap();
+        let own = routes
+            .split(' ')
+            .skip_while(|word| *word != "dev")
+            .nth(1)
+            .unwrap();
+        run(
+            &router.namespace,
+            &format!("route replace {new}/32 dev {device}"),
+        );
+        run(player, &format!("addr flush dev {own}"));
+        let gateway = router.inside.own;
+        run(
+            player,
+            &format!("addr add {new}/32 peer {gateway} dev {own}"),
+        );
+        run(
+            player,
+            &format!("route replace default via {gateway} dev {own}"),
+        );
+        new
     }
 
     fn tell(&self, line: &Value) -> usize {
@@ -280,24 +316,30 @@ struct Meeting {
 
 fn meet(host: &Player, guest: &Player) -> Meeting {
     let (at_host, at_guest) = (host.joined(), guest.joined());
-    let peer = &at_guest["peer_id"];
-    let host_from = host.tell(&json!({"do": "host", "guest": peer}));
+    let (peer, key) = (&at_guest["peer_id"], &at_guest["key"]);
+    let host_from = host.tell(&json!({"do": "host", "guest": peer, "key": key}));
     host.told(host_from, "admitted");
     let guest_from = guest.tell(&json!({
         "do": "visit",
         "session_id": at_host["session_id"],
         "host": at_host["peer_id"],
+        "key": at_host["key"],
     }));
     let (met, other) = (host.told(host_from, "met"), guest.told(guest_from, "met"));
     let names = format!("{} with {}", host.network.name(), guest.network.name());
-    assert_eq!(met["sent"], other["received"], "{names}: {met} {other}");
-    assert_eq!(met["received"], other["sent"], "{names}: {met} {other}");
-    assert_ne!(met["sent"], met["received"], "{names}");
+    check(&names, &met, &other);
     Meeting {
         host: host.network,
         guest: guest.network,
         met,
     }
+}
+
+/// What one sent is what the other received.
+fn check(names: &str, met: &Value, other: &Value) {
+    assert_eq!(met["sent"], other["received"], "{names}: {met} {other}");
+    assert_eq!(met["received"], other["sent"], "{names}: {met} {other}");
+    assert_ne!(met["sent"], met["received"], "{names}");
 }
 
 /// All pairs of one round; no player is in two of them.
@@ -381,4 +423,51 @@ fn every_pair_of_networks_meets_by_the_best_rung_that_there_is() {
     let tunnels = seen.iter().filter(|one| one.method == "CONNECT").count();
     assert!(tunnels >= 2 * 2 * NETWORKS.len(), "{tunnels}");
     assert!(seen.iter().all(|one| one.status == 200), "{seen:?}");
+}
+
+/// A player whose machine gets another address meets the other one on the channels that there are:
+/// first one who answered, then one who offered.
+#[test]
+fn channels_outlive_the_network_that_they_were_opened_on() {
+    if let Err(reason) = warp_lab::available() {
+        println!("SKIPPED: {reason}");
+        return;
+    }
+    let internet = Internet::new(&[SERVERS, *PROXY.ip()]).unwrap();
+    let _nowhere = nowhere(&internet);
+    let servers = Servers::start(&internet);
+    let networks = [
+        (Network::FullCone, Network::Restricted),
+        // Over the TURN server.
+        (Network::PortRestricted, Network::Symmetric),
+    ];
+    for (copy, (host, guest)) in networks.into_iter().enumerate() {
+        let host = Player::new(&internet, &servers, host, copy);
+        let guest = Player::new(&internet, &servers, guest, copy + 2);
+        host.told(0, "ready");
+        guest.told(0, "ready");
+        let met = meet(&host, &guest).met;
+        let best = met["rung"].clone();
+        for (mover, other) in [(&guest, &host), (&host, &guest)] {
+            let address = mover.readdress();
+            let other_from = other.tell(&json!({"do": "again", "moved": false}));
+            let from = mover.tell(&json!({"do": "again", "moved": true}));
+            let (met, theirs) = (mover.told(from, "met"), other.told(other_from, "met"));
+            let names = format!(
+                "{} moves, {} stays",
+                mover.network.name(),
+                other.network.name()
+            );
+            println!(
+                "{names}: {} after {} ms, {best} before",
+                met["rung"], met["ready_ms"]
+            );
+            check(&names, &met, &theirs);
+            if met["rung"] != "relay" {
+                assert_eq!(met["from"], address.to_string(), "{names}: {met}");
+            }
+            let relayed = |rung: &Value| rung == "relay";
+            assert_eq!(relayed(&met["rung"]), relayed(&best), "{names}: {met}");
+        }
+    }
 }

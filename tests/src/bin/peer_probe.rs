@@ -1,15 +1,16 @@
 //! One of two players who meet: signs in at a coordinator, joins a zone, and for each line on
-//! standard input meets another probe by every rung of the ladder: WebRTC with what STUN and TURN
-//! give, and the coordinator's relay. Then the two exchange chunks over the best way that opened.
+//! standard input meets another probe by every rung of the ladder: a peer manager, with what STUN and
+//! TURN give it, and the coordinator's relay. Then the two exchange chunks over the best way that opened.
 //!
 //! Lines in and out are JSON:
 //!
 //! | in | out |
 //! |---|---|
 //! | | `{"event": "ready"}`: signed in |
-//! | `{"do": "join"}` | `{"event": "joined", "session_id", "peer_id"}` |
-//! | `{"do": "host", "guest": peer id}` | `{"event": "admitted"}`, then as below |
-//! | `{"do": "visit", "session_id", "host": peer id}` | `{"event": "met", ...}`: see `Met` |
+//! | `{"do": "join"}` | `{"event": "joined", "session_id", "peer_id", "key"}` |
+//! | `{"do": "host", "guest": peer id, "key"}` | `{"event": "admitted"}`, then as below |
+//! | `{"do": "visit", "session_id", "host": peer id, "key"}` | `{"event": "met", ...}`: see `Met` |
+//! | `{"do": "again", "moved": bool}` | `{"event": "met", ...}`, of the meeting that there is: with `moved` this machine has another address now |
 #![allow(
     clippy::unwrap_used,
     clippy::expect_used,
@@ -28,16 +29,20 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 use sha2::{Digest, Sha256};
 use tokio::io::{AsyncBufReadExt, BufReader};
+use tokio::sync::mpsc;
 use tokio_tungstenite::tungstenite::Message;
 use tokio_tungstenite::tungstenite::protocol::WebSocketConfig;
 use tokio_util::sync::CancellationToken;
 use warp_link::Carrier;
-use warp_link::peer::{Answerer, LocalCandidates, Offerer, Peer, PeerConfig, PeerError};
+use warp_link::manager::trust::Trust;
+use warp_link::manager::{ManagerConfig, NamedSignal, PeerEvent, PeerManager, signal};
+use warp_link::peer::{Channels, PeerConfig, SelectedPair};
 use warp_link::proxy::ProxyPolicy;
 use warp_link::websocket::{Socket, WsTarget, connect, connect_socket, ws_url};
 use warp_link_core::Identity;
+use warp_peer_core::{Channel, Class};
 use warp_protocol::Secret;
-use warp_protocol::identity::device_message;
+use warp_protocol::identity::{PublicKey, device_message};
 use warp_protocol::rest::{CertificateAnswer, IdentityProof, SessionGrant, Tokens};
 use warp_protocol::signal::{ClientSignal, MAX_SIGNAL, ServerSignal};
 
@@ -74,8 +79,18 @@ struct Args {
 #[serde(tag = "do", rename_all = "kebab-case")]
 enum Line {
     Join,
-    Host { guest: String },
-    Visit { session_id: String, host: String },
+    Host {
+        guest: String,
+        key: PublicKey,
+    },
+    Visit {
+        session_id: String,
+        host: String,
+        key: PublicKey,
+    },
+    Again {
+        moved: bool,
+    },
 }
 
 /// How a meeting went.
@@ -86,9 +101,11 @@ struct Met {
     rung: String,
     /// Kinds of the candidates in use, ours first.
     pair: Option<[String; 2]>,
+    /// The address that this side sends from.
+    from: Option<String>,
     /// From both being in the room to the first answer over the relay, ms. The host's only.
     wss_ms: Option<u64>,
-    /// The same over the way that was taken.
+    /// The same over the way that was taken; of `again` from the line to the first answer.
     ready_ms: Option<u64>,
     /// Of the chunks that were sent, and of those that came.
     sent: String,
@@ -238,11 +255,7 @@ impl Room {
     async fn hear(&mut self) -> ServerSignal {
         loop {
             if let Message::Text(text) = self.socket.next().await.unwrap().unwrap() {
-                let signal = serde_json::from_str(&text).unwrap();
-                if let ServerSignal::Error { code, message, .. } = signal {
-                    panic!("the coordinator refused a message: {code:?}: {message}");
-                }
-                return signal;
+                return serde_json::from_str(&text).unwrap();
             }
         }
     }
@@ -255,82 +268,168 @@ impl Room {
                     return;
                 }
                 ServerSignal::PeerJoined { peer_id } if peer_id == other => return,
+                ServerSignal::Error { code, message, .. } => {
+                    panic!("the coordinator refused a message: {code:?}: {message}");
+                }
                 _ => {}
             }
         }
     }
+}
 
-    async fn candidate(&mut self, to: &str, candidate: Value) {
-        let to = to.to_owned();
-        self.say(ClientSignal::IceCandidate { to, candidate }).await;
+/// The two who meet, as one of them knows them.
+#[derive(Debug)]
+struct Two {
+    session: String,
+    identity: Identity,
+    other: String,
+    key: PublicKey,
+}
+
+impl Trust for Two {
+    fn session(&self) -> &str {
+        &self.session
+    }
+    fn identity(&self) -> &Identity {
+        &self.identity
+    }
+    fn key(&self, peer: &str) -> Option<PublicKey> {
+        (peer == self.other).then_some(self.key)
     }
 }
 
-/// A WebRTC connection; it ends with this value.
-enum Way {
-    Offered(Offerer),
-    Answered(Answerer),
+/// A peer manager in the room of a session.
+struct Meeting {
+    session: String,
+    manager: PeerManager,
+    events: mpsc::Receiver<PeerEvent>,
+    /// Takes a signaling socket in place of the one before.
+    sockets: mpsc::Sender<Room>,
 }
 
-impl Way {
-    fn peer(&self) -> &Peer {
-        match self {
-            Way::Offered(peer) => peer,
-            Way::Answered(peer) => peer,
+impl Meeting {
+    fn begin(house: &House, session: &str, (other, key): (&str, PublicKey), room: Room) -> Self {
+        let trust = Two {
+            session: session.to_owned(),
+            identity: house.device.clone(),
+            other: other.to_owned(),
+            key,
+        };
+        let config = ManagerConfig {
+            peer: house.peer_config(),
+            trust: Some(Arc::new(trust)),
+            ..ManagerConfig::new(&house.grant().peer_id)
+        };
+        let ((inbound, signals), (outbound, said)) = (mpsc::channel(256), mpsc::channel(256));
+        let (manager, events) = PeerManager::start(config, signals, outbound);
+        let (sockets, more) = mpsc::channel(1);
+        tokio::spawn(carry(room, more, inbound, said));
+        Self {
+            session: session.to_owned(),
+            manager,
+            events,
+            sockets,
         }
+    }
+
+    async fn open(&mut self) -> Pipe {
+        loop {
+            if let PeerEvent::Open { channels, way, .. } = self.event().await {
+                return Pipe::Peer(channels, way.expect("it is in use"));
+            }
+        }
+    }
+
+    async fn moved(&mut self) -> SelectedPair {
+        loop {
+            match self.event().await {
+                PeerEvent::Moved { way, .. } => return way.expect("it is in use"),
+                PeerEvent::Open { .. } => panic!("another connection"),
+                PeerEvent::State { .. } | PeerEvent::Refused { .. } => {}
+            }
+        }
+    }
+
+    async fn event(&mut self) -> PeerEvent {
+        self.events.recv().await.expect("the manager runs")
     }
 }
 
-async fn offer(house: &House, room: &mut Room, guest: &str) -> Result<(Way, Carrier), PeerError> {
-    let (peer, candidates) = Offerer::new(house.peer_config()).await?;
-    let sdp = Value::String(peer.create_offer().await?);
-    let to = guest.to_owned();
-    room.say(ClientSignal::Offer { to, sdp }).await;
-    let way = Way::Offered(peer);
-    let carrier = negotiate(room, guest, &way, candidates).await?;
-    Ok((way, carrier))
-}
-
-async fn answer(house: &House, room: &mut Room, host: &str) -> Result<(Way, Carrier), PeerError> {
-    let offer = loop {
-        match room.hear().await {
-            ServerSignal::Offer { from, sdp, .. } if from == host => break sdp,
-            _ => {}
-        }
-    };
-    let offer = offer.as_str().expect("text");
-    let (peer, sdp, candidates) = Answerer::accept(house.peer_config(), offer).await?;
-    let (to, sdp) = (host.to_owned(), Value::String(sdp));
-    room.say(ClientSignal::Answer { to, sdp }).await;
-    let way = Way::Answered(peer);
-    let carrier = negotiate(room, host, &way, candidates).await?;
-    Ok((way, carrier))
-}
-
-async fn negotiate(
-    room: &mut Room,
-    other: &str,
-    way: &Way,
-    mut candidates: LocalCandidates,
-) -> Result<Carrier, PeerError> {
-    let mut opened = std::pin::pin!(way.peer().opened());
-    let mut more = true;
+/// Carries signals between a manager and the room, over one socket after the other.
+async fn carry(
+    mut room: Room,
+    mut sockets: mpsc::Receiver<Room>,
+    inbound: mpsc::Sender<NamedSignal>,
+    mut said: mpsc::Receiver<NamedSignal>,
+) {
     loop {
         tokio::select! {
-            carrier = &mut opened => return carrier,
-            candidate = candidates.next(), if more => match candidate {
-                Some(candidate) => room.candidate(other, candidate).await,
-                None => more = false,
+            another = sockets.recv() => match another {
+                Some(another) => room = another,
+                None => return,
             },
-            signal = room.hear() => match (signal, way) {
-                (ServerSignal::Answer { sdp, .. }, Way::Offered(peer)) => {
-                    peer.accept_answer(sdp.as_str().expect("text")).await?;
-                }
-                (ServerSignal::IceCandidate { candidate, .. }, _) => {
-                    way.peer().add_remote_candidate(&candidate).await?;
-                }
-                _ => {}
+            said = said.recv() => match said {
+                Some((to, said)) => room.say(signal::to_room(to, said)).await,
+                None => return,
             },
+            // That the other one has left, as it may do first, is nothing to a manager.
+            heard = room.hear() => if let Some(heard) = signal::from_room(heard) {
+                // A manager that is closed wants none.
+                let _ = inbound.send(heard).await;
+            },
+        }
+    }
+}
+
+/// What the two talk over.
+enum Pipe {
+    Relay(Carrier),
+    Peer(Channels, SelectedPair),
+}
+
+impl Pipe {
+    /// What is refused is said again.
+    fn say(&self, datagram: Bytes) {
+        match self {
+            Pipe::Relay(carrier) => {
+                let _ = carrier.tx.try_send(datagram);
+            }
+            Pipe::Peer(channels, _) => {
+                let to = Channel::Unreliable;
+                let _ = channels.tx.try_send(to, Class::Normal, datagram);
+            }
+        }
+    }
+
+    async fn hear(&mut self) -> Bytes {
+        let heard = match self {
+            Pipe::Relay(carrier) => carrier.rx.recv().await,
+            Pipe::Peer(channels, _) => channels.rx.unreliable.recv().await,
+        };
+        heard.expect("it lives")
+    }
+
+    fn met(&self, wss_ms: Option<u64>, ready_ms: Option<u64>, digests: (String, String)) -> Met {
+        let (rung, pair, from) = match self {
+            Pipe::Relay(_) => ("wss".to_owned(), None, None),
+            Pipe::Peer(_, way) => {
+                let kinds = [way.local.kind.clone(), way.remote.kind.clone()];
+                let worst = ["relay", "prflx", "srflx"].into_iter();
+                let mut worst = worst.filter(|kind| kinds.iter().any(|one| one == kind));
+                let rung = worst.next().unwrap_or("host").to_owned();
+                (rung, Some(kinds), Some(way.local.address.clone()))
+            }
+        };
+        let (sent, received) = digests;
+        Met {
+            event: "met",
+            rung,
+            pair,
+            from,
+            wss_ms,
+            ready_ms,
+            sent,
+            received,
         }
     }
 }
@@ -342,38 +441,39 @@ const DATA: u8 = 2;
 const ACK: u8 = 3;
 const DONE: u8 = 4;
 
-fn say(carrier: &Carrier, kind: u8, number: u32, rest: &[u8]) {
-    let mut datagram = vec![kind];
+/// Which exchange of a meeting it is, what it is, a number, and what it carries.
+fn say(pipe: &Pipe, time: u8, kind: u8, number: u32, rest: &[u8]) {
+    let mut datagram = vec![time, kind];
     datagram.extend_from_slice(&number.to_be_bytes());
     datagram.extend_from_slice(rest);
-    // What is refused is said again.
-    let _ = carrier.tx.try_send(Bytes::from(datagram));
+    pipe.say(Bytes::from(datagram));
 }
 
-fn read(datagram: &[u8]) -> (u8, u32, &[u8]) {
-    let number = datagram[1..5].try_into().expect("four bytes");
-    (datagram[0], u32::from_be_bytes(number), &datagram[5..])
+fn read(datagram: &[u8]) -> (u8, u8, u32, &[u8]) {
+    let number = datagram[2..6].try_into().expect("four bytes");
+    let number = u32::from_be_bytes(number);
+    (datagram[0], datagram[1], number, &datagram[6..])
 }
 
 /// Until the first answer.
-async fn ping(carrier: &mut Carrier) {
+async fn ping(pipe: &mut Pipe, time: u8) {
     let mut again = tokio::time::interval(AGAIN);
     loop {
         tokio::select! {
-            _ = again.tick() => say(carrier, PING, 0, &[]),
-            datagram = carrier.rx.recv() => {
-                if read(&datagram.expect("the carrier lives")).0 == PONG {
-                    return;
-                }
+            _ = again.tick() => say(pipe, time, PING, 0, &[]),
+            datagram = pipe.hear() => match read(&datagram) {
+                (of, PONG, ..) if of == time => return,
+                (of, PING, ..) if of == time => say(pipe, time, PONG, 0, &[]),
+                _ => {}
             }
         }
     }
 }
 
 /// What `peer` sends: nobody can guess it who has not read it.
-fn chunk(peer: &str, number: u32) -> Vec<u8> {
+fn chunk(peer: &str, time: u8, number: u32) -> Vec<u8> {
     let mut chunk = Vec::with_capacity(CHUNK + 32);
-    let mut block = Sha256::digest(format!("{peer} {number}"));
+    let mut block = Sha256::digest(format!("{peer} {time} {number}"));
     while chunk.len() < CHUNK {
         chunk.extend_from_slice(&block);
         block = Sha256::digest(block);
@@ -383,8 +483,8 @@ fn chunk(peer: &str, number: u32) -> Vec<u8> {
 }
 
 /// Sends all chunks of `own` and takes as many; gives the digests of both.
-async fn exchange(carrier: &mut Carrier, own: &str) -> (String, String) {
-    let mine: Vec<Vec<u8>> = (0..CHUNKS).map(|number| chunk(own, number)).collect();
+async fn exchange(pipe: &mut Pipe, time: u8, own: &str) -> (String, String) {
+    let mine: Vec<Vec<u8>> = (0..CHUNKS).map(|number| chunk(own, time, number)).collect();
     let mut acknowledged = vec![false; mine.len()];
     let mut theirs: Vec<Option<Vec<u8>>> = vec![None; mine.len()];
     let mut again = tokio::time::interval(AGAIN);
@@ -394,17 +494,17 @@ async fn exchange(carrier: &mut Carrier, own: &str) -> (String, String) {
             _ = again.tick() => {
                 let left = (0..CHUNKS).filter(|number| !acknowledged[*number as usize]);
                 for number in left.take(16) {
-                    say(carrier, DATA, number, &mine[number as usize]);
+                    say(pipe, time, DATA, number, &mine[number as usize]);
                 }
             }
-            datagram = carrier.rx.recv() => {
-                let datagram = datagram.expect("the carrier lives");
-                let (kind, number, rest) = read(&datagram);
+            datagram = pipe.hear() => {
+                let (of, kind, number, rest) = read(&datagram);
                 match kind {
-                    PING => say(carrier, PONG, 0, &[]),
+                    _ if of != time => {}
+                    PING => say(pipe, time, PONG, 0, &[]),
                     DATA => {
                         theirs[number as usize] = Some(rest.to_vec());
-                        say(carrier, ACK, number, &[]);
+                        say(pipe, time, ACK, number, &[]);
                     }
                     ACK => acknowledged[number as usize] = true,
                     DONE => over = true,
@@ -413,12 +513,12 @@ async fn exchange(carrier: &mut Carrier, own: &str) -> (String, String) {
             }
         }
         if acknowledged.iter().all(|one| *one) && theirs.iter().all(Option::is_some) {
-            say(carrier, DONE, 0, &[]);
+            say(pipe, time, DONE, 0, &[]);
         }
     }
     // The other side is done; it may have missed that this one is too.
     for _ in 0..3 {
-        say(carrier, DONE, 0, &[]);
+        say(pipe, time, DONE, 0, &[]);
         tokio::time::sleep(AGAIN).await;
     }
     let sent = Sha256::digest(mine.concat());
@@ -426,15 +526,10 @@ async fn exchange(carrier: &mut Carrier, own: &str) -> (String, String) {
     (hex::encode(sent), hex::encode(Sha256::digest(received)))
 }
 
-async fn rung(way: &Way) -> (String, Option<[String; 2]>) {
-    let pair = way.peer().selected_pair().await.expect("it is open");
-    let kinds = [pair.local.kind, pair.remote.kind];
-    let worst = ["relay", "prflx", "srflx"].into_iter();
-    let mut worst = worst.filter(|kind| kinds.iter().any(|one| one == kind));
-    (worst.next().unwrap_or("host").to_owned(), Some(kinds))
-}
+/// A meeting, and what its two talk over.
+type Encounter = (Met, Meeting, Pipe);
 
-async fn host(house: &House, guest: &str) -> Met {
+async fn host(house: &House, guest: &str, key: PublicKey) -> Encounter {
     let body = json!({"peer_id": guest});
     let session = house.grant().session_id.clone();
     let route = format!("links/{session}/guests");
@@ -445,98 +540,94 @@ async fn host(house: &House, guest: &str) -> Met {
     let start = Instant::now();
     let elapsed = || u64::try_from(start.elapsed().as_millis()).ok();
     let by_relay = async {
-        let mut relay = house.relay(&session, guest).await;
-        ping(&mut relay).await;
+        let mut relay = Pipe::Relay(house.relay(&session, guest).await);
+        ping(&mut relay, 0).await;
         (relay, elapsed())
     };
-    let direct = tokio::time::timeout(WEBRTC, offer(house, &mut room, guest));
+    let mut meeting = Meeting::begin(house, &session, (guest, key), room);
+    meeting.manager.connect(guest).await.unwrap();
+    let direct = tokio::time::timeout(WEBRTC, meeting.open());
     let (direct, (mut relay, wss_ms)) = tokio::join!(Box::pin(direct), by_relay);
     let own = &house.grant().peer_id;
-    match direct {
-        Ok(Ok((way, mut carrier))) => {
-            ping(&mut carrier).await;
+    let (pipe, met) = match direct {
+        Ok(mut pipe) => {
+            ping(&mut pipe, 0).await;
             let ready_ms = elapsed();
-            // Before the other side may close it.
-            let (rung, pair) = rung(&way).await;
-            let (sent, received) = exchange(&mut carrier, own).await;
-            way.peer().close().await;
-            met(rung, pair, [wss_ms, ready_ms], [sent, received])
+            let digests = exchange(&mut pipe, 0, own).await;
+            let met = pipe.met(wss_ms, ready_ms, digests);
+            (pipe, met)
         }
-        _ => {
-            let digests = exchange(&mut relay, own).await;
-            met("wss".into(), None, [wss_ms; 2], digests.into())
+        Err(_) => {
+            meeting.manager.close().await;
+            let digests = exchange(&mut relay, 0, own).await;
+            let met = relay.met(wss_ms, wss_ms, digests);
+            (relay, met)
         }
-    }
+    };
+    (met, meeting, pipe)
 }
 
-fn met(
-    rung: String,
-    pair: Option<[String; 2]>,
-    [wss_ms, ready_ms]: [Option<u64>; 2],
-    [sent, received]: [String; 2],
-) -> Met {
-    Met {
-        event: "met",
-        rung,
-        pair,
-        wss_ms,
-        ready_ms,
-        sent,
-        received,
-    }
-}
-
-/// The next datagram over a way that may not be there.
-async fn next_of(direct: &mut Option<(Way, Carrier)>) -> Option<Bytes> {
-    match direct {
-        Some((_, carrier)) => carrier.rx.recv().await,
+/// The next datagram over a pipe that may not be there.
+async fn next_of(pipe: &mut Option<Pipe>) -> Bytes {
+    match pipe {
+        Some(pipe) => pipe.hear().await,
         None => std::future::pending().await,
     }
 }
 
 /// Answers over whichever way something comes, and exchanges over the one that the host takes.
-async fn visit(house: &House, session: &str, other: &str) -> Met {
-    let mut relay = house.relay(session, other).await;
-    let mut room = house.room(session).await;
-    let mut answering = Box::pin(tokio::time::timeout(
-        WEBRTC,
-        answer(house, &mut room, other),
-    ));
-    let mut looking = true;
+async fn visit(house: &House, session: &str, host: (&str, PublicKey)) -> Encounter {
+    let mut relay = Pipe::Relay(house.relay(session, host.0).await);
+    let room = house.room(session).await;
+    let mut meeting = Meeting::begin(house, session, host, room);
     let mut direct = None;
     let own = &house.grant().peer_id;
-    loop {
+    let mut pipe = loop {
         tokio::select! {
-            outcome = &mut answering, if looking => {
-                looking = false;
-                direct = outcome.ok().and_then(Result::ok);
-            }
-            datagram = relay.rx.recv() => {
-                match read(&datagram.expect("the relay lives")).0 {
-                    PING => say(&relay, PONG, 0, &[]),
-                    DATA => {
-                        let digests = exchange(&mut relay, own).await;
-                        return met("wss".into(), None, [None; 2], digests.into());
-                    }
-                    _ => {}
-                }
-            }
+            pipe = meeting.open(), if direct.is_none() => direct = Some(pipe),
+            datagram = relay.hear() => match read(&datagram) {
+                (_, PING, ..) => say(&relay, 0, PONG, 0, &[]),
+                (_, DATA, ..) => break relay,
+                _ => {}
+            },
             datagram = next_of(&mut direct) => {
-                let Some((way, mut carrier)) = direct.take() else { continue };
-                match read(&datagram.expect("the way lives")).0 {
-                    PING => say(&carrier, PONG, 0, &[]),
-                    DATA => {
-                        let (rung, pair) = rung(&way).await;
-                        let digests = exchange(&mut carrier, own).await;
-                        way.peer().close().await;
-                        return met(rung, pair, [None; 2], digests.into());
-                    }
+                let Some(pipe) = direct.take() else { continue };
+                match read(&datagram) {
+                    (_, PING, ..) => say(&pipe, 0, PONG, 0, &[]),
+                    (_, DATA, ..) => break pipe,
                     _ => {}
                 }
-                direct = Some((way, carrier));
+                direct = Some(pipe);
             }
         }
+    };
+    let digests = exchange(&mut pipe, 0, own).await;
+    (pipe.met(None, None, digests), meeting, pipe)
+}
+
+/// The same two once more, on another network.
+async fn again(
+    house: &House,
+    meeting: &mut Meeting,
+    pipe: &mut Pipe,
+    time: u8,
+    moved: bool,
+) -> Met {
+    let start = Instant::now();
+    if moved {
+        // The socket of the address that is gone says nothing any more.
+        let room = house.room(&meeting.session).await;
+        let _ = meeting.sockets.send(room).await;
+        meeting.manager.network_changed().await.unwrap();
     }
+    let way = meeting.moved().await;
+    ping(pipe, time).await;
+    let ready_ms = u64::try_from(start.elapsed().as_millis()).ok();
+    if let Pipe::Peer(_, taken) = pipe {
+        *taken = way;
+    }
+    let digests = exchange(pipe, time, &house.grant().peer_id).await;
+    pipe.met(None, ready_ms, digests)
 }
 
 #[tokio::main]
@@ -548,8 +639,17 @@ async fn main() {
     let mut house = House::enter(Args::parse()).await;
     println!("{}", json!({"event": "ready"}));
     let mut lines = BufReader::new(tokio::io::stdin()).lines();
+    let mut now: Option<(Meeting, Pipe)> = None;
+    let mut time = 0;
     while let Some(line) = lines.next_line().await.unwrap() {
-        let met = match serde_json::from_str(&line).unwrap() {
+        let line = serde_json::from_str(&line).unwrap();
+        if !matches!(line, Line::Again { .. })
+            && let Some((meeting, pipe)) = now.take()
+        {
+            drop(pipe);
+            meeting.manager.close().await;
+        }
+        let met = match line {
             Line::Join => {
                 house.join().await;
                 let SessionGrant {
@@ -557,14 +657,30 @@ async fn main() {
                     peer_id,
                     ..
                 } = house.grant();
-                let joined =
-                    json!({"event": "joined", "session_id": session_id, "peer_id": peer_id});
+                let joined = json!({
+                    "event": "joined",
+                    "session_id": session_id,
+                    "peer_id": peer_id,
+                    "key": house.device.key(),
+                });
                 println!("{joined}");
                 continue;
             }
-            Line::Host { guest } => Box::pin(host(&house, &guest)).await,
-            Line::Visit { session_id, host } => Box::pin(visit(&house, &session_id, &host)).await,
+            Line::Host { guest, key } => Box::pin(host(&house, &guest, key)).await,
+            Line::Visit {
+                session_id,
+                host,
+                key,
+            } => Box::pin(visit(&house, &session_id, (&host, key))).await,
+            Line::Again { moved } => {
+                time += 1;
+                let (mut meeting, mut pipe) = now.take().expect("met before");
+                let met = Box::pin(again(&house, &mut meeting, &mut pipe, time, moved)).await;
+                (met, meeting, pipe)
+            }
         };
+        let (met, meeting, pipe) = met;
+        now = Some((meeting, pipe));
         println!("{}", serde_json::to_string(&met).unwrap());
     }
 }

@@ -7,7 +7,9 @@ use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 use warp_peer_core::AttemptId;
 
-use crate::peer::{Answerer, Channels, LocalCandidates, Offerer, Peer, PeerConfig, PeerError, SelectedPair};
+use crate::peer::{
+    Answerer, Channels, LocalCandidates, Offerer, Peer, PeerConfig, PeerError, SelectedPair,
+};
 
 /// How it begins.
 pub(super) enum Begin {
