@@ -10,10 +10,10 @@
 
 use serde_json::json;
 use warp_tests::hosted::{
-    Hosted, LONG, ask, goes_on, host_id, later, plan, until_gone, until_left, until_ready,
-    until_told,
+    Hosted, LONG, ask, goes_on, host_id, later, plan, told_hosts, until_gone, until_left,
+    until_ready, until_told,
 };
-use warp_tests::house::{House, NodePlan, good_end, here, on_map};
+use warp_tests::house::{House, NODE, NodePlan, good_end, here, on_map};
 use warp_tests::process::PATIENCE;
 
 /// Play without the direct way, so that a host carries it.
@@ -219,4 +219,51 @@ mod memory {
         assert!(read > 1 << 20, "only {read} bytes could be read");
         found
     }
+}
+
+#[test]
+fn a_host_takes_no_more_peers_than_it_may_have() {
+    let house = House::with(plan());
+    for user in ["bob", "carol"] {
+        house.add_user(user);
+    }
+    let limit = json!({"webrtc": {"max_peers": 1}, "hosting": {"max_players": 9}});
+    let host = house.host("carol", &here(), NODE, &limit);
+    let (_, serving) = host.event_from(0, "host-state", LONG, |event| {
+        event["host"]["state"] == "serving" && event["host"]["signaling"] == true
+    });
+    assert_eq!(serving["host"]["max_members"], 1);
+    let player = |user| {
+        let config = json!({"p2p": {"paths": NOT_DIRECT}});
+        house.node(&NodePlan {
+            user,
+            config,
+            ..NodePlan::default()
+        })
+    };
+    let mut alice = player("alice");
+    until_ready(&alice, 0, &["host", "wss"]);
+    // The next one plays without; and over the host once there is room.
+    let bob = player("bob");
+    until_ready(&bob, 0, &["wss"]);
+    assert_eq!(
+        told_hosts(&bob, 0)
+            .iter()
+            .filter(|(_, ids, _)| !ids.is_empty())
+            .count(),
+        0
+    );
+    alice.line("/quit");
+    alice.exit(PATIENCE);
+    until_ready(&bob, 0, &["host", "wss"]);
+    let members = |line: &str| {
+        let event: serde_json::Value = serde_json::from_str(line).ok()?;
+        Some(event["host"]["members"].as_array()?.len())
+    };
+    let most = host
+        .lines()
+        .iter()
+        .filter_map(|line| members(&line.text))
+        .max();
+    assert_eq!(most, Some(1));
 }

@@ -38,6 +38,7 @@ export const GROUPS = {
     "webrtc.stun_servers": { kind: "lines" },
     "webrtc.port_mapping": flag,
     "webrtc.connection_timeout_ms": number(500, 120_000, "ms"),
+    "webrtc.max_peers": number(1, 1000, ""),
   },
   game: {
     "game.max_instances": number(1, 16, ""),

@@ -12,6 +12,7 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 use warp_link_core::{LinkConfig, Redundancy};
 use warp_protocol::carrier::PathKind;
+use warp_protocol::hosting::MAX_MEMBERS;
 use warp_protocol::identity::PublicKey;
 use warp_protocol::rest::IceServer;
 use warp_protocol::{Problem, ProblemCode, Secret};
@@ -155,6 +156,9 @@ pub struct WebRtcSection {
     pub port_mapping: bool,
     /// Longest wait for a WebRTC path to open, 500..=120000 ms.
     pub connection_timeout_ms: u64,
+    /// Most peers that may be connected with this machine at once, 1..=1000: as a host it takes no more
+    /// players, whatever `hosting.max_players` says.
+    pub max_peers: u32,
     /// Offer loopback addresses too: for a coordinator on this machine.
     pub loopback: bool,
 }
@@ -166,6 +170,7 @@ impl Default for WebRtcSection {
             turn_servers: Vec::new(),
             port_mapping: false,
             connection_timeout_ms: 15_000,
+            max_peers: 50,
             loopback: true,
         }
     }
@@ -346,7 +351,7 @@ impl LogLevel {
 pub struct Loaded {
     /// The configuration.
     pub config: Config,
-    /// One line per key that does nothing: its path, and why.
+    /// One line per key that does nothing, or not all that it says: its path, and why.
     pub warnings: Vec<String>,
 }
 
@@ -384,7 +389,13 @@ pub fn parse(name: &str, text: &str) -> Result<Loaded, Problem> {
         Problem::new(ProblemCode::ConfigUnreadable, name).with_detail(error.to_string())
     })?;
     check(name, &config)?;
-    let warnings = ignored.into_iter().map(|path| warning(&path)).collect();
+    let mut warnings: Vec<String> = ignored.iter().map(|path| warning(path)).collect();
+    let (players, peers) = (config.hosting.max_players, config.webrtc.max_peers);
+    if players > peers {
+        warnings.push(format!(
+            "hosting.max_players: of {players} players {peers} are carried, which is webrtc.max_peers"
+        ));
+    }
     Ok(Loaded { config, warnings })
 }
 
@@ -522,6 +533,8 @@ impl CoordinatorSection {
 
 impl WebRtcSection {
     fn check(&self) -> Result<(), Wrong> {
+        let peers = u64::from(self.max_peers);
+        Wrong::unless_in("webrtc.max_peers", peers, 1..=u64::from(MAX_MEMBERS))?;
         for (place, server) in self.turn_servers.iter().enumerate() {
             let key = format!("webrtc.turn_servers[{place}]");
             let wrong = server.urls.iter().find(|url| !url.starts_with("turn"));

@@ -56,6 +56,7 @@ pub const IMPORTABLE: &[&str] = &[
     "webrtc.stun_servers",
     "webrtc.port_mapping",
     "webrtc.connection_timeout_ms",
+    "webrtc.max_peers",
     "p2p.enabled",
     "p2p.paths",
     "p2p.heartbeat_ms",
@@ -176,6 +177,7 @@ impl Reading {
             return self.leave(path, *why);
         }
         match (path, value) {
+            ("p2p.max_peers", value) => self.take(path, "webrtc.max_peers", value.clone()),
             ("coordinator.websocket_url", Value::String(_)) => {
                 self.leave(path, "made from the coordinator's address");
             }

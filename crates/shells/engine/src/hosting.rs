@@ -106,7 +106,9 @@ impl Hosting {
         let section = &self.config.hosting;
         let webrtc = &self.config.webrtc;
         let config = HostConfig {
-            max_players: max_players.unwrap_or(section.max_players),
+            max_players: max_players
+                .unwrap_or(section.max_players)
+                .min(webrtc.max_peers),
             upload_mbps: upload_mbps.unwrap_or(section.upload_mbps),
             only_on_network: section.network(),
             ice_servers: webrtc.ice_servers(),

@@ -192,6 +192,7 @@ export const pages: PageTexts = {
       "webrtc.stun_servers": { name: "More STUN servers", hint: "One a line, stun:host:port; beside those of the server." },
       "webrtc.port_mapping": { name: "Ask the router to open a port", hint: "Makes direct paths possible behind more routers." },
       "webrtc.connection_timeout_ms": { name: "Wait for a direct path", hint: "Then it is tried again." },
+      "webrtc.max_peers": { name: "Peers at once", hint: "As a host, no more players than this." },
       "game.max_instances": { name: "Games at once", hint: "So many games may be started here." },
       "bridge.login_listen": { name: "Address for the game", hint: "Where the game finds its login server; only on this computer." },
       "bridge.commands": { name: "Commands in the game's chat", hint: "The launcher answers lines that begin with /p2p." },

@@ -192,6 +192,7 @@ export const pages: PageTexts = {
       "webrtc.stun_servers": { name: "Más servidores STUN", hint: "Uno por línea, stun:host:puerto; además de los del servidor." },
       "webrtc.port_mapping": { name: "Pedir un puerto al router", hint: "Permite caminos directos tras más routers." },
       "webrtc.connection_timeout_ms": { name: "Espera de un camino directo", hint: "Después se intenta de nuevo." },
+      "webrtc.max_peers": { name: "Pares a la vez", hint: "Como anfitrión, no más jugadores que estos." },
       "game.max_instances": { name: "Juegos a la vez", hint: "Tantos juegos pueden iniciarse aquí." },
       "bridge.login_listen": { name: "Dirección para el juego", hint: "Donde el juego encuentra el servidor de login; solo en este equipo." },
       "bridge.commands": { name: "Comandos en el chat del juego", hint: "El launcher contesta las líneas que empiezan por /p2p." },

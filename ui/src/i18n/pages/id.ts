@@ -187,6 +187,7 @@ export const pages: PageTexts = {
       "webrtc.stun_servers": { name: "Server STUN tambahan", hint: "Satu per baris, stun:host:port; selain milik server." },
       "webrtc.port_mapping": { name: "Minta port ke router", hint: "Memungkinkan jalur langsung di balik lebih banyak router." },
       "webrtc.connection_timeout_ms": { name: "Tunggu jalur langsung", hint: "Setelah itu dicoba lagi." },
+      "webrtc.max_peers": { name: "Rekan sekaligus", hint: "Sebagai host, tidak lebih banyak pemain dari ini." },
       "game.max_instances": { name: "Permainan sekaligus", hint: "Sebanyak ini boleh dimulai di sini." },
       "bridge.login_listen": { name: "Alamat untuk permainan", hint: "Tempat permainan menemukan server login; hanya di komputer ini." },
       "bridge.commands": { name: "Perintah di obrolan permainan", hint: "Launcher menjawab baris yang diawali /p2p." },

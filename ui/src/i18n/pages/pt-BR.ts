@@ -192,6 +192,7 @@ export const pages: PageTexts = {
       "webrtc.stun_servers": { name: "Mais servidores STUN", hint: "Um por linha, stun:host:porta; além dos do servidor." },
       "webrtc.port_mapping": { name: "Pedir uma porta ao roteador", hint: "Permite caminhos diretos atrás de mais roteadores." },
       "webrtc.connection_timeout_ms": { name: "Espera por um caminho direto", hint: "Depois disso ele é tentado de novo." },
+      "webrtc.max_peers": { name: "Pares ao mesmo tempo", hint: "Como anfitrião, não mais jogadores do que isto." },
       "game.max_instances": { name: "Jogos ao mesmo tempo", hint: "Tantos jogos podem ser iniciados aqui." },
       "bridge.login_listen": { name: "Endereço para o jogo", hint: "Onde o jogo acha o servidor de login; só neste computador." },
       "bridge.commands": { name: "Comandos no chat do jogo", hint: "O launcher responde às linhas que começam com /p2p." },

@@ -187,6 +187,7 @@ export const pages: PageTexts = {
       "webrtc.stun_servers": { name: "เซิร์ฟเวอร์ STUN เพิ่ม", hint: "บรรทัดละหนึ่ง stun:host:port นอกจากของเซิร์ฟเวอร์" },
       "webrtc.port_mapping": { name: "ขอให้เราเตอร์เปิดพอร์ต", hint: "ทำให้มีเส้นทางตรงหลังเราเตอร์ได้มากขึ้น" },
       "webrtc.connection_timeout_ms": { name: "รอเส้นทางตรง", hint: "หลังจากนั้นจะลองใหม่" },
+      "webrtc.max_peers": { name: "เพียร์พร้อมกัน", hint: "เมื่อเป็นโฮสต์ รับผู้เล่นไม่เกินเท่านี้" },
       "game.max_instances": { name: "จำนวนเกมพร้อมกัน", hint: "เริ่มเกมที่นี่ได้เท่านี้" },
       "bridge.login_listen": { name: "ที่อยู่สำหรับเกม", hint: "ที่ซึ่งเกมหาเซิร์ฟเวอร์ล็อกอิน เฉพาะเครื่องนี้" },
       "bridge.commands": { name: "คำสั่งในแชตของเกม", hint: "ลอนเชอร์ตอบบรรทัดที่ขึ้นต้นด้วย /p2p" },

@@ -37,6 +37,24 @@ fn unknown_and_retired_keys_are_named() {
 }
 
 #[test]
+fn peers_are_limited_and_fewer_of_them_than_players_is_told() {
+    let warned = |text: &str| parse("c.json", text).unwrap().warnings;
+    let text = r#"{"webrtc": {"max_peers": 30}, "hosting": {"max_players": 31}}"#;
+    let [line] = &warned(text)[..] else {
+        panic!("one line")
+    };
+    assert!(line.starts_with("hosting.max_players: of 31 players 30 are"));
+    let text = r#"{"webrtc": {"max_peers": 200}, "hosting": {"max_players": 200}}"#;
+    assert!(warned(text).is_empty());
+    for peers in [0, 1001] {
+        let text = format!(r#"{{"webrtc": {{"max_peers": {peers}}}}}"#);
+        let problem = parse("c.json", &text).unwrap_err();
+        assert_eq!(problem.code, ProblemCode::ConfigValue);
+        assert!(problem.subject.contains("webrtc.max_peers"));
+    }
+}
+
+#[test]
 fn a_wrong_value_is_refused_with_its_path_the_value_and_what_is_allowed() {
     for (text, path, value) in [
         (r#"{"p2p": {"heartbeat_ms": 1}}"#, "p2p.heartbeat_ms", "1 "),

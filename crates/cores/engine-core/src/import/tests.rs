@@ -59,6 +59,7 @@ fn an_older_p2p_config_keeps_what_is_known_and_tells_the_rest() {
         [
             "coordinator.rest_api_url",
             "p2p.enabled",
+            "webrtc.max_peers",
             "webrtc.stun_servers"
         ]
     );
@@ -68,7 +69,7 @@ fn an_older_p2p_config_keeps_what_is_known_and_tells_the_rest() {
         left.contains(&"game.executable") && left.contains(&"logging.level"),
         "{left:?}"
     );
-    assert!(left.contains(&"coordinator.quic_port") && left.contains(&"p2p.max_peers"));
+    assert!(left.contains(&"coordinator.quic_port"));
 }
 
 #[test]
