@@ -21,10 +21,13 @@ use super::{Relay, address_of, without_candidates};
 pub struct Hub {
     inboxes: Arc<Mutex<HashMap<String, mpsc::Sender<NamedSignal>>>>,
     relayed: bool,
-    between: Arc<tokio::sync::Mutex<HashMap<(String, AttemptId, u32), Between>>>,
+    between: Arc<tokio::sync::Mutex<HashMap<Round, Between>>>,
     /// What a signaling that lies does with what it carries.
     lie: Arc<Mutex<Option<Lie>>>,
 }
+
+/// Of a pair, an attempt and its round.
+type Round = (String, AttemptId, u32);
 
 type Lie = Box<dyn Fn(&mut SignedSignal) + Send>;
 
