@@ -401,12 +401,16 @@ impl Pipe {
         }
     }
 
-    async fn hear(&mut self) -> Bytes {
-        let heard = match self {
+    /// `None`: it has ended.
+    async fn next(&mut self) -> Option<Bytes> {
+        match self {
             Pipe::Relay(carrier) => carrier.rx.recv().await,
             Pipe::Peer(channels, _) => channels.rx.unreliable.recv().await,
-        };
-        heard.expect("it lives")
+        }
+    }
+
+    async fn hear(&mut self) -> Bytes {
+        self.next().await.expect("it lives")
     }
 
     fn met(&self, wss_ms: Option<u64>, ready_ms: Option<u64>, digests: (String, String)) -> Met {
@@ -568,9 +572,9 @@ async fn host(house: &House, guest: &str, key: PublicKey) -> Encounter {
 }
 
 /// The next datagram over a pipe that may not be there.
-async fn next_of(pipe: &mut Option<Pipe>) -> Bytes {
+async fn next_of(pipe: &mut Option<Pipe>) -> Option<Bytes> {
     match pipe {
-        Some(pipe) => pipe.hear().await,
+        Some(pipe) => pipe.next().await,
         None => std::future::pending().await,
     }
 }
@@ -591,7 +595,8 @@ async fn visit(house: &House, session: &str, host: (&str, PublicKey)) -> Encount
                 _ => {}
             },
             datagram = next_of(&mut direct) => {
-                let Some(pipe) = direct.take() else { continue };
+                // The host may have given it up as it opened; then it takes the relay, or another one.
+                let (Some(pipe), Some(datagram)) = (direct.take(), datagram) else { continue };
                 match read(&datagram) {
                     (_, PING, ..) => say(&pipe, 0, PONG, 0, &[]),
                     (_, DATA, ..) => break pipe,

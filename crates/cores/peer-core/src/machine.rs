@@ -28,9 +28,10 @@
 //! - What is not answered in time, or lost, is tried again by the schedule of [`Reconnects`]; by both
 //!   sides, because neither knows what the other knows.
 //! - **Another network is another round of the same connection** (ICE restart, RFC 8445, section 9):
-//!   its channels stay, and nothing that was sent is lost. The side that offered the attempt offers
-//!   each round, the other one asks for it; so there is no glare. A round that is not done in time ends
-//!   the attempt, and the next one begins at once.
+//!   its channels stay. The side that offered the attempt offers each round, the other one asks for
+//!   it; so there is no glare. Until it is answered it is said again once a second, because the
+//!   signaling may be on the old network too. A round that is not done in time, or whose connection is
+//!   lost, ends the attempt, and the next one begins at once.
 //! - Lost signals cost time and nothing else.
 
 use std::collections::VecDeque;
@@ -40,6 +41,9 @@ use crate::backoff::{ReconnectConfig, Reconnects};
 
 /// How many candidates of an offer that has not come yet are kept; further ones are dropped.
 const EARLY_CANDIDATES: usize = 32;
+
+/// How often a round is offered or asked for until it is answered.
+const SAY_AGAIN: Duration = Duration::from_secs(1);
 
 /// What can be set.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -234,6 +238,8 @@ pub struct Machine {
     failed: Option<AttemptId>,
     reconnects: Reconnects,
     deadline: Option<Instant>,
+    /// When what is pending is said again.
+    again: Option<Instant>,
     early: VecDeque<(AttemptId, u32, String)>,
     actions: VecDeque<Action>,
 }
@@ -250,6 +256,12 @@ struct Current {
     round: u32,
     /// Its answer has been taken, or made.
     described: bool,
+    /// The newest round that this side knows to be needed: ways of older ones are of no use.
+    wanted: u32,
+    /// The offer of the round, or the wish for one: said again until it is answered.
+    pending: Option<Signal>,
+    /// Our answer of the round.
+    answer: Option<Signal>,
 }
 
 impl Current {
@@ -260,6 +272,9 @@ impl Current {
             offer: None,
             round: 0,
             described: false,
+            wanted: 0,
+            pending: None,
+            answer: None,
         }
     }
 }
@@ -289,6 +304,7 @@ impl Machine {
             failed: None,
             reconnects: Reconnects::new(config.reconnect, seed),
             deadline: None,
+            again: None,
             early: VecDeque::new(),
             actions: VecDeque::new(),
         }
@@ -311,7 +327,15 @@ impl Machine {
 
     /// When to call [`Machine::handle_timeout`].
     pub fn poll_timeout(&self) -> Option<Instant> {
-        self.deadline
+        let again = (self.state == PeerState::Restarting)
+            .then_some(self.again)
+            .flatten();
+        [self.deadline, again].into_iter().flatten().min()
+    }
+
+    /// The newest attempt of the other side that is known.
+    pub fn heard(&self) -> Option<AttemptId> {
+        self.heard
     }
 
     /// The application wants the connection. Does nothing where one is there or coming.
@@ -332,7 +356,12 @@ impl Machine {
                 if current.ours {
                     self.restart(round, now);
                 } else {
-                    self.send(Signal::WantRestart { id, round });
+                    let want = Signal::WantRestart { id, round };
+                    if let Some(current) = &mut self.current {
+                        current.wanted = round;
+                        current.pending = Some(want.clone());
+                    }
+                    self.send(want);
                     self.look_for_another_way(now);
                 }
             }
@@ -353,6 +382,11 @@ impl Machine {
 
     /// The deadline has come.
     pub fn handle_timeout(&mut self, now: Instant) {
+        if self.state == PeerState::Restarting && self.again.is_some_and(|again| again <= now) {
+            self.again = Some(now + SAY_AGAIN);
+            let pending = self.current.as_ref().and_then(|one| one.pending.clone());
+            pending.into_iter().for_each(|signal| self.send(signal));
+        }
         if self.deadline.is_none_or(|deadline| deadline > now) {
             return;
         }
@@ -389,7 +423,11 @@ impl Machine {
     /// The offer of a round is made.
     pub fn restart_offered(&mut self, id: AttemptId, round: u32, sdp: String) {
         if self.is_in(id, round) {
-            self.send(Signal::Restart { id, round, sdp });
+            let offer = Signal::Restart { id, round, sdp };
+            if let Some(current) = &mut self.current {
+                current.pending = Some(offer.clone());
+            }
+            self.send(offer);
         }
     }
 
@@ -397,13 +435,18 @@ impl Machine {
     pub fn restart_answered(&mut self, id: AttemptId, round: u32, sdp: String) {
         if self.is_in(id, round) {
             self.described();
-            self.send(Signal::Restarted { id, round, sdp });
+            let answer = Signal::Restarted { id, round, sdp };
+            if let Some(current) = &mut self.current {
+                current.answer = Some(answer.clone());
+            }
+            self.send(answer);
         }
     }
 
     /// The connection uses a way that was found in this round.
     pub fn restarted(&mut self, id: AttemptId, round: u32) {
-        if self.is_in(id, round) && self.state == PeerState::Restarting {
+        let wanted = self.current.as_ref().map_or(0, |current| current.wanted);
+        if self.is_in(id, round) && round >= wanted && self.state == PeerState::Restarting {
             self.deadline = None;
             self.go(PeerState::Open);
         }
@@ -435,7 +478,13 @@ impl Machine {
 
     /// The connection of an attempt failed, broke or fell silent.
     pub fn lost(&mut self, id: AttemptId, now: Instant) {
-        if self.current() == Some(id) {
+        if self.current() != Some(id) {
+            return;
+        }
+        if self.state == PeerState::Restarting {
+            self.drop_current();
+            self.offer(now);
+        } else {
             self.fail(now);
         }
     }
@@ -461,6 +510,9 @@ impl Machine {
                     self.actions
                         .push_back(Action::AcceptRestart(id, round, sdp));
                     self.described();
+                    if let Some(current) = &mut self.current {
+                        current.pending = None;
+                    }
                 }
             }
             Signal::WantRestart { id, round } => {
@@ -519,6 +571,7 @@ impl Machine {
         if let Some(current) = &mut self.current {
             current.round = round;
             current.described = false;
+            current.pending = None;
             let id = current.id;
             self.actions.push_back(Action::Restart(id, round));
             self.look_for_another_way(now);
@@ -526,13 +579,22 @@ impl Machine {
     }
 
     fn on_restart(&mut self, id: AttemptId, round: u32, sdp: String, now: Instant) {
-        let newer = |current: &Current| current.id == id && !current.ours && current.round < round;
         let open = matches!(self.state, PeerState::Open | PeerState::Restarting);
-        if let Some(current) = self.current.as_mut().filter(|current| newer(current))
-            && open
-        {
+        let theirs = |current: &&mut Current| current.id == id && !current.ours && open;
+        let Some(current) = self.current.as_mut().filter(theirs) else {
+            return;
+        };
+        if round == current.round {
+            // They may not have got it.
+            let answer = current.answer.clone();
+            answer.into_iter().for_each(|signal| self.send(signal));
+        } else if round > current.round {
             current.round = round;
             current.described = false;
+            current.answer = None;
+            if round >= current.wanted {
+                current.pending = None;
+            }
             self.actions
                 .push_back(Action::AnswerRestart(id, round, sdp));
             self.look_for_another_way(now);
@@ -540,6 +602,7 @@ impl Machine {
     }
 
     fn look_for_another_way(&mut self, now: Instant) {
+        self.again = Some(now + SAY_AGAIN);
         self.deadline = Some(now + self.config.restart_timeout);
         self.go(PeerState::Restarting);
     }
@@ -572,7 +635,10 @@ impl Machine {
             self.send(Signal::Refuse { id, code });
             return;
         }
-        let stale = self.heard.is_some_and(|heard| id <= heard) && !self.may_be_older(id);
+        // The other side's own offer again, which wins over the one that we have made since.
+        let again = self.heard == Some(id) && self.state == PeerState::Offering && !self.wins_glare;
+        let old = self.heard.is_some_and(|heard| id <= heard);
+        let stale = old && !again && !self.may_be_older(id);
         if stale || !self.is_theirs(id) {
             return;
         }
@@ -708,11 +774,23 @@ mod tests {
             let (mut machine, id) = open(ours, now);
             machine.network_changed(now);
             assert_eq!(machine.state(), PeerState::Restarting);
-            let due = machine.poll_timeout().unwrap();
-            assert_eq!(due, now + MachineConfig::default().restart_timeout);
-            machine.handle_timeout(due);
+            machine.restart_offered(id, 1, "offer".into());
+            let mut said = 0;
+            while machine.state() == PeerState::Restarting {
+                let due = machine.poll_timeout().unwrap();
+                assert!(due <= now + MachineConfig::default().restart_timeout);
+                machine.handle_timeout(due);
+                let actions = actions(&mut machine);
+                said += actions
+                    .iter()
+                    .filter(|action| matches!(action, Action::Send(_)))
+                    .count();
+                let dropped = actions.contains(&Action::Drop(id));
+                assert_eq!(dropped, machine.state() == PeerState::Offering);
+            }
             assert_eq!(machine.state(), PeerState::Offering);
-            assert!(actions(&mut machine).contains(&Action::Drop(id)));
+            // At once, and then each second.
+            assert!((5..=6).contains(&said), "{said}");
         }
     }
 
@@ -743,10 +821,14 @@ mod tests {
             sdp: "answer".into(),
         };
         let added = Action::AddCandidate(id, "2".into());
-        assert_eq!(actions(&mut machine), [added, Action::Send(said)]);
-        for old in [restart(2), restart(1), candidate(1), candidate(0)] {
+        assert_eq!(actions(&mut machine), [added, Action::Send(said.clone())]);
+        for old in [restart(1), candidate(1), candidate(0)] {
             machine.handle_signal(old, now);
         }
+        assert_eq!(actions(&mut machine), []);
+        // Said again: they do not have the answer.
+        machine.handle_signal(restart(2), now);
+        assert_eq!(actions(&mut machine), [Action::Send(said)]);
         // Who answered the attempt offers no rounds.
         machine.handle_signal(Signal::WantRestart { id, round: 3 }, now);
         machine.restarted(id, 1);
@@ -755,6 +837,27 @@ mod tests {
         machine.restarted(id, 2);
         assert_eq!(machine.state(), PeerState::Open);
         assert_eq!(machine.poll_timeout(), None);
+    }
+
+    #[test]
+    fn a_way_of_a_network_that_is_gone_again_does_not_count() {
+        let now = Instant::now();
+        let (mut machine, id) = open(false, now);
+        let restart = |round| Signal::Restart {
+            id,
+            round,
+            sdp: String::new(),
+        };
+        machine.network_changed(now);
+        machine.handle_signal(restart(1), now);
+        machine.restart_answered(id, 1, "answer".into());
+        machine.network_changed(now);
+        machine.restarted(id, 1);
+        assert_eq!(machine.state(), PeerState::Restarting);
+        machine.handle_signal(restart(2), now);
+        machine.restart_answered(id, 2, "answer".into());
+        machine.restarted(id, 2);
+        assert_eq!(machine.state(), PeerState::Open);
     }
 
     #[test]

@@ -13,7 +13,7 @@ use ring::signature::Ed25519KeyPair;
 use support::hub::{Hub, Node, config};
 use warp_link::manager::trust::{SignedSignal, Trust};
 use warp_link_core::Identity;
-use warp_peer_core::{AttemptId, Channel, PeerState, Signal};
+use warp_peer_core::{AttemptId, Channel, GaveUp, PeerState, RefusalCode, Signal};
 use warp_protocol::identity::{PublicKey, RefusedReason};
 
 const PATIENCE: Duration = Duration::from_secs(60);
@@ -72,7 +72,7 @@ impl World {
             identity: self.identities[holder].clone(),
             keys: keys.into(),
         }));
-        config.machine.connect_timeout = Duration::from_millis(500);
+        config.machine.connect_timeout = Duration::from_secs(3);
         self.hub.node(config)
     }
 
@@ -83,6 +83,12 @@ impl World {
 }
 
 async fn until_refused(node: &Node, reason: RefusedReason, least: u64) {
+    until_counted(node, reason, least).await;
+    let only = node.manager.refusals();
+    assert!(only.iter().all(|(it, _)| *it == reason), "{only:?}");
+}
+
+async fn until_counted(node: &Node, reason: RefusedReason, least: u64) {
     in_time(async {
         let count = || {
             let refusals = node.manager.refusals();
@@ -95,8 +101,6 @@ async fn until_refused(node: &Node, reason: RefusedReason, least: u64) {
         }
     })
     .await;
-    let only = node.manager.refusals();
-    assert!(only.iter().all(|(it, _)| *it == reason), "{only:?}");
 }
 
 /// The text of a description.
@@ -203,7 +207,90 @@ async fn a_round_is_signed_too() {
     });
     anna.manager.network_changed().await.unwrap();
     until_refused(&berta, RefusedReason::DescriptionForged, 1).await;
+    // It is said again, and nobody lies any more.
+    world.hub.lie(|_| {});
+    in_time(async { tokio::join!(anna.moved(), berta.moved()) }).await;
     drop(open);
+}
+
+/// Whoever carries signaling can neither end a connection nor have it look for another way.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_false_farewell_and_a_false_wish_are_refused() {
+    let world = World::new();
+    let (mut anna, mut berta) = world.both();
+    let (told, mut tells) = tokio::sync::mpsc::unbounded_channel::<SignedSignal>();
+    world.hub.lie(move |said| {
+        let _ = told.send(said.clone());
+    });
+    anna.manager.connect("berta").await.unwrap();
+    let (one, mut two) = in_time(async { tokio::join!(anna.open(), berta.open()) }).await;
+    let offer = std::iter::from_fn(|| tells.try_recv().ok())
+        .find(|said| matches!(said.signal, Signal::Offer { .. }))
+        .unwrap();
+    let Signal::Offer { id, .. } = offer.signal else {
+        unreachable!("an offer")
+    };
+    let code = RefusalCode::Closed;
+    for (number, signature) in [None, offer.signature].into_iter().enumerate() {
+        for signal in [
+            Signal::Refuse { id, code },
+            Signal::WantRestart { id, round: 1 },
+        ] {
+            let signature = signature.clone();
+            world
+                .hub
+                .deliver("berta", "anna", SignedSignal { signal, signature });
+        }
+        let reason = match number {
+            0 => RefusedReason::DescriptionUnsigned,
+            _ => RefusedReason::DescriptionForged,
+        };
+        until_counted(&anna, reason, 2).await;
+    }
+    let hello = Bytes::from_static(b"still here");
+    one.1
+        .tx
+        .send(Channel::Control, hello.clone())
+        .await
+        .unwrap();
+    assert_eq!(in_time(two.1.rx.control.recv()).await.unwrap(), hello);
+    // A true one is believed.
+    anna.manager.disconnect("berta").await.unwrap();
+    let farewell = PeerState::Closed(GaveUp::Remote(RefusalCode::Closed));
+    in_time(berta.state(farewell)).await;
+    assert_eq!(berta.manager.refusals(), []);
+}
+
+/// The offer of somebody who has left, said again, gets no place.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_offer_that_comes_again_is_refused() {
+    let world = World::new();
+    let (mut anna, mut berta) = world.both();
+    let (told, mut tells) = tokio::sync::mpsc::unbounded_channel::<SignedSignal>();
+    world.hub.lie(move |said| {
+        let _ = told.send(said.clone());
+    });
+    anna.manager.connect("berta").await.unwrap();
+    let open = in_time(async { tokio::join!(anna.open(), berta.open()) }).await;
+    let offer = std::iter::from_fn(|| tells.try_recv().ok())
+        .find(|said| matches!(said.signal, Signal::Offer { .. }))
+        .unwrap();
+    anna.manager.disconnect("berta").await.unwrap();
+    let farewell = PeerState::Closed(GaveUp::Remote(RefusalCode::Closed));
+    in_time(berta.state(farewell)).await;
+    drop(open);
+    in_time(async {
+        while berta.manager.count() > 0 {
+            tokio::time::sleep(Duration::from_millis(2)).await;
+        }
+    })
+    .await;
+    world.hub.deliver("anna", "berta", offer);
+    until_refused(&berta, RefusedReason::DescriptionReplayed, 1).await;
+    assert_eq!(berta.manager.count(), 0);
+    // And a new one is taken.
+    anna.manager.connect("berta").await.unwrap();
+    in_time(async { tokio::join!(anna.open(), berta.open()) }).await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -231,9 +318,22 @@ async fn another_key_and_another_session_are_refused() {
     false_anna.manager.connect("berta").await.unwrap();
     until_refused(&berta, RefusedReason::DescriptionForged, 1).await;
     in_time(false_anna.manager.close()).await;
+    // What it has still said is counted before another one speaks.
+    let id = AttemptId {
+        incarnation: 0,
+        number: 0,
+        greater: false,
+    };
+    let sdp = String::new();
+    let last = Signal::Offer { id, sdp };
+    world.hub.deliver("anna", "berta", last);
+    until_counted(&berta, RefusedReason::DescriptionUnsigned, 1).await;
+    let before = berta.manager.refusals();
     let elsewhere = world.member("anna", "anna", "session 2");
     elsewhere.manager.connect("berta").await.unwrap();
-    until_refused(&berta, RefusedReason::DescriptionForged, 2).await;
+    let forged = RefusedReason::DescriptionForged;
+    let so_far = before.iter().find(|(it, _)| *it == forged).unwrap().1;
+    until_counted(&berta, forged, so_far + 1).await;
     assert_eq!(berta.manager.count(), 0);
 }
 

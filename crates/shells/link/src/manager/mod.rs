@@ -27,11 +27,11 @@ use tokio::sync::{mpsc, oneshot};
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
-use warp_peer_core::{Machine, MachineConfig, PeerState, RefusalCode, Signal};
+use warp_peer_core::{AttemptId, Machine, MachineConfig, PeerState, RefusalCode, Signal};
 use warp_protocol::identity::{Refusals, RefusedReason};
 
 use crate::peer::{Channels, PeerConfig, SelectedPair};
-use trust::{Notary, SignedSignal, Trust};
+use trust::{Notary, SignedSignal, Trust, Verdict};
 use worker::{Order, Orders, Worker};
 
 /// How many peers by default.
@@ -45,6 +45,9 @@ const COMMANDS: usize = 64;
 
 /// How many events wait for the application. Full: the peers wait that have more to say.
 const EVENTS: usize = 256;
+
+/// How many peers that have left are remembered. Full: the next ones are not.
+const REMEMBERED: usize = 4096;
 
 /// What can be set.
 #[derive(Debug, Clone)]
@@ -198,6 +201,7 @@ impl PeerManager {
             events,
             peers: HashMap::new(),
             workers: JoinSet::new(),
+            left: HashMap::new(),
             count: manager.count.clone(),
             refused: manager.refused.clone(),
             stop: manager.stop.clone(),
@@ -276,7 +280,10 @@ struct Run {
     outbound: mpsc::Sender<NamedSignal>,
     events: mpsc::Sender<PeerEvent>,
     peers: HashMap<String, Handle>,
-    workers: JoinSet<String>,
+    workers: JoinSet<(String, Option<AttemptId>)>,
+    /// The newest attempt of those who have left and are known by their keys: what is older is said again
+    /// by somebody else. At most [`REMEMBERED`].
+    left: HashMap<String, AttemptId>,
     count: Arc<AtomicUsize>,
     refused: Arc<Refused>,
     stop: CancellationToken,
@@ -307,9 +314,16 @@ impl Run {
         self.count.store(0, Ordering::Relaxed);
     }
 
-    fn on_gone(&mut self, gone: Result<String, tokio::task::JoinError>) {
+    fn on_gone(&mut self, gone: Result<(String, Option<AttemptId>), tokio::task::JoinError>) {
         let gone: Vec<(String, Handle)> = match gone {
-            Ok(name) => self.peers.remove_entry(&name).into_iter().collect(),
+            Ok((name, newest)) => {
+                if let Some(newest) = newest.filter(|_| self.config.trust.is_some())
+                    && (self.left.len() < REMEMBERED || self.left.contains_key(&name))
+                {
+                    self.left.insert(name.clone(), newest);
+                }
+                self.peers.remove_entry(&name).into_iter().collect()
+            }
             Err(error) => {
                 tracing::warn!(%error, "the task of a peer failed");
                 let gone = |_: &String, handle: &mut Handle| handle.signals.is_closed();
@@ -350,16 +364,23 @@ impl Run {
             let Signal::Offer { id, .. } = &said.signal else {
                 return;
             };
-            let notary = Notary::new(self.config.trust.clone(), &self.config.local, &from);
-            if let Err(reason) = notary.check(&said) {
+            let id = *id;
+            let mut notary = Notary::new(self.config.trust.clone(), &self.config.local, &from);
+            let verdict = match notary.check(&said) {
+                Verdict::Offered(_) if self.left.get(&from).is_some_and(|newest| id <= *newest) => {
+                    Verdict::Refused(RefusedReason::DescriptionReplayed)
+                }
+                verdict => verdict,
+            };
+            if let Verdict::Refused(reason) = verdict {
                 return self.refused.count(&from, reason);
             }
             if let Err(error) = self.peer(&from) {
                 tracing::debug!(from, code = error.code(), "an offer is refused");
                 let code = RefusalCode::Full;
-                let refusal = Signal::Refuse { id: *id, code };
+                let refusal = notary.sign(Signal::Refuse { id, code });
                 // Signals may be lost; this one is worth no waiting.
-                let _ = self.outbound.try_send((from, refusal.into()));
+                let _ = self.outbound.try_send((from, refusal));
                 return;
             }
         }

@@ -3,8 +3,9 @@
 //!
 //! What is signed is that of [`warp_link_core::descriptions`]. Its session names the two peers and the
 //! attempt, its number the round, so that a description is good for its own place only; an answer
-//! also names the offer that it answers. Candidates and refusals are not signed: what a false one can
-//! do, whoever drops true ones can do as well.
+//! also names the offer that it answers. Refusals and the wish for another round are signed in the same
+//! way, because they end a connection or interrupt it, which whoever carries signaling cannot do
+//! otherwise. Candidates are not signed: a false one leads nowhere, because DTLS fails there.
 
 use std::fmt::Debug;
 use std::sync::Arc;
@@ -20,7 +21,7 @@ use warp_protocol::signal::SignedDescription;
 pub struct SignedSignal {
     /// What is said.
     pub signal: Signal,
-    /// Ed25519, 128 hexadecimal digits; `None` for what is not signed.
+    /// Ed25519, 128 hexadecimal digits; `None` for a candidate, and where nothing is signed.
     pub signature: Option<String>,
 }
 
@@ -83,53 +84,73 @@ impl Notary {
 
     fn signature(&mut self, signal: &Signal) -> Option<String> {
         let trust = self.trust.as_ref()?;
-        match place(signal)? {
-            (DescriptionKind::Offer, at, sdp) => {
-                let session = session(&**trust, at.0, [&self.ours, &self.theirs]);
-                let (signed, offered) =
-                    sign_offer(trust.identity(), &session, nonce(at.1), sdp.to_owned());
-                self.made = Some(Deed { at, offered });
+        let Words {
+            kind,
+            at,
+            said,
+            text,
+        } = words(signal)?;
+        let names = [&*self.ours, &*self.theirs];
+        match kind {
+            DescriptionKind::Offer => {
+                let session = session(&**trust, said, at.0, names);
+                let (signed, offered) = sign_offer(trust.identity(), &session, nonce(at.1), text);
+                if said == OFFER {
+                    self.made = Some(Deed { at, offered });
+                }
                 Some(signed.signature)
             }
-            (DescriptionKind::Answer, at, sdp) => {
-                let session = session(&**trust, at.0, [&self.theirs, &self.ours]);
+            DescriptionKind::Answer => {
+                let session = session(&**trust, said, at.0, names);
                 // Only an offer that was believed is answered.
                 let deed = self.believed.filter(|deed| deed.at == at)?;
-                let signed = sign_answer(trust.identity(), &session, &deed.offered, sdp.to_owned());
+                let signed = sign_answer(trust.identity(), &session, &deed.offered, text);
                 Some(signed.signature)
             }
         }
     }
 
-    /// Whether the peer has said this; yields an offer, for [`Notary::believe`] once it is taken.
-    ///
-    /// # Errors
-    /// It has not.
-    pub(super) fn check(&self, said: &SignedSignal) -> Result<Option<Deed>, RefusedReason> {
-        let (Some(trust), Some((kind, at, sdp))) = (&self.trust, place(&said.signal)) else {
-            return Ok(None);
+    /// Whether the peer has said this.
+    pub(super) fn check(&self, signed: &SignedSignal) -> Verdict {
+        let (Some(trust), Some(words)) = (&self.trust, words(&signed.signal)) else {
+            return Verdict::Said;
         };
-        let key = trust.key(&self.theirs);
-        let key = key.ok_or(RefusedReason::CertificateMissing)?;
+        let Words {
+            kind,
+            at,
+            said,
+            text,
+        } = words;
+        let Some(key) = trust.key(&self.theirs) else {
+            return Verdict::Refused(RefusedReason::CertificateMissing);
+        };
+        let Some(signature) = signed.signature.clone() else {
+            return Verdict::Refused(RefusedReason::DescriptionUnsigned);
+        };
         let description = SignedDescription {
             kind,
-            sdp: sdp.to_owned(),
+            sdp: text,
             nonce: nonce(at.1),
-            signature: (said.signature.clone()).ok_or(RefusedReason::DescriptionUnsigned)?,
+            signature,
         };
+        let session = session(&**trust, said, at.0, [&self.theirs, &self.ours]);
         match kind {
+            // Which offers are old news the machine knows.
             DescriptionKind::Offer => {
-                let session = session(&**trust, at.0, [&self.theirs, &self.ours]);
-                // Which offers are old news the machine knows.
-                let offered = check_offer(&key, &session, u64::from(at.1), &description)?;
-                Ok(Some(Deed { at, offered }))
+                match check_offer(&key, &session, u64::from(at.1), &description) {
+                    Ok(offered) if said == OFFER => Verdict::Offered(Deed { at, offered }),
+                    Ok(_) => Verdict::Said,
+                    Err(reason) => Verdict::Refused(reason),
+                }
             }
             DescriptionKind::Answer => {
-                let session = session(&**trust, at.0, [&self.ours, &self.theirs]);
-                let made = self.made.filter(|made| made.at == at);
-                let made = made.ok_or(RefusedReason::DescriptionReplayed)?;
-                check_answer(&key, &session, &made.offered, &description)?;
-                Ok(None)
+                let Some(made) = self.made.filter(|made| made.at == at) else {
+                    return Verdict::Old;
+                };
+                match check_answer(&key, &session, &made.offered, &description) {
+                    Ok(()) => Verdict::Said,
+                    Err(reason) => Verdict::Refused(reason),
+                }
             }
         }
     }
@@ -143,32 +164,78 @@ impl Notary {
     }
 }
 
-/// Kind and text of a description, and the attempt and round that it is of.
-fn place(signal: &Signal) -> Option<(DescriptionKind, (AttemptId, u32), &str)> {
-    match signal {
-        Signal::Offer { id, sdp } => Some((DescriptionKind::Offer, (*id, 0), sdp)),
-        Signal::Answer { id, sdp, .. } => Some((DescriptionKind::Answer, (*id, 0), sdp)),
-        Signal::Restart { id, round, sdp } => Some((DescriptionKind::Offer, (*id, *round), sdp)),
-        Signal::Restarted { id, round, sdp } => Some((DescriptionKind::Answer, (*id, *round), sdp)),
-        Signal::WantRestart { .. } | Signal::Candidate { .. } | Signal::Refuse { .. } => None,
-    }
+/// What comes of what claims to be the peer's.
+#[derive(Debug, Clone, Copy)]
+pub(super) enum Verdict {
+    /// It has said it.
+    Said,
+    /// The same, and it is an offer: for [`Notary::believe`] once it is taken.
+    Offered(Deed),
+    /// An answer to an offer that was not our last one: of no use to anybody.
+    Old,
+    /// It has not said it.
+    Refused(RefusedReason),
+}
+
+/// What is signed of a signal.
+struct Words {
+    kind: DescriptionKind,
+    /// Attempt and round.
+    at: (AttemptId, u32),
+    /// Keeps what is said to one end from being taken for something else.
+    said: &'static str,
+    text: String,
+}
+
+/// What an offer says.
+const OFFER: &str = "offer";
+
+/// `None`: it is not signed.
+fn words(signal: &Signal) -> Option<Words> {
+    use DescriptionKind::{Answer, Offer};
+    let (kind, at, said, text) = match signal {
+        Signal::Offer { id, sdp } => (Offer, (*id, 0), OFFER, sdp.clone()),
+        Signal::Restart { id, round, sdp } => (Offer, (*id, *round), OFFER, sdp.clone()),
+        Signal::Answer { id, newest, sdp } => {
+            let newest = newest.map_or_else(String::new, written);
+            (Answer, (*id, 0), "answer", format!("{newest}\n{sdp}"))
+        }
+        Signal::Restarted { id, round, sdp } => {
+            (Answer, (*id, *round), "answer", format!("\n{sdp}"))
+        }
+        Signal::WantRestart { id, round } => (Offer, (*id, *round), "want", String::new()),
+        Signal::Refuse { id, code } => (Offer, (*id, 0), "refuse", code.code().to_owned()),
+        Signal::Candidate { .. } => return None,
+    };
+    Some(Words {
+        kind,
+        at,
+        said,
+        text,
+    })
+}
+
+fn written(id: AttemptId) -> String {
+    let AttemptId {
+        incarnation,
+        number,
+        greater,
+    } = id;
+    format!("{incarnation}.{number}.{greater}")
 }
 
 fn nonce(round: u32) -> u64 {
     u64::from(round) + 1
 }
 
-/// Names the attempt. The lengths keep names apart that have each other's letters.
-fn session(trust: &dyn Trust, id: AttemptId, [offerer, answerer]: [&str; 2]) -> String {
-    let AttemptId {
-        incarnation,
-        number,
-        greater,
-    } = id;
+/// Names who says what to whom, and the attempt. The lengths keep names apart that have each other's
+/// letters.
+fn session(trust: &dyn Trust, said: &str, id: AttemptId, [from, to]: [&str; 2]) -> String {
     format!(
-        "{} {}:{offerer} {}:{answerer} {incarnation}.{number}.{greater}",
+        "{} {said} {}:{from} {}:{to} {}",
         trust.session(),
-        offerer.len(),
-        answerer.len(),
+        from.len(),
+        to.len(),
+        written(id),
     )
 }

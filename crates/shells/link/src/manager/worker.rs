@@ -10,7 +10,7 @@ use tokio_util::task::TaskTracker;
 use warp_peer_core::{Action, AttemptId, Machine, PeerState, Signal};
 
 use super::attempt::{self, Begin, Input, Report};
-use super::trust::{Notary, SignedSignal};
+use super::trust::{Notary, SignedSignal, Verdict};
 use super::{ManagerConfig, NamedSignal, PeerEvent, Refused};
 
 /// How many answers and candidates wait for a connection that is being made, and reports of it for
@@ -134,13 +134,13 @@ impl Worker {
         }
     }
 
-    /// Runs until the peer is closed; returns its name.
+    /// Runs until the peer is closed; returns its name, and the newest of its attempts.
     pub(super) async fn run(
         mut self,
         mut signals: mpsc::Receiver<SignedSignal>,
         orders: Arc<Orders>,
         stop: CancellationToken,
-    ) -> String {
+    ) -> (String, Option<AttemptId>) {
         while !matches!(self.machine.state(), PeerState::Closed(_)) {
             let deadline = self.machine.poll_timeout();
             let sleep = async {
@@ -167,7 +167,7 @@ impl Worker {
         self.machine.close();
         // Nobody may take signals or events any more.
         let _ = tokio::time::timeout(GOODBYE, self.drain()).await;
-        self.name
+        (self.name, self.machine.heard())
     }
 
     fn on_order(&mut self, order: Order) {
@@ -182,8 +182,10 @@ impl Worker {
     async fn on_signal(&mut self, said: SignedSignal) {
         let now = Instant::now();
         let offer = match self.notary.check(&said) {
-            Ok(offer) => offer,
-            Err(reason) => return self.links.refused.count(&self.name, reason),
+            Verdict::Said => None,
+            Verdict::Offered(offer) => Some(offer),
+            Verdict::Old => return,
+            Verdict::Refused(reason) => return self.links.refused.count(&self.name, reason),
         };
         let signal = said.signal;
         if let Signal::Refuse { id, code } = signal

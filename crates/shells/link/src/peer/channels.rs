@@ -202,6 +202,11 @@ impl Traffic {
         self.outgoing.notify_one();
     }
 
+    /// The silence counts from now: another way is looked for, or in use.
+    pub(super) fn begin_round(&self) {
+        self.boxes.lock().heard_at = Instant::now();
+    }
+
     /// For how long nothing has come.
     pub(super) fn silence(&self) -> Duration {
         self.boxes.lock().heard_at.elapsed()

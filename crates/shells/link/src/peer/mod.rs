@@ -140,8 +140,8 @@ impl Offerer {
     ///
     /// # Errors
     /// [`PeerError::NoLocalAddress`], and nothing has changed; [`PeerError::Closed`];
-    /// [`PeerError::Setup`] before the first answer was taken, and while another restart waits for its
-    /// answer.
+    /// [`PeerError::Setup`] before the first answer was taken. A restart that waits for its answer is
+    /// given up for the next one.
     pub async fn restart(&self) -> Result<(String, LocalCandidates), PeerError> {
         let peer = &self.peer;
         let own = peer.config.local_addresses()?.len();
@@ -264,6 +264,7 @@ pub struct Peer {
     attended: CancellationToken,
     remote: tokio::sync::Mutex<Remote>,
     handler: Arc<Handler>,
+    traffic: Arc<Traffic>,
     config: PeerConfig,
     /// Whether candidates on the loopback are taken.
     loopback: bool,
@@ -356,7 +357,7 @@ impl Peer {
             control: control.clone(),
             runtime,
             handler: handler.clone(),
-            traffic,
+            traffic: traffic.clone(),
             open: open.clone(),
             attended: attended.clone(),
             given_up_after: config.given_up_after,
@@ -377,6 +378,7 @@ impl Peer {
             attended,
             remote: tokio::sync::Mutex::default(),
             handler,
+            traffic,
             loopback: config.include_loopback,
             state: state_rx,
             found: found_rx,
@@ -505,7 +507,10 @@ impl Peer {
         };
         let state = states.wait_for(known).await;
         match state.map_or(PeerState::Closed, |state| *state) {
-            PeerState::Connected => Ok(()),
+            PeerState::Connected => {
+                self.traffic.begin_round();
+                Ok(())
+            }
             PeerState::Failed => Err(PeerError::Unreachable),
             _ => Err(PeerError::Closed),
         }
@@ -519,6 +524,7 @@ impl Peer {
         round.cancel();
         *self.mapping.lock() = Mapping::wanted(&self.config, &candidates);
         self.handler.begin_round(candidates);
+        self.traffic.begin_round();
         LocalCandidates { rx }
     }
 

@@ -401,7 +401,8 @@ impl PeerConnectionEventHandler for Handler {
     }
 
     async fn on_ice_gathering_state_change(&self, state: RTCIceGatheringState) {
-        if state == RTCIceGatheringState::Complete {
+        // Before the first candidate of a round it is the end of the one before.
+        if state == RTCIceGatheringState::Complete && *self.found.borrow() > 0 {
             self.candidates.lock().take();
         }
     }

@@ -1,4 +1,4 @@
-//! The host runtime of one peer connection: tokio, with six differences.
+//! The host runtime of one peer connection: tokio, with seven differences.
 //!
 //! - **Flush.** The library's driver sends what it has produced, *then* handles events and messages,
 //!   then sleeps. What the handling produced (the first SCTP packet after the DTLS handshake, say)
@@ -8,6 +8,7 @@
 //! - **Socket buffers** are larger than the default, so that a burst does not overflow them.
 //! - **Sockets** without what the batched ones ask for, as Wine's, move one datagram at a time.
 //! - **What sets a connection up is sent more than once**, see [`super::again`].
+//! - **A name server that is slow** in a restart is not waited for.
 //! - **Tasks are counted**, so that closing can wait until they are gone, and the end of the driver
 //!   is noticed even when it panicked.
 //! - **Tasks can be ended**: the library's driver outlives the connection that is dropped and not
@@ -35,6 +36,9 @@ use super::plain::Plain;
 
 /// Longest sleep of the driver until the channel is open.
 const NUDGE: Duration = Duration::from_millis(3);
+
+/// How long the name of a STUN or TURN server may take in a restart.
+const RESOLVE: Duration = Duration::from_millis(500);
 
 /// See the module's documentation.
 #[derive(Debug)]
@@ -148,7 +152,14 @@ impl Runtime for CarrierRuntime {
     }
 
     fn resolve_host<'a>(&'a self, host: &'a str) -> BoxFuture<'a, io::Result<Vec<SocketAddr>>> {
-        self.tokio.resolve_host(host)
+        if !self.settled.load(Ordering::Relaxed) {
+            return self.tokio.resolve_host(host);
+        }
+        // In a restart the driver waits for it, and all that the connection carries with it.
+        Box::pin(async move {
+            let found = tokio::time::timeout(RESOLVE, self.tokio.resolve_host(host)).await;
+            found.unwrap_or_else(|_| Err(io::ErrorKind::TimedOut.into()))
+        })
     }
 
     fn sleep(&self, duration: Duration) -> BoxFuture<'static, ()> {
