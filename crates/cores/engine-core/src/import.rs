@@ -254,7 +254,10 @@ impl Reading {
             ("P2P" | "P2P_NETWORK", "keyrotationinterval") => {
                 self.take(&from, "security.key_rotation_interval_seconds", number());
             }
-            ("P2P", "maxconnections") => self.take(&from, "hosting.max_players", number()),
+            ("P2P", "maxconnections") => {
+                self.take(&from, "hosting.max_players", number());
+                self.take(&from, "webrtc.max_peers", number());
+            }
             ("P2P_SECURITY" | "SECURITY", "requirecertificates") => {
                 self.take(&from, "security.require_certificates", flag());
             }

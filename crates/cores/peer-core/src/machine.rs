@@ -207,6 +207,8 @@ pub enum Action {
     Answer(AttemptId, String),
     /// Give the answer to the connection.
     AcceptAnswer(AttemptId, String),
+    /// Another way is looked for: the connection is not given up for its silence before the round is over.
+    Hold(AttemptId),
     /// Have the connection offer another round, then call [`Machine::restart_offered`].
     Restart(AttemptId, u32),
     /// Have the connection answer the offer of a round, then call [`Machine::restart_answered`].
@@ -236,6 +238,8 @@ pub struct Machine {
     current: Option<Current>,
     /// The attempt that failed last.
     failed: Option<AttemptId>,
+    /// An attempt of theirs that we gave up before it was open, because the network changed.
+    unopened: Option<AttemptId>,
     reconnects: Reconnects,
     deadline: Option<Instant>,
     /// When what is pending is said again.
@@ -262,6 +266,8 @@ struct Current {
     pending: Option<Signal>,
     /// Our answer of the round.
     answer: Option<Signal>,
+    /// The connection could not begin the round.
+    unmade: bool,
 }
 
 impl Current {
@@ -275,6 +281,7 @@ impl Current {
             wanted: 0,
             pending: None,
             answer: None,
+            unmade: false,
         }
     }
 }
@@ -302,6 +309,7 @@ impl Machine {
             state: PeerState::New,
             current: None,
             failed: None,
+            unopened: None,
             reconnects: Reconnects::new(config.reconnect, seed),
             deadline: None,
             again: None,
@@ -331,6 +339,11 @@ impl Machine {
             .then_some(self.again)
             .flatten();
         [self.deadline, again].into_iter().flatten().min()
+    }
+
+    /// What is known of an earlier life of the connection: offers up to `heard` are stale.
+    pub fn remember(&mut self, heard: AttemptId) {
+        self.heard = self.heard.max(Some(heard));
     }
 
     /// The newest attempt of the other side that is known.
@@ -369,6 +382,8 @@ impl Machine {
             | PeerState::Answering
             | PeerState::Connecting
             | PeerState::Reconnecting => {
+                let theirs = self.current.as_ref().filter(|current| !current.ours);
+                self.unopened = theirs.map(|current| current.id);
                 self.drop_current();
                 self.offer(now);
             }
@@ -384,8 +399,14 @@ impl Machine {
     pub fn handle_timeout(&mut self, now: Instant) {
         if self.state == PeerState::Restarting && self.again.is_some_and(|again| again <= now) {
             self.again = Some(now + SAY_AGAIN);
-            let pending = self.current.as_ref().and_then(|one| one.pending.clone());
-            pending.into_iter().for_each(|signal| self.send(signal));
+            if let Some(current) = &mut self.current {
+                if std::mem::take(&mut current.unmade) && current.ours {
+                    let (id, round) = (current.id, current.round);
+                    self.actions.push_back(Action::Restart(id, round));
+                } else if let Some(signal) = current.pending.clone() {
+                    self.send(signal);
+                }
+            }
         }
         if self.deadline.is_none_or(|deadline| deadline > now) {
             return;
@@ -393,10 +414,7 @@ impl Machine {
         match self.state {
             PeerState::Reconnecting => self.offer(now),
             PeerState::Offering | PeerState::Answering | PeerState::Connecting => self.fail(now),
-            PeerState::Restarting => {
-                self.drop_current();
-                self.offer(now);
-            }
+            PeerState::Restarting => self.begin_anew(now),
             PeerState::New | PeerState::Open | PeerState::Closed(_) => self.deadline = None,
         }
     }
@@ -443,6 +461,16 @@ impl Machine {
         }
     }
 
+    /// The connection could not begin the round, for instance for want of an address: it is tried again
+    /// when it is said again.
+    pub fn round_failed(&mut self, id: AttemptId, round: u32) {
+        if self.is_in(id, round)
+            && let Some(current) = &mut self.current
+        {
+            current.unmade = true;
+        }
+    }
+
     /// The connection uses a way that was found in this round.
     pub fn restarted(&mut self, id: AttemptId, round: u32) {
         let wanted = self.current.as_ref().map_or(0, |current| current.wanted);
@@ -482,8 +510,7 @@ impl Machine {
             return;
         }
         if self.state == PeerState::Restarting {
-            self.drop_current();
-            self.offer(now);
+            self.begin_anew(now);
         } else {
             self.fail(now);
         }
@@ -572,6 +599,7 @@ impl Machine {
             current.round = round;
             current.described = false;
             current.pending = None;
+            current.unmade = false;
             let id = current.id;
             self.actions.push_back(Action::Restart(id, round));
             self.look_for_another_way(now);
@@ -584,7 +612,10 @@ impl Machine {
         let Some(current) = self.current.as_mut().filter(theirs) else {
             return;
         };
-        if round == current.round {
+        if round == current.round && std::mem::take(&mut current.unmade) {
+            self.actions
+                .push_back(Action::AnswerRestart(id, round, sdp));
+        } else if round == current.round {
             // They may not have got it.
             let answer = current.answer.clone();
             answer.into_iter().for_each(|signal| self.send(signal));
@@ -592,6 +623,7 @@ impl Machine {
             current.round = round;
             current.described = false;
             current.answer = None;
+            current.unmade = false;
             if round >= current.wanted {
                 current.pending = None;
             }
@@ -604,6 +636,9 @@ impl Machine {
     fn look_for_another_way(&mut self, now: Instant) {
         self.again = Some(now + SAY_AGAIN);
         self.deadline = Some(now + self.config.restart_timeout);
+        if let Some(id) = self.current() {
+            self.actions.push_back(Action::Hold(id));
+        }
         self.go(PeerState::Restarting);
     }
 
@@ -636,13 +671,17 @@ impl Machine {
             return;
         }
         // The other side's own offer again, which wins over the one that we have made since.
-        let again = self.heard == Some(id) && self.state == PeerState::Offering && !self.wins_glare;
+        let again = self.unopened == Some(id)
+            && self.state == PeerState::Offering
+            && !self.wins_glare
+            && self.heard == Some(id);
         let old = self.heard.is_some_and(|heard| id <= heard);
         let stale = old && !again && !self.may_be_older(id);
         if stale || !self.is_theirs(id) {
             return;
         }
         self.heard = Some(id);
+        self.unopened = None;
         if self.state == PeerState::Offering && self.wins_glare {
             // They may not have got ours.
             if let Some(current) = &self.current
@@ -682,6 +721,13 @@ impl Machine {
         self.deadline = Some(now + self.config.connect_timeout);
         self.actions.push_back(Action::Offer(id));
         self.go(PeerState::Offering);
+    }
+
+    /// A connection that was open has ended, by no fault of an attempt: the next one begins at once.
+    fn begin_anew(&mut self, now: Instant) {
+        self.failed = self.current();
+        self.drop_current();
+        self.offer(now);
     }
 
     fn fail(&mut self, now: Instant) {
@@ -763,7 +809,7 @@ mod tests {
     fn actions(machine: &mut Machine) -> Vec<Action> {
         let actions = std::iter::from_fn(|| machine.poll_action());
         actions
-            .filter(|action| !matches!(action, Action::State(_)))
+            .filter(|action| !matches!(action, Action::State(_) | Action::Hold(_)))
             .collect()
     }
 
@@ -840,6 +886,55 @@ mod tests {
     }
 
     #[test]
+    fn a_round_that_could_not_begin_is_begun_when_it_is_said_again() {
+        let now = Instant::now();
+        let (mut machine, id) = open(true, now);
+        machine.network_changed(now);
+        assert_eq!(actions(&mut machine), [Action::Restart(id, 1)]);
+        machine.round_failed(id, 1);
+        machine.handle_timeout(now + SAY_AGAIN);
+        assert_eq!(actions(&mut machine), [Action::Restart(id, 1)]);
+        let (mut machine, id) = open(false, now);
+        let (round, sdp) = (1, String::new());
+        let restart = Signal::Restart { id, round, sdp };
+        let answer = Action::AnswerRestart(id, 1, String::new());
+        for _ in 0..2 {
+            machine.handle_signal(restart.clone(), now);
+            assert_eq!(actions(&mut machine), [answer.clone()]);
+            machine.round_failed(id, 1);
+        }
+    }
+
+    #[test]
+    fn an_offer_that_was_open_once_does_not_count_again() {
+        let now = Instant::now();
+        let mut machine = Machine::new(MachineConfig::default(), "a", "b", 1, 1);
+        let id = AttemptId {
+            incarnation: 1,
+            number: 1,
+            greater: true,
+        };
+        let offer = || Signal::Offer {
+            id,
+            sdp: String::new(),
+        };
+        machine.handle_signal(offer(), now);
+        machine.answered(id, "answer".into());
+        // Given up before it was open: they may offer it still.
+        machine.network_changed(now);
+        machine.handle_signal(offer(), now);
+        assert_eq!(machine.current(), Some(id));
+        machine.answered(id, "answer".into());
+        machine.opened(id);
+        machine.network_changed(now);
+        machine.lost(id, now);
+        let ours = machine.current();
+        machine.handle_signal(offer(), now);
+        assert_eq!(machine.current(), ours);
+        assert!(machine.is_offerer());
+    }
+
+    #[test]
     fn a_way_of_a_network_that_is_gone_again_does_not_count() {
         let now = Instant::now();
         let (mut machine, id) = open(false, now);
@@ -906,6 +1001,14 @@ mod tests {
         let gone = PeerState::Closed(GaveUp::Remote(RefusalCode::Closed));
         assert_eq!(machine.state(), gone);
         assert_eq!(machine.poll_timeout(), None, "and nothing is tried again");
+
+        // So does one behind the end of a round.
+        let (mut machine, id) = open();
+        machine.network_changed(now);
+        machine.lost(id, now);
+        assert_eq!(machine.state(), PeerState::Offering);
+        machine.handle_signal(farewell(id), now);
+        assert_eq!(machine.state(), gone);
 
         // One of an attempt before is old news.
         let (mut machine, first) = open();

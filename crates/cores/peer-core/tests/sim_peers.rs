@@ -227,6 +227,7 @@ impl World {
                 };
                 self.at(after, event);
             }
+            Action::Hold(id) => assert_eq!(self.connections[at].unwrap().id, id),
             Action::AcceptRestart(id, round, _) => self.round_described(at, id, round),
             Action::AddCandidate(id, _) => {
                 assert_eq!(self.connections[at].unwrap().id, id);

@@ -105,10 +105,12 @@ impl Hosting {
         host_id.truncate("host-".len() + ID_DIGITS);
         let section = &self.config.hosting;
         let webrtc = &self.config.webrtc;
+        let (players, peers) = (max_players.unwrap_or(section.max_players), webrtc.max_peers);
+        if players > peers {
+            tracing::warn!(players, peers, "webrtc.max_peers allows fewer players");
+        }
         let config = HostConfig {
-            max_players: max_players
-                .unwrap_or(section.max_players)
-                .min(webrtc.max_peers),
+            max_players: players.min(peers),
             upload_mbps: upload_mbps.unwrap_or(section.upload_mbps),
             only_on_network: section.network(),
             ice_servers: webrtc.ice_servers(),

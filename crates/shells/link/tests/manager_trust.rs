@@ -142,10 +142,7 @@ async fn members_meet_and_move_to_another_network() {
     for mover in [true, false] {
         let mover = if mover { &anna } else { &berta };
         mover.manager.network_changed().await.unwrap();
-        for node in [&mut anna, &mut berta] {
-            in_time(node.state(PeerState::Restarting)).await;
-            in_time(node.state(PeerState::Open)).await;
-        }
+        in_time(async { tokio::join!(anna.moved(), berta.moved()) }).await;
     }
     assert_eq!(anna.manager.refusals(), []);
     assert_eq!(berta.manager.refusals(), []);
@@ -291,6 +288,8 @@ async fn an_offer_that_comes_again_is_refused() {
     // And a new one is taken.
     anna.manager.connect("berta").await.unwrap();
     in_time(async { tokio::join!(anna.open(), berta.open()) }).await;
+    let replayed = (RefusedReason::DescriptionReplayed, 1);
+    assert_eq!(berta.manager.refusals(), [replayed], "only the one before");
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -83,7 +83,8 @@ struct HostArgs {
     /// Zone id; may be given several times. Without it hosting.zones of the configuration counts.
     #[arg(long = "zone", value_name = "ID")]
     zones: Vec<String>,
-    /// Players to carry at once; without it hosting.max_players of the configuration counts.
+    /// Players to carry at once, webrtc.max_peers of the configuration (50) at most; without it its
+    /// hosting.max_players counts.
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=1000))]
     max_players: Option<u32>,
     /// Upload to give, Mbit/s; without it hosting.upload_mbps of the configuration counts.

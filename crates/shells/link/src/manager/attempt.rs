@@ -21,6 +21,8 @@ pub(super) enum Begin {
 pub(super) enum Input {
     Answer(String),
     Candidate(String),
+    /// Another way will be looked for.
+    Hold,
     /// Another round is to be offered, an offer of one answered, the answer taken.
     Restart(u32),
     AnswerRestart(u32, String),
@@ -35,6 +37,8 @@ pub(super) enum Report {
     Candidate(u32, String),
     RestartOffered(u32, String),
     RestartAnswered(u32, String),
+    /// The round could not begin; nothing has changed.
+    RoundFailed(u32),
     /// A way of this round is in use.
     Restarted(u32, Option<SelectedPair>),
     Open(Channels, Option<SelectedPair>),
@@ -177,7 +181,7 @@ async fn work(
                     tracing::debug!(%error, "signaling brought something unusable");
                     return error.code();
                 }
-                // A candidate is one of several, and a network that is away may come back.
+                // A candidate is one of several.
                 Err(error) => tracing::debug!(%error, "signaling brought something unusable"),
             }
         }
@@ -210,8 +214,12 @@ async fn take(side: &Side, input: Input, round: &mut Round) -> Result<Option<Rep
             let candidate = serde_json::from_str(&candidate).unwrap_or(Value::Null);
             side.add_remote_candidate(&candidate).await?;
         }
+        (Input::Hold, side) => side.hold(),
         (Input::Restart(number), Side::Offerer(offerer)) => {
-            let (sdp, candidates) = offerer.restart().await?;
+            let (sdp, candidates) = match offerer.restart().await {
+                Err(PeerError::NoLocalAddress) => return Ok(Some(Report::RoundFailed(number))),
+                made => made?,
+            };
             *round = Round {
                 number,
                 candidates: Some(candidates),
@@ -220,7 +228,10 @@ async fn take(side: &Side, input: Input, round: &mut Round) -> Result<Option<Rep
             return Ok(Some(Report::RestartOffered(number, sdp)));
         }
         (Input::AnswerRestart(number, sdp), Side::Answerer(answerer)) => {
-            let (sdp, candidates) = answerer.accept_restart(&sdp).await?;
+            let (sdp, candidates) = match answerer.accept_restart(&sdp).await {
+                Err(PeerError::NoLocalAddress) => return Ok(Some(Report::RoundFailed(number))),
+                made => made?,
+            };
             *round = Round {
                 number,
                 candidates: Some(candidates),

@@ -263,7 +263,9 @@ impl PeerManager {
     }
 }
 
-/// Grows from start to start, as long as the clock is not set back; the core copes if it is.
+/// Grows from start to start, as long as the clock is not set back. If it is, the core copes; but those who
+/// know us by our key, and have seen us leave, take our offers for old ones until it is past that time
+/// again, and have to offer themselves.
 fn incarnation() -> u64 {
     let since = SystemTime::now().duration_since(UNIX_EPOCH);
     since.map_or(0, |since| u64::try_from(since.as_millis()).unwrap_or(0))
@@ -320,7 +322,8 @@ impl Run {
                 if let Some(newest) = newest.filter(|_| self.config.trust.is_some())
                     && (self.left.len() < REMEMBERED || self.left.contains_key(&name))
                 {
-                    self.left.insert(name.clone(), newest);
+                    let known = self.left.entry(name.clone()).or_insert(newest);
+                    *known = newest.max(*known);
                 }
                 self.peers.remove_entry(&name).into_iter().collect()
             }
@@ -413,7 +416,12 @@ impl Run {
         let orders: Arc<Orders> = Arc::default();
         let (config, name) = (&self.config, peer.to_owned());
         let seed = RandomState::new().build_hasher().finish();
-        let machine = Machine::new(config.machine, &config.local, peer, self.incarnation, seed);
+        // Each machine has its own, so that no attempt has the name of an earlier one.
+        self.incarnation = incarnation().max(self.incarnation + 1);
+        let mut machine = Machine::new(config.machine, &config.local, peer, self.incarnation, seed);
+        if let Some(newest) = self.left.get(peer) {
+            machine.remember(*newest);
+        }
         let worker = Worker::new(
             name.clone(),
             machine,

@@ -184,7 +184,9 @@ impl Worker {
         let offer = match self.notary.check(&said) {
             Verdict::Said => None,
             Verdict::Offered(offer) => Some(offer),
-            Verdict::Old => return,
+            Verdict::Old => {
+                return tracing::debug!(peer = self.name, "a late answer is passed over");
+            }
             Verdict::Refused(reason) => return self.links.refused.count(&self.name, reason),
         };
         let signal = said.signal;
@@ -207,6 +209,7 @@ impl Worker {
             Report::Candidate(round, candidate) => self.machine.found(id, round, candidate),
             Report::RestartOffered(round, sdp) => self.machine.restart_offered(id, round, sdp),
             Report::RestartAnswered(round, sdp) => self.machine.restart_answered(id, round, sdp),
+            Report::RoundFailed(round) => self.machine.round_failed(id, round),
             Report::Restarted(round, way) => {
                 self.machine.restarted(id, round);
                 if self.machine.state() == PeerState::Open && self.machine.current() == Some(id) {
@@ -242,6 +245,7 @@ impl Worker {
                 Action::Offer(id) => self.begin(id, Begin::Offer),
                 Action::Answer(id, sdp) => self.begin(id, Begin::Answer(sdp)),
                 Action::AcceptAnswer(id, sdp) => self.input(id, Input::Answer(sdp)),
+                Action::Hold(id) => self.input(id, Input::Hold),
                 Action::Restart(id, round) => self.input(id, Input::Restart(round)),
                 Action::AnswerRestart(id, round, sdp) => {
                     self.input(id, Input::AnswerRestart(round, sdp));

@@ -516,6 +516,12 @@ impl Peer {
         }
     }
 
+    /// Another way will be looked for, by this side or the other one: the connection is given up for its
+    /// silence no sooner than if it began now.
+    pub fn hold(&self) {
+        self.traffic.begin_round();
+    }
+
     /// Another round of candidates begins, with so many addresses of this machine.
     fn begin_round(&self, own_addresses: usize) -> LocalCandidates {
         let (candidates, rx) = mpsc::channel(LOCAL_CANDIDATES);
