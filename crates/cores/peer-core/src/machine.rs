@@ -39,6 +39,8 @@ use std::time::{Duration, Instant};
 
 use crate::backoff::{ReconnectConfig, Reconnects};
 
+mod rounds;
+
 /// How many candidates of an offer that has not come yet are kept; further ones are dropped.
 const EARLY_CANDIDATES: usize = 32;
 
@@ -364,19 +366,7 @@ impl Machine {
         match self.state {
             PeerState::New | PeerState::Closed(_) => {}
             PeerState::Open | PeerState::Restarting => {
-                let Some(current) = &self.current else { return };
-                let (id, round) = (current.id, current.round.saturating_add(1));
-                if current.ours {
-                    self.restart(round, now);
-                } else {
-                    let want = Signal::WantRestart { id, round };
-                    if let Some(current) = &mut self.current {
-                        current.wanted = round;
-                        current.pending = Some(want.clone());
-                    }
-                    self.send(want);
-                    self.look_for_another_way(now);
-                }
+                self.another_network(now);
             }
             PeerState::Offering
             | PeerState::Answering
@@ -399,14 +389,7 @@ impl Machine {
     pub fn handle_timeout(&mut self, now: Instant) {
         if self.state == PeerState::Restarting && self.again.is_some_and(|again| again <= now) {
             self.again = Some(now + SAY_AGAIN);
-            if let Some(current) = &mut self.current {
-                if std::mem::take(&mut current.unmade) && current.ours {
-                    let (id, round) = (current.id, current.round);
-                    self.actions.push_back(Action::Restart(id, round));
-                } else if let Some(signal) = current.pending.clone() {
-                    self.send(signal);
-                }
-            }
+            self.say_again();
         }
         if self.deadline.is_none_or(|deadline| deadline > now) {
             return;
@@ -435,48 +418,6 @@ impl Machine {
             let newest = self.offered_once.then_some(self.newest);
             self.send(Signal::Answer { id, newest, sdp });
             self.go(PeerState::Connecting);
-        }
-    }
-
-    /// The offer of a round is made.
-    pub fn restart_offered(&mut self, id: AttemptId, round: u32, sdp: String) {
-        if self.is_in(id, round) {
-            let offer = Signal::Restart { id, round, sdp };
-            if let Some(current) = &mut self.current {
-                current.pending = Some(offer.clone());
-            }
-            self.send(offer);
-        }
-    }
-
-    /// The answer of a round is made.
-    pub fn restart_answered(&mut self, id: AttemptId, round: u32, sdp: String) {
-        if self.is_in(id, round) {
-            self.described();
-            let answer = Signal::Restarted { id, round, sdp };
-            if let Some(current) = &mut self.current {
-                current.answer = Some(answer.clone());
-            }
-            self.send(answer);
-        }
-    }
-
-    /// The connection could not begin the round, for instance for want of an address: it is tried again
-    /// when it is said again.
-    pub fn round_failed(&mut self, id: AttemptId, round: u32) {
-        if self.is_in(id, round)
-            && let Some(current) = &mut self.current
-        {
-            current.unmade = true;
-        }
-    }
-
-    /// The connection uses a way that was found in this round.
-    pub fn restarted(&mut self, id: AttemptId, round: u32) {
-        let wanted = self.current.as_ref().map_or(0, |current| current.wanted);
-        if self.is_in(id, round) && round >= wanted && self.state == PeerState::Restarting {
-            self.deadline = None;
-            self.go(PeerState::Open);
         }
     }
 
@@ -531,26 +472,8 @@ impl Machine {
                 self.go(PeerState::Connecting);
             }
             Signal::Restart { id, round, sdp } => self.on_restart(id, round, sdp, now),
-            Signal::Restarted { id, round, sdp } => {
-                let waits = |current: &Current| current.ours && !current.described;
-                if self.is_in(id, round) && self.current.as_ref().is_some_and(waits) {
-                    self.actions
-                        .push_back(Action::AcceptRestart(id, round, sdp));
-                    self.described();
-                    if let Some(current) = &mut self.current {
-                        current.pending = None;
-                    }
-                }
-            }
-            Signal::WantRestart { id, round } => {
-                let newer = |current: &Current| current.ours && current.round < round;
-                if self.current() == Some(id)
-                    && self.current.as_ref().is_some_and(newer)
-                    && matches!(self.state, PeerState::Open | PeerState::Restarting)
-                {
-                    self.restart(round, now);
-                }
-            }
+            Signal::Restarted { id, round, sdp } => self.on_restarted(id, round, sdp),
+            Signal::WantRestart { id, round } => self.on_wish(id, round, now),
             Signal::Candidate {
                 id,
                 round,
@@ -568,98 +491,6 @@ impl Machine {
                     RefusalCode::Full => self.fail(now),
                     RefusalCode::Closed => self.end(GaveUp::Remote(code), None),
                 }
-            }
-        }
-    }
-
-    fn on_candidate(&mut self, id: AttemptId, round: u32, candidate: String) {
-        let early = match &self.current {
-            Some(current) if current.id == id => {
-                if round < current.round {
-                    // Of addresses that are gone.
-                    return;
-                }
-                // The connection itself keeps those of its first round.
-                round > current.round || round > 0 && !current.described
-            }
-            _ => self.is_theirs(id) && self.heard.is_none_or(|heard| id > heard),
-        };
-        if !early {
-            if self.current() == Some(id) {
-                self.actions.push_back(Action::AddCandidate(id, candidate));
-            }
-        } else if self.early.len() < EARLY_CANDIDATES {
-            self.early.push_back((id, round, candidate));
-        }
-    }
-
-    /// Begins a round.
-    fn restart(&mut self, round: u32, now: Instant) {
-        if let Some(current) = &mut self.current {
-            current.round = round;
-            current.described = false;
-            current.pending = None;
-            current.unmade = false;
-            let id = current.id;
-            self.actions.push_back(Action::Restart(id, round));
-            self.look_for_another_way(now);
-        }
-    }
-
-    fn on_restart(&mut self, id: AttemptId, round: u32, sdp: String, now: Instant) {
-        let open = matches!(self.state, PeerState::Open | PeerState::Restarting);
-        let theirs = |current: &&mut Current| current.id == id && !current.ours && open;
-        let Some(current) = self.current.as_mut().filter(theirs) else {
-            return;
-        };
-        if round == current.round && std::mem::take(&mut current.unmade) {
-            self.actions
-                .push_back(Action::AnswerRestart(id, round, sdp));
-        } else if round == current.round {
-            // They may not have got it.
-            let answer = current.answer.clone();
-            answer.into_iter().for_each(|signal| self.send(signal));
-        } else if round > current.round {
-            current.round = round;
-            current.described = false;
-            current.answer = None;
-            current.unmade = false;
-            if round >= current.wanted {
-                current.pending = None;
-            }
-            self.actions
-                .push_back(Action::AnswerRestart(id, round, sdp));
-            self.look_for_another_way(now);
-        }
-    }
-
-    fn look_for_another_way(&mut self, now: Instant) {
-        self.again = Some(now + SAY_AGAIN);
-        self.deadline = Some(now + self.config.restart_timeout);
-        if let Some(id) = self.current() {
-            self.actions.push_back(Action::Hold(id));
-        }
-        self.go(PeerState::Restarting);
-    }
-
-    /// Whether this is the round that the connection is in.
-    fn is_in(&self, id: AttemptId, round: u32) -> bool {
-        let it = |current: &Current| current.id == id && current.round == round;
-        self.current.as_ref().is_some_and(it)
-    }
-
-    /// The descriptions of the round are there, and its candidates may follow.
-    fn described(&mut self) {
-        let Some(current) = &mut self.current else {
-            return;
-        };
-        current.described = true;
-        let (id, round) = (current.id, current.round);
-        for (of, in_round, candidate) in std::mem::take(&mut self.early) {
-            if (of, in_round) == (id, round) {
-                self.actions.push_back(Action::AddCandidate(id, candidate));
-            } else if (of, in_round) > (id, round) {
-                self.early.push_back((of, in_round, candidate));
             }
         }
     }
@@ -781,246 +612,4 @@ impl Machine {
     clippy::disallowed_methods,
     reason = "a test needs an instant to start from"
 )]
-mod tests {
-    use super::*;
-
-    fn open(ours: bool, now: Instant) -> (Machine, AttemptId) {
-        let mut machine = Machine::new(MachineConfig::default(), "b", "a", 1, 1);
-        if ours {
-            machine.connect(now);
-        } else {
-            let id = AttemptId {
-                incarnation: 1,
-                number: 1,
-                greater: false,
-            };
-            let sdp = String::new();
-            machine.handle_signal(Signal::Offer { id, sdp }, now);
-        }
-        let id = machine.current().unwrap();
-        machine.offered(id, "offer".into());
-        machine.answered(id, "answer".into());
-        machine.opened(id);
-        assert_eq!(machine.state(), PeerState::Open);
-        while machine.poll_action().is_some() {}
-        (machine, id)
-    }
-
-    fn actions(machine: &mut Machine) -> Vec<Action> {
-        let actions = std::iter::from_fn(|| machine.poll_action());
-        actions
-            .filter(|action| !matches!(action, Action::State(_) | Action::Hold(_)))
-            .collect()
-    }
-
-    #[test]
-    fn a_round_that_is_not_done_in_time_ends_the_attempt() {
-        let now = Instant::now();
-        for ours in [true, false] {
-            let (mut machine, id) = open(ours, now);
-            machine.network_changed(now);
-            assert_eq!(machine.state(), PeerState::Restarting);
-            machine.restart_offered(id, 1, "offer".into());
-            let mut said = 0;
-            while machine.state() == PeerState::Restarting {
-                let due = machine.poll_timeout().unwrap();
-                assert!(due <= now + MachineConfig::default().restart_timeout);
-                machine.handle_timeout(due);
-                let actions = actions(&mut machine);
-                said += actions
-                    .iter()
-                    .filter(|action| matches!(action, Action::Send(_)))
-                    .count();
-                let dropped = actions.contains(&Action::Drop(id));
-                assert_eq!(dropped, machine.state() == PeerState::Offering);
-            }
-            assert_eq!(machine.state(), PeerState::Offering);
-            // At once, and then each second.
-            assert!((5..=6).contains(&said), "{said}");
-        }
-    }
-
-    #[test]
-    fn rounds_count_up_and_older_ones_are_passed_over() {
-        let now = Instant::now();
-        let (mut machine, id) = open(false, now);
-        let restart = |round| Signal::Restart {
-            id,
-            round,
-            sdp: String::new(),
-        };
-        let candidate = |round| Signal::Candidate {
-            id,
-            round,
-            candidate: format!("{round}"),
-        };
-        // A candidate may come before its round.
-        machine.handle_signal(candidate(2), now);
-        assert_eq!(actions(&mut machine), []);
-        machine.handle_signal(restart(2), now);
-        let answer = Action::AnswerRestart(id, 2, String::new());
-        assert_eq!(actions(&mut machine), [answer]);
-        machine.restart_answered(id, 2, "answer".into());
-        let said = Signal::Restarted {
-            id,
-            round: 2,
-            sdp: "answer".into(),
-        };
-        let added = Action::AddCandidate(id, "2".into());
-        assert_eq!(actions(&mut machine), [added, Action::Send(said.clone())]);
-        for old in [restart(1), candidate(1), candidate(0)] {
-            machine.handle_signal(old, now);
-        }
-        assert_eq!(actions(&mut machine), []);
-        // Said again: they do not have the answer.
-        machine.handle_signal(restart(2), now);
-        assert_eq!(actions(&mut machine), [Action::Send(said)]);
-        // Who answered the attempt offers no rounds.
-        machine.handle_signal(Signal::WantRestart { id, round: 3 }, now);
-        machine.restarted(id, 1);
-        assert_eq!(machine.state(), PeerState::Restarting);
-        assert_eq!(actions(&mut machine), []);
-        machine.restarted(id, 2);
-        assert_eq!(machine.state(), PeerState::Open);
-        assert_eq!(machine.poll_timeout(), None);
-    }
-
-    #[test]
-    fn a_round_that_could_not_begin_is_begun_when_it_is_said_again() {
-        let now = Instant::now();
-        let (mut machine, id) = open(true, now);
-        machine.network_changed(now);
-        assert_eq!(actions(&mut machine), [Action::Restart(id, 1)]);
-        machine.round_failed(id, 1);
-        machine.handle_timeout(now + SAY_AGAIN);
-        assert_eq!(actions(&mut machine), [Action::Restart(id, 1)]);
-        let (mut machine, id) = open(false, now);
-        let (round, sdp) = (1, String::new());
-        let restart = Signal::Restart { id, round, sdp };
-        let answer = Action::AnswerRestart(id, 1, String::new());
-        for _ in 0..2 {
-            machine.handle_signal(restart.clone(), now);
-            assert_eq!(actions(&mut machine), [answer.clone()]);
-            machine.round_failed(id, 1);
-        }
-    }
-
-    #[test]
-    fn an_offer_that_was_open_once_does_not_count_again() {
-        let now = Instant::now();
-        let mut machine = Machine::new(MachineConfig::default(), "a", "b", 1, 1);
-        let id = AttemptId {
-            incarnation: 1,
-            number: 1,
-            greater: true,
-        };
-        let offer = || Signal::Offer {
-            id,
-            sdp: String::new(),
-        };
-        machine.handle_signal(offer(), now);
-        machine.answered(id, "answer".into());
-        // Given up before it was open: they may offer it still.
-        machine.network_changed(now);
-        machine.handle_signal(offer(), now);
-        assert_eq!(machine.current(), Some(id));
-        machine.answered(id, "answer".into());
-        machine.opened(id);
-        machine.network_changed(now);
-        machine.lost(id, now);
-        let ours = machine.current();
-        machine.handle_signal(offer(), now);
-        assert_eq!(machine.current(), ours);
-        assert!(machine.is_offerer());
-    }
-
-    #[test]
-    fn a_way_of_a_network_that_is_gone_again_does_not_count() {
-        let now = Instant::now();
-        let (mut machine, id) = open(false, now);
-        let restart = |round| Signal::Restart {
-            id,
-            round,
-            sdp: String::new(),
-        };
-        machine.network_changed(now);
-        machine.handle_signal(restart(1), now);
-        machine.restart_answered(id, 1, "answer".into());
-        machine.network_changed(now);
-        machine.restarted(id, 1);
-        assert_eq!(machine.state(), PeerState::Restarting);
-        machine.handle_signal(restart(2), now);
-        machine.restart_answered(id, 2, "answer".into());
-        machine.restarted(id, 2);
-        assert_eq!(machine.state(), PeerState::Open);
-    }
-
-    #[test]
-    fn who_offered_the_attempt_offers_its_rounds() {
-        let now = Instant::now();
-        let (mut machine, id) = open(true, now);
-        let want = |round| Signal::WantRestart { id, round };
-        machine.handle_signal(want(1), now);
-        machine.handle_signal(want(1), now);
-        assert_eq!(actions(&mut machine), [Action::Restart(id, 1)]);
-        machine.restart_offered(id, 1, "offer".into());
-        let answer = |round| Signal::Restarted {
-            id,
-            round,
-            sdp: String::new(),
-        };
-        for _ in 0..2 {
-            machine.handle_signal(answer(1), now);
-        }
-        machine.handle_signal(answer(0), now);
-        let accept = Action::AcceptRestart(id, 1, String::new());
-        let all = actions(&mut machine);
-        assert_eq!(all.iter().filter(|action| **action == accept).count(), 1);
-        assert_eq!(all.len(), 2, "{all:?}");
-    }
-
-    #[test]
-    fn a_farewell_behind_the_end_of_its_connection_counts() {
-        let now = Instant::now();
-        let open = || {
-            let mut machine = Machine::new(MachineConfig::default(), "b", "a", 1, 1);
-            machine.connect(now);
-            let id = machine.current().unwrap();
-            machine.offered(id, "offer".into());
-            machine.opened(id);
-            (machine, id)
-        };
-        let farewell = |id| Signal::Refuse {
-            id,
-            code: RefusalCode::Closed,
-        };
-        let (mut machine, id) = open();
-        machine.lost(id, now);
-        assert_eq!(machine.state(), PeerState::Reconnecting);
-        machine.handle_signal(farewell(id), now);
-        let gone = PeerState::Closed(GaveUp::Remote(RefusalCode::Closed));
-        assert_eq!(machine.state(), gone);
-        assert_eq!(machine.poll_timeout(), None, "and nothing is tried again");
-
-        // So does one behind the end of a round.
-        let (mut machine, id) = open();
-        machine.network_changed(now);
-        machine.lost(id, now);
-        assert_eq!(machine.state(), PeerState::Offering);
-        machine.handle_signal(farewell(id), now);
-        assert_eq!(machine.state(), gone);
-
-        // One of an attempt before is old news.
-        let (mut machine, first) = open();
-        machine.lost(first, now);
-        let due = machine.poll_timeout().unwrap();
-        machine.handle_timeout(due);
-        let second = machine.current().unwrap();
-        machine.opened(second);
-        machine.handle_signal(farewell(first), due);
-        assert_eq!(machine.state(), PeerState::Open);
-        machine.lost(second, due);
-        machine.handle_signal(farewell(first), due);
-        assert_eq!(machine.state(), PeerState::Reconnecting);
-    }
-}
+mod tests;
